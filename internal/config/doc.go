@@ -1,0 +1,2 @@
+// Package config holds the documents.
+package config

@@ -1,0 +1,127 @@
+// Package providers is the contract between rekindle and what clusters run on.
+//
+// A provider makes, finds and removes whole clusters on one kind of infrastructure. Its settings
+// enter by its constructor; only neutral data crosses this interface. Owner, hash and TTL are kept
+// on the infrastructure itself, so that any machine can find, adopt and collect what another made.
+package providers
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"k8s.io/client-go/rest"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/rekindle-dev/rekindle/internal/plan"
+)
+
+// Owner is the value of the owner mark on everything that rekindle makes.
+const Owner = "rekindle"
+
+// Names of the marks. Where infrastructure has labels with Kubernetes' syntax these are their keys;
+// other providers translate them (GKE: "rekindle-owner").
+const (
+	LabelOwner   = "rekindle.dev/owner"
+	LabelCluster = "rekindle.dev/cluster"
+	LabelHash    = "rekindle.dev/spec-hash"
+	LabelRun     = "rekindle.dev/run"
+	LabelExpires = "rekindle.dev/expires" // unix seconds; absent on a cluster that is to stay
+)
+
+var (
+	// ErrNotFound says that there is no cluster of this name.
+	ErrNotFound = errors.New("no such cluster")
+	// ErrNotOwned says that there is one, and that rekindle did not make it.
+	ErrNotOwned = errors.New("cluster exists but was not made by rekindle")
+)
+
+// Ref names a cluster: enough for any machine to find it.
+type Ref struct {
+	Provider string // "kind", "kwok", "gke", "existing"
+	Name     string
+	Location string // provider's own: "projects/acme/locations/europe-west6"; empty where names are unique
+}
+
+// String is "kind/prod".
+func (r Ref) String() string { return r.Provider + "/" + r.Name }
+
+// Spec is what is wanted of a cluster, apart from the settings of its provider.
+type Spec struct {
+	Name    string
+	Version string        // Kubernetes version wanted, "1.37" or "1.37.2"; empty is the provider's default
+	Run     string        // id of the run that makes it; empty for a cluster that is to stay
+	TTL     time.Duration // how long an ephemeral cluster may live; 0 is for ever
+}
+
+// Cluster is one that exists.
+type Cluster struct {
+	Ref      Ref
+	Version  string    // of the API server, "v1.37.2"
+	Hash     string    // of the spec it was made from
+	Created  time.Time // zero where the infrastructure does not tell
+	Expires  time.Time // zero for a cluster that is to stay
+	Run      string
+	Complete bool         // false: half-made, Ensure would finish or make it anew
+	Outcome  plan.Outcome // set by Ensure: Unchanged, Changed or Adopted
+
+	// REST reaches its API server, renewing its own credentials. Nil from Find when not Complete.
+	REST *rest.Config
+	// Kubeconfig is what a user's kubeconfig needs for it: exactly one cluster, user and context.
+	Kubeconfig *clientcmdapi.Config
+}
+
+// Resource is something left behind.
+type Resource struct {
+	Kind   string // "container", "disk", "folder"
+	Name   string
+	Remove string // the command that removes it
+}
+
+// Provider makes and removes clusters on one kind of infrastructure.
+//
+// Every method honours its context: once it is cancelled, nothing further is changed. Errors that a
+// person can act on are faults (internal/fault) with a hint.
+type Provider interface {
+	// Preflight checks everything that can be known before making the cluster, and changes nothing:
+	// settings, credentials, quota, the name. All faults are reported at once.
+	Preflight(ctx context.Context, s Spec) error
+	// Ensure returns a cluster that answers, with all its wanted nodes Ready: it makes it, adopts
+	// ours, or finishes or remakes one of ours that is half-made. It refuses (fault.Refused) to touch
+	// a cluster of that name which is not ours, and one of ours whose settings can not be changed.
+	Ensure(ctx context.Context, s Spec, p plan.Progress) (*Cluster, error)
+	// Find returns the cluster without changing anything, or ErrNotFound, or ErrNotOwned.
+	Find(ctx context.Context, r Ref) (*Cluster, error)
+	// List returns all clusters of this provider with our mark. A partial list is an error.
+	List(ctx context.Context) ([]*Cluster, error)
+	// Delete removes the cluster; nil means that nothing of ours is left. It is safe to repeat, and a
+	// cluster that does not exist is a success. One that is not ours is refused.
+	Delete(ctx context.Context, r Ref, p plan.Progress) error
+	// Leftovers lists what of this cluster still exists outside it, with how to remove each.
+	Leftovers(ctx context.Context, r Ref) ([]Resource, error)
+}
+
+// HostRunner is a provider whose clusters can have controllers run on the host, because their
+// nodes are simulated. The processes are supervised and end with the cluster.
+type HostRunner interface {
+	// RunOnHost makes the set of extra processes of a cluster be exactly procs: starts what is
+	// missing, restarts what changed, ends what is no longer named.
+	RunOnHost(ctx context.Context, r Ref, procs []HostProcess, p plan.Progress) (plan.Outcome, error)
+}
+
+// HostProcess is one controller on the host.
+type HostProcess struct {
+	Name  string   // unique in its cluster
+	Asset string   // name of the binary among the provider's assets, "source-controller"
+	Args  []string // {{.Dir}} is replaced by the process's own folder, {{.Kubeconfig}} by the cluster's kubeconfig,
+	// {{.Port "x"}} by a free loopback port that stays the same for the name x in this cluster
+	Env   map[string]string // same replacements
+	Ready string            // an http URL, same replacements, that answers 200 once it is ready; empty: started is ready
+}
+
+// Simulation is a provider whose nodes run nothing.
+type Simulation interface {
+	// Simulated says that no process runs behind pods on its nodes: webhooks, aggregated APIs and
+	// the content of volumes can not be proven there.
+	Simulated() bool
+}
