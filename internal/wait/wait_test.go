@@ -1,0 +1,57 @@
+package wait
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rekindle-dev/rekindle/internal/plan"
+)
+
+func TestPollTellsWhatItWaitsForAndEnds(t *testing.T) {
+	looks := 0
+	var told []string
+	err := Poll(t.Context(), Func("the door opens", func(context.Context) (bool, string, error) {
+		looks++
+		return looks == 4, "still shut", nil
+	}), time.Millisecond, func(u plan.Update) { told = append(told, u.Waiting) })
+	if err != nil || looks != 4 {
+		t.Fatalf("err %v after %d looks", err, looks)
+	}
+	if len(told) != 1 || told[0] != "the door opens (still shut)" {
+		t.Errorf("told %q: the same reason is told once", told)
+	}
+}
+
+func TestPollTimeoutIsAnErrorThatSaysWhatWasMissing(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
+	defer cancel()
+	err := Poll(ctx, Func("the door opens", func(context.Context) (bool, string, error) {
+		return false, "still shut", nil
+	}), time.Millisecond, nil)
+	var timeout *TimeoutError
+	if !errors.As(err, &timeout) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("got %v", err)
+	}
+	if !strings.Contains(err.Error(), "the door opens (still shut)") {
+		t.Errorf("text %q", err)
+	}
+}
+
+func TestPollEndsOnAnError(t *testing.T) {
+	broken := errors.New("broken")
+	err := Poll(t.Context(), Func("x", func(context.Context) (bool, string, error) { return false, "", broken }), time.Hour, nil)
+	if !errors.Is(err, broken) {
+		t.Fatalf("got %v", err)
+	}
+}
+
+func TestBackoff(t *testing.T) {
+	for n, want := range map[int]time.Duration{1: 1, 2: 2, 3: 4, 4: 5, 9: 5} {
+		if got := Backoff(n, 1, 5); got != want {
+			t.Errorf("try %d waits %d, want %d", n, got, want)
+		}
+	}
+}
