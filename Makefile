@@ -1,0 +1,73 @@
+# Everything that people and CI do here. `make help` lists it.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+GO ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+BIN := bin/rekindle
+RUN ?= .
+
+.PHONY: help
+help: ## This list
+	@awk 'BEGIN{FS=":.*## "} /^[a-z0-9-]+:.*## /{printf "  %-14s %s\n",$$1,$$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## The command, into bin/
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN) ./cmd/rekindle
+
+.PHONY: demo
+demo: build ## A simulated cluster from the sample repository, proven; needs Go, git and make
+	@ci/demo up
+
+.PHONY: demo-clean
+demo-clean: build ## Take the demo away
+	@ci/demo down
+
+.PHONY: assets
+assets: build ## The binaries that simulated clusters run on, into the cache
+	$(BIN) assets
+
+.PHONY: test
+test: assets ## Unit and integration tests, against a real API server
+	$(GO) test -run '$(RUN)' -timeout 20m ./...
+
+.PHONY: race
+race: assets ## The same under the race detector
+	$(GO) test -race -timeout 30m ./...
+
+.PHONY: lint
+lint: ## gofmt, go vet, staticcheck, the rules of the house
+	@ci/lint
+
+.PHONY: fuzz
+fuzz: ## Fuzz the document loader, FUZZTIME=60s
+	$(GO) test -run '^$$' -fuzz FuzzLoad -fuzztime $(or $(FUZZTIME),60s) ./internal/config
+
+.PHONY: lab
+lab: ## Docker, a kind node image, a registry with charts and images: all built here
+	$(GO) run ./test/lab/cmd/lab up
+
+.PHONY: lab-down
+lab-down: ## Stop what make lab started
+	$(GO) run ./test/lab/cmd/lab down
+
+.PHONY: e2e
+e2e: build assets lab ## The main job on real nodes: kind, Flux, Helm
+	$(GO) test -tags e2e -run '$(RUN)' -count 1 -timeout 40m -p 1 ./test/e2e/... ./test/lab/... ./providers/kind/...
+
+.PHONY: bench
+bench: build assets lab ## Against what a user would do otherwise; see docs/performance.md
+	$(GO) run -tags e2e ./test/bench
+
+.PHONY: docs
+docs: build ## Generate docs/documents.md, docs/commands.md and the schema
+	$(GO) generate ./...
+
+.PHONY: cover
+cover: assets ## Coverage of make test, by package
+	$(GO) test -coverprofile coverage.out -coverpkg ./... ./...
+	$(GO) tool cover -func coverage.out | tail -n 1
+
+.PHONY: clean
+clean: ## Remove what make build made; caches stay
+	rm -rf bin coverage.out
