@@ -24,6 +24,7 @@ const (
 	Unchanged Outcome = "unchanged" // it was already as wanted
 	Changed   Outcome = "changed"   // it was made so
 	Adopted   Outcome = "adopted"   // something of ours, left by an earlier run, was taken over or finished
+	Unproven  Outcome = "unproven"  // it can not be shown here, as the step's caveats say; never counts as proven
 )
 
 // Do finds, compares, changes and returns. Running it again is always legal. It honours its
