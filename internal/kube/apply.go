@@ -1,0 +1,243 @@
+package kube
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+)
+
+// Action is what was done to an object. It reads as English.
+type Action string
+
+// The actions.
+const (
+	Created    Action = "created"
+	Configured Action = "configured"
+	Unchanged  Action = "unchanged"
+)
+
+// Change is what was done to one object.
+type Change struct {
+	Ref    Ref
+	Action Action
+}
+
+// Outcome sums up changes for a step.
+func Outcome(changes []Change) plan.Outcome {
+	if slices.ContainsFunc(changes, func(c Change) bool { return c.Action != Unchanged }) {
+		return plan.Changed
+	}
+	return plan.Unchanged
+}
+
+// ApplyOptions says how objects are applied.
+type ApplyOptions struct {
+	Manager  string // the field manager that will own the fields
+	Force    bool   // take fields over from other managers; else such a conflict is refused
+	Progress plan.Progress
+}
+
+// Apply makes objects as desired by server-side apply, and writes only those that differ. Namespaces
+// and CRDs come first, CRDs are awaited, webhook configurations come last. Requests that fail because
+// the server is away or busy are repeated until the context is done. All errors are returned at once;
+// the changes are those that were made, in the order of objs.
+func (c *Client) Apply(ctx context.Context, objs []*unstructured.Unstructured, o ApplyOptions) ([]Change, error) {
+	changes := make([]*Change, len(objs))
+	var failed error
+	for s := range 3 {
+		var indices []int
+		for i, obj := range objs {
+			if stage(obj.GroupVersionKind().GroupKind()) == s {
+				indices = append(indices, i)
+			}
+		}
+		err := each(ctx, indices, func(ctx context.Context, _ int, i int) error {
+			change, err := c.applyOne(ctx, objs[i], o)
+			changes[i] = change
+			return err
+		})
+		if failed = fault.Join(failed, err); failed != nil && (s == 0 || ctx.Err() != nil) {
+			break // the rest needs its namespaces and kinds
+		}
+		if s == 0 {
+			if failed = c.established(ctx, crdsOf(objs), o.Progress); failed != nil {
+				break
+			}
+		}
+	}
+	var made []Change
+	for _, change := range changes {
+		if change != nil {
+			made = append(made, *change)
+		}
+	}
+	return made, failed
+}
+
+func crdsOf(objs []*unstructured.Unstructured) []Ref {
+	var refs []Ref
+	for _, obj := range objs {
+		if ref := RefOf(obj); ref.GroupKind() == crdKind {
+			refs = append(refs, ref)
+		}
+	}
+	return refs
+}
+
+func (c *Client) applyOne(ctx context.Context, obj *unstructured.Unstructured, o ApplyOptions) (*Change, error) {
+	ref, desired := RefOf(obj), normalized(obj)
+	change := &Change{Ref: ref, Action: Unchanged}
+	err := persist(ctx, "apply "+ref.String(), o.Progress, func(ctx context.Context) error {
+		live, err := c.get(ctx, ref)
+		switch {
+		case apierrors.IsNotFound(err):
+			change.Action = Created
+		case err != nil:
+			return err
+		case !c.wants(ctx, desired, live, o.Manager):
+			return nil
+		default:
+			change.Action = Configured
+		}
+		return c.patch(ctx, desired, metav1.ApplyOptions{FieldManager: o.Manager, Force: o.Force})
+	})
+	if err != nil {
+		return nil, applyFault(ref, err)
+	}
+	return change, nil
+}
+
+func (c *Client) patch(ctx context.Context, desired *unstructured.Unstructured, o metav1.ApplyOptions) error {
+	resource, err := c.resource(RefOf(desired))
+	if err != nil {
+		return err
+	}
+	_, err = resource.Apply(ctx, desired.GetName(), desired, o)
+	return err
+}
+
+// get reads an object. An error is the API's own.
+func (c *Client) get(ctx context.Context, ref Ref) (*unstructured.Unstructured, error) {
+	resource, err := c.resource(ref)
+	if err != nil {
+		return nil, err
+	}
+	return resource.Get(ctx, ref.Name, metav1.GetOptions{})
+}
+
+// Get reads an object; a nil object without an error says that there is none, be it that its kind is
+// not served. It is repeated while the server is away.
+func (c *Client) Get(ctx context.Context, ref Ref) (*unstructured.Unstructured, error) {
+	var obj *unstructured.Unstructured
+	err := persist(ctx, "read "+ref.String(), nil, func(ctx context.Context) error {
+		var err error
+		obj, err = c.get(ctx, ref)
+		return err
+	})
+	if apierrors.IsNotFound(err) || meta.IsNoMatchError(err) {
+		return nil, nil
+	}
+	return obj, err
+}
+
+// wants says whether applying would change the object: a desired field differs, or the manager owns a
+// field that is no longer desired.
+func (c *Client) wants(ctx context.Context, desired, live *unstructured.Unstructured, manager string) bool {
+	if removed(desired, live, manager) {
+		return true
+	}
+	return difference(desired, live) != "" && c.dryRunDiffers(ctx, desired, live, manager)
+}
+
+// compare tells whether one object differs, nil when it does not.
+func (c *Client) compare(ctx context.Context, obj *unstructured.Unstructured) (*Difference, error) {
+	ref, desired := RefOf(obj), normalized(obj)
+	live, err := c.Get(ctx, ref)
+	switch {
+	case err != nil:
+		return nil, fault.Wrap(err, fault.Failed, "compare with the cluster").On("%s", ref)
+	case live == nil:
+		return &Difference{Ref: ref, Missing: true}, nil
+	}
+	path := difference(desired, live)
+	if path == "" || !c.dryRunDiffers(ctx, desired, live, "rekindle-compare") {
+		return nil, nil
+	}
+	return &Difference{Ref: ref, Path: path}, nil
+}
+
+// dryRunDiffers asks the server what the object would be after an apply, which persists nothing. A
+// server that cannot tell leaves it at a difference.
+func (c *Client) dryRunDiffers(ctx context.Context, desired, live *unstructured.Unstructured, manager string) bool {
+	resource, err := c.resource(RefOf(desired))
+	if err != nil {
+		return true
+	}
+	after, err := resource.Apply(ctx, desired.GetName(), desired,
+		metav1.ApplyOptions{FieldManager: manager, Force: true, DryRun: []string{metav1.DryRunAll}})
+	if err != nil {
+		return true
+	}
+	a, b := normalized(after), normalized(live)
+	return difference(a, b) != "" || difference(b, a) != ""
+}
+
+// applyFault makes the error of an apply one that a person can act on. The text of an error about a
+// Secret is left out: the server quotes values.
+func applyFault(ref Ref, err error) error {
+	switch {
+	case isOwnerConflict(err):
+		return fault.New(fault.Refused, "%s", conflictText(err)).On("%s", ref).
+			WithHint("remove it from one of the two, or let only one of them manage these fields")
+	case meta.IsNoMatchError(err):
+		return fault.New(fault.Failed, "the cluster does not serve %s", ref.GVK().GroupVersion().WithKind(ref.Kind)).
+			On("%s", ref).WithHint("install the chart that brings this kind first (needs)")
+	case ref.GroupKind() == secretGK && apierrors.IsInvalid(err):
+		return fault.New(fault.Failed, "the server finds it invalid in %s", strings.Join(invalidFields(err), ", ")).On("%s", ref)
+	}
+	return fault.Wrap(err, fault.Failed, "apply").On("%s", ref)
+}
+
+func invalidFields(err error) []string {
+	var fields []string
+	for _, cause := range statusCauses(err) {
+		fields = append(fields, cause.Field)
+	}
+	return fields
+}
+
+func statusCauses(err error) []metav1.StatusCause {
+	if status, ok := err.(apierrors.APIStatus); ok && status.Status().Details != nil {
+		return status.Status().Details.Causes
+	}
+	return nil
+}
+
+// conflictText says who owns what: `managed by "helm": .spec.versions`.
+func conflictText(err error) string {
+	owners := map[string][]string{}
+	for _, cause := range statusCauses(err) {
+		if cause.Type == metav1.CauseTypeFieldManagerConflict {
+			owner := strings.TrimPrefix(cause.Message, "conflict with ")
+			owners[owner] = append(owners[owner], cause.Field)
+		}
+	}
+	var parts []string
+	for _, owner := range sortedKeys(owners) {
+		fields := owners[owner]
+		if more := len(fields) - 3; more > 0 {
+			fields = append(fields[:3:3], fmt.Sprintf("and %d more", more))
+		}
+		parts = append(parts, fmt.Sprintf("managed by %s: %s", owner, strings.Join(fields, ", ")))
+	}
+	return "exists with other content, " + strings.Join(parts, "; ")
+}

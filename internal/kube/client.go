@@ -1,0 +1,118 @@
+package kube
+
+import (
+	"fmt"
+	"net/http"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/discovery/cached/memory"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"k8s.io/client-go/util/flowcontrol"
+)
+
+// The client's own bound on requests. The server's priority and fairness is the real one; client-go's
+// default of 5 a second would make a stack of twenty charts wait for minutes.
+const (
+	requestsPerSecond = 200
+	requestBurst      = 400
+)
+
+// parallel is how many objects are read or written at a time.
+const parallel = 16
+
+// Client is a connection to one API server. It is safe for concurrent use.
+type Client struct {
+	config    *rest.Config
+	http      *http.Client
+	dynamic   dynamic.Interface
+	typed     kubernetes.Interface
+	discovery *sharedDiscovery
+	mapper    *sharedMapper
+}
+
+// Connect makes a client. It does not speak with the server yet. The config is copied.
+func Connect(cfg *rest.Config) (*Client, error) {
+	config := rest.CopyConfig(cfg)
+	config.QPS, config.Burst = requestsPerSecond, requestBurst
+	config.RateLimiter = flowcontrol.NewTokenBucketRateLimiter(requestsPerSecond, requestBurst)
+	config.WarningHandler = rest.NoWarnings{} // only report prints
+	config.WarningHandlerWithContext = nil
+	if config.UserAgent == "" {
+		config.UserAgent = "rekindle"
+	}
+	shared, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", cfg.Host, err)
+	}
+	c := &Client{config: config, http: shared}
+	if c.dynamic, err = dynamic.NewForConfigAndClient(config, shared); err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", cfg.Host, err)
+	}
+	if c.typed, err = kubernetes.NewForConfigAndClient(config, shared); err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", cfg.Host, err)
+	}
+	direct, err := discovery.NewDiscoveryClientForConfigAndClient(config, shared)
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", cfg.Host, err)
+	}
+	c.discovery = &sharedDiscovery{CachedDiscoveryInterface: memory.NewMemCacheClient(direct)}
+	c.mapper = &sharedMapper{discovery: c.discovery}
+	return c, nil
+}
+
+// Config is the configuration that the client uses, for those that must make a client of their own.
+// It carries the shared rate limit and must not be changed.
+func (c *Client) Config() *rest.Config { return c.config }
+
+// Dynamic reads and writes objects of any kind.
+func (c *Client) Dynamic() dynamic.Interface { return c.dynamic }
+
+// Typed reads and writes objects of the built-in kinds.
+func (c *Client) Typed() kubernetes.Interface { return c.typed }
+
+// Mapper maps kinds to resources. A kind that it does not know costs at most one refresh of the
+// discovery cache.
+func (c *Client) Mapper() meta.RESTMapper { return c.mapper }
+
+// Discovery is the shared cache of what the server serves. A burst of Invalidate calls costs one refresh.
+func (c *Client) Discovery() discovery.CachedDiscoveryInterface { return c.discovery }
+
+// RESTClientGetter gives Helm and others of the kubectl family the shared caches, with the default
+// namespace that they ask for.
+func (c *Client) RESTClientGetter(namespace string) genericclioptions.RESTClientGetter {
+	return getter{c, namespace}
+}
+
+type getter struct {
+	client    *Client
+	namespace string
+}
+
+func (g getter) ToRESTConfig() (*rest.Config, error) { return g.client.config, nil }
+
+func (g getter) ToDiscoveryClient() (discovery.CachedDiscoveryInterface, error) {
+	return g.client.discovery, nil
+}
+
+func (g getter) ToRESTMapper() (meta.RESTMapper, error) { return g.client.mapper, nil }
+
+func (g getter) ToRawKubeConfigLoader() clientcmd.ClientConfig { return loader(g) }
+
+// loader answers what Helm asks a kubeconfig for: the default namespace.
+type loader getter
+
+func (l loader) RawConfig() (clientcmdapi.Config, error) { return *clientcmdapi.NewConfig(), nil }
+
+func (l loader) ClientConfig() (*rest.Config, error) { return l.client.config, nil }
+
+func (l loader) Namespace() (string, bool, error) { return l.namespace, true, nil }
+
+func (l loader) ConfigAccess() clientcmd.ConfigAccess {
+	return clientcmd.NewDefaultClientConfigLoadingRules()
+}

@@ -1,0 +1,177 @@
+package kube
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+)
+
+// extensionName is the key of our mark on the entries of a kubeconfig.
+const extensionName = "rekindle.dev"
+
+// mark says that an entry is ours, and what Remove has to put back.
+type mark struct {
+	Owner    string `json:"owner"`
+	Previous string `json:"previousContext,omitempty"` // current-context before ours was used
+	NewFile  bool   `json:"newFile,omitempty"`         // the file did not exist before
+}
+
+// Merge adds the one cluster, user and context of cfg to a kubeconfig under a name, and leaves the
+// current context as it was unless use is set. An empty path is kubectl's rule: $KUBECONFIG, which may
+// be a list, or ~/.kube/config. An entry of that name that is not ours is refused; one of ours is
+// replaced, and left alone when equal. The file is locked as kubectl locks it, written at once or not
+// at all, readable for its owner only; a symbolic link stays one.
+func Merge(ctx context.Context, path, name string, cfg *clientcmdapi.Config, use bool) error {
+	files := kubeconfigFiles(path)
+	for _, file := range files {
+		if err := refuseForeign(file, name); err != nil {
+			return err
+		}
+	}
+	return edit(ctx, chooseFile(files, name), func(config *clientcmdapi.Config, exists bool) (bool, error) {
+		return true, put(config, name, cfg, use, !exists)
+	})
+}
+
+// Remove takes the entries of that name away if they are ours, and puts the current context back
+// where Merge changed it. A file that Merge made and that is empty then is removed. No entry is no error.
+func Remove(ctx context.Context, path, name string) error {
+	for _, file := range kubeconfigFiles(path) {
+		config, err := load(file)
+		if err != nil {
+			return err
+		}
+		if _, ours := markOf(config, name); !ours {
+			continue
+		}
+		err = edit(ctx, file, func(config *clientcmdapi.Config, _ bool) (bool, error) {
+			return take(config, name), nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// kubeconfigFiles are the files that a path stands for.
+func kubeconfigFiles(path string) []string {
+	if path != "" {
+		return []string{path}
+	}
+	return clientcmd.NewDefaultPathOptions().LoadingRules.GetLoadingPrecedence()
+}
+
+// chooseFile is the file that has the entry, else the first that exists, else the last: kubectl's rule.
+func chooseFile(files []string, name string) string {
+	for _, file := range files {
+		if config, err := load(file); err == nil && config.Contexts[name] != nil {
+			return file
+		}
+	}
+	for _, file := range files {
+		if _, err := os.Stat(file); err == nil {
+			return file
+		}
+	}
+	return files[len(files)-1]
+}
+
+// load reads a kubeconfig; one that does not exist is empty.
+func load(file string) (*clientcmdapi.Config, error) {
+	config, err := clientcmd.LoadFromFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return clientcmdapi.NewConfig(), nil
+	}
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Failed, "read").On("kubeconfig %s", file)
+	}
+	return config, nil
+}
+
+// refuseForeign is an error if the file has an entry of that name that is not ours.
+func refuseForeign(file, name string) error {
+	config, err := load(file)
+	if err != nil {
+		return err
+	}
+	if config.Contexts[name] == nil && config.Clusters[name] == nil && config.AuthInfos[name] == nil {
+		return nil
+	}
+	if _, ours := markOf(config, name); ours {
+		return nil
+	}
+	return fault.New(fault.Refused, "has an entry %q that is not ours", name).On("kubeconfig %s", file).
+		WithHint("rename it (kubectl config rename-context %s NEW), or choose another file with --kubeconfig", name)
+}
+
+func markOf(config *clientcmdapi.Config, name string) (mark, bool) {
+	entry := config.Contexts[name]
+	if entry == nil {
+		return mark{}, false
+	}
+	raw, ok := entry.Extensions[extensionName].(*runtime.Unknown)
+	var m mark
+	if !ok || json.Unmarshal(raw.Raw, &m) != nil {
+		return mark{}, false
+	}
+	return m, m.Owner != ""
+}
+
+// put sets our entries.
+func put(config *clientcmdapi.Config, name string, from *clientcmdapi.Config, use, newFile bool) error {
+	entry := from.Contexts[from.CurrentContext]
+	if entry == nil && len(from.Contexts) == 1 {
+		for _, entry = range from.Contexts {
+			break
+		}
+	}
+	if entry == nil || from.Clusters[entry.Cluster] == nil || from.AuthInfos[entry.AuthInfo] == nil {
+		return errors.New("the cluster's kubeconfig has no complete context")
+	}
+	m, ours := markOf(config, name)
+	if !ours {
+		m = mark{Owner: Manager, NewFile: newFile}
+	}
+	if use && config.CurrentContext != name {
+		m.Previous, config.CurrentContext = config.CurrentContext, name
+	}
+	raw, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	cluster, user := from.Clusters[entry.Cluster].DeepCopy(), from.AuthInfos[entry.AuthInfo].DeepCopy()
+	cluster.LocationOfOrigin, user.LocationOfOrigin = "", ""
+	config.Clusters[name], config.AuthInfos[name] = cluster, user
+	config.Contexts[name] = &clientcmdapi.Context{
+		Cluster: name, AuthInfo: name, Namespace: entry.Namespace,
+		Extensions: map[string]runtime.Object{extensionName: &runtime.Unknown{Raw: raw, ContentType: runtime.ContentTypeJSON}},
+	}
+	return nil
+}
+
+// take removes our entries. keep is false when the file was made for them and nothing else is in it.
+func take(config *clientcmdapi.Config, name string) (keep bool) {
+	m, ours := markOf(config, name)
+	if !ours {
+		return true
+	}
+	delete(config.Contexts, name)
+	delete(config.Clusters, name)
+	delete(config.AuthInfos, name)
+	if config.CurrentContext == name {
+		config.CurrentContext = ""
+		if config.Contexts[m.Previous] != nil {
+			config.CurrentContext = m.Previous
+		}
+	}
+	return !m.NewFile || len(config.Contexts)+len(config.Clusters)+len(config.AuthInfos) > 0
+}

@@ -1,0 +1,109 @@
+package kube
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/wait"
+)
+
+// lockTime is how long another process may hold a kubeconfig before that is an error.
+const lockTime = 10 * time.Second
+
+// edit changes a kubeconfig under its lock. A change that leaves it equal does not touch the file; one
+// that does not want it kept removes it.
+func edit(ctx context.Context, file string,
+	change func(config *clientcmdapi.Config, exists bool) (keep bool, err error)) error {
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return fault.Wrap(err, fault.Failed, "make its folder").On("kubeconfig %s", file)
+	}
+	if target, err := filepath.EvalSymlinks(file); err == nil {
+		file = target
+	}
+	unlock, err := lock(ctx, file)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	_, err = os.Stat(file)
+	exists := err == nil
+	config, err := load(file)
+	if err != nil {
+		return err
+	}
+	before, err := clientcmd.Write(*config)
+	if err != nil {
+		return fault.Wrap(err, fault.Failed, "encode").On("kubeconfig %s", file)
+	}
+	keep, err := change(config, exists)
+	if err != nil {
+		return err
+	}
+	if !keep {
+		return os.Remove(file)
+	}
+	after, err := clientcmd.Write(*config)
+	if err != nil {
+		return fault.Wrap(err, fault.Failed, "encode").On("kubeconfig %s", file)
+	}
+	if bytes.Equal(before, after) {
+		return nil
+	}
+	if err := replace(file, after); err != nil {
+		return fault.Wrap(err, fault.Failed, "write").On("kubeconfig %s", file)
+	}
+	return nil
+}
+
+// lock takes the lock that client-go and kubectl take, and returns what frees it.
+func lock(ctx context.Context, file string) (unlock func(), err error) {
+	name := file + ".lock"
+	ctx, cancel := context.WithTimeout(ctx, lockTime)
+	defer cancel()
+	free := wait.Func(name+" to be free", func(context.Context) (bool, string, error) {
+		f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL, 0)
+		if errors.Is(err, fs.ErrExist) {
+			return false, "another process holds it", nil
+		}
+		if err != nil {
+			return false, "", err
+		}
+		return true, "", f.Close()
+	})
+	if err := wait.Poll(ctx, free, 200*time.Millisecond, nil); err != nil {
+		return nil, fault.Wrap(err, fault.Failed, "lock").On("kubeconfig %s", file).
+			WithHint("if no kubectl runs that writes it, remove %s", name)
+	}
+	return func() { _ = os.Remove(name) }, nil // a lock left behind is told by the next one who waits
+}
+
+// replace writes a file as a whole or not at all, readable for its owner only.
+func replace(file string, content []byte) error {
+	temp, err := os.CreateTemp(filepath.Dir(file), ".kubeconfig-*") // made with mode 0600
+	if err != nil {
+		return err
+	}
+	_, err = temp.Write(content)
+	if err == nil {
+		err = temp.Sync()
+	}
+	if closing := temp.Close(); err == nil {
+		err = closing
+	}
+	if err == nil {
+		err = os.Rename(temp.Name(), file)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(temp.Name()))
+	}
+	return nil
+}
