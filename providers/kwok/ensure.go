@@ -1,0 +1,225 @@
+package kwok
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"k8s.io/client-go/rest"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/internal/wait"
+	"github.com/rekindle-dev/rekindle/providers"
+	"github.com/rekindle-dev/rekindle/providers/kwok/supervise"
+)
+
+// Ensure implements providers.Provider. A cluster of ours that does not run, as after a reboot, is
+// started again on its data and counts as Adopted; one that an earlier run did not bring to its end is
+// finished and counts as Adopted too.
+func (p *Provider) Ensure(ctx context.Context, s providers.Spec, progress plan.Progress) (*providers.Cluster, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := p.check(s); err != nil {
+		return nil, err
+	}
+	programs, err := p.cache.GetAll(ctx, controlPlaneAssets(), progress)
+	if err != nil {
+		return nil, err
+	}
+	var cluster *providers.Cluster
+	err = p.state.exclusively(ctx, s.Name, progress, func() error {
+		cluster, err = p.ensure(ctx, s, programs, progress)
+		return err
+	})
+	return cluster, err
+}
+
+// ensure does it with exclusive use of the name.
+func (p *Provider) ensure(ctx context.Context, s providers.Spec, programs map[string]string, progress plan.Progress) (*providers.Cluster, error) {
+	m, err := p.state.readMark(s.Name)
+	created := errors.Is(err, providers.ErrNotFound)
+	switch {
+	case created:
+		m, err = p.found(ctx, s)
+	case err != nil:
+		return nil, p.refuse(err, s.Name)
+	default:
+		err = p.compare(m, s)
+	}
+	if err != nil {
+		return nil, err
+	}
+	started, err := p.start(ctx, m, programs, progress)
+	if err != nil {
+		return nil, err
+	}
+	c, err := p.describe(m, true)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.awaitServer(ctx, s.Name, c.REST, progress); err != nil {
+		return nil, err
+	}
+	changed, err := furnish(ctx, c.REST, p.nodes, progress)
+	if err != nil {
+		return nil, p.explain(err, s.Name)
+	}
+	c.Outcome = plan.Unchanged
+	switch {
+	case created:
+		c.Outcome = plan.Changed
+	case !m.Ready || started == plan.Changed:
+		c.Outcome = plan.Adopted
+	case changed:
+		c.Outcome = plan.Changed
+	}
+	if !m.Ready {
+		m.Ready = true
+		err = writeJSON(filepath.Join(p.state.cluster(s.Name), markName), m)
+	}
+	return c, err
+}
+
+// found makes the folder of a new cluster. It appears under its name when it is complete.
+func (p *Provider) found(ctx context.Context, s providers.Spec) (mark, error) {
+	now := time.Now().UTC().Truncate(time.Second)
+	m := mark{
+		Owner: providers.Owner, Cluster: s.Name, Hash: specHash(), Version: KubernetesVersion, Run: s.Run, Created: now,
+	}
+	if s.TTL > 0 {
+		m.Expires = now.Add(s.TTL)
+	}
+	if err := p.state.sweep(s.Name); err != nil {
+		return m, err
+	}
+	folder := p.state.making(s.Name)
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return m, err
+	}
+	err := errors.Join(
+		pki(filepath.Join(folder, pkiDir)).make(now),
+		writeFile(filepath.Join(folder, stagesName), stagesYAML),
+		writeFile(filepath.Join(folder, policyName), []byte(auditPolicy)),
+		writeJSON(filepath.Join(folder, markName), m),
+	)
+	if err != nil {
+		return m, err
+	}
+	if err := ctx.Err(); err != nil {
+		return m, err
+	}
+	return m, os.Rename(folder, p.state.cluster(s.Name))
+}
+
+// start has the cluster's processes run.
+func (p *Provider) start(ctx context.Context, m mark, programs map[string]string, progress plan.Progress) (plan.Outcome, error) {
+	folder := p.folder(m.Cluster)
+	alive, err := folder.Alive()
+	if err != nil {
+		return "", err
+	}
+	extra, err := p.hostSet(m.Cluster)
+	if err != nil {
+		return "", err
+	}
+	names := append([]string{portAPI, portEtcd, portEtcdPeer}, hostPorts(extra)...)
+	at, err := p.state.reserve(m.Cluster, names, alive)
+	if err != nil {
+		return "", err
+	}
+	if err := writeKubeconfigs(folder.Path, m.Cluster, at[portAPI]); err != nil {
+		return "", err
+	}
+	processes := controlPlane(folder.Path, at, programs)
+	more, err := p.hostProcesses(ctx, m.Cluster, extra, at, progress)
+	if err != nil {
+		return "", err
+	}
+	return folder.Apply(ctx, append(processes, more...), progress)
+}
+
+// awaitServer waits until the API server says that it is ready.
+func (p *Provider) awaitServer(ctx context.Context, name string, config *rest.Config, progress plan.Progress) error {
+	client, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return err
+	}
+	ready := wait.Func("the API server is ready", func(ctx context.Context) (bool, string, error) {
+		if err := p.crashed(name); err != nil {
+			return false, "", err
+		}
+		detail, err := ask(ctx, client, config.Host+"/readyz")
+		if err != nil {
+			return false, "it does not answer yet", nil
+		}
+		return detail == "", detail, nil
+	})
+	return p.explain(wait.Poll(ctx, ready, 100*time.Millisecond, progress), name)
+}
+
+// ask gets a URL and says what is wrong with the answer; "" is 200 OK.
+func ask(ctx context.Context, client *http.Client, url string) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return "", err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return "", err
+	}
+	if err := resp.Body.Close(); err != nil {
+		return "", err
+	}
+	if resp.StatusCode == http.StatusOK {
+		return "", nil
+	}
+	return "it answers " + resp.Status, nil
+}
+
+// maxRestarts of one process while a cluster starts; beyond, it is taken to be broken. The first few
+// are nothing: who starts before the API server answers may give up once.
+const maxRestarts = 5
+
+// crashed is the fault of a process that can not be kept running, nil when there is none.
+func (p *Provider) crashed(name string) error {
+	folder := p.folder(name)
+	status, err := folder.Status()
+	if err != nil {
+		return nil //nolint:nilerr // it is written again in a moment
+	}
+	for process, s := range status.Processes {
+		if s.Restarts > maxRestarts && time.Since(s.Started) < time.Minute {
+			tail, _ := supervise.Tail(folder.Log(process), 600)
+			return fault.New(fault.Failed, "%s does not stay up (%s): %s", process, s.LastExit, lastLine(tail)).
+				On("cluster %s", p.ref(name)).WithHint("see %s", folder.Log(process))
+		}
+	}
+	return nil
+}
+
+// explain adds to a wait that was in vain what the processes look like.
+func (p *Provider) explain(err error, name string) error {
+	var timeout *wait.TimeoutError
+	if !errors.As(err, &timeout) || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return fault.Wrap(err, fault.Failed, "it does not come up").On("cluster %s", p.ref(name)).
+		WithHint("see the logs in %s", filepath.Dir(p.folder(name).Log("x")))
+}
+
+func lastLine(s string) string { return s[strings.LastIndexByte(s, '\n')+1:] }
+
+// hashOf is a digest of some texts.
+func hashOf(texts ...string) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q", texts))
+	return hex.EncodeToString(sum[:])[:16]
+}

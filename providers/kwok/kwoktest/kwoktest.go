@@ -1,0 +1,219 @@
+// Package kwoktest gives tests a real API server with simulated nodes.
+//
+// A test binary that uses it has
+//
+//	func TestMain(m *testing.M) { kwoktest.Main(m) }
+//
+// and its tests call [Shared] for the cluster of the binary, or [Cluster] for one of their own. All
+// are gone when the binary ends, also when it is killed. Programs that are missing are made first,
+// which takes minutes, once for a machine.
+package kwoktest
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/internal/wait"
+	"github.com/rekindle-dev/rekindle/providers"
+	"github.com/rekindle-dev/rekindle/providers/kwok"
+)
+
+// superviseArg as first argument makes the test binary a supervisor.
+const superviseArg = "rekindle-test-supervise"
+
+// stateEnv tells the tests of a binary which folder Main has made for their clusters.
+const stateEnv = "REKINDLE_KWOKTEST_STATE"
+
+// Main is the whole of a TestMain: it runs the tests and removes the clusters, or acts as the
+// supervisor of one of them. It does not return.
+func Main(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == superviseArg {
+		os.Exit(supervise(os.Args[2]))
+	}
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) (code int) {
+	state, err := os.MkdirTemp("", "rekindle-kwok-")
+	if err == nil {
+		err = os.Setenv(stateEnv, state)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "kwoktest:", err)
+		return 1
+	}
+	defer func() {
+		if err := removeAll(state); err != nil {
+			fmt.Fprintln(os.Stderr, "kwoktest:", err)
+			code = 1
+		}
+	}()
+	return m.Run()
+}
+
+// supervise plays the supervisor for as long as the test binary that started it lives.
+func supervise(folder string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		for parent := os.Getppid(); os.Getppid() == parent; {
+			if wait.Sleep(ctx, time.Second) != nil {
+				return
+			}
+		}
+		cancel()
+	}()
+	if err := kwok.Supervise(ctx, folder); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// Options are those that a provider needs in a test binary: clusters in state, with the binary as their
+// supervisor.
+func Options(state string) kwok.Options {
+	return kwok.Options{State: state, Supervisor: []string{os.Args[0], superviseArg}}
+}
+
+// removeAll deletes all clusters of a state folder, and the folder.
+func removeAll(state string) error {
+	p, err := kwok.New(Options(state))
+	if err != nil {
+		return err
+	}
+	ctx := context.Background()
+	list, err := p.List(ctx)
+	if err != nil {
+		return err
+	}
+	for _, c := range list {
+		if err := p.Delete(ctx, c.Ref, nil); err != nil {
+			return err
+		}
+	}
+	return os.RemoveAll(state)
+}
+
+// Provider is a provider whose clusters end with the test binary.
+func Provider(t testing.TB) *kwok.Provider {
+	t.Helper()
+	state := os.Getenv(stateEnv)
+	if state == "" {
+		t.Fatal("this test binary needs: func TestMain(m *testing.M) { kwoktest.Main(m) }")
+	}
+	p, err := kwok.New(Options(state))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// Shared is the one cluster that all tests of the binary share. Tests keep apart by namespaces.
+func Shared(t testing.TB) *providers.Cluster {
+	t.Helper()
+	return ensure(t, Provider(t), "shared")
+}
+
+// Cluster is a cluster of the test's own, deleted at its end.
+func Cluster(t testing.TB) *providers.Cluster {
+	t.Helper()
+	p := Provider(t)
+	list, err := p.List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := fmt.Sprintf("own-%d-%d", len(list), time.Now().UnixNano()%1e9)
+	t.Cleanup(func() {
+		if err := p.Delete(context.WithoutCancel(t.Context()), providers.Ref{Provider: kwok.Name, Name: name}, nil); err != nil {
+			t.Error(err)
+		}
+	})
+	return ensure(t, p, name)
+}
+
+func ensure(t testing.TB, p *kwok.Provider, name string) *providers.Cluster {
+	t.Helper()
+	c, err := p.Ensure(t.Context(), providers.Spec{Name: name}, func(u plan.Update) {
+		if u.Note != "" {
+			t.Log(u.Note)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// Write is one write to an API server.
+type Write struct {
+	Time  time.Time
+	User  string
+	Agent string // user agent of the client
+	Verb  string
+	URI   string
+	Code  int // of the answer
+}
+
+// String is "rekindle patch /api/v1/... 200".
+func (w Write) String() string { return fmt.Sprintf("%s %s %s %d", w.User, w.Verb, w.URI, w.Code) }
+
+// AuditWrites gives what the holder of the cluster's kubeconfig wrote to its API server since a
+// time, dry runs and leases left out. It leaves out the cluster's own controllers and those on the host.
+func AuditWrites(t testing.TB, c *providers.Cluster, since time.Time) []Write {
+	t.Helper()
+	var own []Write
+	for _, w := range AllWrites(t, c, since) {
+		if w.User == "rekindle" && !strings.Contains(w.URI, "dryRun=All") {
+			own = append(own, w)
+		}
+	}
+	return own
+}
+
+// AllWrites is AuditWrites for everybody and with dry runs.
+func AllWrites(t testing.TB, c *providers.Cluster, since time.Time) []Write {
+	t.Helper()
+	f, err := os.Open(Provider(t).AuditLog(c.Ref))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var writes []Write
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var event struct {
+			RequestReceivedTimestamp time.Time
+			User                     struct{ Username string }
+			UserAgent, Verb          string
+			RequestURI, Stage        string
+			ResponseStatus           struct{ Code int }
+		}
+		if err := json.Unmarshal(lines.Bytes(), &event); err != nil {
+			t.Fatalf("audit log: %v", err)
+		}
+		if event.Stage != "ResponseComplete" || event.RequestReceivedTimestamp.Before(since) {
+			continue
+		}
+		writes = append(writes, Write{
+			Time: event.RequestReceivedTimestamp, User: event.User.Username, Agent: event.UserAgent,
+			Verb: event.Verb, URI: event.RequestURI, Code: event.ResponseStatus.Code,
+		})
+	}
+	if err := lines.Err(); err != nil {
+		t.Fatalf("audit log: %v", err)
+	}
+	return writes
+}
