@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/rekindle-dev/rekindle/internal/wait"
 )
@@ -123,7 +124,7 @@ func (c *Client) servedAfter(ctx context.Context, refs []Ref) error {
 		}
 		resource, group, _ := strings.Cut(ref.Name, ".")
 		served := wait.Func("the API server to serve "+ref.Name, func(context.Context) (bool, string, error) {
-			_, err := c.mapper.ResourceFor(groupResource(group, resource))
+			_, err := c.mapper.ResourceFor(schema.GroupVersionResource{Group: group, Resource: resource})
 			if meta.IsNoMatchError(err) || transient(err) {
 				return false, "", nil
 			}

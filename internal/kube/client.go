@@ -3,6 +3,7 @@ package kube
 import (
 	"fmt"
 	"net/http"
+	"sync"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
@@ -34,6 +35,7 @@ type Client struct {
 	typed     kubernetes.Interface
 	discovery *sharedDiscovery
 	mapper    *sharedMapper
+	running   sync.WaitGroup // what ends with the lifetimes that were given to it
 }
 
 // Connect makes a client. It does not speak with the server yet. The config is copied.
@@ -64,6 +66,13 @@ func Connect(cfg *rest.Config) (*Client, error) {
 	c.discovery = &sharedDiscovery{CachedDiscoveryInterface: memory.NewMemCacheClient(direct)}
 	c.mapper = &sharedMapper{discovery: c.discovery}
 	return c, nil
+}
+
+// Close returns when nothing of the client runs any more: call it after the lifetimes given to it are
+// done, so that a held lease is given back before the process ends. It closes idle connections.
+func (c *Client) Close() {
+	c.running.Wait()
+	c.http.CloseIdleConnections()
 }
 
 // Config is the configuration that the client uses, for those that must make a client of their own.

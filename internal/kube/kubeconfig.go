@@ -29,11 +29,11 @@ type mark struct {
 // be a list, or ~/.kube/config. An entry of that name that is not ours is refused; one of ours is
 // replaced, and left alone when equal. The file is locked as kubectl locks it, written at once or not
 // at all, readable for its owner only; a symbolic link stays one.
-func Merge(ctx context.Context, path, name string, cfg *clientcmdapi.Config, use bool) error {
+func Merge(ctx context.Context, path, name string, cfg *clientcmdapi.Config, use bool) (changed bool, err error) {
 	files := kubeconfigFiles(path)
 	for _, file := range files {
 		if err := refuseForeign(file, name); err != nil {
-			return err
+			return false, err
 		}
 	}
 	return edit(ctx, chooseFile(files, name), func(config *clientcmdapi.Config, exists bool) (bool, error) {
@@ -43,23 +43,24 @@ func Merge(ctx context.Context, path, name string, cfg *clientcmdapi.Config, use
 
 // Remove takes the entries of that name away if they are ours, and puts the current context back
 // where Merge changed it. A file that Merge made and that is empty then is removed. No entry is no error.
-func Remove(ctx context.Context, path, name string) error {
+func Remove(ctx context.Context, path, name string) (changed bool, err error) {
 	for _, file := range kubeconfigFiles(path) {
 		config, err := load(file)
 		if err != nil {
-			return err
+			return changed, err
 		}
 		if _, ours := markOf(config, name); !ours {
 			continue
 		}
-		err = edit(ctx, file, func(config *clientcmdapi.Config, _ bool) (bool, error) {
+		wrote, err := edit(ctx, file, func(config *clientcmdapi.Config, _ bool) (bool, error) {
 			return take(config, name), nil
 		})
+		changed = changed || wrote
 		if err != nil {
-			return err
+			return changed, err
 		}
 	}
-	return nil
+	return changed, nil
 }
 
 // kubeconfigFiles are the files that a path stands for.

@@ -22,46 +22,46 @@ const lockTime = 10 * time.Second
 // edit changes a kubeconfig under its lock. A change that leaves it equal does not touch the file; one
 // that does not want it kept removes it.
 func edit(ctx context.Context, file string,
-	change func(config *clientcmdapi.Config, exists bool) (keep bool, err error)) error {
+	change func(config *clientcmdapi.Config, exists bool) (keep bool, err error)) (changed bool, err error) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		return fault.Wrap(err, fault.Failed, "make its folder").On("kubeconfig %s", file)
+		return false, fault.Wrap(err, fault.Failed, "make its folder").On("kubeconfig %s", file)
 	}
 	if target, err := filepath.EvalSymlinks(file); err == nil {
 		file = target
 	}
 	unlock, err := lock(ctx, file)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer unlock()
 	_, err = os.Stat(file)
 	exists := err == nil
 	config, err := load(file)
 	if err != nil {
-		return err
+		return false, err
 	}
 	before, err := clientcmd.Write(*config)
 	if err != nil {
-		return fault.Wrap(err, fault.Failed, "encode").On("kubeconfig %s", file)
+		return false, fault.Wrap(err, fault.Failed, "encode").On("kubeconfig %s", file)
 	}
 	keep, err := change(config, exists)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if !keep {
-		return os.Remove(file)
+		return true, os.Remove(file)
 	}
 	after, err := clientcmd.Write(*config)
 	if err != nil {
-		return fault.Wrap(err, fault.Failed, "encode").On("kubeconfig %s", file)
+		return false, fault.Wrap(err, fault.Failed, "encode").On("kubeconfig %s", file)
 	}
 	if bytes.Equal(before, after) {
-		return nil
+		return false, nil
 	}
 	if err := replace(file, after); err != nil {
-		return fault.Wrap(err, fault.Failed, "write").On("kubeconfig %s", file)
+		return false, fault.Wrap(err, fault.Failed, "write").On("kubeconfig %s", file)
 	}
-	return nil
+	return true, nil
 }
 
 // lock takes the lock that client-go and kubectl take, and returns what frees it.
