@@ -1,10 +1,15 @@
 package kube
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/fluxcd/cli-utils/pkg/kstatus/status"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
 )
 
 // Health is what an object's own status tells.
@@ -37,6 +42,25 @@ func HealthOf(obj *unstructured.Unstructured) Health {
 		return workloadHealth(obj)
 	}
 	return statusHealth(obj)
+}
+
+// Check reads objects once and returns a fault, with its cause, for each that is not ready now.
+func (c *Client) Check(ctx context.Context, refs []Ref) error {
+	return each(ctx, refs, func(ctx context.Context, _ int, ref Ref) error {
+		obj, err := c.Get(ctx, ref)
+		if err != nil {
+			return fault.Wrap(err, fault.Failed, "read").On("%s", ref)
+		}
+		it := &item{ref: ref, state: obj, health: readiness(obj)}
+		if it.health.Ready || isUnboundClaim(it) && c.bindsOnFirstUse(ctx, obj) {
+			return nil
+		}
+		f := fault.New(fault.Failed, "%s", it.health.Message).On("%s", ref)
+		if lines := c.explain(ctx, ref); len(lines) > 0 {
+			f.Cause = errors.New(strings.Join(lines, "; "))
+		}
+		return f
+	})
 }
 
 func statusHealth(obj *unstructured.Unstructured) Health {
@@ -136,6 +160,15 @@ func conditionHealth(obj *unstructured.Unstructured, name string) Health {
 		return Health{Ready: true}
 	}
 	return Health{Message: conditionText(c)}
+}
+
+// Condition gives the status, reason and message of a condition of an object; empty when there is none.
+func Condition(obj *unstructured.Unstructured, name string) (status, reason, message string) {
+	c := condition(obj, name)
+	status, _ = c["status"].(string)
+	reason, _ = c["reason"].(string)
+	message, _ = c["message"].(string)
+	return status, reason, message
 }
 
 // condition gives a condition of the status, nil when there is none.

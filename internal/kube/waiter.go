@@ -37,8 +37,8 @@ type waiter struct {
 	watcher *Watcher
 	client  *Client
 	p       plan.Progress
-	goal    string                                  // "ready" or "gone"
-	health  func(*unstructured.Unstructured) Health // of a state, nil for absence
+	goal    string // what the items shall be: "ready", "gone"
+	health  Judge
 	items   []*item
 	total   int
 	told    string
@@ -74,11 +74,7 @@ func absence(state *unstructured.Unstructured) Health {
 	return Health{Message: "still exists" + finalizerText(state)}
 }
 
-func newWaiter(w *Watcher, refs []Ref, goal string, p plan.Progress) *waiter {
-	health := readiness
-	if goal == goalGone {
-		health = absence
-	}
+func newWaiter(w *Watcher, refs []Ref, goal string, health Judge, p plan.Progress) *waiter {
 	waiter := &waiter{
 		watcher: w, client: w.client, p: p, goal: goal, health: health, wake: make(chan struct{}, 1),
 		byName: map[streamKey]map[string][]*item{}, broken: map[streamKey]error{}, joined: map[*stream]bool{},

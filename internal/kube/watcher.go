@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 
@@ -63,7 +64,7 @@ func (w *Watcher) stream(key streamKey) *stream {
 //
 // Objects of a kind that the server does not serve yet are waited for too: their CRD may be on its way.
 func (w *Watcher) Ready(ctx context.Context, refs []Ref, p plan.Progress) error {
-	if err := newWaiter(w, refs, goalReady, p).run(ctx); err != nil {
+	if err := newWaiter(w, refs, goalReady, readiness, p).run(ctx); err != nil {
 		return err
 	}
 	return w.client.servedAfter(ctx, refs)
@@ -71,7 +72,16 @@ func (w *Watcher) Ready(ctx context.Context, refs []Ref, p plan.Progress) error 
 
 // Gone waits until none of the objects exists. What holds them, their finalizers, is told to p.
 func (w *Watcher) Gone(ctx context.Context, refs []Ref, p plan.Progress) error {
-	return newWaiter(w, refs, goalGone, p).run(ctx)
+	return newWaiter(w, refs, goalGone, absence, p).run(ctx)
+}
+
+// Judge tells from the state of an object whether it is as somebody wants it. A nil state is absence.
+type Judge func(state *unstructured.Unstructured) Health
+
+// Until waits until an object is as judge wants it, as Ready does for readiness. goal is a word for that,
+// to be read after "not": "synced".
+func (w *Watcher) Until(ctx context.Context, ref Ref, goal string, judge Judge, p plan.Progress) error {
+	return newWaiter(w, []Ref{ref}, goal, judge, p).run(ctx)
 }
 
 // keyOf is the stream that sees an object; known is false while the server does not serve its kind.
