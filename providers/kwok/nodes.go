@@ -154,6 +154,6 @@ func storageClass() *storagev1.StorageClass {
 			Name:        storageClassName,
 			Annotations: map[string]string{"storageclass.kubernetes.io/is-default-class": "true"},
 		},
-		Provisioner: "rekindle.dev/simulated",
+		Provisioner: "simulated.rekindle.dev",
 	}
 }

@@ -84,7 +84,7 @@ func supervise(folder string) int {
 // Options are those that a provider needs in a test binary: clusters in state, with the binary as their
 // supervisor.
 func Options(state string) kwok.Options {
-	return kwok.Options{State: state, Supervisor: []string{os.Args[0], superviseArg}}
+	return kwok.Options{State: state, Supervisor: []string{self(), superviseArg}}
 }
 
 // removeAll deletes all clusters of a state folder, and the folder.
@@ -216,4 +216,13 @@ func AllWrites(t testing.TB, c *providers.Cluster, since time.Time) []Write {
 		t.Fatalf("audit log: %v", err)
 	}
 	return writes
+}
+
+// self is the test binary.
+func self() string {
+	path, err := os.Executable()
+	if err != nil {
+		return os.Args[0]
+	}
+	return path
 }
