@@ -119,6 +119,12 @@ type HostProcess struct {
 	Ready string            // an http URL, same replacements, that answers 200 once it is ready; empty: started is ready
 }
 
+// HostReacher is a provider whose clusters' pods can reach this machine.
+type HostReacher interface {
+	// HostAddress is the address by which they do.
+	HostAddress(ctx context.Context, r Ref) (string, error)
+}
+
 // Simulation is a provider whose nodes run nothing.
 type Simulation interface {
 	// Simulated says that no process runs behind pods on its nodes: webhooks, aggregated APIs and

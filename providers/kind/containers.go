@@ -1,0 +1,154 @@
+package kind
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os/exec"
+	"strings"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+)
+
+// clusterLabel is the label that kind itself puts on its containers.
+const clusterLabel = "io.x-k8s.io.kind.cluster"
+
+// network is the container network that kind uses.
+const network = "kind"
+
+// runtime is the container command: docker, or a command that takes the same words.
+type runtime struct{ command string }
+
+// container is one node as the runtime describes it.
+type container struct {
+	Name    string
+	Cluster string
+	Role    string
+	Running bool
+	Mark    *mark // nil on a container that rekindle did not make
+}
+
+// run runs the container command and returns what it printed.
+func (r runtime) run(ctx context.Context, args ...string) ([]byte, error) {
+	var out, errOut bytes.Buffer
+	cmd := exec.CommandContext(ctx, r.command, args...)
+	cmd.Stdout, cmd.Stderr = &out, &errOut
+	err := cmd.Run()
+	switch {
+	case err == nil:
+		return out.Bytes(), nil
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case errors.Is(err, exec.ErrNotFound):
+		return nil, fault.New(fault.Failed, "the command %s is not there", r.command).On("kind").
+			WithHint("install Docker (https://docs.docker.com/engine/install), or use provider: {kwok: {}}, which needs no containers")
+	}
+	text := strings.TrimSpace(errOut.String())
+	if isDown(text) {
+		return nil, fault.New(fault.Failed, "%s does not answer: %s", r.command, text).On("kind").
+			WithHint("start it (systemctl start docker), or see whether you may use it: %s ps", r.command)
+	}
+	return nil, fmt.Errorf("%s %s: %w: %s", r.command, args[0], err, text)
+}
+
+// isDown recognises the answer of a client whose daemon is not there or not for us.
+func isDown(text string) bool {
+	for _, known := range []string{"Cannot connect to the Docker daemon", "permission denied", "Is the docker daemon running", "connection refused"} {
+		if strings.Contains(text, known) {
+			return true
+		}
+	}
+	return false
+}
+
+// list gives the nodes of a cluster, or of all kind clusters when the name is empty.
+func (r runtime) list(ctx context.Context, cluster string) ([]container, error) {
+	filter := "label=" + clusterLabel
+	if cluster != "" {
+		filter += "=" + cluster
+	}
+	out, err := r.run(ctx, "ps", "--all", "--no-trunc", "--quiet", "--filter", filter)
+	if err != nil {
+		return nil, err
+	}
+	ids := strings.Fields(string(out))
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	out, err = r.run(ctx, append([]string{"inspect", "--type", "container"}, ids...)...)
+	if err != nil {
+		return nil, err
+	}
+	return parseContainers(out)
+}
+
+// parseContainers reads the answer of inspect.
+func parseContainers(raw []byte) ([]container, error) {
+	var described []struct {
+		Name   string
+		State  struct{ Running bool }
+		Config struct{ Labels map[string]string }
+		Mounts []struct{ Destination string }
+	}
+	if err := json.Unmarshal(raw, &described); err != nil {
+		return nil, fmt.Errorf("read the description of the containers: %w", err)
+	}
+	var all []container
+	for _, d := range described {
+		c := container{
+			Name: strings.TrimPrefix(d.Name, "/"), Cluster: d.Config.Labels[clusterLabel],
+			Role: d.Config.Labels["io.x-k8s.io.kind.role"], Running: d.State.Running,
+		}
+		for _, mount := range d.Mounts {
+			if m, ok := parseMark(mount.Destination); ok {
+				c.Mark = &m
+			}
+		}
+		all = append(all, c)
+	}
+	return all, nil
+}
+
+// gateway is the address of this machine on the network of the nodes.
+func (r runtime) gateway(ctx context.Context) (string, error) {
+	out, err := r.run(ctx, "network", "inspect", network, "--format", "{{range .IPAM.Config}}{{.Gateway}} {{end}}")
+	if err != nil {
+		return "", err
+	}
+	for _, field := range strings.Fields(string(out)) {
+		if addr, err := netip.ParseAddr(field); err == nil && addr.Is4() {
+			return addr.String(), nil
+		}
+	}
+	return "", fault.New(fault.Failed, "the network %s has no IPv4 gateway: %q", network, strings.TrimSpace(string(out))).On("kind")
+}
+
+// hasNetwork says whether kind's network exists, and with how many containers.
+func (r runtime) hasNetwork(ctx context.Context) (exists bool, containers int, err error) {
+	out, err := r.run(ctx, "network", "ls", "--filter", "name=^"+network+"$", "--format", "{{.Name}}")
+	if err != nil || strings.TrimSpace(string(out)) == "" {
+		return false, 0, err
+	}
+	out, err = r.run(ctx, "network", "inspect", network, "--format", "{{len .Containers}}")
+	if err != nil {
+		return false, 0, err
+	}
+	_, err = fmt.Sscan(string(out), &containers)
+	return true, containers, err
+}
+
+// removeNodes removes the containers of a cluster with their volumes.
+func (r runtime) removeNodes(ctx context.Context, all []container) error {
+	if len(all) == 0 {
+		return nil
+	}
+	args := []string{"rm", "--force", "--volumes"}
+	for _, c := range all {
+		args = append(args, c.Name)
+	}
+	_, err := r.run(ctx, args...)
+	return err
+}

@@ -1,0 +1,184 @@
+package kind
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/kind/pkg/cluster"
+	"sigs.k8s.io/kind/pkg/log"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/providers"
+)
+
+// Name is the provider's name in references.
+const Name = "kind"
+
+// Provider makes kind clusters.
+type Provider struct {
+	settings Settings
+	runtime  runtime
+	now      func() time.Time
+}
+
+// Provider gives what the contract and bootstrap ask of it.
+var _ interface {
+	providers.Provider
+	providers.HostReacher
+} = (*Provider)(nil)
+
+// New makes the provider. Settings are checked by Preflight, not here.
+func New(s Settings) *Provider {
+	return &Provider{settings: s, runtime: runtime{command: "docker"}, now: time.Now}
+}
+
+// library gives kind's own provider, which tells its log to l.
+func (p *Provider) library(l log.Logger) *cluster.Provider {
+	return cluster.NewProvider(cluster.ProviderWithDocker(), cluster.ProviderWithLogger(l))
+}
+
+// Find describes the cluster.
+func (p *Provider) Find(ctx context.Context, r providers.Ref) (*providers.Cluster, error) {
+	nodes, err := p.runtime.list(ctx, r.Name)
+	if err != nil {
+		return nil, err
+	}
+	m, err := owner(nodes)
+	if err != nil {
+		return nil, err
+	}
+	return p.describe(ctx, r.Name, m, nodes)
+}
+
+// owner gives the mark of a cluster's nodes: ErrNotFound without nodes, ErrNotOwned when one of them
+// is not ours.
+func owner(nodes []container) (*mark, error) {
+	if len(nodes) == 0 {
+		return nil, providers.ErrNotFound
+	}
+	for _, n := range nodes {
+		if n.Mark == nil {
+			return nil, providers.ErrNotOwned
+		}
+	}
+	return nodes[0].Mark, nil
+}
+
+// describe fills in what can be known of a cluster of ours without changing it.
+func (p *Provider) describe(ctx context.Context, name string, m *mark, nodes []container) (*providers.Cluster, error) {
+	c := &providers.Cluster{
+		Ref: providers.Ref{Provider: Name, Name: name}, Hash: m.hash, Run: m.run, Created: m.created, Expires: m.expires,
+	}
+	control := controlPlane(nodes)
+	if control == nil || !control.Running {
+		return c, nil
+	}
+	if _, err := p.runtime.run(ctx, "exec", control.Name, "test", "-f", completeFile); err != nil {
+		return c, ctx.Err()
+	}
+	if err := p.access(c); err != nil {
+		return nil, err
+	}
+	c.Complete = true
+	return c, nil
+}
+
+func controlPlane(nodes []container) *container {
+	i := slices.IndexFunc(nodes, func(n container) bool { return n.Role == "control-plane" })
+	if i < 0 {
+		return nil
+	}
+	return &nodes[i]
+}
+
+// access adds how to reach the API server.
+func (p *Provider) access(c *providers.Cluster) error {
+	raw, err := p.library(log.NoopLogger{}).KubeConfig(c.Ref.Name, false)
+	if err != nil {
+		return fmt.Errorf("read the kubeconfig of %s: %w", c.Ref, err)
+	}
+	kubeconfig, err := clientcmd.Load([]byte(raw))
+	if err != nil {
+		return fmt.Errorf("read the kubeconfig of %s: %w", c.Ref, err)
+	}
+	c.Kubeconfig = kubeconfig
+	c.REST, err = clientcmd.NewDefaultClientConfig(*kubeconfig, &clientcmd.ConfigOverrides{}).ClientConfig()
+	return err
+}
+
+// List gives all kind clusters with our mark.
+func (p *Provider) List(ctx context.Context) ([]*providers.Cluster, error) {
+	nodes, err := p.runtime.list(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	byCluster := map[string][]container{}
+	for _, n := range nodes {
+		byCluster[n.Cluster] = append(byCluster[n.Cluster], n)
+	}
+	var all []*providers.Cluster
+	for name, nodes := range byCluster {
+		m, err := owner(nodes)
+		if err != nil {
+			continue // not ours
+		}
+		c, err := p.describe(ctx, name, m, nodes)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, c)
+	}
+	slices.SortFunc(all, func(a, b *providers.Cluster) int { return strings.Compare(a.Ref.Name, b.Ref.Name) })
+	return all, nil
+}
+
+// HostAddress is this machine's address on the network of the nodes.
+func (p *Provider) HostAddress(ctx context.Context, _ providers.Ref) (string, error) {
+	return p.runtime.gateway(ctx)
+}
+
+// Delete removes the containers with their volumes, and the network when this cluster brought it and
+// nothing else is on it.
+func (p *Provider) Delete(ctx context.Context, r providers.Ref, progress plan.Progress) error {
+	nodes, err := p.runtime.list(ctx, r.Name)
+	if err != nil || len(nodes) == 0 {
+		return err
+	}
+	m, err := owner(nodes)
+	if err != nil {
+		return fault.Wrap(err, fault.Refused, "it was left untouched").On("cluster %s", r)
+	}
+	progress.Waiting(fmt.Sprintf("%d containers to go", len(nodes)))
+	if err := p.runtime.removeNodes(ctx, nodes); err != nil {
+		return fault.Wrap(err, fault.Failed, "remove its containers").On("cluster %s", r)
+	}
+	if !m.network {
+		return nil
+	}
+	exists, containers, err := p.runtime.hasNetwork(ctx)
+	if err != nil || !exists || containers > 0 {
+		return err
+	}
+	_, err = p.runtime.run(ctx, "network", "rm", network)
+	return err
+}
+
+// Leftovers lists containers of the cluster that still exist: its volumes go with them.
+func (p *Provider) Leftovers(ctx context.Context, r providers.Ref) ([]providers.Resource, error) {
+	nodes, err := p.runtime.list(ctx, r.Name)
+	if err != nil {
+		return nil, err
+	}
+	var left []providers.Resource
+	for _, n := range nodes {
+		left = append(left, providers.Resource{
+			Kind: "container", Name: n.Name, Remove: p.runtime.command + " rm --force --volumes " + n.Name,
+		})
+	}
+	return left, nil
+}
