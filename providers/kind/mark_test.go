@@ -122,7 +122,7 @@ func TestKindsLinesBecomeReasons(t *testing.T) {
 	for in, want := range map[string]string{
 		" • Starting control-plane 🕹️  ...\n": "starting control-plane",
 		" ✓ Starting control-plane 🕹️\n":      "",
-		"Creating cluster \"shop\" ...\n":      "creating cluster \"shop\"",
+		"Creating cluster \"shop\" ...\n":     "creating cluster \"shop\"",
 		"":                                    "",
 	} {
 		if got := plain(in); got != want {
