@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/plan"
@@ -240,4 +241,20 @@ func conflictText(err error) string {
 		parts = append(parts, fmt.Sprintf("managed by %s: %s", owner, strings.Join(fields, ", ")))
 	}
 	return "exists with other content, " + strings.Join(parts, "; ")
+}
+
+// MergePatch changes an existing object by a JSON merge patch.
+func (c *Client) MergePatch(ctx context.Context, ref Ref, patch []byte) error {
+	err := persist(ctx, "change "+ref.String(), nil, func(ctx context.Context) error {
+		resource, err := c.resource(ref)
+		if err != nil {
+			return err
+		}
+		_, err = resource.Patch(ctx, ref.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: Manager})
+		return err
+	})
+	if err != nil {
+		return fault.Wrap(err, fault.Failed, "change").On("%s", ref)
+	}
+	return nil
 }

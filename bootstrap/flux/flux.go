@@ -1,0 +1,101 @@
+// Package flux is the reconciler Flux: install it, point it at the repository, prove that it is in sync.
+//
+// What it makes are plain Flux objects, one GitRepository and one Kustomization, which go on working
+// if rekindle is never run again. The controllers come as an ordinary release of the stack, or on
+// simulated nodes as processes of the host.
+package flux
+
+import (
+	"time"
+
+	"github.com/rekindle-dev/rekindle/internal/config"
+	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/providers"
+)
+
+// What is used where the documents do not say.
+const (
+	DefaultNamespace = "flux-system"
+	DefaultChart     = "oci://ghcr.io/fluxcd-community/charts/flux2"
+	DefaultVersion   = "2.17.0"
+
+	defaultTimeout  = 5 * time.Minute
+	defaultInterval = time.Minute
+	releaseName     = "flux"
+)
+
+// objectName is the name of the GitRepository and of the Kustomization.
+const objectName = "rekindle"
+
+const (
+	sourceGroup    = "source.toolkit.fluxcd.io"
+	kustomizeGroup = "kustomize.toolkit.fluxcd.io"
+	version        = "v1"
+
+	kindRepository    = "GitRepository"
+	kindKustomization = "Kustomization"
+)
+
+// Flux is the reconciler as the documents want it.
+type Flux struct {
+	spec config.Flux
+}
+
+// New fills in what the documents do not say.
+func New(spec config.Flux) *Flux {
+	if spec.Namespace == "" {
+		spec.Namespace = DefaultNamespace
+	}
+	if spec.Chart == "" {
+		spec.Chart = DefaultChart
+		if spec.Version == "" {
+			spec.Version = DefaultVersion
+		}
+	}
+	if spec.Timeout.Duration == 0 {
+		spec.Timeout.Duration = defaultTimeout
+	}
+	return &Flux{spec: spec}
+}
+
+// Namespace is that of the controllers and of the objects.
+func (f *Flux) Namespace() string { return f.spec.Namespace }
+
+// Release installs the controllers and their CRDs.
+func (f *Flux) Release() config.Release {
+	return config.Release{
+		Name: releaseName, Namespace: f.spec.Namespace, Chart: f.spec.Chart,
+		Version: f.spec.Version, Digest: f.spec.Digest, Values: f.spec.Values,
+	}
+}
+
+// HostProcesses are the controllers as processes of the host, for clusters whose nodes run nothing.
+func (f *Flux) HostProcesses() []providers.HostProcess {
+	const storage = `127.0.0.1:{{.Port "source-storage"}}`
+	return []providers.HostProcess{
+		f.controller("source-controller",
+			"--storage-path={{.Dir}}", "--storage-addr="+storage, "--storage-adv-addr="+storage),
+		f.controller("kustomize-controller", "--requeue-dependency=5s"),
+	}
+}
+
+func (f *Flux) controller(name string, args ...string) providers.HostProcess {
+	health := `127.0.0.1:{{.Port "` + name + `-health"}}`
+	return providers.HostProcess{
+		Name: name, Asset: name,
+		Args: append(args, "--enable-leader-election=false", "--metrics-addr=127.0.0.1:0", "--health-addr="+health,
+			"--watch-all-namespaces=true", "--log-level=info"),
+		Env: map[string]string{
+			"KUBECONFIG": "{{.Kubeconfig}}", "RUNTIME_NAMESPACE": f.spec.Namespace, "HOME": "{{.Dir}}", "TMPDIR": "{{.Dir}}",
+		},
+		Ready: "http://" + health + "/readyz",
+	}
+}
+
+func (f *Flux) repositoryRef() kube.Ref {
+	return kube.Ref{Group: sourceGroup, Version: version, Kind: kindRepository, Namespace: f.spec.Namespace, Name: objectName}
+}
+
+func (f *Flux) kustomizationRef() kube.Ref {
+	return kube.Ref{Group: kustomizeGroup, Version: version, Kind: kindKustomization, Namespace: f.spec.Namespace, Name: objectName}
+}

@@ -1,0 +1,111 @@
+package flux
+
+import (
+	"context"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+)
+
+// inventory gives the objects that a Kustomization has applied.
+func inventory(obj *unstructured.Unstructured) []kube.Ref {
+	entries, _, _ := unstructured.NestedSlice(obj.Object, "status", "inventory", "entries")
+	var refs []kube.Ref
+	for _, entry := range entries {
+		fields, _ := entry.(map[string]any)
+		id, _ := fields["id"].(string)
+		v, _ := fields["v"].(string)
+		if ref, ok := parseID(id, v); ok {
+			refs = append(refs, ref)
+		}
+	}
+	return refs
+}
+
+// parseID reads "namespace_name_group_kind". A name may have colons doubled to underscores, as those
+// of RBAC objects ("system__reader"), so the parts are cut from the outside.
+func parseID(id, version string) (kube.Ref, bool) {
+	namespace, rest, ok := strings.Cut(id, "_")
+	if !ok {
+		return kube.Ref{}, false
+	}
+	last := strings.LastIndex(rest, "_")
+	if last < 0 {
+		return kube.Ref{}, false
+	}
+	kind, rest := rest[last+1:], rest[:last]
+	last = strings.LastIndex(rest, "_")
+	if last < 0 {
+		return kube.Ref{}, false
+	}
+	group, name := rest[last+1:], strings.ReplaceAll(rest[:last], "__", ":")
+	return kube.Ref{Group: group, Version: version, Kind: kind, Namespace: namespace, Name: name}, true
+}
+
+// healthy waits until everything that Flux applied is healthy, through Kustomizations in Kustomizations.
+func (f *Flux) healthy(ctx context.Context, c *kube.Client, w *kube.Watcher, commit string, p plan.Progress) error {
+	queue, seen := []kube.Ref{f.kustomizationRef()}, map[kube.Ref]bool{}
+	for len(queue) > 0 {
+		ref := queue[0]
+		queue = queue[1:]
+		if seen[ref] {
+			continue
+		}
+		seen[ref] = true
+		obj, err := c.Get(ctx, ref)
+		if err != nil {
+			return err
+		}
+		if obj == nil {
+			return fault.New(fault.Failed, "it is gone").On("%s", ref).WithHint("something deleted it while it was awaited")
+		}
+		var plain []kube.Ref
+		for _, inner := range inventory(obj) {
+			if inner.GroupKind() != f.kustomizationRef().GroupKind() {
+				plain = append(plain, inner)
+				continue
+			}
+			if err := f.awaitNested(ctx, c, w, inner, commit, p); err != nil {
+				return err
+			}
+			queue = append(queue, inner)
+		}
+		if err := w.Ready(ctx, plain, p); err != nil {
+			return fault.Wrap(err, fault.Failed, "what it applied is not healthy").On("%s", ref)
+		}
+	}
+	return nil
+}
+
+// awaitNested waits for a Kustomization of the repository: until it is at our commit when it is made
+// from our GitRepository, else until it is Ready at whatever its own source has.
+func (f *Flux) awaitNested(ctx context.Context, c *kube.Client, w *kube.Watcher, ref kube.Ref, commit string, p plan.Progress) error {
+	judge := func(obj *unstructured.Unstructured) kube.Health {
+		if obj == nil {
+			return kube.Health{Message: "does not exist yet"}
+		}
+		if f.isOurs(obj) {
+			return applied(commit, "")(obj)
+		}
+		return kube.HealthOf(obj)
+	}
+	if err := w.Until(ctx, ref, "synced", judge, p); err != nil {
+		return f.stuck(ctx, c, err)
+	}
+	return nil
+}
+
+// isOurs says whether a Kustomization is made from our GitRepository.
+func (f *Flux) isOurs(obj *unstructured.Unstructured) bool {
+	kind, _, _ := unstructured.NestedString(obj.Object, "spec", "sourceRef", "kind")
+	name, _, _ := unstructured.NestedString(obj.Object, "spec", "sourceRef", "name")
+	namespace, _, _ := unstructured.NestedString(obj.Object, "spec", "sourceRef", "namespace")
+	if namespace == "" {
+		namespace = obj.GetNamespace()
+	}
+	return kind == kindRepository && name == objectName && namespace == f.spec.Namespace
+}

@@ -1,0 +1,103 @@
+package flux
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/providers"
+)
+
+// requestedAt is the annotation by which Flux is told to look now.
+const requestedAt = "reconcile.fluxcd.io/requestedAt"
+
+// Follow makes Flux fetch the repository and waits until it has the commit.
+func (f *Flux) Follow(ctx context.Context, c *kube.Client, w *kube.Watcher, t Target, p plan.Progress) (plan.Outcome, error) {
+	return f.ensure(ctx, c, w, f.repository(t), func(request string) kube.Judge { return fetched(t.Commit, request) },
+		func(ctx context.Context, judge kube.Judge) error {
+			return w.Until(ctx, f.repositoryRef(), "fetched", judge, p)
+		})
+}
+
+// Sync makes Flux apply the path, and waits until it did so at the commit and everything that it
+// applied is healthy. It fails early where waiting would not help: a path that does not build, a key
+// that does not open a file, an object that the API server finds invalid.
+func (f *Flux) Sync(ctx context.Context, c *kube.Client, w *kube.Watcher, t Target, p plan.Progress) (plan.Outcome, error) {
+	request := ""
+	outcome, err := f.ensure(ctx, c, w, f.kustomization(t),
+		func(r string) kube.Judge { request = r; return checkedBy(t.Commit, r) },
+		func(ctx context.Context, judge kube.Judge) error {
+			return w.Until(ctx, f.kustomizationRef(), "applied", judge, p)
+		})
+	if err != nil {
+		return outcome, err
+	}
+	if err := f.healthy(ctx, c, w, t.Commit, p); err != nil {
+		return outcome, err
+	}
+	if err := w.Until(ctx, f.kustomizationRef(), "synced", applied(t.Commit, request), p); err != nil {
+		return outcome, f.stuck(ctx, c, err)
+	}
+	return outcome, nil
+}
+
+// ensure applies one of our objects, asks Flux to look where it is not as judged, and waits.
+func (f *Flux) ensure(ctx context.Context, c *kube.Client, w *kube.Watcher, obj *unstructured.Unstructured,
+	judge func(request string) kube.Judge, wait func(context.Context, kube.Judge) error) (plan.Outcome, error) {
+	ref := kube.RefOf(obj)
+	live, err := c.Get(ctx, ref)
+	if err != nil {
+		return "", err
+	}
+	if live != nil && live.GetLabels()[providers.LabelOwner] != providers.Owner {
+		return "", fault.New(fault.Refused, "exists and was not made by rekindle").On("%s", ref).
+			WithHint("delete it, or set spec.reconciler.flux.namespace to another one")
+	}
+	changes, err := c.Apply(ctx, []*unstructured.Unstructured{obj}, kube.ApplyOptions{Manager: kube.Manager, Force: true})
+	if err != nil {
+		return "", err
+	}
+	outcome, request := kube.Outcome(changes), ""
+	if outcome == plan.Unchanged && !judge("")(live).Ready {
+		if request, err = f.poke(ctx, c, ref); err != nil {
+			return "", err
+		}
+		outcome = plan.Changed
+	}
+	if err := wait(ctx, judge(request)); err != nil {
+		return outcome, f.stuck(ctx, c, err)
+	}
+	return outcome, nil
+}
+
+// poke asks Flux to reconcile an object now, and returns the mark by which the answer is known.
+func (f *Flux) poke(ctx context.Context, c *kube.Client, ref kube.Ref) (request string, err error) {
+	request = time.Now().UTC().Format(time.RFC3339Nano)
+	patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, requestedAt, request)
+	return request, c.MergePatch(ctx, ref, []byte(patch))
+}
+
+// stuck adds to the error of a wait what the objects of Flux say.
+func (f *Flux) stuck(ctx context.Context, c *kube.Client, err error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	e := fault.Wrap(err, fault.Failed, "it does not come into sync").On("flux")
+	if controllers := c.Explain(ctx, f.controllers()); len(controllers) > 0 {
+		return e.WithHint("look at its controllers: %s", controllers[0])
+	}
+	return e.WithHint("kubectl -n %s get gitrepositories,kustomizations", f.spec.Namespace)
+}
+
+// controllers are the Deployments that have to run for anything to happen.
+func (f *Flux) controllers() []kube.Ref {
+	var refs []kube.Ref
+	for _, name := range []string{"source-controller", "kustomize-controller"} {
+		refs = append(refs, kube.Ref{Group: "apps", Version: "v1", Kind: "Deployment", Namespace: f.spec.Namespace, Name: name})
+	}
+	return refs
+}
