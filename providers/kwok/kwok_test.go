@@ -1,18 +1,137 @@
 package kwok_test
 
 import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
-	"time"
 
+	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/providers"
+	"github.com/rekindle-dev/rekindle/providers/kwok"
 	"github.com/rekindle-dev/rekindle/providers/kwok/kwoktest"
+	"github.com/rekindle-dev/rekindle/providers/providertest"
 )
 
-func TestMain(m *testing.M) { kwoktest.Main(m) }
+// First arguments with which the test binary plays other programs.
+const (
+	playSupervisor = "play-supervisor" // FOLDER
+	playEnsure     = "play-ensure"     // STATE NAME: tells each progress on a line
+	playDelete     = "play-delete"     // STATE NAME
+)
 
-func TestFirst(t *testing.T) {
-	for range 2 {
-		start := time.Now()
-		c := kwoktest.Shared(t)
-		t.Logf("%s after %s", c.Outcome, time.Since(start))
+func TestMain(m *testing.M) {
+	if len(os.Args) > 2 && strings.HasPrefix(os.Args[1], "play-") {
+		if err := play(os.Args[1], os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
 	}
+	kwoktest.Main(m)
+}
+
+func play(role string, args []string) error {
+	ctx := context.Background()
+	if role == playSupervisor {
+		return kwok.Supervise(ctx, args[0])
+	}
+	p, err := newProvider(args[0], 1)
+	if err != nil {
+		return err
+	}
+	tell := func(u plan.Update) { fmt.Printf("%+v\n", u) }
+	fmt.Println("begin")
+	if role == playDelete {
+		return p.Delete(ctx, ref(args[1]), tell)
+	}
+	_, err = p.Ensure(ctx, providers.Spec{Name: args[1], Run: "run-1", TTL: 3600e9}, tell)
+	return err
+}
+
+func ref(name string) providers.Ref { return providers.Ref{Provider: kwok.Name, Name: name} }
+
+// newProvider makes one whose supervisors outlive who started them, as in the real command.
+func newProvider(state string, nodes int) (*kwok.Provider, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	return kwok.New(kwok.Options{State: state, Nodes: nodes, Supervisor: []string{self, playSupervisor}})
+}
+
+func mustProvider(t *testing.T, state string, nodes int) *kwok.Provider {
+	t.Helper()
+	p, err := newProvider(state, nodes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// other starts another process that works on the state folder, and kills it once it has told lines lines.
+// It reports whether it was killed; otherwise it had come to its end before.
+func other(t *testing.T, role, state, name string, lines int) (killed bool) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self, role, state, name)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	told := bufio.NewScanner(out)
+	for n := 0; n < lines && told.Scan(); n++ {
+	}
+	_ = cmd.Process.Kill()
+	err = cmd.Wait()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signaled() {
+		return true
+	}
+	if err != nil {
+		t.Fatalf("%s %s: %v", role, name, err)
+	}
+	return false
+}
+
+func TestProvider(t *testing.T) {
+	state := t.TempDir()
+	providertest.Run(t, providertest.Subject{
+		Name: kwok.Name, Prefix: "suite-", Nodes: 2, Parallel: 4,
+		New: func(t *testing.T) providers.Provider { return mustProvider(t, state, 2) },
+		Foreign: func(t *testing.T, name string) func() error {
+			file := filepath.Join(state, "clusters", name, "precious")
+			if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(file, []byte("x"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			return func() error {
+				entries, err := os.ReadDir(filepath.Dir(file))
+				if err == nil && len(entries) != 1 {
+					err = fmt.Errorf("the folder holds %v", entries)
+				}
+				return err
+			}
+		},
+		HalfMade: func(t *testing.T, s providers.Spec) {
+			if !other(t, playEnsure, state, s.Name, 3) {
+				t.Fatal("it was not killed in the middle")
+			}
+		},
+	})
 }
