@@ -1,2 +1,6 @@
-// Package config holds the documents.
+// Package config holds the documents: wire types, strict loading, all faults at once, defaults once.
+//
+// Loading is strict. Every fault reads "file:line: field: what is wrong (did you mean …)". ${NAME} in a string stands for a value of
+// spec.variables and for nothing else; $${ stands for ${ itself. Substitution works on the parsed strings, so
+// that a variable can not bring in structure.
 package config

@@ -1,0 +1,64 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"strings"
+)
+
+// scpLike is git's short form of an ssh address: git@host:path.
+var scpLike = regexp.MustCompile(`^[A-Za-z0-9._-]+@[A-Za-z0-9._-]+:[^/].*$`)
+
+// checkRepoURL accepts where a Git repository may come from.
+func checkRepoURL(s string) error {
+	if scpLike.MatchString(s) {
+		return nil
+	}
+	u, err := url.Parse(s)
+	if err != nil {
+		return errors.New("this is no URL")
+	}
+	switch u.Scheme {
+	case "ssh":
+	case "https", "http":
+		return checkHTTPURL(s)
+	default:
+		return fmt.Errorf("%q: want https://…, ssh://… or git@host:path", s)
+	}
+	if u.Host == "" {
+		return fmt.Errorf("%q names no host", s)
+	}
+	if _, has := u.User.Password(); has {
+		return errors.New("a password in a URL ends up in logs: use spec.source.auth")
+	}
+	return nil
+}
+
+// checkHTTPURL accepts https, and http where nobody else listens on the way.
+func checkHTTPURL(s string) error {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil:
+		return errors.New("this is no URL")
+	case u.Scheme != "https" && u.Scheme != "http":
+		return fmt.Errorf("%q: want https://…", s)
+	case u.Host == "":
+		return fmt.Errorf("%q names no host", s)
+	case u.User != nil:
+		return errors.New("credentials in a URL end up in logs: use spec.source.auth")
+	case u.Scheme == "http" && !isNear(u.Hostname()):
+		return fmt.Errorf("%q is not encrypted: want https:// (http:// only to loopback and private addresses)", s)
+	}
+	return nil
+}
+
+// isNear says whether a host is this machine or on a private network.
+func isNear(host string) bool {
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return addr.IsLoopback() || addr.IsPrivate() || addr.IsLinkLocalUnicast()
+	}
+	return host == "localhost" || strings.HasSuffix(host, ".localhost") || strings.HasSuffix(host, ".local") || !strings.Contains(host, ".")
+}

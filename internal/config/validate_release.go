@@ -1,0 +1,114 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// validateReleases checks the releases of all Stacks as the one graph that they are.
+func (d *Documents) validateReleases() []error {
+	var errs []error
+	first := map[string]string{} // name → where it was first declared
+	var known []string
+	for _, s := range d.Stacks {
+		for _, r := range s.Releases {
+			known = append(known, r.Name)
+		}
+	}
+	for _, s := range d.Stacks {
+		c := &checker{at: func(field, format string, args ...any) error { return d.stackFault(s, field, format, args...) }}
+		d.validateName(c, "metadata.name", s.Metadata.Name)
+		for i, r := range s.Releases {
+			at := fmt.Sprintf("releases[%d]", i)
+			d.validateRelease(c, s, at, r)
+			file, line := d.StackPlace(s, at)
+			if r.Name != "" && first[r.Name] != "" {
+				c.fail(at+".name", "the release %s is declared twice, first at %s", r.Name, first[r.Name])
+			} else {
+				first[r.Name] = fmt.Sprintf("%s:%d", file, line)
+			}
+			for n, need := range r.Needs {
+				c.want(slices.Contains(known, need), fmt.Sprintf("%s.needs[%d]", at, n), "there is no release %q%s", need, didYouMean(need, known))
+			}
+		}
+		errs = append(errs, c.errs...)
+	}
+	return append(errs, d.validateCycles()...)
+}
+
+func (d *Documents) validateRelease(c *checker, s *Stack, at string, r Release) {
+	d.validateRef(c, at, r)
+	c.want(r.Name == "" || (dnsLabel.MatchString(r.Name) && len(r.Name) <= 53), at+".name", "%q is no name of a Helm release: at most 53 lower-case letters, digits and -", r.Name)
+	c.want(r.Namespace == "" || dnsLabel.MatchString(r.Namespace), at+".namespace", "%q is no namespace", r.Namespace)
+	c.want(r.Digest == "" || digest.MatchString(r.Digest), at+".digest", "want sha256: and 64 hex digits")
+	for i, file := range r.ValuesFiles {
+		d.wantFile(c, fmt.Sprintf("%s.valuesFiles[%d]", at, i), d.Path(s, file), file)
+	}
+}
+
+// validateRef checks where the chart comes from.
+func (d *Documents) validateRef(c *checker, at string, r Release) {
+	c.want(r.Name != "", at+".name", "is missing")
+	c.want(r.Namespace != "", at+".namespace", "is missing")
+	switch {
+	case r.Chart == "":
+		c.fail(at+".chart", "is missing")
+	case strings.HasPrefix(r.Chart, "oci://"):
+		c.want(r.Repo == "", at+".repo", "does not go with an oci:// chart")
+		c.want(r.Version != "", at+".version", "is missing")
+	case isPath(r.Chart):
+		c.want(r.Repo == "", at+".repo", "does not go with a chart that is a path")
+	case strings.Contains(r.Chart, "://"):
+		c.fail(at+".chart", "%q: want oci://…, a path beginning with ./ or ../, or a chart's name with repo: https://…", r.Chart)
+	default:
+		if r.Repo == "" {
+			c.fail(at+".repo", "is missing: in which repository is the chart %s? A chart in the ops repository is written with ./ or ../", r.Chart)
+		} else if err := checkHTTPURL(r.Repo); err != nil {
+			c.fail(at+".repo", "%v", err)
+		}
+		c.want(r.Version != "", at+".version", "is missing")
+	}
+}
+
+// isPath says whether a chart is a folder or archive beside the documents.
+func isPath(chart string) bool {
+	return strings.HasPrefix(chart, "./") || strings.HasPrefix(chart, "../") || strings.HasPrefix(chart, "/")
+}
+
+// validateCycles finds releases that need each other, and tells each circle once.
+func (d *Documents) validateCycles() []error {
+	type at struct {
+		stack *Stack
+		field string
+	}
+	needs, where := map[string][]string{}, map[string]at{}
+	var order []string
+	for _, s := range d.Stacks {
+		for i, r := range s.Releases {
+			needs[r.Name], where[r.Name] = r.Needs, at{s, fmt.Sprintf("releases[%d].needs", i)}
+			order = append(order, r.Name)
+		}
+	}
+	var errs []error
+	done := map[string]bool{}
+	var visit func(name string, trail []string)
+	visit = func(name string, trail []string) {
+		if i := slices.Index(trail, name); i >= 0 {
+			w := where[name]
+			errs = append(errs, d.stackFault(w.stack, w.field, "releases need each other: %s", strings.Join(append(trail[i:], name), " -> ")))
+			return
+		}
+		if done[name] {
+			return
+		}
+		for _, need := range needs[name] {
+			visit(need, append(slices.Clone(trail), name))
+		}
+		done[name] = true
+	}
+	for _, name := range order {
+		visit(name, nil)
+	}
+	return errs
+}
