@@ -5,12 +5,15 @@ import (
 	"testing"
 	"time"
 
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/rekindle-dev/rekindle/internal/wait"
@@ -166,5 +169,86 @@ func TestLoadBalancersGetAnAddress(t *testing.T) {
 	eventually(t, "the Service has an address", func(ctx context.Context) (bool, error) {
 		s, err := c.CoreV1().Services("balancers").Get(ctx, "x", metav1.GetOptions{})
 		return err == nil && len(s.Status.LoadBalancer.Ingress) == 1 && s.Status.LoadBalancer.Ingress[0].IP == "192.0.2.1", err
+	})
+}
+
+func TestWhatHasNoProcessBehindItBlocksNothing(t *testing.T) {
+	t.Parallel()
+	c := client(t, "blocked")
+	path, fail, scope := "/validate", admissionv1.Fail, admissionv1.AllScopes
+	none := admissionv1.SideEffectClassNone
+	rules := []admissionv1.RuleWithOperations{{
+		Operations: []admissionv1.OperationType{admissionv1.OperationAll},
+		Rule:       admissionv1.Rule{APIGroups: []string{"*"}, APIVersions: []string{"*"}, Resources: []string{"*"}, Scope: &scope},
+	}}
+	calls := admissionv1.WebhookClientConfig{Service: &admissionv1.ServiceReference{Namespace: "blocked", Name: "nobody", Path: &path}}
+	_, err := c.AdmissionregistrationV1().ValidatingWebhookConfigurations().Create(t.Context(), &admissionv1.ValidatingWebhookConfiguration{
+		ObjectMeta: metav1.ObjectMeta{Name: "nobody"},
+		Webhooks: []admissionv1.ValidatingWebhook{{Name: "a.example.invalid", ClientConfig: calls, Rules: rules, FailurePolicy: &fail,
+			SideEffects: &none, AdmissionReviewVersions: []string{"v1"}}},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	api := `{"apiVersion":"apiregistration.k8s.io/v1","kind":"APIService","metadata":{"name":"v1.nobody.example.com"},
+		"spec":{"group":"nobody.example.com","version":"v1","groupPriorityMinimum":1,"versionPriority":1,
+		"insecureSkipTLSVerify":true,"service":{"namespace":"blocked","name":"nobody"}}}`
+	if err := c.RESTClient().Post().AbsPath("/apis/apiregistration.k8s.io/v1/apiservices").Body([]byte(api)).Do(t.Context()).Error(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx := context.WithoutCancel(t.Context())
+		_ = c.RESTClient().Delete().AbsPath("/apis/apiregistration.k8s.io/v1/apiservices/v1.nobody.example.com").Do(ctx).Error()
+		_ = c.AdmissionregistrationV1().ValidatingWebhookConfigurations().Delete(ctx, "nobody", metav1.DeleteOptions{})
+	})
+	eventually(t, "discovery is partial", func(context.Context) (bool, error) {
+		_, _, err := c.Discovery().ServerGroupsAndResources()
+		return discovery.IsGroupDiscoveryFailedError(err), nil
+	})
+	client(t, "doomed") // a write
+	_, err = c.CoreV1().ConfigMaps("doomed").Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "x"}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.CoreV1().Namespaces().Delete(t.Context(), "doomed", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a namespace can be deleted", func(ctx context.Context) (bool, error) {
+		_, err := c.CoreV1().Namespaces().Get(ctx, "doomed", metav1.GetOptions{})
+		return apierrors.IsNotFound(err), nil
+	})
+}
+
+func TestAdmissionPoliciesWork(t *testing.T) {
+	t.Parallel()
+	c := client(t, "policies")
+	fail := admissionv1.Fail
+	name := metav1.ObjectMeta{Name: "gate.example.com"}
+	policy := &admissionv1.MutatingAdmissionPolicy{ObjectMeta: name, Spec: admissionv1.MutatingAdmissionPolicySpec{
+		FailurePolicy: &fail, ReinvocationPolicy: admissionv1.NeverReinvocationPolicy,
+		MatchConstraints: &admissionv1.MatchResources{
+			NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: "policies"}},
+			ResourceRules: []admissionv1.NamedRuleWithOperations{{RuleWithOperations: admissionv1.RuleWithOperations{
+				Operations: []admissionv1.OperationType{admissionv1.Create},
+				Rule:       admissionv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"pods"}},
+			}}},
+		},
+		Mutations: []admissionv1.Mutation{{PatchType: admissionv1.PatchTypeApplyConfiguration, ApplyConfiguration: &admissionv1.ApplyConfiguration{
+			Expression: `Object{spec: Object.spec{schedulingGates: [Object.spec.schedulingGates{name: "example.com/wait"}]}}`,
+		}}},
+	}}
+	binding := &admissionv1.MutatingAdmissionPolicyBinding{ObjectMeta: name,
+		Spec: admissionv1.MutatingAdmissionPolicyBindingSpec{PolicyName: name.Name}}
+	admission := c.AdmissionregistrationV1()
+	if _, err := admission.MutatingAdmissionPolicies().Create(t.Context(), policy, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := admission.MutatingAdmissionPolicyBindings().Create(t.Context(), binding, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{GenerateName: "x-"}, Spec: podTemplate("").Spec}
+	eventually(t, "a pod is gated", func(ctx context.Context) (bool, error) {
+		p, err := c.CoreV1().Pods("policies").Create(ctx, pod, metav1.CreateOptions{})
+		return err == nil && len(p.Spec.SchedulingGates) == 1, err
 	})
 }
