@@ -1,0 +1,112 @@
+package gitrepo
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
+	"github.com/go-git/go-git/v5/plumbing/transport"
+	githttp "github.com/go-git/go-git/v5/plumbing/transport/http"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+)
+
+// A server that says nothing for this long has stalled. Any byte starts the time anew.
+const (
+	dialTimeout = 15 * time.Second
+	idleTimeout = 60 * time.Second
+)
+
+// session is one conversation with the upload-pack of a repository.
+type session interface {
+	AdvertisedReferencesContext(ctx context.Context) (*packp.AdvRefs, error)
+	UploadPack(ctx context.Context, req *packp.UploadPackRequest) (*packp.UploadPackResponse, error)
+	io.Closer
+}
+
+// dial opens a conversation the way the URL says.
+func dial(ctx context.Context, r Remote) (session, error) {
+	ep, err := transport.NewEndpoint(r.URL)
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Usage, "the URL can not be read").On("repository %s", r.name())
+	}
+	switch ep.Protocol {
+	case "ssh":
+		return dialSSH(ctx, ep, r)
+	case "http", "https":
+		return dialHTTP(ep, r)
+	}
+	return nil, fault.New(fault.Usage, "repositories are not read over %s", ep.Protocol).On("repository %s", r.name()).
+		WithHint("give an https:// or ssh:// URL; a folder is served with --source-from DIR")
+}
+
+func dialHTTP(ep *transport.Endpoint, r Remote) (session, error) {
+	pool, err := roots(r)
+	if err != nil {
+		return nil, err
+	}
+	client := &http.Client{Transport: &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           dialIdle,
+		TLSClientConfig:       &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout:   dialTimeout,
+		ResponseHeaderTimeout: idleTimeout,
+		ForceAttemptHTTP2:     true,
+		DisableKeepAlives:     true, // one conversation, and nothing of it outlives the caller
+	}}
+	var auth transport.AuthMethod
+	switch {
+	case r.Auth.BearerToken != "":
+		auth = &githttp.TokenAuth{Token: r.Auth.BearerToken}
+	case r.Auth.Username != "" || r.Auth.Password != "":
+		auth = &githttp.BasicAuth{Username: r.Auth.Username, Password: r.Auth.Password}
+	}
+	return githttp.NewClient(client).NewUploadPackSession(ep, auth)
+}
+
+// roots are the certificates to trust; nil means the system's.
+func roots(r Remote) (*x509.CertPool, error) {
+	if len(r.Auth.CA) == 0 {
+		return nil, nil
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	if !pool.AppendCertsFromPEM(r.Auth.CA) {
+		return nil, fault.New(fault.Usage, "the entry ca.crt of its key holds no PEM certificate").On("repository %s", r.name())
+	}
+	return pool, nil
+}
+
+// dialIdle connects; the connection fails once nothing moved for idleTimeout.
+func dialIdle(ctx context.Context, network, addr string) (net.Conn, error) {
+	d := net.Dialer{Timeout: dialTimeout}
+	conn, err := d.DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	return idleConn{conn}, nil
+}
+
+// idleConn moves its deadline forward with every read and write.
+type idleConn struct{ net.Conn }
+
+func (c idleConn) Read(p []byte) (int, error) {
+	if err := c.SetReadDeadline(time.Now().Add(idleTimeout)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Read(p)
+}
+
+func (c idleConn) Write(p []byte) (int, error) {
+	if err := c.SetWriteDeadline(time.Now().Add(idleTimeout)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(p)
+}

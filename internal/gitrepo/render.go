@@ -1,0 +1,190 @@
+package gitrepo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+
+	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/api/resmap"
+	kustomize "sigs.k8s.io/kustomize/api/types"
+	"sigs.k8s.io/kustomize/kyaml/filesys"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+)
+
+// rendering lets one build run at a time: kustomize keeps its schema in a variable of its own.
+var rendering sync.Mutex
+
+// Rendered is what a path of the repository says should be in a cluster.
+type Rendered struct {
+	Path      string
+	Objects   []map[string]any // as applied for the path itself, in kustomize's order
+	Files     []string         // of the repository that were used, sorted
+	Encrypted []string         // those of them that SOPS encrypted
+	Children  []*Rendered      // paths of the same repository that Flux Kustomizations among the objects point to
+}
+
+// All is this and everything below it.
+func (r *Rendered) All() []*Rendered {
+	all := []*Rendered{r}
+	for _, c := range r.Children {
+		all = append(all, c.All()...)
+	}
+	return all
+}
+
+// Render builds a path as Flux's kustomize-controller would: with the path's kustomization file, or
+// with one made of all manifests below it. Nothing is fetched: a remote base is a fault. Paths of
+// this repository that Flux Kustomizations among the objects point to are rendered too; their files
+// are counted in. All faults are reported at once.
+func Render(ctx context.Context, repo fs.FS, dir string) (*Rendered, error) {
+	r, err := render(ctx, repo, clean(dir), map[string]bool{})
+	if err != nil {
+		return nil, err
+	}
+	for _, child := range r.All()[1:] {
+		r.Files = append(r.Files, child.Files...)
+		r.Encrypted = append(r.Encrypted, child.Encrypted...)
+	}
+	for _, list := range []*[]string{&r.Files, &r.Encrypted} {
+		slices.Sort(*list)
+		*list = slices.Compact(*list)
+	}
+	return r, nil
+}
+
+// clean makes a path of an fs.FS out of one as documents write it: "./clusters/prod", "/", "".
+func clean(dir string) string {
+	return strings.TrimPrefix(path.Clean("/"+dir), "/") + dotIfRoot(dir)
+}
+
+func dotIfRoot(dir string) string {
+	if path.Clean("/"+dir) == "/" {
+		return "."
+	}
+	return ""
+}
+
+func render(ctx context.Context, repo fs.FS, dir string, seen map[string]bool) (*Rendered, error) {
+	seen[dir] = true
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := checkFolder(repo, dir); err != nil {
+		return nil, err
+	}
+	w := &walker{repo: repo, files: map[string][]byte{}, dirs: map[string]bool{}}
+	w.root(dir)
+	if err := fault.Join(w.faults...); err != nil {
+		return nil, err
+	}
+	objects, err := build(w, dir)
+	if err != nil {
+		return nil, err
+	}
+	r := &Rendered{Path: dir, Objects: objects, Files: w.used(), Encrypted: w.encrypted()}
+	var faults []error
+	for _, child := range childPaths(repo, objects) {
+		if seen[child] {
+			continue
+		}
+		c, err := render(ctx, repo, child, seen)
+		if err != nil {
+			faults = append(faults, err)
+			continue
+		}
+		r.Children = append(r.Children, c)
+	}
+	return r, fault.Join(faults...)
+}
+
+func checkFolder(repo fs.FS, dir string) error {
+	info, err := fs.Stat(repo, dir)
+	if err == nil && info.IsDir() {
+		return nil
+	}
+	e := fault.New(fault.Usage, "the repository has no such folder").On("path %s", dir)
+	var have []string
+	_ = fs.WalkDir(repo, ".", func(p string, d fs.DirEntry, err error) error { // only for the hint
+		if err == nil && d.IsDir() && p != "." {
+			have = append(have, p)
+		}
+		return nil
+	})
+	if len(have) == 0 {
+		return e.WithHint("correct spec.source.path; the repository has no folders")
+	}
+	return e.WithHint("correct spec.source.path; near to it are %s", nearest(have, dir))
+}
+
+// build runs kustomize over exactly the files that the walk found. So it can fetch nothing, and a file
+// that the walk overlooked breaks the build instead of escaping the proof of the keys.
+func build(w *walker, dir string) (objects []map[string]any, err error) {
+	mem := filesys.MakeFsInMemory()
+	for name, raw := range w.files {
+		if err := mem.WriteFile("/"+name, raw); err != nil {
+			return nil, fmt.Errorf("copy %s: %w", name, err)
+		}
+	}
+	res, err := run(mem, path.Clean("/"+dir))
+	if err != nil {
+		return nil, fault.Wrap(tidy(err), fault.Failed, "it does not render").On("path %s", dir).
+			WithHint("run kustomize build --load-restrictor LoadRestrictionsNone %s in a checkout to see the same", dir)
+	}
+	for _, one := range res.Resources() {
+		m, err := one.Map()
+		if err != nil {
+			return nil, fault.Wrap(err, fault.Failed, "%s does not render", one.CurId()).On("path %s", dir)
+		}
+		objects = append(objects, m)
+	}
+	return objects, nil
+}
+
+// run calls kustomize, which panics on some invalid objects.
+func run(mem filesys.FileSystem, dir string) (res resmap.ResMap, err error) {
+	rendering.Lock()
+	defer rendering.Unlock()
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("kustomize gave up: %v", r)
+		}
+	}()
+	return krusty.MakeKustomizer(&krusty.Options{
+		LoadRestrictions: kustomize.LoadRestrictionsNone, // as Flux: a base may lie beside the overlay
+		PluginConfig:     kustomize.DisabledPluginConfig(),
+	}).Run(mem, dir)
+}
+
+// tidy takes the folders of the in-memory copy out of kustomize's text: a reader knows none of them.
+func tidy(err error) error {
+	return errors.New(strings.NewReplacer("'/", "'", "\"/", "\"", " /", " ").Replace(err.Error()))
+}
+
+// childPaths are the folders of this repository that Flux Kustomizations among the objects apply.
+func childPaths(repo fs.FS, objects []map[string]any) []string {
+	others := map[string]bool{} // repositories that the path itself brings: not this one
+	for _, o := range objects {
+		if group(o) == "source.toolkit.fluxcd.io" && o["kind"] == "GitRepository" {
+			others[text(o, "metadata", "name")] = true
+		}
+	}
+	var paths []string
+	for _, o := range objects {
+		if group(o) != "kustomize.toolkit.fluxcd.io" || o["kind"] != "Kustomization" ||
+			text(o, "spec", "sourceRef", "kind") != "GitRepository" || others[text(o, "spec", "sourceRef", "name")] {
+			continue
+		}
+		dir := clean(text(o, "spec", "path"))
+		if info, err := fs.Stat(repo, dir); err == nil && info.IsDir() {
+			paths = append(paths, dir)
+		}
+	}
+	return paths
+}

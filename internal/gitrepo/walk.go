@@ -1,0 +1,268 @@
+package gitrepo
+
+import (
+	"fmt"
+	"io/fs"
+	"maps"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/kustomize/api/konfig"
+	kustomize "sigs.k8s.io/kustomize/api/types"
+	"sigs.k8s.io/yaml"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+)
+
+// remote is what kustomize would fetch: a scheme, scp-like, a host with a path, or a query.
+var remote = regexp.MustCompile(`://|^[\w.-]+@[\w.-]+:|^(www\.)?(github|gitlab|bitbucket)\.(com|org)[:/]|\?(ref|version|submodules|timeout)=`)
+
+// walker finds the files that a path uses by following its kustomization files.
+type walker struct {
+	repo   fs.FS
+	files  map[string][]byte
+	dirs   map[string]bool
+	faults []error
+}
+
+// root takes in the path itself, making a kustomization where it has none.
+func (w *walker) root(dir string) {
+	if kustomizationFile(w.repo, dir) != "" {
+		w.dir(dir)
+		return
+	}
+	w.generate(dir)
+}
+
+func kustomizationFile(repo fs.FS, dir string) string {
+	for _, name := range konfig.RecognizedKustomizationFileNames() {
+		p := path.Join(dir, name)
+		if info, err := fs.Stat(repo, p); err == nil && !info.IsDir() {
+			return p
+		}
+	}
+	return ""
+}
+
+// generate is what Flux does for a path without a kustomization file: every manifest below it is a
+// resource, and so is every folder that has a kustomization file.
+func (w *walker) generate(dir string) {
+	var resources []string
+	err := fs.WalkDir(w.repo, dir, func(p string, d fs.DirEntry, err error) error {
+		if err != nil || p == dir {
+			return err
+		}
+		rel := strings.TrimPrefix(p, dir+"/")
+		switch {
+		case ignored(d):
+			if d.IsDir() {
+				return fs.SkipDir
+			}
+		case d.IsDir() && kustomizationFile(w.repo, p) != "":
+			resources = append(resources, rel)
+			w.dir(p)
+			return fs.SkipDir
+		case !d.IsDir() && (path.Ext(p) == ".yaml" || path.Ext(p) == ".yml"):
+			resources = append(resources, rel)
+			w.resource(p)
+		}
+		return nil
+	})
+	if err != nil {
+		w.fail(dir, "read it: %w", err)
+		return
+	}
+	if len(resources) == 0 {
+		w.faults = append(w.faults, fault.New(fault.Usage, "it holds neither a kustomization file nor a manifest").
+			On("path %s", dir).WithHint("correct spec.source.path"))
+		return
+	}
+	raw, err := yaml.Marshal(kustomize.Kustomization{
+		TypeMeta:  kustomize.TypeMeta{APIVersion: kustomize.KustomizationVersion, Kind: kustomize.KustomizationKind},
+		Resources: resources,
+	})
+	if err != nil {
+		w.fail(dir, "make a kustomization: %w", err)
+		return
+	}
+	w.files[path.Join(dir, konfig.DefaultKustomizationFileName())] = raw
+}
+
+// ignored is what Flux's source-controller leaves out of every artifact and could be taken for a
+// manifest.
+func ignored(d fs.DirEntry) bool {
+	if d.IsDir() {
+		return slices.Contains([]string{".git", ".github", ".circleci"}, d.Name())
+	}
+	return slices.Contains([]string{".travis.yml", ".gitlab-ci.yml", "appveyor.yml", ".drone.yml", "cloudbuild.yaml",
+		"codeship-services.yml", "codeship-steps.yml", ".goreleaser.yml", ".goreleaser.brew.yml", ".sops.yaml", ".flux.yaml"}, d.Name())
+}
+
+// dir takes in a folder with a kustomization file and everything that it names.
+func (w *walker) dir(dir string) {
+	if w.dirs[dir] {
+		return
+	}
+	w.dirs[dir] = true
+	file := kustomizationFile(w.repo, dir)
+	raw, err := fs.ReadFile(w.repo, file)
+	if err != nil {
+		w.fail(file, "read it: %w", err)
+		return
+	}
+	w.files[file] = raw
+	var k kustomize.Kustomization
+	if err := k.Unmarshal(raw); err != nil {
+		w.faults = append(w.faults, fault.Wrap(err, fault.Usage, "not a kustomization").At(file, 0))
+		return
+	}
+	k.FixKustomization() // moves deprecated fields to where they are today
+	if len(k.HelmCharts)+len(k.HelmChartInflationGenerator) > 0 {
+		w.faults = append(w.faults, fault.New(fault.Usage, "helmCharts is not run by Flux, nor here").At(file, 0).
+			WithHint("make the chart a release of a Stack, or a HelmRelease"))
+	}
+	for _, entry := range slices.Concat(k.Resources, k.Components) {
+		w.entry(file, dir, entry)
+	}
+	for _, entry := range slices.Concat(k.Generators, k.Transformers, k.Validators) {
+		if !strings.Contains(entry, "\n") { // or it is the document itself
+			w.entry(file, dir, entry)
+		}
+	}
+	for _, entry := range fileFields(&k) {
+		w.plain(file, dir, entry)
+	}
+}
+
+// fileFields are the paths of a kustomization that name files only.
+func fileFields(k *kustomize.Kustomization) []string {
+	paths := slices.Concat(k.Crds, k.Configurations)
+	for _, p := range slices.Concat(k.Patches, k.PatchesJson6902) {
+		paths = append(paths, p.Path)
+	}
+	for _, p := range k.PatchesStrategicMerge {
+		if !strings.Contains(string(p), "\n") {
+			paths = append(paths, string(p))
+		}
+	}
+	for _, r := range k.Replacements {
+		paths = append(paths, r.Path)
+	}
+	pairs := []kustomize.KvPairSources{}
+	for _, g := range k.ConfigMapGenerator {
+		pairs = append(pairs, g.KvPairSources)
+	}
+	for _, g := range k.SecretGenerator {
+		pairs = append(pairs, g.KvPairSources)
+	}
+	for _, p := range pairs {
+		paths = append(append(paths, p.EnvSources...), p.EnvSource)
+		for _, f := range p.FileSources {
+			_, after, keyed := strings.Cut(f, "=")
+			if !keyed {
+				after = f
+			}
+			paths = append(paths, after)
+		}
+	}
+	return append(paths, k.OpenAPI["path"])
+}
+
+// entry takes in a resource, which is a file or a folder.
+func (w *walker) entry(file, dir, entry string) {
+	p, info := w.find(file, dir, entry)
+	switch {
+	case info == nil:
+	case !info.IsDir():
+		w.resource(p)
+	case kustomizationFile(w.repo, p) == "":
+		w.fail(file, "%s is a folder without a kustomization file", entry)
+	default:
+		w.dir(p)
+	}
+}
+
+// resource takes in a file of manifests and sees to it that it is YAML.
+func (w *walker) resource(p string) {
+	if !w.take(p) {
+		return
+	}
+	if line, err := checkYAML(w.files[p]); err != nil {
+		w.faults = append(w.faults, fault.Wrap(err, fault.Usage, "not valid YAML").At(p, line))
+	}
+}
+
+// plain takes in a file, or, as sources of a generator may be, all files of a folder.
+func (w *walker) plain(file, dir, entry string) {
+	if entry == "" {
+		return
+	}
+	p, info := w.find(file, dir, entry)
+	if info == nil {
+		return
+	}
+	if !info.IsDir() {
+		w.take(p)
+		return
+	}
+	entries, err := fs.ReadDir(w.repo, p)
+	if err != nil {
+		w.fail(file, "read %s: %w", p, err)
+	}
+	for _, e := range entries {
+		if !e.IsDir() {
+			w.take(path.Join(p, e.Name()))
+		}
+	}
+}
+
+// find locates what a kustomization names; nil means that a fault was noted.
+func (w *walker) find(file, dir, entry string) (string, fs.FileInfo) {
+	p := path.Join(dir, entry)
+	if p == ".." || strings.HasPrefix(p, "../") || path.IsAbs(entry) {
+		w.fail(file, "%s leads out of the repository", entry)
+		return p, nil
+	}
+	info, err := fs.Stat(w.repo, p)
+	switch {
+	case err == nil:
+		return p, info
+	case remote.MatchString(entry):
+		w.faults = append(w.faults, fault.New(fault.Usage, "the remote base %s", entry).At(file, 0).
+			WithHint("keep a copy in the repository: what a server elsewhere says can not be pinned or proven"))
+	default:
+		w.fail(file, "%s does not exist in the repository (links and submodules do not count)", entry)
+	}
+	return p, nil
+}
+
+func (w *walker) take(p string) bool {
+	if _, ok := w.files[p]; ok {
+		return true
+	}
+	raw, err := fs.ReadFile(w.repo, p)
+	if err != nil {
+		w.fail(p, "read it: %w", err)
+		return false
+	}
+	w.files[p] = raw
+	return true
+}
+
+func (w *walker) fail(file, format string, args ...any) {
+	w.faults = append(w.faults, fault.New(fault.Usage, "%s", fmt.Errorf(format, args...)).At(file, 0))
+}
+
+// used are the files of the repository; a generated kustomization is not one of them.
+func (w *walker) used() []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(w.files)), func(p string) bool {
+		_, err := fs.Stat(w.repo, p)
+		return err != nil
+	})
+}
+
+func (w *walker) encrypted() []string {
+	return slices.DeleteFunc(w.used(), func(p string) bool { return !isEncrypted(p, w.files[p]) })
+}

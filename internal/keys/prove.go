@@ -1,0 +1,257 @@
+package keys
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"filippo.io/age"
+	"filippo.io/age/agessh"
+	"github.com/getsops/sops/v3"
+	"github.com/getsops/sops/v3/aes"
+	sopsage "github.com/getsops/sops/v3/age"
+	sopsconfig "github.com/getsops/sops/v3/config"
+	"github.com/getsops/sops/v3/shamir"
+	"github.com/getsops/sops/v3/stores/dotenv"
+	"github.com/getsops/sops/v3/stores/ini"
+	"github.com/getsops/sops/v3/stores/json"
+	"github.com/getsops/sops/v3/stores/yaml"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+)
+
+// ageEntry is how Flux tells entries of a Secret that hold age identities.
+const ageEntry = ".agekey"
+
+// Prove decrypts every one of the files in memory with the age identities among the secrets, as Flux
+// will, and checks the integrity of each. Nothing else is asked: no environment, no key service, no
+// default file of this machine, because the cluster will not have them. It names each file that does
+// not open, with whom it is for. Files that no age identity can open are told by [Caveats], not here.
+func Prove(ctx context.Context, secrets []Secret, repo fs.FS, files []string) error {
+	ring, err := newRing(secrets)
+	faults := []error{err}
+	for _, file := range files {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		tree, err := load(repo, file)
+		if err != nil {
+			faults = append(faults, fault.Wrap(err, fault.Failed, "not a file that SOPS wrote").At(file, 0))
+			continue
+		}
+		if err := ring.open(tree, file); err != nil && !elsewhere(tree, err) {
+			faults = append(faults, err)
+		}
+	}
+	return fault.Join(faults...)
+}
+
+// Caveats says which of the files can not be proven here: no age identity of the secrets opens them,
+// but a key service or PGP may, with an identity that the cluster has and this machine has not.
+func Caveats(secrets []Secret, repo fs.FS, files []string) []string {
+	ring, err := newRing(secrets)
+	if err != nil {
+		return nil // a fault of Prove
+	}
+	by := map[string][]string{}
+	for _, file := range files {
+		tree, err := load(repo, file)
+		if err != nil {
+			continue // a fault of Prove
+		}
+		if _, err := ring.dataKey(tree); err != nil && len(foreign(tree)) > 0 {
+			kinds := strings.Join(foreign(tree), " or ")
+			by[kinds] = append(by[kinds], file)
+		}
+	}
+	var caveats []string
+	for _, kinds := range slices.Sorted(maps.Keys(by)) {
+		caveats = append(caveats, fmt.Sprintf("that the cluster can decrypt %s with %s", strings.Join(by[kinds], ", "), kinds))
+	}
+	return caveats
+}
+
+// ring is the age identities at hand.
+type ring struct {
+	ids        []age.Identity
+	recipients []string // of the identities, for messages
+}
+
+func newRing(secrets []Secret) (*ring, error) {
+	r := &ring{}
+	var faults []error
+	for _, s := range secrets {
+		for _, entry := range slices.Sorted(maps.Keys(s.Data)) {
+			if !strings.HasSuffix(entry, ageEntry) {
+				continue
+			}
+			ids, err := identitiesOf(s.Data[entry])
+			if err != nil {
+				faults = append(faults, fault.Wrap(err, fault.Usage, "its entry %s holds no age identities", entry).On("key %s", s.Name))
+				continue
+			}
+			r.ids = append(r.ids, ids...)
+			for _, id := range ids {
+				r.recipients = append(r.recipients, recipientOf(id))
+			}
+		}
+	}
+	return r, fault.Join(faults...)
+}
+
+func recipientOf(id age.Identity) string {
+	switch id := id.(type) {
+	case *age.X25519Identity:
+		return id.Recipient().String()
+	case *age.HybridIdentity:
+		return id.Recipient().String()
+	case *agessh.Ed25519Identity, *agessh.RSAIdentity:
+		return "an ssh key"
+	default:
+		return "another identity"
+	}
+}
+
+// open decrypts the tree and forgets it.
+func (r *ring) open(tree *sops.Tree, file string) error {
+	dataKey, err := r.dataKey(tree)
+	if err != nil {
+		return r.explain(err, tree, file)
+	}
+	cipher := aes.NewCipher()
+	mac, err := tree.Decrypt(dataKey, cipher)
+	if err != nil {
+		return fault.New(fault.Failed, "its values do not decrypt, though its key does: it is damaged").At(file, 0)
+	}
+	want, err := cipher.Decrypt(tree.Metadata.MessageAuthenticationCode, dataKey, tree.Metadata.LastModified.Format(time.RFC3339))
+	if err != nil || want != mac {
+		return fault.New(fault.Failed, "it was changed after it was encrypted: its authentication code does not match").At(file, 0).
+			WithHint("restore the file, or edit it with sops, never by hand")
+	}
+	return nil
+}
+
+func (r *ring) explain(err error, tree *sops.Tree, file string) error {
+	had := "there is no age identity among the keys"
+	if len(r.recipients) > 0 {
+		had = "the keys have " + strings.Join(r.recipients, ", ")
+	}
+	var none *age.NoIdentityMatchError
+	if !errors.As(err, &none) {
+		return fault.Wrap(err, fault.Failed, "its key can not be read").At(file, 0)
+	}
+	return fault.Wrap(errNoKey, fault.Failed, "it is for %s; %s", strings.Join(recipients(tree), ", "), had).At(file, 0).
+		WithHint("give the identity in an entry ending in %s of spec.keys, or run sops updatekeys %s with a recipient added for one that is there",
+			ageEntry, file)
+}
+
+// dataKey recovers the key of the values: one master key of a group suffices, and with several
+// groups as many of them as the file says.
+func (r *ring) dataKey(tree *sops.Tree) ([]byte, error) {
+	var (
+		parts [][]byte
+		errs  []error
+	)
+	for _, group := range tree.Metadata.KeyGroups {
+		part, err := r.part(group)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		parts = append(parts, part)
+	}
+	need := len(tree.Metadata.KeyGroups)
+	if need > 1 && tree.Metadata.ShamirThreshold > 0 {
+		need = tree.Metadata.ShamirThreshold
+	}
+	switch {
+	case need == 0:
+		return nil, errors.New("it names no key")
+	case len(parts) < need:
+		return nil, errors.Join(errs...)
+	case len(tree.Metadata.KeyGroups) == 1:
+		return parts[0], nil
+	}
+	return shamir.Combine(parts)
+}
+
+func (r *ring) part(group sops.KeyGroup) ([]byte, error) {
+	err := error(&age.NoIdentityMatchError{})
+	for _, key := range group {
+		mk, ok := key.(*sopsage.MasterKey)
+		if !ok || len(r.ids) == 0 {
+			continue
+		}
+		part, e := decryptAge([]byte(mk.EncryptedKey), r.ids)
+		if e == nil {
+			return part, nil
+		}
+		err = e
+	}
+	return nil, err
+}
+
+// load reads the file in the format that its name says, as Flux does.
+func load(repo fs.FS, file string) (*sops.Tree, error) {
+	raw, err := fs.ReadFile(repo, file)
+	if err != nil {
+		return nil, err
+	}
+	c := sopsconfig.NewStoresConfig()
+	var store sops.EncryptedFileLoader
+	switch path.Ext(file) {
+	case ".yaml", ".yml":
+		store = yaml.NewStore(&c.YAML)
+	case ".json":
+		store = json.NewStore(&c.JSON)
+	case ".env":
+		store = dotenv.NewStore(&c.Dotenv)
+	case ".ini":
+		store = ini.NewStore(&c.INI)
+	default:
+		store = json.NewBinaryStore(&c.JSONBinary)
+	}
+	tree, err := store.LoadEncryptedFile(raw)
+	if err != nil {
+		return nil, err
+	}
+	return &tree, nil
+}
+
+// errNoKey says that the identities at hand do not suffice for a tree.
+var errNoKey = errors.New("no key opens it")
+
+// elsewhere says whether what failed here may succeed in the cluster, with a key of another kind.
+func elsewhere(tree *sops.Tree, err error) bool {
+	return errors.Is(err, errNoKey) && len(foreign(tree)) > 0
+}
+
+// foreign names the kinds of keys of the tree that are not age's.
+func foreign(tree *sops.Tree) []string {
+	set := map[string]bool{}
+	for _, group := range tree.Metadata.KeyGroups {
+		for _, k := range group {
+			if kind := k.TypeToIdentifier(); kind != sopsage.KeyTypeIdentifier {
+				set[kind] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(set))
+}
+
+// recipients are whom the tree is encrypted for.
+func recipients(tree *sops.Tree) []string {
+	var names []string
+	for _, group := range tree.Metadata.KeyGroups {
+		for _, k := range group {
+			names = append(names, k.ToString())
+		}
+	}
+	return names
+}
