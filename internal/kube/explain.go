@@ -69,14 +69,20 @@ func selectorOf(obj *unstructured.Unstructured) string {
 	return metav1.FormatLabelSelector(&metav1.LabelSelector{MatchLabels: labels})
 }
 
-// badConditions are those that tell of trouble: a positive one that is not True, a negative one that is.
+// badConditions are those that tell of trouble: a positive one that is not True and not just on its
+// way, a negative one that is.
 func badConditions(obj *unstructured.Unstructured) []map[string]any {
 	negative := []string{"Stalled", "Failed", "ReplicaFailure", "Degraded"}
-	positive := []string{"Ready", "Available", "Established", "NamesAccepted", "Healthy", "Released", "Synced", "ArtifactInStorage", "Accepted", "Programmed"}
+	positive := []string{
+		"Ready", "Available", "Established", "NamesAccepted", "Healthy", "Released", "Synced", "Accepted", "Programmed",
+	}
 	var bad []map[string]any
 	for _, c := range conditions(obj) {
 		name, _ := c["type"].(string)
-		if slices.Contains(positive, name) && c["status"] != "True" || slices.Contains(negative, name) && c["status"] == "True" {
+		reason, _ := c["reason"].(string)
+		onItsWay := c["status"] == "Unknown" && strings.HasPrefix(reason, "Progressing")
+		if slices.Contains(positive, name) && c["status"] != "True" && !onItsWay ||
+			slices.Contains(negative, name) && c["status"] == "True" {
 			bad = append(bad, c)
 		}
 	}

@@ -383,11 +383,7 @@ func (w *waiter) describe(pending []*item, causes map[Ref]string) string {
 	const shown = 2
 	var parts []string
 	for _, it := range pending[:min(shown, len(pending))] {
-		text := it.ref.String() + " " + it.health.Message
-		if cause := causes[it.ref]; cause != "" {
-			text += ": " + cause
-		}
-		parts = append(parts, text)
+		parts = append(parts, it.text(causes))
 	}
 	line := strings.Join(parts, "; ")
 	if more := len(pending) - shown; more > 0 {
@@ -399,6 +395,17 @@ func (w *waiter) describe(pending []*item, causes map[Ref]string) string {
 	return line
 }
 
+// text is the item with its health, and its cause where that tells more.
+func (it *item) text(causes map[Ref]string) string {
+	text := it.ref.String() + " " + it.health.Message
+	if cause := causes[it.ref]; cause != "" && !strings.Contains(cause, it.health.Message) {
+		text += ": " + cause
+	} else if cause != "" {
+		text = it.ref.String() + " " + cause
+	}
+	return text
+}
+
 // timeout is the error of a wait that ended before everything was ready.
 func (w *waiter) timeout(ctx context.Context, pending []*item, causes map[Ref]string, after time.Duration) error {
 	detail := make([]string, 0, len(pending))
@@ -406,11 +413,7 @@ func (w *waiter) timeout(ctx context.Context, pending []*item, causes map[Ref]st
 		causes = w.lastCauses(ctx, pending)
 	}
 	for _, it := range pending {
-		text := it.ref.String() + " " + it.health.Message
-		if cause := causes[it.ref]; cause != "" {
-			text += ": " + cause
-		}
-		detail = append(detail, text)
+		detail = append(detail, it.text(causes))
 	}
 	return &wait.TimeoutError{
 		Condition: fmt.Sprintf("%d of %d objects to be %s", len(pending), w.total, w.goal),

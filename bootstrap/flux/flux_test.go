@@ -1,0 +1,226 @@
+package flux_test
+
+import (
+	"context"
+	"encoding/json"
+	"net/http/cgi"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/rekindle-dev/rekindle/bootstrap/flux"
+	"github.com/rekindle-dev/rekindle/internal/config"
+	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/providers"
+	"github.com/rekindle-dev/rekindle/providers/kwok/kwoktest"
+)
+
+func TestMain(m *testing.M) { kwoktest.Main(m) }
+
+// lab is a cluster on which Flux's real controllers run, and the repository that they follow.
+type lab struct {
+	*testing.T
+	cluster *providers.Cluster
+	client  *kube.Client
+	watcher *kube.Watcher
+	flux    *flux.Flux
+	repo    string // working tree
+	target  flux.Target
+}
+
+func newLab(t *testing.T) *lab {
+	t.Helper()
+	cluster := kwoktest.Cluster(t)
+	client, err := kube.Connect(cluster.REST)
+	if err != nil {
+		t.Fatal(err)
+	}
+	watcher := client.Watch(t.Context())
+	t.Cleanup(watcher.Close)
+	l := &lab{T: t, cluster: cluster, client: client, watcher: watcher, flux: flux.New(config.Flux{}), repo: t.TempDir()}
+	l.installFlux()
+	l.serve()
+	return l
+}
+
+// installFlux applies the controllers' own CRDs and runs the controllers on the host.
+func (l *lab) installFlux() {
+	l.Helper()
+	crds := append(l.crdsOf("github.com/fluxcd/source-controller", "v1.9.6"),
+		l.crdsOf("github.com/fluxcd/kustomize-controller", "v1.9.4")...)
+	if _, err := l.client.EstablishCRDs(l.Context(), crds, nil); err != nil {
+		l.Fatal(err)
+	}
+	l.apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: flux-system}")
+	if _, err := kwoktest.Provider(l).RunOnHost(l.Context(), l.cluster.Ref, l.flux.HostProcesses(), nil); err != nil {
+		l.Fatal(err)
+	}
+}
+
+func (l *lab) crdsOf(module, version string) []*unstructured.Unstructured {
+	l.Helper()
+	out := l.run(l.TempDir(), "go", "mod", "download", "-json", module+"@"+version)
+	var found struct{ Dir string }
+	if err := json.Unmarshal([]byte(out), &found); err != nil {
+		l.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(found.Dir, "config/crd/bases/*.yaml"))
+	if err != nil || len(files) == 0 {
+		l.Fatalf("no CRDs in %s: %v", found.Dir, err)
+	}
+	var crds []*unstructured.Unstructured
+	for _, file := range files {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			l.Fatal(err)
+		}
+		objs, err := kube.ParseManifest(raw)
+		if err != nil {
+			l.Fatal(err)
+		}
+		crds = append(crds, objs...)
+	}
+	return crds
+}
+
+// serve serves the repository over smart HTTP.
+func (l *lab) serve() {
+	l.Helper()
+	l.run(l.repo, "git", "init", "-q", "-b", "main")
+	git, err := exec.LookPath("git")
+	if err != nil {
+		l.Fatal(err)
+	}
+	server := httptest.NewServer(&cgi.Handler{Path: git, Args: []string{"http-backend"},
+		Env: []string{"GIT_PROJECT_ROOT=" + l.repo, "GIT_HTTP_EXPORT_ALL=1"}})
+	l.Cleanup(server.Close)
+	l.target.Source = config.Source{URL: server.URL + "/.git", Path: "app",
+		Ref: config.Ref{Branch: "main"}, Interval: config.Duration{Duration: 5 * time.Second}}
+}
+
+// commit makes the files the content of the repository's folder app.
+func (l *lab) commit(files map[string]string) {
+	l.Helper()
+	if err := os.RemoveAll(filepath.Join(l.repo, "app")); err != nil {
+		l.Fatal(err)
+	}
+	for name, content := range files {
+		path := filepath.Join(l.repo, "app", name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			l.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			l.Fatal(err)
+		}
+	}
+	l.run(l.repo, "git", "add", "-A")
+	l.run(l.repo, "git", "-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "-q", "-m", "change")
+	l.target.Commit = strings.TrimSpace(l.run(l.repo, "git", "rev-parse", "HEAD"))
+}
+
+func (l *lab) run(dir, name string, args ...string) string {
+	l.Helper()
+	cmd := exec.CommandContext(l.Context(), name, args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null")
+	out, err := cmd.Output()
+	if err != nil {
+		l.Fatalf("%s %v: %v", name, args, err)
+	}
+	return string(out)
+}
+
+func (l *lab) apply(manifest string) {
+	l.Helper()
+	objs, err := kube.ParseManifest([]byte(manifest))
+	if err != nil {
+		l.Fatal(err)
+	}
+	if _, err := l.client.Apply(l.Context(), objs, kube.ApplyOptions{Manager: "test", Force: true}); err != nil {
+		l.Fatal(err)
+	}
+}
+
+// up does what a run does: follow, then sync.
+func (l *lab) up(timeout time.Duration) (plan.Outcome, error) {
+	l.Helper()
+	ctx, cancel := context.WithTimeout(l.Context(), timeout)
+	defer cancel()
+	p := plan.Progress(func(u plan.Update) { l.Log(u.Waiting + u.Note + u.Warning) })
+	followed, err := l.flux.Follow(ctx, l.client, l.watcher, l.target, p)
+	if err != nil {
+		return followed, err
+	}
+	synced, err := l.flux.Sync(ctx, l.client, l.watcher, l.target, p)
+	if followed == plan.Changed {
+		return followed, err
+	}
+	return synced, err
+}
+
+func (l *lab) mustUp() plan.Outcome {
+	l.Helper()
+	outcome, err := l.up(time.Minute)
+	if err != nil {
+		l.Fatal(err)
+	}
+	return outcome
+}
+
+const deployment = `apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: shop}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: web, image: example.com/web}]}
+`
+
+const namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n"
+
+func TestSyncIsProvenAndRepeatedWithoutAWrite(t *testing.T) {
+	l := newLab(t)
+	l.commit(map[string]string{"ns.yaml": namespace, "web.yaml": deployment})
+	if outcome := l.mustUp(); outcome != plan.Changed {
+		t.Errorf("first run: %s", outcome)
+	}
+	web := kube.Ref{Group: "apps", Version: "v1", Kind: "Deployment", Namespace: "shop", Name: "web"}
+	if err := l.client.Check(t.Context(), []kube.Ref{web}); err != nil {
+		t.Errorf("after a sync: %v", err)
+	}
+
+	since := time.Now()
+	if outcome := l.mustUp(); outcome != plan.Unchanged {
+		t.Errorf("second run: %s", outcome)
+	}
+	if writes := kwoktest.AuditWrites(t, l.cluster, since); len(writes) > 0 {
+		t.Errorf("second run wrote %v", writes)
+	}
+	if err := l.flux.Status(t.Context(), l.client, l.watcher, l.target); err != nil {
+		t.Errorf("status: %v", err)
+	}
+
+	t.Run("a hand edit is reverted", func(t *testing.T) {
+		if err := l.client.MergePatch(t.Context(), web, []byte(`{"spec":{"replicas":5}}`)); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		err := l.watcher.Until(ctx, web, "reverted", func(obj *unstructured.Unstructured) kube.Health {
+			replicas, _, _ := unstructured.NestedInt64(obj.Object, "spec", "replicas")
+			return kube.Health{Ready: replicas == 2}
+		}, nil)
+		if err != nil {
+			t.Error(err)
+		}
+	})
+}
