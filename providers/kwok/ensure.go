@@ -66,10 +66,7 @@ func (p *Provider) ensure(ctx context.Context, s providers.Spec, programs map[st
 	if err != nil {
 		return nil, err
 	}
-	if err := p.awaitServer(ctx, s.Name, c.REST, progress); err != nil {
-		return nil, err
-	}
-	changed, err := furnish(ctx, c.REST, p.nodes, progress)
+	changed, err := p.complete(ctx, s.Name, c.REST, progress)
 	if err != nil {
 		return nil, p.explain(err, s.Name)
 	}
@@ -147,23 +144,52 @@ func (p *Provider) start(ctx context.Context, m mark, programs map[string]string
 	return folder.Apply(ctx, append(processes, more...), progress)
 }
 
-// awaitServer waits until the API server says that it is ready.
-func (p *Provider) awaitServer(ctx context.Context, name string, config *rest.Config, progress plan.Progress) error {
+// complete waits for the control plane and puts the nodes in it. They are created as soon as the API
+// server answers at all, while it and the others are still starting. It reports whether it changed
+// anything.
+func (p *Provider) complete(ctx context.Context, name string, config *rest.Config, progress plan.Progress) (changed bool, err error) {
 	client, err := rest.HTTPClientFor(config)
 	if err != nil {
-		return err
+		return false, err
 	}
-	ready := wait.Func("the API server is ready", func(ctx context.Context) (bool, string, error) {
+	defer client.CloseIdleConnections()
+	f, err := newFurnisher(config, client)
+	if err != nil {
+		return false, err
+	}
+	readyz := config.Host + "/readyz"
+	furnished := wait.Func("the API server takes the nodes", func(ctx context.Context) (bool, string, error) {
 		if err := p.crashed(name); err != nil {
 			return false, "", err
 		}
-		detail, err := ask(ctx, client, config.Host+"/readyz")
+		detail, err := ask(ctx, client, readyz)
 		if err != nil {
 			return false, "it does not answer yet", nil
 		}
+		some, err := f.furnish(ctx, p.nodes)
+		changed = changed || some
+		if err != nil && detail != "" { // it is not ready, that may be why
+			return false, err.Error(), nil
+		}
+		return err == nil, "", err
+	})
+	if err := wait.Poll(ctx, furnished, 100*time.Millisecond, progress); err != nil {
+		return changed, err
+	}
+	ready := wait.Func("the control plane and all nodes are ready", func(ctx context.Context) (bool, string, error) {
+		if err := p.crashed(name); err != nil {
+			return false, "", err
+		}
+		if detail := f.missing(ctx, p.nodes); detail != "" {
+			return false, detail, nil
+		}
+		detail, err := ask(ctx, client, readyz)
+		if err != nil {
+			detail = err.Error()
+		}
 		return detail == "", detail, nil
 	})
-	return p.explain(wait.Poll(ctx, ready, 100*time.Millisecond, progress), name)
+	return changed, wait.Poll(ctx, ready, 100*time.Millisecond, progress)
 }
 
 // ask gets a URL and says what is wrong with the answer; "" is 200 OK.

@@ -3,7 +3,7 @@ package kwok
 import (
 	"context"
 	"fmt"
-	"time"
+	"net/http"
 
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
@@ -13,43 +13,47 @@ import (
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	storagev1client "k8s.io/client-go/kubernetes/typed/storage/v1"
 	"k8s.io/client-go/rest"
-
-	"github.com/rekindle-dev/rekindle/internal/plan"
-	"github.com/rekindle-dev/rekindle/internal/wait"
 )
 
 // nodeAnnotation marks the nodes that are simulated, as kwok's users know it.
 const nodeAnnotation = "kwok.x-k8s.io/node"
 
-// furnish makes a control plane that answers into a cluster: its nodes, exactly count of them, and its
-// storage class. It reports whether it changed anything.
-func furnish(ctx context.Context, config *rest.Config, count int, p plan.Progress) (changed bool, err error) {
-	core, err := corev1client.NewForConfig(config)
-	if err != nil {
-		return false, err
-	}
-	storage, err := storagev1client.NewForConfig(config)
-	if err != nil {
-		return false, err
-	}
-	nodesChanged, err := ensureNodes(ctx, core, count)
-	if err != nil {
-		return false, err
-	}
-	_, err = storage.StorageClasses().Get(ctx, storageClassName, metav1.GetOptions{})
-	classMissing := apierrors.IsNotFound(err)
-	if classMissing {
-		_, err = storage.StorageClasses().Create(ctx, storageClass(), metav1.CreateOptions{})
-	}
-	if err != nil && !apierrors.IsAlreadyExists(err) {
-		return false, fmt.Errorf("storage class %s: %w", storageClassName, err)
-	}
-	return nodesChanged || classMissing, awaitNodes(ctx, core, count, p)
+// furnisher makes a control plane that answers into a cluster.
+type furnisher struct {
+	core    corev1client.CoreV1Interface
+	storage storagev1client.StorageV1Interface
 }
 
-// ensureNodes creates the nodes that are missing and removes those that are too many.
-func ensureNodes(ctx context.Context, core corev1client.CoreV1Interface, count int) (changed bool, err error) {
-	list, err := core.Nodes().List(ctx, metav1.ListOptions{})
+func newFurnisher(config *rest.Config, client *http.Client) (*furnisher, error) {
+	core, err := corev1client.NewForConfigAndClient(config, client)
+	if err != nil {
+		return nil, err
+	}
+	storage, err := storagev1client.NewForConfigAndClient(config, client)
+	return &furnisher{core, storage}, err
+}
+
+// furnish sees to the nodes, exactly count of them, and to the storage class. It reports whether it
+// changed anything.
+func (f *furnisher) furnish(ctx context.Context, count int) (changed bool, err error) {
+	changed, err = f.nodes(ctx, count)
+	if err != nil {
+		return changed, err
+	}
+	_, err = f.storage.StorageClasses().Get(ctx, storageClassName, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		changed = true
+		_, err = f.storage.StorageClasses().Create(ctx, storageClass(), metav1.CreateOptions{})
+	}
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		return changed, fmt.Errorf("storage class %s: %w", storageClassName, err)
+	}
+	return changed, nil
+}
+
+// nodes creates the nodes that are missing and removes those that are too many.
+func (f *furnisher) nodes(ctx context.Context, count int) (changed bool, err error) {
+	list, err := f.core.Nodes().List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return false, err
 	}
@@ -63,7 +67,7 @@ func ensureNodes(ctx context.Context, core corev1client.CoreV1Interface, count i
 			delete(have, name)
 			continue
 		}
-		if _, err := core.Nodes().Create(ctx, node(name), metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+		if _, err := f.core.Nodes().Create(ctx, node(name), metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
 			return changed, fmt.Errorf("node %s: %w", name, err)
 		}
 		changed = true
@@ -72,7 +76,7 @@ func ensureNodes(ctx context.Context, core corev1client.CoreV1Interface, count i
 		if !simulated {
 			continue // somebody else's
 		}
-		if err := core.Nodes().Delete(ctx, name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+		if err := f.core.Nodes().Delete(ctx, name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
 			return changed, fmt.Errorf("node %s: %w", name, err)
 		}
 		changed = true
@@ -80,31 +84,27 @@ func ensureNodes(ctx context.Context, core corev1client.CoreV1Interface, count i
 	return changed, nil
 }
 
-// awaitNodes waits until all nodes are Ready and take pods. That needs kwok, which makes them Ready,
-// and the controller manager, which then takes off the taint that they are created with; and the
-// controller manager must have made the service account without which no pod is admitted.
-func awaitNodes(ctx context.Context, core corev1client.CoreV1Interface, count int, p plan.Progress) error {
-	ready := wait.Func("all nodes are ready", func(ctx context.Context) (bool, string, error) {
-		list, err := core.Nodes().List(ctx, metav1.ListOptions{ResourceVersion: "0"})
-		if err != nil {
-			return false, err.Error(), nil
+// missing says what keeps the cluster from taking pods; "" is nothing. All nodes are to be Ready, which
+// kwok sees to, and without the taint that they are created with, which the controller manager takes
+// off; and it must have made the service account without which no pod is admitted.
+func (f *furnisher) missing(ctx context.Context, count int) string {
+	list, err := f.core.Nodes().List(ctx, metav1.ListOptions{ResourceVersion: "0"})
+	if err != nil {
+		return err.Error()
+	}
+	n := 0
+	for i := range list.Items {
+		if takesPods(&list.Items[i]) {
+			n++
 		}
-		n := 0
-		for i := range list.Items {
-			if takesPods(&list.Items[i]) {
-				n++
-			}
-		}
-		if n < count {
-			return false, fmt.Sprintf("%d of %d", n, count), nil
-		}
-		_, err = core.ServiceAccounts(metav1.NamespaceDefault).Get(ctx, "default", metav1.GetOptions{})
-		if err != nil {
-			return false, "no default service account yet", nil
-		}
-		return true, "", nil
-	})
-	return wait.Poll(ctx, ready, 100*time.Millisecond, p)
+	}
+	if n < count {
+		return fmt.Sprintf("%d of %d nodes", n, count)
+	}
+	if _, err = f.core.ServiceAccounts(metav1.NamespaceDefault).Get(ctx, "default", metav1.GetOptions{}); err != nil {
+		return "no default service account yet"
+	}
+	return ""
 }
 
 func takesPods(n *corev1.Node) bool {
