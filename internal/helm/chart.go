@@ -1,0 +1,158 @@
+// Package helm installs one chart from bytes: render, ensure, unlock, remove. It is the only importer of
+// Helm, so that Helm's next major version is a change of this package alone.
+//
+// Three things that Helm's library does are kept from happening. Its own wait polls without a
+// context: readiness is told by internal/kube's watcher. Its cancellation leaves a goroutine behind that goes on
+// creating objects: every call that changes something passes a [guard], which refuses once the context is
+// done, and Ensure returns only when Helm has. And every install makes a new revision: a
+// release whose inputs and objects are as they should be is left alone.
+package helm
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"helm.sh/helm/v3/pkg/action"
+	"helm.sh/helm/v3/pkg/chart"
+	"helm.sh/helm/v3/pkg/chart/loader"
+	"helm.sh/helm/v3/pkg/chartutil"
+	kubefake "helm.sh/helm/v3/pkg/kube/fake"
+	"helm.sh/helm/v3/pkg/storage"
+	"helm.sh/helm/v3/pkg/storage/driver"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/kube"
+)
+
+// Chart is a loaded chart archive.
+type Chart struct {
+	Digest string // sha256:… of the archive
+
+	chart *chart.Chart
+}
+
+// Load reads a chart archive. A chart whose dependencies are declared but not in the archive is refused.
+func Load(archive []byte) (*Chart, error) {
+	c, err := loader.LoadArchive(bytes.NewReader(archive))
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Usage, "this is no chart archive")
+	}
+	if c.Metadata.Type == "library" {
+		return nil, fault.New(fault.Usage, "%s is a library chart: it can not be installed", c.Name())
+	}
+	if err := action.CheckDependencies(c, c.Metadata.Dependencies); err != nil {
+		return nil, fault.Wrap(err, fault.Usage, "the chart %s is incomplete", c.Name()).
+			WithHint("run helm dependency build in the chart's folder and commit its charts/")
+	}
+	return &Chart{Digest: Digest(archive), chart: c}, nil
+}
+
+// Digest is sha256:… of an archive.
+func Digest(archive []byte) string {
+	sum := sha256.Sum256(archive)
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// Name is the chart's own.
+func (c *Chart) Name() string { return c.chart.Name() }
+
+// Version is the chart's own.
+func (c *Chart) Version() string { return c.chart.Metadata.Version }
+
+// CRDs gives what is in the crds/ folders of the chart and of its dependencies.
+func (c *Chart) CRDs() ([]*unstructured.Unstructured, error) {
+	var all []*unstructured.Unstructured
+	for _, crd := range c.chart.CRDObjects() {
+		objs, err := kube.ParseManifest(crd.File.Data)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", crd.Filename, err)
+		}
+		all = append(all, objs...)
+	}
+	return all, nil
+}
+
+// MergeValues lays values over each other, the later ones winning, as Helm does.
+func MergeValues(layers ...map[string]any) map[string]any {
+	merged := map[string]any{}
+	for _, layer := range layers {
+		merged = chartutil.CoalesceTables(copyOf(layer), merged)
+	}
+	return merged
+}
+
+func copyOf(m map[string]any) map[string]any {
+	c := make(map[string]any, len(m))
+	for k, v := range m {
+		if inner, ok := v.(map[string]any); ok {
+			v = copyOf(inner)
+		}
+		c[k] = v
+	}
+	return c
+}
+
+// ReadValues reads a values file as Helm does.
+func ReadValues(raw []byte) (map[string]any, error) { return chartutil.ReadValues(raw) }
+
+// Render renders the chart without a cluster: what a template looks up there is empty. Values that the
+// chart's schema refuses, and a Kubernetes version that it does not support, are faults.
+func (c *Chart) Render(name, namespace, kubeVersion string, values map[string]any) ([]*unstructured.Unstructured, error) {
+	caps := *chartutil.DefaultCapabilities
+	if kubeVersion != "" {
+		v, err := chartutil.ParseKubeVersion(kubeVersion)
+		if err != nil {
+			return nil, fault.Wrap(err, fault.Usage, "Kubernetes version %q", kubeVersion)
+		}
+		caps.KubeVersion = *v
+	}
+	cfg := &action.Configuration{
+		Capabilities: &caps, Releases: storage.Init(driver.NewMemory()),
+		KubeClient: &kubefake.PrintingKubeClient{Out: io.Discard}, Log: func(string, ...any) {},
+	}
+	install := action.NewInstall(cfg)
+	install.ReleaseName, install.Namespace = name, namespace
+	install.ClientOnly, install.DryRun, install.SkipCRDs = true, true, true
+	install.KubeVersion, install.APIVersions = &caps.KubeVersion, c.apis()
+	rel, err := install.Run(c.chart, copyOf(values))
+	if err != nil {
+		return nil, fault.New(fault.Usage, "the chart %s %s does not render: %s", c.Name(), c.Version(), strings.TrimSpace(err.Error()))
+	}
+	return kube.ParseManifest([]byte(rel.Manifest))
+}
+
+// apis names the kinds that the chart's own CRDs bring, which templates may ask for.
+func (c *Chart) apis() chartutil.VersionSet {
+	crds, err := c.CRDs()
+	if err != nil {
+		return nil
+	}
+	var set chartutil.VersionSet
+	for _, crd := range crds {
+		group, _, _ := unstructured.NestedString(crd.Object, "spec", "group")
+		kind, _, _ := unstructured.NestedString(crd.Object, "spec", "names", "kind")
+		versions, _, _ := unstructured.NestedSlice(crd.Object, "spec", "versions")
+		for _, v := range versions {
+			if v, ok := v.(map[string]any); ok {
+				set = append(set, fmt.Sprintf("%s/%s", group, v["name"]), fmt.Sprintf("%s/%s/%s", group, v["name"], kind))
+			}
+		}
+	}
+	return set
+}
+
+// Inputs is a short digest of everything that decides what a release installs.
+func (c *Chart) Inputs(values map[string]any) (string, error) {
+	raw, err := json.Marshal(values)
+	if err != nil {
+		return "", fmt.Errorf("values: %w", err)
+	}
+	sum := sha256.Sum256(append([]byte(c.Digest+"\n"), raw...))
+	return hex.EncodeToString(sum[:16]), nil
+}

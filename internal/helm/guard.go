@@ -1,0 +1,122 @@
+package helm
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	helmkube "helm.sh/helm/v3/pkg/kube"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+)
+
+// guard is Helm's client of a cluster with a context: once that is done it changes nothing more, and
+// what Helm waits for (hooks) is awaited by the shared watcher, which says why it takes so long.
+type guard struct {
+	*helmkube.Client
+	ctx      context.Context // Helm's interface has no place for one
+	client   *kube.Client
+	watcher  *kube.Watcher
+	progress plan.Progress
+}
+
+func (g *guard) Create(r helmkube.ResourceList) (*helmkube.Result, error) {
+	if err := g.ctx.Err(); err != nil {
+		return nil, err
+	}
+	return g.Client.Create(r)
+}
+
+func (g *guard) Update(original, target helmkube.ResourceList, force bool) (*helmkube.Result, error) {
+	if err := g.ctx.Err(); err != nil {
+		return nil, err
+	}
+	return g.Client.Update(original, target, force)
+}
+
+func (g *guard) UpdateThreeWayMerge(original, target helmkube.ResourceList, force bool) (*helmkube.Result, error) {
+	if err := g.ctx.Err(); err != nil {
+		return nil, err
+	}
+	return g.Client.UpdateThreeWayMerge(original, target, force)
+}
+
+func (g *guard) Delete(r helmkube.ResourceList) (*helmkube.Result, []error) {
+	if err := g.ctx.Err(); err != nil {
+		return nil, []error{err}
+	}
+	return g.Client.Delete(r)
+}
+
+func (g *guard) DeleteWithPropagationPolicy(r helmkube.ResourceList, policy metav1.DeletionPropagation) (*helmkube.Result, []error) {
+	if err := g.ctx.Err(); err != nil {
+		return nil, []error{err}
+	}
+	return g.Client.DeleteWithPropagationPolicy(r, policy)
+}
+
+// WatchUntilReady waits for hooks: Jobs until they are complete, Pods until they have succeeded.
+func (g *guard) WatchUntilReady(r helmkube.ResourceList, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(g.ctx, timeout)
+	defer cancel()
+	refs := refsOf(r, "Job", "Pod")
+	if len(refs) == 0 {
+		return nil
+	}
+	names := make([]string, len(refs))
+	for i, ref := range refs {
+		names[i] = ref.String()
+	}
+	g.progress.Waiting("hook " + strings.Join(names, ", "))
+	if err := g.watcher.Ready(ctx, refs, g.progress); err != nil {
+		return fault.Wrap(err, fault.Failed, "a hook of the chart did not succeed").
+			WithHint("the hook's Job is left for you to look at; after the cause is mended, run the same command again")
+	}
+	return nil
+}
+
+// WaitForDelete waits until what a hook's policy deleted is gone.
+func (g *guard) WaitForDelete(r helmkube.ResourceList, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(g.ctx, timeout)
+	defer cancel()
+	return g.watcher.Gone(ctx, refsOf(r), g.progress)
+}
+
+// refsOf names the objects of these kinds, or all.
+func refsOf(list helmkube.ResourceList, kinds ...string) []kube.Ref {
+	var refs []kube.Ref
+	for _, info := range list {
+		gvk := info.Mapping.GroupVersionKind
+		if len(kinds) > 0 && !contains(kinds, gvk.Kind) {
+			continue
+		}
+		namespace := info.Namespace
+		if info.Mapping.Scope.Name() != meta.RESTScopeNameNamespace {
+			namespace = ""
+		}
+		refs = append(refs, kube.NewRef(gvk, namespace, info.Name))
+	}
+	return refs
+}
+
+func contains(all []string, one string) bool {
+	for _, s := range all {
+		if s == one {
+			return true
+		}
+	}
+	return false
+}
+
+// refused says that Helm's own wait was reached, which nothing here asks for.
+func refused(what string) error { return fmt.Errorf("helm: %s is not used: the watcher waits", what) }
+
+func (g *guard) Wait(helmkube.ResourceList, time.Duration) error { return refused("Wait") }
+func (g *guard) WaitWithJobs(helmkube.ResourceList, time.Duration) error {
+	return refused("WaitWithJobs")
+}

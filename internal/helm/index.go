@@ -1,0 +1,77 @@
+package helm
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+
+	"helm.sh/helm/v3/pkg/chart"
+	"helm.sh/helm/v3/pkg/repo"
+	"sigs.k8s.io/yaml"
+)
+
+// chartName reads the name out of a Chart.yaml.
+func chartName(raw []byte) (string, error) {
+	var meta chart.Metadata
+	if err := yaml.Unmarshal(raw, &meta); err != nil {
+		return "", fmt.Errorf("Chart.yaml: %w", err)
+	}
+	if meta.Name == "" || strings.ContainsAny(meta.Name, `/\`) {
+		return "", fmt.Errorf("Chart.yaml: name %q", meta.Name)
+	}
+	return meta.Name, nil
+}
+
+// Located is where a chart repository says that an archive is.
+type Located struct {
+	URL    string
+	Digest string // sha256:…, empty where the index has none
+}
+
+// Locate finds a chart's archive in the index of the repository at base. For an unknown version the
+// error names those that there are.
+func Locate(index []byte, base, name, version string) (*Located, error) {
+	var file repo.IndexFile
+	if err := yaml.UnmarshalStrict(index, &file, yaml.DisallowUnknownFields); err != nil {
+		if err := yaml.Unmarshal(index, &file); err != nil {
+			return nil, fmt.Errorf("index.yaml: %w", err)
+		}
+	}
+	file.SortEntries()
+	found, ok := file.Entries[name]
+	if !ok {
+		return nil, fmt.Errorf("the repository has no chart %s", name)
+	}
+	for _, v := range found {
+		if v == nil || v.Metadata == nil || v.Version != version || len(v.URLs) == 0 {
+			continue
+		}
+		address, err := repo.ResolveReferenceURL(base, v.URLs[0])
+		if err != nil {
+			return nil, err
+		}
+		if _, err := url.Parse(address); err != nil {
+			return nil, err
+		}
+		digest := v.Digest
+		if digest != "" && !strings.HasPrefix(digest, "sha256:") {
+			digest = "sha256:" + digest
+		}
+		return &Located{URL: address, Digest: digest}, nil
+	}
+	return nil, fmt.Errorf("chart %s has no version %s, there are: %s", name, version, versions(found))
+}
+
+func versions(found repo.ChartVersions) string {
+	var all []string
+	for i, v := range found {
+		if i == 8 {
+			all = append(all, "…")
+			break
+		}
+		if v != nil && v.Metadata != nil {
+			all = append(all, v.Version)
+		}
+	}
+	return strings.Join(all, ", ")
+}

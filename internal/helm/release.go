@@ -1,0 +1,236 @@
+package helm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"helm.sh/helm/v3/pkg/action"
+	"helm.sh/helm/v3/pkg/chartutil"
+	helmkube "helm.sh/helm/v3/pkg/kube"
+	"helm.sh/helm/v3/pkg/release"
+	"helm.sh/helm/v3/pkg/storage/driver"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+)
+
+// Labels of the Secrets in which Helm keeps releases.
+const (
+	labelOwner  = "rekindle.dev/owner"
+	labelInputs = "rekindle.dev/inputs" // what the release was made from, see Chart.Inputs
+	ownerValue  = "rekindle"
+)
+
+// maxHistory is the number of revisions that Helm keeps.
+const maxHistory = 10
+
+// Release is what is wanted.
+type Release struct {
+	Name      string
+	Namespace string
+	Chart     *Chart
+	Values    map[string]any
+	Timeout   time.Duration // of each hook
+}
+
+// State is what is found in the cluster.
+type State struct {
+	Exists    bool
+	Ours      bool
+	Pending   bool   // a run was killed in the middle, unless it still runs
+	Deployed  bool   // the last revision is deployed
+	Same      bool   // it was made from the same chart and values
+	Status    string // in Helm's words
+	Revision  int
+	Objects   []*unstructured.Unstructured // as the last revision wants them, in their namespaces
+	Different []kube.Difference            // of the objects, only looked at when Deployed and Same
+}
+
+// AsWanted says that nothing is to be done.
+func (s *State) AsWanted() bool {
+	return s.Exists && s.Ours && s.Deployed && s.Same && len(s.Different) == 0
+}
+
+// Look finds out how the release is, and changes nothing.
+func Look(ctx context.Context, c *kube.Client, w *kube.Watcher, r Release) (*State, error) {
+	cfg, err := configure(ctx, c, w, r, nil)
+	if err != nil {
+		return nil, err
+	}
+	s, _, err := look(ctx, cfg, c, r)
+	return s, err
+}
+
+func look(ctx context.Context, cfg *action.Configuration, c *kube.Client, r Release) (*State, *release.Release, error) {
+	last, err := cfg.Releases.Last(r.Name)
+	if errors.Is(err, driver.ErrReleaseNotFound) {
+		return &State{}, nil, nil
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the history of release %s: %w", r.Name, err)
+	}
+	wanted, err := r.Chart.Inputs(r.Values)
+	if err != nil {
+		return nil, nil, err
+	}
+	s := &State{
+		Exists: true, Ours: last.Labels[labelOwner] == ownerValue, Pending: last.Info.Status.IsPending(),
+		Deployed: last.Info.Status == release.StatusDeployed, Same: last.Labels[labelInputs] == wanted,
+		Status: last.Info.Status.String(), Revision: last.Version,
+	}
+	if s.Objects, err = objectsOf(c, last); err != nil {
+		return nil, nil, err
+	}
+	if s.Deployed && s.Same {
+		if s.Different, err = c.Compare(ctx, s.Objects); err != nil {
+			return nil, nil, err
+		}
+	}
+	return s, last, nil
+}
+
+func objectsOf(c *kube.Client, rel *release.Release) ([]*unstructured.Unstructured, error) {
+	objs, err := kube.ParseManifest([]byte(rel.Manifest))
+	if err != nil {
+		return nil, fmt.Errorf("the manifest of release %s: %w", rel.Name, err)
+	}
+	return objs, c.Place(objs, rel.Namespace)
+}
+
+// Ensure makes the release be as wanted and returns the objects that it consists of. It does not wait for
+// them, but for its hooks. A release that is as wanted gets no new revision. One that is pending was left
+// so by a killed run, because the caller holds the cluster's lease: it is unlocked. A release of that
+// name that rekindle did not make is refused.
+func Ensure(ctx context.Context, c *kube.Client, w *kube.Watcher, r Release, p plan.Progress) (plan.Outcome, []kube.Ref, error) {
+	cfg, err := configure(ctx, c, w, r, p)
+	if err != nil {
+		return "", nil, err
+	}
+	s, last, err := look(ctx, cfg, c, r)
+	switch {
+	case err != nil:
+		return "", nil, err
+	case s.AsWanted():
+		return plan.Unchanged, kube.RefsOf(s.Objects), nil
+	case s.Exists && !s.Ours:
+		return "", nil, fault.New(fault.Refused, "a release of that name exists and was not made by rekindle").On("release %s/%s", r.Namespace, r.Name).
+			WithHint("take it out of the stack, or remove it yourself: helm uninstall -n %s %s", r.Namespace, r.Name)
+	}
+	outcome := plan.Changed
+	if s.Pending {
+		p.Note(fmt.Sprintf("an earlier run left it in %s: unlocked", s.Status))
+		outcome = plan.Adopted
+		last.SetStatus(release.StatusFailed, "unlocked by rekindle: left in "+s.Status)
+		if err := cfg.Releases.Update(last); err != nil {
+			return "", nil, fmt.Errorf("unlock release %s: %w", r.Name, err)
+		}
+	}
+	rel, err := apply(cfg, r, last)
+	if ctx.Err() != nil {
+		return "", nil, fault.Join(ctx.Err())
+	}
+	if err != nil {
+		return "", nil, fault.Wrap(err, fault.Failed, "%s", "Helm could not apply it").On("release %s", r.Name)
+	}
+	objs, err := objectsOf(c, rel)
+	return outcome, kube.RefsOf(objs), err
+}
+
+// apply installs or upgrades. It does not return before Helm is done.
+func apply(cfg *action.Configuration, r Release, last *release.Release) (*release.Release, error) {
+	inputs, err := r.Chart.Inputs(r.Values)
+	if err != nil {
+		return nil, err
+	}
+	labels := map[string]string{labelOwner: ownerValue, labelInputs: inputs}
+	if last == nil || last.Info.Status == release.StatusUninstalled {
+		install := action.NewInstall(cfg)
+		install.ReleaseName, install.Namespace, install.Labels = r.Name, r.Namespace, labels
+		install.CreateNamespace, install.SkipCRDs, install.Timeout = true, true, r.Timeout
+		install.Replace = last != nil
+		return install.Run(r.Chart.chart, copyOf(r.Values))
+	}
+	upgrade := action.NewUpgrade(cfg)
+	upgrade.Namespace, upgrade.Labels = r.Namespace, labels
+	upgrade.SkipCRDs, upgrade.Timeout, upgrade.MaxHistory = true, r.Timeout, maxHistory
+	return upgrade.Run(r.Name, r.Chart.chart, copyOf(r.Values))
+}
+
+// Remove uninstalls the release and waits until its objects are gone. One that does not exist is
+// unchanged, one that is not ours is refused.
+func Remove(ctx context.Context, c *kube.Client, w *kube.Watcher, name, namespace string, timeout time.Duration, p plan.Progress) (plan.Outcome, error) {
+	cfg, err := configure(ctx, c, w, Release{Name: name, Namespace: namespace}, p)
+	if err != nil {
+		return "", err
+	}
+	last, err := cfg.Releases.Last(name)
+	if errors.Is(err, driver.ErrReleaseNotFound) {
+		return plan.Unchanged, nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("read the history of release %s: %w", name, err)
+	}
+	if last.Labels[labelOwner] != ownerValue {
+		return "", fault.New(fault.Refused, "it was not made by rekindle").On("release %s/%s", namespace, name)
+	}
+	objs, err := objectsOf(c, last)
+	if err != nil {
+		return "", err
+	}
+	uninstall := action.NewUninstall(cfg)
+	uninstall.Timeout, uninstall.IgnoreNotFound = timeout, true
+	if _, err := uninstall.Run(name); err != nil {
+		return "", fault.Wrap(err, fault.Failed, "Helm could not uninstall it").On("release %s", name)
+	}
+	return plan.Changed, c.Delete(ctx, deletable(objs), p)
+}
+
+// deletable leaves out what the chart asks Helm to keep.
+func deletable(objs []*unstructured.Unstructured) []kube.Ref {
+	var refs []kube.Ref
+	for _, obj := range objs {
+		if obj.GetAnnotations()["helm.sh/resource-policy"] != "keep" {
+			refs = append(refs, kube.RefOf(obj))
+		}
+	}
+	return refs
+}
+
+// configure makes Helm's configuration for one release: over the shared connection and discovery,
+// with everything that changes something behind the guard.
+func configure(ctx context.Context, c *kube.Client, w *kube.Watcher, r Release, p plan.Progress) (*action.Configuration, error) {
+	cfg := &action.Configuration{}
+	getter := c.RESTClientGetter(r.Namespace)
+	if err := cfg.Init(getter, r.Namespace, "secret", func(string, ...any) {}); err != nil {
+		return nil, fmt.Errorf("release %s: %w", r.Name, err)
+	}
+	client := helmkube.New(getter)
+	client.Namespace = r.Namespace
+	cfg.KubeClient = &guard{Client: client, ctx: ctx, client: c, watcher: w, progress: p}
+	caps, err := capabilities(c)
+	if err != nil {
+		return nil, fmt.Errorf("release %s: %w", r.Name, err)
+	}
+	cfg.Capabilities = caps
+	return cfg, nil
+}
+
+// capabilities asks the shared discovery, so that Helm does not drop and refill it for every release.
+func capabilities(c *kube.Client) (*chartutil.Capabilities, error) {
+	version, err := c.Discovery().ServerVersion()
+	if err != nil {
+		return nil, err
+	}
+	apis, err := action.GetVersionSet(c.Discovery())
+	if err != nil {
+		return nil, err
+	}
+	return &chartutil.Capabilities{
+		APIVersions: apis, HelmVersion: chartutil.DefaultCapabilities.HelmVersion,
+		KubeVersion: chartutil.KubeVersion{Version: version.GitVersion, Major: version.Major, Minor: version.Minor},
+	}, nil
+}

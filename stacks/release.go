@@ -1,0 +1,210 @@
+package stacks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/rekindle-dev/rekindle/internal/config"
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/helm"
+	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+)
+
+// defaultTimeout is that of a release whose document names none.
+const defaultTimeout = 5 * time.Minute
+
+// Release is one release on its way into a cluster.
+type Release struct {
+	config.Release
+
+	docs    *config.Documents
+	stack   *config.Stack // nil for one that no document names
+	index   int
+	options Options
+
+	chart    *helm.Chart
+	values   map[string]any
+	rendered []*unstructured.Unstructured
+	crds     []*unstructured.Unstructured
+}
+
+func newRelease(docs *config.Documents, stack *config.Stack, index int, r config.Release, o Options) *Release {
+	r.Timeout.Duration = r.Timeout.Or(defaultTimeout)
+	return &Release{Release: r, docs: docs, stack: stack, index: index, options: o}
+}
+
+// fault makes a fault of a field of this release, with file and line where a document names it.
+func (r *Release) fault(field, format string, args ...any) *fault.Error {
+	f := fault.New(fault.Usage, format, args...).On("release %s", r.Name)
+	if r.stack != nil {
+		f = f.At(r.docs.StackPlace(r.stack, fmt.Sprintf("releases[%d].%s", r.index, field)))
+	}
+	return f
+}
+
+// wrap puts file, line and release on an error of fetching or rendering, keeping its kind and hint.
+func (r *Release) wrap(field string, err error) error {
+	if err == nil {
+		return nil
+	}
+	out := r.fault(field, "%s", "the chart "+r.Chart)
+	out.Kind, out.Cause = fault.KindOf(err), err
+	if fault.IsTransient(err) {
+		return out.Transient()
+	}
+	return out
+}
+
+// prepare fetches the chart and renders the release.
+func (r *Release) prepare(ctx context.Context, f *Fetcher, p plan.Progress) error {
+	archive, err := f.fetch(ctx, r, p)
+	if err != nil {
+		return r.wrap("chart", err)
+	}
+	if r.chart, err = helm.Load(archive); err != nil {
+		return r.wrap("chart", err)
+	}
+	if r.values, err = r.mergeValues(); err != nil {
+		return err
+	}
+	if r.crds, err = r.chart.CRDs(); err != nil {
+		return r.wrap("chart", err)
+	}
+	r.rendered, err = r.chart.Render(r.Name, r.Namespace, r.options.KubeVersion, r.values)
+	if err != nil {
+		return r.wrap("values", err)
+	}
+	return nil
+}
+
+// mergeValues lays the values over the values files.
+func (r *Release) mergeValues() (map[string]any, error) {
+	var layers []map[string]any
+	for i, file := range r.ValuesFiles {
+		field := fmt.Sprintf("valuesFiles[%d]", i)
+		raw, err := fs.ReadFile(r.docs.FS, r.docs.Path(r.stack, file))
+		if err != nil {
+			return nil, r.fault(field, "%s: %v", file, errors.Unwrap(err))
+		}
+		values, err := helm.ReadValues(raw)
+		if err != nil {
+			return nil, r.fault(field, "%s: this is no values file: %v", file, err)
+		}
+		layers = append(layers, values)
+	}
+	return helm.MergeValues(append(layers, r.Values)...), nil
+}
+
+// Title names the release for a person: "cert-manager 1.21.2".
+func (r *Release) Title() string {
+	switch {
+	case r.chart == nil:
+		return r.Name
+	case r.chart.Name() == r.Name:
+		return r.Name + " " + r.chart.Version()
+	}
+	return fmt.Sprintf("%s (%s %s)", r.Name, r.chart.Name(), r.chart.Version())
+}
+
+// Inputs are what decides the result: the chart's and the values' digest.
+func (r *Release) Inputs() map[string]string {
+	if r.chart == nil {
+		return nil
+	}
+	inputs, err := r.chart.Inputs(r.values)
+	if err != nil {
+		return map[string]string{"chart": r.chart.Digest}
+	}
+	return map[string]string{"chart": r.chart.Digest, "inputs": inputs}
+}
+
+// Caveats are what installing it here can not prove.
+func (r *Release) Caveats() []string {
+	if !r.options.Simulated {
+		return nil
+	}
+	return unprovable(r.rendered)
+}
+
+// Admits says whether it brings webhooks or aggregated APIs.
+func (r *Release) Admits() bool { return admits(r.rendered) }
+
+func (r *Release) wanted() helm.Release {
+	return helm.Release{Name: r.Name, Namespace: r.Namespace, Chart: r.chart, Values: r.values, Timeout: r.Timeout.Duration}
+}
+
+// Ensure installs or upgrades the release where it is not as declared, and waits until everything in it is ready
+// and its webhooks answer. The error of a release that does not get there has the cause.
+func (r *Release) Ensure(ctx context.Context, c *kube.Client, w *kube.Watcher, p plan.Progress) (plan.Outcome, error) {
+	outcome, objs, err := helm.Ensure(ctx, c, w, r.wanted(), p)
+	if err != nil {
+		return "", err
+	}
+	if err := w.Ready(ctx, r.provable(objs), p); err != nil {
+		return "", r.notReady(ctx, err)
+	}
+	if r.options.Simulated {
+		return outcome, nil
+	}
+	if err := c.ProveWebhooks(ctx, webhooks(objs), p); err != nil {
+		return "", r.notReady(ctx, err)
+	}
+	return outcome, nil
+}
+
+func (r *Release) notReady(ctx context.Context, err error) error {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return err
+	}
+	f := fault.Wrap(err, fault.Failed, "it is installed but does not get ready").On("release %s", r.Name)
+	return f.WithHint("kubectl -n %s get events --sort-by=.lastTimestamp; the timeout is %s: releases[].timeout", r.Namespace, r.Timeout.Duration)
+}
+
+// provable leaves out what simulated nodes can not show.
+func (r *Release) provable(refs []kube.Ref) []kube.Ref {
+	if !r.options.Simulated {
+		return refs
+	}
+	return slices.DeleteFunc(slices.Clone(refs), func(ref kube.Ref) bool { return ref.Kind == "APIService" })
+}
+
+// Check compares the release with the cluster and changes nothing; every difference is a fault.
+func (r *Release) Check(ctx context.Context, c *kube.Client, w *kube.Watcher, _ plan.Progress) error {
+	s, err := helm.Look(ctx, c, w, r.wanted())
+	if err != nil {
+		return err
+	}
+	differs := func(format string, args ...any) error {
+		return fault.New(fault.Failed, format, args...).On("release %s", r.Name).WithHint("rekindle up makes it as declared")
+	}
+	switch {
+	case !s.Exists:
+		return differs("it is not installed")
+	case !s.Ours:
+		return fault.New(fault.Refused, "it was not made by rekindle").On("release %s", r.Name)
+	case !s.Deployed:
+		return differs("revision %d is %s", s.Revision, s.Status)
+	case !s.Same:
+		return differs("revision %d was made from another chart or other values", s.Revision)
+	case len(s.Different) > 0:
+		var names []string
+		for _, d := range s.Different {
+			names = append(names, d.String())
+		}
+		return differs("changed in the cluster: %s", strings.Join(names, "; "))
+	}
+	return c.Check(ctx, r.provable(kube.RefsOf(s.Objects)))
+}
+
+// Remove uninstalls the release.
+func (r *Release) Remove(ctx context.Context, c *kube.Client, w *kube.Watcher, p plan.Progress) (plan.Outcome, error) {
+	return helm.Remove(ctx, c, w, r.Name, r.Namespace, r.Timeout.Duration, p)
+}

@@ -1,0 +1,160 @@
+// Package stacks turns Stack documents into releases: ordered by their needs, with charts fetched and
+// checked, values merged, and everything rendered that can be rendered before a cluster exists.
+package stacks
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/rekindle-dev/rekindle/internal/config"
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+)
+
+// fetchParallel bounds the charts that are fetched at the same time.
+const fetchParallel = 8
+
+// Options of a stack.
+type Options struct {
+	Simulated   bool   // nodes run nothing: what needs a process is not provable
+	KubeVersion string // that charts are rendered for; empty is Helm's default
+}
+
+// Stack is all releases of a cluster as one graph.
+type Stack struct {
+	Releases []*Release // each after those that it needs
+}
+
+// New orders the releases of the documents' stacks, with extra ones that no document names.
+func New(docs *config.Documents, extra []config.Release, o Options) (*Stack, error) {
+	var all []*Release
+	for _, doc := range docs.Stacks {
+		for i := range doc.Releases {
+			all = append(all, newRelease(docs, doc, i, doc.Releases[i], o))
+		}
+	}
+	for _, r := range extra {
+		if slices.ContainsFunc(all, func(have *Release) bool { return have.Name == r.Name }) {
+			return nil, fault.New(fault.Usage, "the release %s is brought by rekindle itself: give yours another name", r.Name)
+		}
+		all = append(all, newRelease(docs, nil, 0, r, o))
+	}
+	ordered, err := order(all)
+	return &Stack{Releases: ordered}, err
+}
+
+// order sorts stably by needs.
+func order(all []*Release) ([]*Release, error) {
+	var ordered []*Release
+	placed := map[string]bool{}
+	for len(ordered) < len(all) {
+		before := len(ordered)
+		for _, r := range all {
+			missing := slices.ContainsFunc(r.Needs, func(need string) bool { return !placed[need] })
+			if !placed[r.Name] && !missing {
+				ordered = append(ordered, r)
+				placed[r.Name] = true
+			}
+		}
+		if len(ordered) == before {
+			return nil, fault.New(fault.Usage, "releases need each other, or one that does not exist")
+		}
+	}
+	return ordered, nil
+}
+
+// Fetch gets every chart, checks its digest, merges the values and renders it. All faults are told at once.
+func (s *Stack) Fetch(ctx context.Context, f *Fetcher, p plan.Progress) error {
+	errs := make([]error, len(s.Releases))
+	var g errgroup.Group
+	g.SetLimit(fetchParallel)
+	done := make(chan int, len(s.Releases))
+	for i, r := range s.Releases {
+		g.Go(func() error {
+			errs[i] = r.prepare(ctx, f, p)
+			done <- 1
+			p.Count(int64(len(done)), int64(len(s.Releases)), "charts")
+			return nil
+		})
+	}
+	_ = g.Wait() // the faults are in errs
+	if err := fault.Join(errs...); err != nil {
+		return err
+	}
+	_, err := s.crds()
+	return err
+}
+
+// CRDs gives the CRDs of all charts, each once.
+func (s *Stack) CRDs() []*unstructured.Unstructured {
+	all, err := s.crds()
+	if err != nil {
+		return nil // Fetch told it
+	}
+	return all
+}
+
+// crds collects them. Two charts may bring the same CRD, but not two different ones of one name.
+func (s *Stack) crds() ([]*unstructured.Unstructured, error) {
+	type owned struct {
+		release string
+		raw     []byte
+	}
+	var all []*unstructured.Unstructured
+	var errs []error
+	first := map[string]owned{}
+	for _, r := range s.Releases {
+		for _, crd := range r.crds {
+			raw, err := json.Marshal(crd.Object)
+			if err != nil {
+				return nil, err
+			}
+			have, ok := first[crd.GetName()]
+			switch {
+			case !ok:
+				first[crd.GetName()] = owned{r.Name, raw}
+				all = append(all, crd)
+			case !bytes.Equal(have.raw, raw):
+				errs = append(errs, r.fault("chart", "its CRD %s is another one than that of the release %s", crd.GetName(), have.release))
+			}
+		}
+	}
+	return all, fault.Join(errs...)
+}
+
+// unprovable lists what of the objects simulated nodes can not show.
+func unprovable(objs []*unstructured.Unstructured) []string {
+	var caveats []string
+	for _, obj := range objs {
+		switch obj.GetKind() {
+		case "ValidatingWebhookConfiguration", "MutatingWebhookConfiguration":
+			caveats = append(caveats, fmt.Sprintf("webhook %s: not provable on simulated nodes", obj.GetName()))
+		case "APIService":
+			if service, ok, _ := unstructured.NestedMap(obj.Object, "spec", "service"); ok && service != nil {
+				caveats = append(caveats, fmt.Sprintf("aggregated API %s: not provable on simulated nodes", obj.GetName()))
+			}
+		}
+	}
+	slices.Sort(caveats)
+	return slices.Compact(caveats)
+}
+
+// admits says whether the objects decide what the API server accepts.
+func admits(objs []*unstructured.Unstructured) bool {
+	return slices.ContainsFunc(objs, func(obj *unstructured.Unstructured) bool {
+		return strings.HasSuffix(obj.GetKind(), "WebhookConfiguration") || obj.GetKind() == "APIService"
+	})
+}
+
+// webhooks gives the webhook configurations among objects.
+func webhooks(refs []kube.Ref) []kube.Ref {
+	return slices.DeleteFunc(slices.Clone(refs), func(r kube.Ref) bool { return !strings.HasSuffix(r.Kind, "WebhookConfiguration") })
+}
