@@ -1,0 +1,210 @@
+package supervise_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/internal/wait"
+	"github.com/rekindle-dev/rekindle/providers/kwok/supervise"
+)
+
+// playSupervisor as first argument makes the test binary a supervisor.
+const playSupervisor = "play-supervisor"
+
+func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == playSupervisor {
+		if err := supervise.Run(context.Background(), os.Args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// folder is an empty one, whose supervisor is stopped at the end.
+func folder(t *testing.T) supervise.Folder {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := supervise.Folder{Path: t.TempDir(), Argv: []string{self, playSupervisor}}
+	t.Cleanup(func() {
+		if err := f.Stop(context.WithoutCancel(t.Context()), nil); err != nil {
+			t.Error(err)
+		}
+	})
+	return f
+}
+
+func shell(name, script string) supervise.Process {
+	return supervise.Process{Name: name, Path: "/bin/sh", Args: []string{"-c", script}}
+}
+
+func apply(t *testing.T, f supervise.Folder, want plan.Outcome, set ...supervise.Process) {
+	t.Helper()
+	got, err := f.Apply(t.Context(), set, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != want {
+		t.Errorf("the outcome is %q, not %q", got, want)
+	}
+}
+
+// until waits for a state of the folder.
+func until(t *testing.T, f supervise.Folder, what string, check func(map[string]supervise.State) bool) map[string]supervise.State {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var last supervise.Status
+	err := wait.Poll(ctx, wait.Func(what, func(context.Context) (bool, string, error) {
+		status, err := f.Status()
+		last = status
+		return err == nil && check(status.Processes), fmt.Sprintf("%+v", status.Processes), err
+	}), 50*time.Millisecond, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return last.Processes
+}
+
+func running(pid int) bool { return pid != 0 && syscall.Kill(pid, 0) == nil }
+
+func TestSetIsBroughtAbout(t *testing.T) {
+	f := folder(t)
+	a, b := shell("a", "sleep 600"), shell("b", "sleep 600")
+	apply(t, f, plan.Changed, b, a)
+	first := until(t, f, "both run", func(s map[string]supervise.State) bool { return running(s["a"].Pid) && running(s["b"].Pid) })
+	apply(t, f, plan.Unchanged, a, b)
+
+	b.Env = map[string]string{"X": "1"}
+	c := shell("c", "sleep 600")
+	apply(t, f, plan.Changed, a, b, c)
+	second := until(t, f, "the changed one is another process", func(s map[string]supervise.State) bool {
+		return running(s["c"].Pid) && running(s["b"].Pid) && s["b"].Pid != first["b"].Pid
+	})
+	if second["a"].Pid != first["a"].Pid || running(first["b"].Pid) {
+		t.Errorf("first %v, then %v", first, second)
+	}
+
+	apply(t, f, plan.Changed, c)
+	until(t, f, "only one is left", func(s map[string]supervise.State) bool { return len(s) == 1 })
+	if err := f.Stop(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, pid := range []int{second["a"].Pid, second["b"].Pid, second["c"].Pid} {
+		if running(pid) {
+			t.Errorf("process %d runs after the end", pid)
+		}
+	}
+	if alive, err := f.Alive(); alive || err != nil {
+		t.Errorf("the supervisor lives: %v, %v", alive, err)
+	}
+	if err := f.Stop(t.Context(), nil); err != nil {
+		t.Errorf("stop again: %v", err)
+	}
+}
+
+func TestWhatEndsIsStartedAgainWithGrowingPauses(t *testing.T) {
+	f := folder(t)
+	counter := filepath.Join(t.TempDir(), "count")
+	apply(t, f, plan.Changed, shell("x", "echo >>"+counter+"; exit 3"))
+	s := until(t, f, "it was started again twice", func(s map[string]supervise.State) bool { return s["x"].Restarts >= 3 })
+	if s["x"].LastExit != "exit status 3" {
+		t.Errorf("it ended with %q", s["x"].LastExit)
+	}
+	raw, err := os.ReadFile(counter)
+	if err != nil || len(raw) < 3 || len(raw) > 4 {
+		t.Errorf("it ran %d times, %v", len(raw), err)
+	}
+}
+
+func TestMissingProgramIsTold(t *testing.T) {
+	f := folder(t)
+	apply(t, f, plan.Changed, supervise.Process{Name: "x", Path: "/no/such/program"})
+	until(t, f, "the reason is told", func(s map[string]supervise.State) bool {
+		return strings.Contains(s["x"].LastExit, "no such file")
+	})
+}
+
+func TestStubbornProcessIsKilled(t *testing.T) {
+	f := folder(t)
+	apply(t, f, plan.Changed, shell("x", "trap '' TERM; while :; do sleep 1; done"))
+	s := until(t, f, "it runs", func(s map[string]supervise.State) bool { return running(s["x"].Pid) })
+	apply(t, f, plan.Changed)
+	until(t, f, "it is gone", func(map[string]supervise.State) bool { return !running(s["x"].Pid) })
+}
+
+func TestOneSupervisorForAFolder(t *testing.T) {
+	f := folder(t)
+	apply(t, f, plan.Changed, shell("x", "sleep 600"))
+	out, err := exec.Command(f.Argv[0], playSupervisor, f.Path).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "no other supervisor") {
+		t.Errorf("a second one: %v: %s", err, out)
+	}
+}
+
+func TestSupervisorThatCanNotBeStarted(t *testing.T) {
+	f := supervise.Folder{Path: t.TempDir(), Argv: []string{"/no/such/supervisor"}}
+	if _, err := f.Apply(t.Context(), nil, nil); err == nil {
+		t.Error("no error")
+	}
+}
+
+// TestNothingOutlivesTheSupervisor kills it. On Linux the kernel ends its processes.
+func TestNothingOutlivesTheSupervisor(t *testing.T) {
+	dir := t.TempDir()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self, playSupervisor, dir)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	f := supervise.Folder{Path: dir, Argv: []string{self, playSupervisor}}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	err = wait.Poll(ctx, wait.Func("it lives", func(context.Context) (bool, string, error) {
+		alive, err := f.Alive()
+		return alive, "", err
+	}), 50*time.Millisecond, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	apply(t, f, plan.Changed, shell("x", "exec sleep 600"))
+	s := until(t, f, "it runs", func(s map[string]supervise.State) bool { return running(s["x"].Pid) })
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	err = wait.Poll(ctx, wait.Func("its process is gone", func(context.Context) (bool, string, error) {
+		raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s["x"].Pid))
+		return err != nil || strings.Contains(string(raw), ") Z "), "", nil
+	}), 50*time.Millisecond, nil)
+	if err != nil {
+		t.Error(err)
+	}
+	if alive, err := f.Alive(); alive || err != nil {
+		t.Errorf("%v, %v", alive, err)
+	}
+	// The next caller starts another, on the same set.
+	apply(t, f, plan.Changed, shell("x", "exec sleep 600"))
+	again := until(t, f, "it runs again", func(n map[string]supervise.State) bool { return running(n["x"].Pid) && n["x"].Pid != s["x"].Pid })
+	if err := f.Stop(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if running(again["x"].Pid) {
+		t.Error("it runs after the end")
+	}
+}
