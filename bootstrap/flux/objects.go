@@ -1,12 +1,15 @@
 package flux
 
 import (
+	"maps"
+	"slices"
 	"strings"
-	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/rekindle-dev/rekindle/internal/config"
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/keys"
 	"github.com/rekindle-dev/rekindle/providers"
 )
 
@@ -14,9 +17,36 @@ import (
 type Target struct {
 	Source config.Source // with the URL as the cluster reaches it, and the auth that it needs there
 	Commit string        // what the source's ref is resolved to; full SHA-1
-	// Decryption names the Secret with the keys that open the SOPS files of the path; empty when the
-	// path has none.
-	Decryption string
+	// Secrets are those that exist in the cluster before the first sync; of them come the keys for Decrypt.
+	Secrets []keys.Secret
+	// Decrypt says that files of the path are encrypted by SOPS.
+	Decrypt bool
+}
+
+// decryption names the Secret with the keys that open the encrypted files, empty when there are none.
+// Flux takes one Secret, and of it the entries with these ends.
+func (f *Flux) decryption(t Target) (string, error) {
+	var names []string
+	for _, s := range t.Secrets {
+		here := s.Namespace == "" || s.Namespace == f.spec.Namespace
+		opens := slices.ContainsFunc(slices.Collect(maps.Keys(s.Data)), func(entry string) bool {
+			return strings.HasSuffix(entry, ".agekey") || strings.HasSuffix(entry, ".asc") || strings.HasPrefix(entry, "sops.")
+		})
+		if t.Decrypt && here && opens {
+			names = append(names, s.Name)
+		}
+	}
+	switch {
+	case len(names) == 1:
+		return names[0], nil
+	case len(names) > 1:
+		return "", fault.New(fault.Usage, "the Secrets %s all hold keys for encrypted files, and Flux takes only one",
+			strings.Join(names, ", ")).On("spec.keys").WithHint("put all identities into one of them, as entries that end in .agekey")
+	case t.Decrypt:
+		return "", fault.New(fault.Usage, "files of %q are encrypted, and no Secret in %s has an entry that ends in .agekey",
+			t.Source.Path, f.spec.Namespace).On("spec.keys").WithHint("add: {name: sops-age, from: {file: keys.txt, key: age.agekey}}")
+	}
+	return "", nil
 }
 
 // repository is the GitRepository of a target.
@@ -32,17 +62,21 @@ func (f *Flux) repository(t Target) *unstructured.Unstructured {
 
 // kustomization is the Kustomization of a target. It retries soon: what it lacks, an admission
 // webhook, say, is often there a moment later.
-func (f *Flux) kustomization(t Target) *unstructured.Unstructured {
+func (f *Flux) kustomization(t Target) (*unstructured.Unstructured, error) {
+	secret, err := f.decryption(t)
+	if err != nil {
+		return nil, err
+	}
 	spec := map[string]any{
 		"sourceRef": map[string]any{"kind": kindRepository, "name": objectName},
 		"path":      "./" + strings.Trim(strings.TrimPrefix(t.Source.Path, "./"), "/"),
 		"interval":  interval(t.Source), "retryInterval": "15s", "timeout": f.spec.Timeout.Duration.String(),
 		"prune": true, "wait": true, "suspend": false,
 	}
-	if t.Decryption != "" {
-		spec["decryption"] = map[string]any{"provider": "sops", "secretRef": map[string]any{"name": t.Decryption}}
+	if secret != "" {
+		spec["decryption"] = map[string]any{"provider": "sops", "secretRef": map[string]any{"name": secret}}
 	}
-	return f.object(kustomizeGroup, kindKustomization, spec)
+	return f.object(kustomizeGroup, kindKustomization, spec), nil
 }
 
 func (f *Flux) object(group, kind string, spec map[string]any) *unstructured.Unstructured {
@@ -61,7 +95,7 @@ func interval(s config.Source) string {
 	if s.Interval.Duration > 0 {
 		return s.Interval.Duration.String()
 	}
-	return time.Duration(defaultInterval).String()
+	return defaultInterval.String()
 }
 
 func ref(r config.Ref) map[string]any {

@@ -24,7 +24,11 @@ func (f *Flux) Status(ctx context.Context, c *kube.Client, _ *kube.Watcher, t Ta
 		return fault.Join(faults, err)
 	}
 	faults = fault.Join(faults, f.state(kustomization, f.kustomizationRef(), applied(t.Commit, "")))
-	changed, err := c.Compare(ctx, []*unstructured.Unstructured{f.repository(t), f.kustomization(t)})
+	wanted, err := f.kustomization(t)
+	if err != nil {
+		return fault.Join(faults, err)
+	}
+	changed, err := c.Compare(ctx, []*unstructured.Unstructured{f.repository(t), wanted})
 	if err != nil {
 		return fault.Join(faults, err)
 	}

@@ -28,8 +28,12 @@ func (f *Flux) Follow(ctx context.Context, c *kube.Client, w *kube.Watcher, t Ta
 // applied is healthy. It fails early where waiting would not help: a path that does not build, a key
 // that does not open a file, an object that the API server finds invalid.
 func (f *Flux) Sync(ctx context.Context, c *kube.Client, w *kube.Watcher, t Target, p plan.Progress) (plan.Outcome, error) {
+	obj, err := f.kustomization(t)
+	if err != nil {
+		return "", err
+	}
 	request := ""
-	outcome, err := f.ensure(ctx, c, w, f.kustomization(t),
+	outcome, err := f.ensure(ctx, c, w, obj,
 		func(r string) kube.Judge { request = r; return checkedBy(t.Commit, r) },
 		func(ctx context.Context, judge kube.Judge) error {
 			return w.Until(ctx, f.kustomizationRef(), "applied", judge, p)

@@ -1,0 +1,175 @@
+package flux_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"filippo.io/age"
+	"github.com/getsops/sops/v3"
+	"github.com/getsops/sops/v3/aes"
+	sopsage "github.com/getsops/sops/v3/age"
+	"github.com/getsops/sops/v3/cmd/sops/common"
+	"github.com/getsops/sops/v3/config"
+	"github.com/getsops/sops/v3/keyservice"
+	sopsyaml "github.com/getsops/sops/v3/stores/yaml"
+
+	rekindle "github.com/rekindle-dev/rekindle/internal/config"
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/keys"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+)
+
+func TestWhatCanNotSyncIsToldWithItsCauseAndHealed(t *testing.T) {
+	l := newLab(t)
+	l.commit(map[string]string{"ns.yaml": namespace, "web.yaml": deployment})
+	l.mustUp()
+	good := l.target.Commit
+
+	for name, c := range map[string]struct {
+		files map[string]string
+		says  []string
+	}{
+		"a path that does not build": {
+			map[string]string{"kustomization.yaml": "resources: [gone.yaml]\n"}, []string{"BuildFailed", "gone.yaml"},
+		},
+		"an object that is invalid": {
+			map[string]string{"ns.yaml": namespace, "web.yaml": strings.Replace(deployment, "replicas: 2", "replicas: -1", 1)},
+			[]string{"ReconciliationFailed", "shop/web", "must be greater than or equal to 0"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := l.in(t)
+			l.commit(c.files)
+			began := time.Now()
+			outcome, err := l.up(2 * time.Minute)
+			if err == nil {
+				t.Fatalf("it is called %s", outcome)
+			}
+			if took := time.Since(began); took > time.Minute {
+				t.Errorf("it took %s to see what waiting could not help", took)
+			}
+			status := l.flux.Status(t.Context(), l.client, l.watcher, l.target)
+			for _, text := range c.says {
+				if !strings.Contains(err.Error(), text) {
+					t.Errorf("up does not say %q: %v", text, err)
+				}
+				if status == nil || !strings.Contains(status.Error(), text) {
+					t.Errorf("status does not say %q: %v", text, status)
+				}
+			}
+		})
+	}
+
+	t.Run("a revert heals it", func(t *testing.T) {
+		l := l.in(t)
+		l.commit(map[string]string{"ns.yaml": namespace, "web.yaml": deployment})
+		if l.target.Commit == good {
+			t.Fatal("the revert is no commit of its own")
+		}
+		l.mustUp()
+		if err := l.flux.Status(t.Context(), l.client, l.watcher, l.target); err != nil {
+			t.Errorf("status: %v", err)
+		}
+	})
+}
+
+func TestAKeyThatDoesNotOpenAFileFailsEarly(t *testing.T) {
+	l := newLab(t)
+	right, wrong := identity(t), identity(t)
+	l.commit(map[string]string{"ns.yaml": namespace, "secret.yaml": encrypted(t, right.Recipient().String(),
+		"apiVersion: v1\nkind: Secret\nmetadata: {name: db, namespace: shop}\nstringData: {password: hunter2}\n")})
+	l.target.Decrypt = true
+	use := func(id *age.X25519Identity) {
+		l.apply("apiVersion: v1\nkind: Secret\nmetadata: {name: sops-age, namespace: flux-system}\nstringData: {age.agekey: " + id.String() + "}")
+		l.target.Secrets = []keys.Secret{{Name: "sops-age", Namespace: "flux-system", Data: keys.Data{"age.agekey": []byte(id.String())}}}
+	}
+
+	use(wrong)
+	began := time.Now()
+	_, err := l.up(2 * time.Minute)
+	if err == nil {
+		t.Fatal("it is in sync with a key that opens nothing")
+	}
+	if took := time.Since(began); took > time.Minute {
+		t.Errorf("it took %s", took)
+	}
+	if !strings.Contains(err.Error(), "BuildFailed") || !strings.Contains(err.Error(), "decrypt") {
+		t.Errorf("it does not name the decryption: %v", err)
+	}
+	if text := fault.Text(err); strings.Contains(text, wrong.String()) {
+		t.Error("the key is in the text")
+	}
+
+	use(right)
+	if outcome := l.mustUp(); outcome != plan.Changed {
+		t.Errorf("with the right key: %s", outcome)
+	}
+}
+
+func TestCredentialsThatAreRefusedFailEarly(t *testing.T) {
+	l := newLab(t)
+	l.commit(map[string]string{"ns.yaml": namespace})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("WWW-Authenticate", `Basic realm="git"`)
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+	t.Cleanup(server.Close)
+	l.apply("apiVersion: v1\nkind: Secret\nmetadata: {name: git, namespace: flux-system}\nstringData: {username: me, password: opensesame}")
+	l.target.Source.URL, l.target.Source.Auth = server.URL+"/ops.git", &rekindle.Auth{Secret: "git"}
+	began := time.Now()
+	_, err := l.up(2 * time.Minute)
+	if err == nil || !strings.Contains(err.Error(), "authentication required") {
+		t.Fatalf("got %v", err)
+	}
+	if took := time.Since(began); took > time.Minute {
+		t.Errorf("it took %s", took)
+	}
+}
+
+// in is the lab for a subtest.
+func (l *lab) in(t *testing.T) *lab {
+	inner := *l
+	inner.T = t
+	return &inner
+}
+
+func identity(t *testing.T) *age.X25519Identity {
+	t.Helper()
+	id, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+// encrypted encrypts a manifest as the sops command does.
+func encrypted(t *testing.T, recipient, manifest string) string {
+	t.Helper()
+	store := sopsyaml.NewStore(&config.YAMLStoreConfig{})
+	branches, err := store.LoadPlainFile([]byte(manifest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := sopsage.MasterKeyFromRecipient(recipient)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree := sops.Tree{Branches: branches, Metadata: sops.Metadata{
+		KeyGroups: []sops.KeyGroup{{key}}, Version: "3.13.3", EncryptedRegex: "^(data|stringData)$",
+	}}
+	data, errs := tree.GenerateDataKeyWithKeyServices([]keyservice.KeyServiceClient{keyservice.NewLocalClient()})
+	if len(errs) > 0 {
+		t.Fatal(errs)
+	}
+	if err := common.EncryptTree(common.EncryptTreeOpts{Tree: &tree, Cipher: aes.NewCipher(), DataKey: data}); err != nil {
+		t.Fatal(err)
+	}
+	out, err := store.EmitEncryptedFile(tree)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
