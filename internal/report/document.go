@@ -1,0 +1,172 @@
+package report
+
+import (
+	"math"
+	"time"
+
+	"github.com/rekindle-dev/rekindle/internal/engine"
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+)
+
+// The results of a run.
+const (
+	resultProven      = "proven"
+	resultFailed      = "failed"
+	resultRefused     = "refused"
+	resultInterrupted = "interrupted"
+)
+
+// Document is what became of a run, as the last line of -o json and on the page of --report. All
+// times are in seconds; starts are counted from the start of the run.
+type Document struct {
+	Type         string         `json:"type"`         // "report"
+	Result       string         `json:"result"`       // proven, failed, refused, interrupted
+	Seconds      float64        `json:"seconds"`      // length of the run
+	Changes      int            `json:"changes"`      // steps that changed or adopted something
+	CriticalPath []DocumentLink `json:"criticalPath"` // the chain of steps that decided the length, first to last
+	Steps        []DocumentStep `json:"steps"`        // in plan order
+
+	Unproven []DocumentRemark `json:"unproven"` // what could not be shown here; never part of "proven"
+	Warnings []DocumentRemark `json:"warnings"` // what a person should act on
+	Faults   []DocumentFault  `json:"faults"`   // why the run is not proven
+	Name     string           `json:"name"`     // what the run was for: "up prod"
+	Plan     string           `json:"plan"`     // the hash of its plan
+	Start    time.Time        `json:"start"`
+	ExitCode int              `json:"exitCode"`
+}
+
+// DocumentLink is one step of the critical path.
+type DocumentLink struct {
+	ID      plan.ID `json:"id"`
+	Title   string  `json:"title"`
+	Seconds float64 `json:"seconds"`
+}
+
+// DocumentStep is what became of one step.
+type DocumentStep struct {
+	ID       plan.ID        `json:"id"`
+	Title    string         `json:"title"`
+	Phase    engine.Phase   `json:"phase"`             // succeeded, failed, blocked, cancelled
+	Outcome  plan.Outcome   `json:"outcome,omitempty"` // of a step that succeeded: unchanged, changed, adopted, unproven
+	Start    float64        `json:"start"`
+	Seconds  float64        `json:"seconds"` // 0 when it never started
+	Waits    []DocumentWait `json:"waits"`
+	Needs    []plan.ID      `json:"needs"`
+	Caveats  []string       `json:"caveats"`
+	Notes    []string       `json:"notes,omitempty"`
+	Warnings []string       `json:"warnings,omitempty"`
+	Error    string         `json:"error,omitempty"`
+	Cause    plan.ID        `json:"cause,omitempty"` // of a blocked step: the step that really failed
+	Hints    []string       `json:"hints,omitempty"`
+	Tries    int            `json:"tries,omitempty"`
+	Part     string         `json:"part,omitempty"` // the plan it belongs to, where a run is several
+}
+
+// DocumentWait is a stretch in which a step waited for one thing.
+type DocumentWait struct {
+	For     string  `json:"for"`
+	Start   float64 `json:"start"`
+	Seconds float64 `json:"seconds"`
+}
+
+// DocumentRemark is a text about a step.
+type DocumentRemark struct {
+	Step plan.ID `json:"step"`
+	Text string  `json:"text"`
+}
+
+// DocumentFault is one fault with what to do about it.
+type DocumentFault struct {
+	Error string   `json:"error"`
+	Hints []string `json:"hints,omitempty"`
+}
+
+// newDocument joins the result of a run, which may be nil, with the error that the command ends with.
+func newDocument(r *run, result *engine.Result, err error) *Document {
+	if result == nil {
+		result = &engine.Result{}
+	}
+	d := &Document{
+		Type: "report", Result: resultOf(err), ExitCode: fault.Code(err),
+		Name: result.Name, Plan: result.PlanHash, Start: result.Start, Changes: result.Changes(),
+		Seconds:      seconds(result.End.Sub(result.Start)),
+		CriticalPath: []DocumentLink{}, Steps: []DocumentStep{},
+		Unproven: []DocumentRemark{}, Warnings: []DocumentRemark{}, Faults: []DocumentFault{},
+	}
+	byID := map[plan.ID]DocumentStep{}
+	for _, st := range result.Steps {
+		step := documentStep(st, result.Start)
+		if len(r.sections) > 1 {
+			step.Part = r.partOf(st.ID)
+		}
+		d.Steps = append(d.Steps, step)
+		byID[st.ID] = step
+		for _, caveat := range st.Caveats {
+			d.Unproven = append(d.Unproven, DocumentRemark{st.ID, caveat})
+		}
+		if st.Outcome == plan.Unproven && len(st.Caveats) == 0 {
+			d.Unproven = append(d.Unproven, DocumentRemark{st.ID, step.Title})
+		}
+		for _, warning := range st.Warnings {
+			d.Warnings = append(d.Warnings, DocumentRemark{st.ID, warning})
+		}
+	}
+	for _, id := range result.CriticalPath {
+		d.CriticalPath = append(d.CriticalPath, DocumentLink{id, byID[id].Title, byID[id].Seconds})
+	}
+	for _, one := range fault.All(err) {
+		d.Faults = append(d.Faults, DocumentFault{one.Error(), fault.Hints(one)})
+	}
+	return d
+}
+
+func documentStep(st engine.StepResult, origin time.Time) DocumentStep {
+	d := DocumentStep{
+		ID: st.ID, Title: st.Title, Phase: st.Phase, Outcome: st.Outcome, Cause: st.Cause, Tries: st.Tries,
+		Needs: append([]plan.ID{}, st.Needs...), Caveats: append([]string{}, st.Caveats...),
+		Notes: st.Notes, Warnings: st.Warnings, Waits: []DocumentWait{},
+	}
+	if d.Title == "" {
+		d.Title = string(st.ID)
+	}
+	if !st.Start.IsZero() {
+		d.Start, d.Seconds = seconds(st.Start.Sub(origin)), seconds(st.End.Sub(st.Start))
+	}
+	for _, w := range st.Waits {
+		d.Waits = append(d.Waits, DocumentWait{w.For, seconds(w.Start.Sub(origin)), seconds(w.End.Sub(w.Start))})
+	}
+	if st.Err != nil {
+		d.Error, d.Hints = st.Err.Error(), fault.Hints(st.Err)
+	}
+	return d
+}
+
+// partOf is the name of the plan that has the step.
+func (r *run) partOf(id plan.ID) string {
+	for _, s := range r.sections {
+		if s.index[id] != nil {
+			return s.name
+		}
+	}
+	return ""
+}
+
+func resultOf(err error) string {
+	if err == nil {
+		return resultProven
+	}
+	switch fault.KindOf(err) {
+	case fault.Refused:
+		return resultRefused
+	case fault.Interrupted:
+		return resultInterrupted
+	default:
+		return resultFailed
+	}
+}
+
+// seconds gives a length in seconds to the millisecond; a length that ends before it starts is 0.
+func seconds(d time.Duration) float64 {
+	return math.Max(0, math.Round(d.Seconds()*1000)/1000)
+}

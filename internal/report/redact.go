@@ -1,0 +1,114 @@
+package report
+
+import (
+	"encoding/base64"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/charmbracelet/x/ansi"
+)
+
+// shortestSecret is the length in bytes below which a value is not looked for: it would be found in
+// words that are no secret, and the holes would give it away.
+const shortestSecret = 4
+
+// shortestLine is the same for one line of a secret of several.
+const shortestLine = 8
+
+// Redactor takes secrets out of texts. The zero value is not usable; a nil one knows no secret. It
+// may be used from several goroutines.
+type Redactor struct {
+	mu       sync.RWMutex
+	secrets  []string // longest first, so that a secret that holds another is taken out whole
+	replacer *strings.Replacer
+}
+
+// NewRedactor makes a Redactor that knows no secret yet.
+func NewRedactor() *Redactor { return &Redactor{} }
+
+// Add makes a value a secret: from now on it, each of its longer lines, and their base64 and URL
+// forms are replaced by ***. Values of less than four bytes are not.
+func (r *Redactor) Add(secret string) {
+	var forms []string
+	add := func(s string, least int) {
+		if len(s) >= least {
+			forms = append(forms, s, base64.StdEncoding.EncodeToString([]byte(s)), base64.RawURLEncoding.EncodeToString([]byte(s)),
+				url.QueryEscape(s), url.PathEscape(s))
+		}
+	}
+	add(secret, shortestSecret)
+	add(strings.TrimSpace(secret), shortestSecret)
+	if lines := strings.Split(strings.TrimSpace(secret), "\n"); len(lines) > 1 {
+		for _, line := range lines {
+			add(strings.TrimSpace(line), shortestLine)
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, form := range forms {
+		if !slices.Contains(r.secrets, form) {
+			r.secrets = append(r.secrets, form)
+		}
+	}
+	slices.SortStableFunc(r.secrets, func(a, b string) int { return len(b) - len(a) })
+	pairs := make([]string, 0, 2*len(r.secrets))
+	for _, s := range r.secrets {
+		pairs = append(pairs, s, "***")
+	}
+	r.replacer = strings.NewReplacer(pairs...)
+}
+
+// Redact replaces every secret in s.
+func (r *Redactor) Redact(s string) string {
+	if r == nil {
+		return s
+	}
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if r.replacer == nil {
+		return s
+	}
+	return r.replacer.Replace(s)
+}
+
+// text makes outside text safe to show: no secrets, no terminal sequences, no control characters but
+// line ends. It redacts twice, as a secret may be cut by what is taken away.
+func (r *Redactor) text(s string) string {
+	return r.Redact(neutral(r.Redact(s)))
+}
+
+// line is text on one line.
+func (r *Redactor) line(s string) string {
+	s = r.text(s)
+	if !strings.Contains(s, "\n") {
+		return s
+	}
+	first, rest, _ := strings.Cut(s, "\n")
+	return strings.TrimRight(first+" "+strings.Join(strings.Fields(rest), " "), " ")
+}
+
+// neutral takes away terminal sequences, control characters and the invisible characters that turn
+// the direction of text.
+func neutral(s string) string {
+	if !strings.ContainsFunc(s, harmful) && utf8.ValidString(s) {
+		return s
+	}
+	s = ansi.Strip(strings.ToValidUTF8(s, "\uFFFD"))
+	return strings.Map(func(c rune) rune {
+		switch {
+		case c == '\t':
+			return ' '
+		case harmful(c):
+			return -1
+		}
+		return c
+	}, s)
+}
+
+func harmful(c rune) bool {
+	return c != '\n' && (unicode.IsControl(c) || unicode.Is(unicode.Cf, c) || c == '\u2028' || c == '\u2029')
+}
