@@ -178,3 +178,18 @@ func TestCancelEndsTheWholeGroup(t *testing.T) {
 		t.Errorf("read %d bytes, %v", n, err)
 	}
 }
+
+func TestFolderThatCanNotBeWritten(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.Build(t.Context(), hello, nil)
+	if err == nil || !strings.Contains(strings.Join(fault.Hints(err), ""), EnvDir) {
+		t.Errorf("%v, hints %v", err, fault.Hints(err))
+	}
+}

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 
@@ -168,7 +170,7 @@ func (c *Cache) buildAsset(ctx context.Context, a Asset, fetchErr error, p plan.
 func (c *Cache) locked(ctx context.Context, key, what string, p plan.Progress, f func() error) error {
 	dir := filepath.Join(c.Dir, "locks")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
+		return c.explain(err)
 	}
 	lock := flock.New(filepath.Join(dir, key+".lock"))
 	free := wait.Func("another run makes "+what, func(context.Context) (bool, string, error) {
@@ -178,11 +180,17 @@ func (c *Cache) locked(ctx context.Context, key, what string, p plan.Progress, f
 	if err := wait.Poll(ctx, free, 500*time.Millisecond, p); err != nil {
 		return err
 	}
-	err := f()
-	if unlockErr := lock.Unlock(); err == nil && unlockErr != nil {
-		return unlockErr
+	return errors.Join(c.explain(f()), lock.Unlock())
+}
+
+// explain adds the cure to an error of the cache's file system.
+func (c *Cache) explain(err error) error {
+	var path *fs.PathError
+	if !errors.As(err, &path) || !strings.HasPrefix(path.Path, c.Dir) {
+		return err
 	}
-	return err
+	return fault.Wrap(err, fault.Failed, "write to the folder of downloaded and built programs").
+		WithHint("make room in %s, or make it writable, or set %s to another folder", c.Dir, EnvDir)
 }
 
 // install moves a finished file to its place in the cache.

@@ -9,8 +9,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,6 +21,7 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/providers"
+	"github.com/rekindle-dev/rekindle/providers/kwok/kwoktest"
 	"github.com/rekindle-dev/rekindle/providers/kwok/supervise"
 )
 
@@ -124,6 +127,57 @@ func deleteCluster(t *testing.T, p providers.Provider, name string) {
 	t.Helper()
 	if err := p.Delete(context.WithoutCancel(t.Context()), ref(name), nil); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestTwoRunsAtOnce(t *testing.T) {
+	state := t.TempDir()
+	p := mustProvider(t, state, 1)
+	t.Cleanup(func() { deleteCluster(t, p, "twice") })
+	outcomes := make([]plan.Outcome, 2)
+	var wg sync.WaitGroup
+	for i := range outcomes {
+		wg.Go(func() {
+			c, err := mustProvider(t, state, 1).Ensure(t.Context(), providers.Spec{Name: "twice"}, nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			outcomes[i] = c.Outcome
+		})
+	}
+	wg.Wait()
+	slices.Sort(outcomes)
+	if !slices.Equal(outcomes, []plan.Outcome{plan.Changed, plan.Unchanged}) {
+		t.Errorf("outcomes %q: one of them is to make it", outcomes)
+	}
+	if pids := supervisorOf(t, state, "twice"); len(pids) != 1 {
+		t.Errorf("supervisors: %v", pids)
+	}
+}
+
+func TestAgainWritesNothing(t *testing.T) {
+	kwoktest.Shared(t)
+	since := time.Now()
+	c := kwoktest.Shared(t)
+	if writes := kwoktest.AuditWrites(t, c, since); len(writes) != 0 || c.Outcome != plan.Unchanged {
+		t.Errorf("the outcome is %q, with writes %v", c.Outcome, writes)
+	}
+	put(t, c, "audited")
+	writes := kwoktest.AuditWrites(t, c, since)
+	if len(writes) != 1 || writes[0].Verb != "create" || writes[0].Code != 201 || !strings.HasPrefix(writes[0].URI, "/api/v1/namespaces/default/configmaps") {
+		t.Errorf("one write is logged as %v", writes)
+	}
+}
+
+func TestFolderThatCanNotBeWritten(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := mustProvider(t, file, 1).Ensure(t.Context(), providers.Spec{Name: "x"}, nil)
+	if err == nil || !strings.Contains(strings.Join(fault.Hints(err), ""), "XDG_STATE_HOME") {
+		t.Errorf("%v, hints %v", err, fault.Hints(err))
 	}
 }
 

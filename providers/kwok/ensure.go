@@ -99,17 +99,18 @@ func (p *Provider) found(ctx context.Context, s providers.Spec) (mark, error) {
 		return m, err
 	}
 	folder := p.state.making(s.Name)
-	if err := os.MkdirAll(folder, 0o700); err != nil {
-		return m, err
+	err := os.MkdirAll(folder, 0o700)
+	if err == nil {
+		err = errors.Join(
+			pki(filepath.Join(folder, pkiDir)).make(now),
+			writeFile(filepath.Join(folder, stagesName), stagesYAML),
+			writeFile(filepath.Join(folder, policyName), []byte(auditPolicy)),
+			writeJSON(filepath.Join(folder, markName), m),
+		)
 	}
-	err := errors.Join(
-		pki(filepath.Join(folder, pkiDir)).make(now),
-		writeFile(filepath.Join(folder, stagesName), stagesYAML),
-		writeFile(filepath.Join(folder, policyName), []byte(auditPolicy)),
-		writeJSON(filepath.Join(folder, markName), m),
-	)
 	if err != nil {
-		return m, err
+		return m, fault.Wrap(err, fault.Failed, "write the folder of the cluster").On("cluster %s", p.ref(s.Name)).
+			WithHint("make room in %s, or make it writable, or set XDG_STATE_HOME to another folder", p.state)
 	}
 	if err := ctx.Err(); err != nil {
 		return m, err

@@ -71,10 +71,10 @@ func New(o Options) (*Provider, error) {
 // Simulated is always true.
 func (p *Provider) Simulated() bool { return true }
 
+var label = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)
+
 // goodName is a DNS label of at most 40 characters. It is used as a folder's name.
-func goodName(name string) bool {
-	return len(name) <= 40 && regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`).MatchString(name)
-}
+func goodName(name string) bool { return len(name) <= 40 && label.MatchString(name) }
 
 // check finds faults in what is wanted.
 func (p *Provider) check(s providers.Spec) error {

@@ -67,7 +67,8 @@ func defaultState() (string, error) {
 func (s state) exclusively(ctx context.Context, name string, p plan.Progress, f func() error) error {
 	dir := filepath.Join(string(s), "locks")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
+		return fault.Wrap(err, fault.Failed, "write the folder of the kwok provider's clusters").
+			WithHint("make room in %s, or make it writable, or set XDG_STATE_HOME to another folder", s)
 	}
 	lock := flock.New(filepath.Join(dir, name+".lock"))
 	free := wait.Func("another run works on cluster "+name, func(context.Context) (bool, string, error) {

@@ -74,7 +74,11 @@ func supervise(folder string) int {
 		}
 		cancel()
 	}()
-	if err := kwok.Supervise(ctx, folder); err != nil {
+	err := kwok.Supervise(ctx, folder)
+	if err == nil && ctx.Err() != nil { // the binary was killed, so nobody else does it
+		err = os.RemoveAll(folder)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

@@ -74,7 +74,7 @@ type Folder struct {
 // Alive says whether the folder has a supervisor.
 func (f Folder) Alive() (bool, error) {
 	lock := flock.New(filepath.Join(f.Path, lockFile))
-	free, err := lock.TryLock()
+	free, err := lock.TryRLock() // shared, so that two who ask do not take each other for a supervisor
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -104,12 +104,15 @@ func (f Folder) Status() (Status, error) {
 // returns once the supervisor has acted on it: every wanted process was started. The outcome is
 // Unchanged when the supervisor was there and had the very same set.
 func (f Folder) Apply(ctx context.Context, set []Process, p plan.Progress) (plan.Outcome, error) {
-	slices.SortFunc(set, func(a, b Process) int { return strings.Compare(a.Name, b.Name) })
-	alive, err := f.Alive()
+	set = slices.SortedFunc(slices.Values(set), func(a, b Process) int { return strings.Compare(a.Name, b.Name) })
+	now, err := f.wanted()
+	if err == nil && now.Stop { // by a caller that was killed before the end: that comes first
+		err = f.Stop(ctx, p)
+	}
 	if err != nil {
 		return "", err
 	}
-	now, err := f.wanted()
+	alive, err := f.Alive()
 	if err != nil {
 		return "", err
 	}

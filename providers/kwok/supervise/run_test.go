@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -152,6 +153,23 @@ func TestOneSupervisorForAFolder(t *testing.T) {
 	if err == nil || !strings.Contains(string(out), "no other supervisor") {
 		t.Errorf("a second one: %v: %s", err, out)
 	}
+}
+
+// TestMoreThanOneMayAsk has many ask at once whether there is a supervisor. None must take another for it.
+func TestMoreThanOneMayAsk(t *testing.T) {
+	f := folder(t)
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 50 {
+				if alive, err := f.Alive(); alive || err != nil {
+					t.Errorf("%v, %v", alive, err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 func TestSupervisorThatCanNotBeStarted(t *testing.T) {
