@@ -1,3 +1,222 @@
 package report
 
-func (r *Reporter) writePage(d *Document) error { return nil }
+import (
+	"bytes"
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/rekindle-dev/rekindle/internal/engine"
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+)
+
+//go:embed page.html
+var pageTemplate string
+
+// page is what the template shows: the document, and where its times lie on the timeline.
+type page struct {
+	*Document
+	Rows  []pageRow
+	Marks []pageMark
+	Every float64 // distance of two marks, in percent of the timeline
+	Path  []pageLink
+}
+
+type pageRow struct {
+	DocumentStep
+	Anchor   string
+	State    string // succeeded, unchanged, unproven, failed, blocked, cancelled: a class and a word
+	Critical bool
+	Heading  string // of the plan that begins with this row, where there are several
+	Left     float64
+	Width    float64
+	Spans    []pageSpan
+	NeedRows []pageNeed
+}
+
+type pageNeed struct {
+	ID     plan.ID
+	Anchor string
+}
+
+// pageSpan is a wait on the timeline, in percent of the bar of its step.
+type pageSpan struct {
+	DocumentWait
+	Left, Width float64
+}
+
+type pageMark struct {
+	Left float64
+	Text string
+}
+
+type pageLink struct {
+	DocumentLink
+	Anchor string
+	Share  float64 // of the run's length, in percent
+}
+
+// writePage writes the page of --report, whole or not at all.
+func (r *Reporter) writePage(d *Document) error {
+	if r.o.HTML == "" {
+		return nil
+	}
+	err := r.renderPage(d, r.o.HTML)
+	if err == nil {
+		return nil
+	}
+	return fault.Wrap(err, fault.Failed, "write the page").On("report %s", r.o.HTML).
+		WithHint("give --report a file in a folder that exists and can be written")
+}
+
+func (r *Reporter) renderPage(d *Document, file string) error {
+	clean, err := r.cleaned(d)
+	if err != nil {
+		return err
+	}
+	t, err := template.New("page").Funcs(template.FuncMap{"lasting": lasting, "plural": plural}).Parse(pageTemplate)
+	if err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	if err := t.Execute(&b, newPage(clean)); err != nil {
+		return err
+	}
+	return replaceFile(file, b.Bytes())
+}
+
+// cleaned is the document with every text in it cleaned, by the same way as in JSON.
+func (r *Reporter) cleaned(d *Document) (*Document, error) {
+	raw, err := marshal(d)
+	if err != nil {
+		return nil, err
+	}
+	clean := &Document{}
+	return clean, json.Unmarshal(r.red.json(raw), clean)
+}
+
+// replaceFile puts a file in its place in one move, so that a reader never sees half of it.
+func replaceFile(file string, content []byte) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(f.Name()) // the error that counts is the first
+		}
+	}()
+	if _, err = f.Write(content); err != nil {
+		_ = f.Close()
+		return err
+	}
+	if err = f.Chmod(0o644); err != nil {
+		_ = f.Close()
+		return err
+	}
+	if err = f.Close(); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), file)
+}
+
+func newPage(d *Document) *page {
+	p := &page{Document: d}
+	length := d.Seconds
+	for _, st := range d.Steps {
+		length = math.Max(length, st.Start+st.Seconds)
+	}
+	critical, anchors := map[plan.ID]bool{}, map[plan.ID]string{}
+	for _, link := range d.CriticalPath {
+		critical[link.ID] = true
+	}
+	for i, st := range d.Steps {
+		anchors[st.ID] = fmt.Sprintf("step-%d", i+1)
+	}
+	part := ""
+	for _, st := range d.Steps {
+		row := pageRow{
+			DocumentStep: st, Anchor: anchors[st.ID], State: stateOf(st), Critical: critical[st.ID],
+			Left: percent(st.Start, length), Width: percent(st.Seconds, length), Spans: spans(st),
+		}
+		if st.Part != part {
+			row.Heading, part = st.Part, st.Part
+		}
+		for _, need := range st.Needs {
+			row.NeedRows = append(row.NeedRows, pageNeed{need, anchors[need]})
+		}
+		p.Rows = append(p.Rows, row)
+	}
+	for _, link := range d.CriticalPath {
+		p.Path = append(p.Path, pageLink{link, anchors[link.ID], percent(link.Seconds, length)})
+	}
+	p.Marks, p.Every = marks(length)
+	return p
+}
+
+// stateOf is how a step is shown: its phase, or what it came to.
+func stateOf(st DocumentStep) string {
+	switch {
+	case st.Phase != engine.Succeeded:
+		return string(st.Phase)
+	case st.Outcome == plan.Unproven, st.Outcome == plan.Unchanged, st.Outcome == plan.Adopted:
+		return string(st.Outcome)
+	}
+	return string(plan.Changed)
+}
+
+func spans(st DocumentStep) []pageSpan {
+	var list []pageSpan
+	for _, w := range st.Waits {
+		list = append(list, pageSpan{w, percent(w.Start-st.Start, st.Seconds), percent(w.Seconds, st.Seconds)})
+	}
+	return list
+}
+
+// percent is a part of a whole, between 0 and 100, to a thousandth.
+func percent(part, whole float64) float64 {
+	if whole <= 0 || math.IsNaN(part) {
+		return 0
+	}
+	return math.Round(min(100, max(0, 100*part/whole))*1000) / 1000
+}
+
+// mostMarks is how many marks the timeline has at most, the one at its start left out.
+const mostMarks = 6
+
+// marks places the marks of the timeline at round times.
+func marks(length float64) ([]pageMark, float64) {
+	if length <= 0 {
+		return nil, 100
+	}
+	steps := []float64{0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600}
+	i := slices.IndexFunc(steps, func(s float64) bool { return length/s <= mostMarks })
+	every := 3600 * math.Ceil(length/3600/mostMarks)
+	if i >= 0 {
+		every = steps[i]
+	}
+	var list []pageMark
+	for n := 0; float64(n)*every < length*0.97; n++ {
+		list = append(list, pageMark{percent(float64(n)*every, length), markText(float64(n)*every, every)})
+	}
+	return list, percent(every, length)
+}
+
+func markText(at, every float64) string {
+	switch {
+	case at == 0:
+		return "0"
+	case every < 1:
+		return fmt.Sprintf("%.1fs", at)
+	case at < 60:
+		return fmt.Sprintf("%.0fs", at)
+	}
+	return strings.TrimSuffix(fmt.Sprintf("%dm%02ds", int(at)/60, int(at)%60), "00s")
+}
