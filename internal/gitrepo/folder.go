@@ -1,0 +1,297 @@
+package gitrepo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/go-git/go-billy/v5/osfs"
+	git "github.com/go-git/go-git/v5"
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/format/gitignore"
+	"github.com/go-git/go-git/v5/plumbing/object"
+	"github.com/go-git/go-git/v5/plumbing/storer"
+	"github.com/go-git/go-git/v5/storage/memory"
+
+	"github.com/rekindle-dev/rekindle/internal/config"
+	"github.com/rekindle-dev/rekindle/internal/fault"
+)
+
+// Folder is a folder of this machine as a repository: the one it holds, or one made of its files.
+// Nothing is ever written to it: what has no commit yet gets one in memory.
+type Folder struct {
+	Warnings []string // what a person should know before relying on it
+
+	dir    string
+	git    bool          // it is a checkout or a bare repository
+	pinned *view         // one commit, for ever; nil follows what the folder holds
+	extra  memoryObjects // of the commit that was made for a folder with changes
+}
+
+// OpenFolder takes the folder as it is now, changes that are not committed included, as one commit
+// that answers to the ref. The same files make the same commit, on any machine.
+func OpenFolder(ctx context.Context, dir string, as config.Ref) (*Folder, error) {
+	f, err := openFolder(dir)
+	if err != nil {
+		return nil, err
+	}
+	commit, err := f.snapshot(ctx)
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Failed, "read it as a repository").On("folder %s", dir)
+	}
+	v := &view{head: plumbing.NewBranchReferenceName("main"), refs: map[plumbing.ReferenceName]plumbing.Hash{}}
+	switch {
+	case as.Branch != "":
+		v.head = plumbing.NewBranchReferenceName(as.Branch)
+	case as.Tag != "":
+		v.refs[plumbing.NewTagReferenceName(as.Tag)] = commit
+	case as.Commit != "" && as.Commit != commit.String():
+		return nil, fault.New(fault.Usage, "it is at commit %s, but the document follows commit %s", commit, as.Commit).On("folder %s", dir).
+			WithHint("check out %s, or follow a branch in spec.source.ref", as.Commit)
+	}
+	v.refs[v.head] = commit
+	f.pinned = v
+	return f, nil
+}
+
+// FollowFolder takes the folder as a repository whose refs are read anew each time somebody asks:
+// commits and branches made meanwhile are seen. A folder that is no repository is one of a single
+// commit of its files.
+func FollowFolder(ctx context.Context, dir string) (*Folder, error) {
+	f, err := openFolder(dir)
+	if err != nil || !f.git {
+		return f, err
+	}
+	if _, changed, err := f.changes(ctx); err == nil && changed > 0 {
+		f.Warnings = append(f.Warnings, fmt.Sprintf("%d changed files in %s are not committed and so not served", changed, dir))
+	}
+	return f, nil
+}
+
+func openFolder(dir string) (*Folder, error) {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return nil, fault.Wrap(errors.Unwrap(err), fault.Usage, "it can not be opened").On("folder %s", dir)
+	}
+	if !info.IsDir() {
+		return nil, fault.New(fault.Usage, "it is not a folder").On("folder %s", dir)
+	}
+	f := &Folder{dir: dir}
+	_, err = f.repository()
+	switch {
+	case err == nil:
+		f.git = true
+	case !errors.Is(err, git.ErrRepositoryNotExists):
+		return nil, fault.Wrap(err, fault.Failed, "its repository can not be read").On("folder %s", dir)
+	}
+	return f, nil
+}
+
+// repository opens the folder's repository. Each user opens it for itself: go-git's storage is not
+// safe for concurrent use.
+func (f *Folder) repository() (*git.Repository, error) {
+	return git.PlainOpenWithOptions(f.dir, &git.PlainOpenOptions{EnableDotGitCommonDir: true})
+}
+
+// Tree is the pinned commit.
+func (f *Folder) Tree() (*Tree, error) {
+	v, err := f.look()
+	if err != nil {
+		return nil, err
+	}
+	return newTree(v.sto, v.refs[v.head])
+}
+
+// look is what the folder has to give now.
+func (f *Folder) look() (*view, error) {
+	if !f.git {
+		return f.lookAtFiles()
+	}
+	repo, err := f.repository()
+	if err != nil {
+		return nil, err
+	}
+	shallow, err := repo.Storer.Shallow()
+	if err != nil {
+		return nil, err
+	}
+	if f.pinned == nil {
+		return viewOf(repo, shallow)
+	}
+	v := *f.pinned
+	v.sto, v.shallow = overlay{repo.Storer, f.extra}, shallow
+	return &v, nil
+}
+
+func (f *Folder) lookAtFiles() (*view, error) {
+	if f.pinned != nil {
+		v := *f.pinned
+		v.sto = overlay{memory.NewStorage(), f.extra}
+		return &v, nil
+	}
+	objects := memoryObjects{}
+	commit, err := commitFiles(f.dir, objects)
+	if err != nil {
+		return nil, err
+	}
+	head := plumbing.NewBranchReferenceName("main")
+	return &view{head: head, refs: map[plumbing.ReferenceName]plumbing.Hash{head: commit}, sto: overlay{memory.NewStorage(), objects}}, nil
+}
+
+// snapshot gives the commit that stands for the folder as it is, making one if it must.
+func (f *Folder) snapshot(ctx context.Context) (plumbing.Hash, error) {
+	f.extra = memoryObjects{}
+	if !f.git {
+		return commitFiles(f.dir, f.extra)
+	}
+	repo, err := f.repository()
+	if err != nil {
+		return plumbing.ZeroHash, err
+	}
+	status, changed, err := f.changes(ctx)
+	if err != nil {
+		return plumbing.ZeroHash, err
+	}
+	head, err := repo.Head()
+	unborn := errors.Is(err, plumbing.ErrReferenceNotFound)
+	switch {
+	case err != nil && !unborn:
+		return plumbing.ZeroHash, err
+	case !unborn && changed == 0:
+		return head.Hash(), nil
+	}
+	files := fileSet{}
+	when, parents := time.Unix(0, 0).UTC(), []plumbing.Hash(nil)
+	if !unborn {
+		c, err := repo.CommitObject(head.Hash())
+		if err != nil {
+			return plumbing.ZeroHash, err
+		}
+		if err := files.read(repo.Storer, c.TreeHash, ""); err != nil {
+			return plumbing.ZeroHash, err
+		}
+		when, parents = c.Committer.When, []plumbing.Hash{c.Hash}
+	}
+	for name, s := range status {
+		if s.Worktree != git.Unmodified || s.Staging != git.Unmodified {
+			if err := files.update(f.dir, name, f.extra); err != nil {
+				return plumbing.ZeroHash, err
+			}
+		}
+	}
+	commit, err := files.commit(f.extra, when, parents)
+	if !unborn {
+		f.Warnings = append(f.Warnings, fmt.Sprintf("%d changed files in %s are not committed: they are taken as commit %.12s, which is in no repository",
+			changed, f.dir, commit.String()))
+	}
+	return commit, err
+}
+
+// changes are the files that differ from the last commit; a bare repository has none.
+func (f *Folder) changes(ctx context.Context) (git.Status, int, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, 0, err
+	}
+	repo, err := f.repository()
+	if err != nil {
+		return nil, 0, err
+	}
+	w, err := repo.Worktree()
+	if errors.Is(err, git.ErrIsBareRepository) {
+		return nil, 0, nil
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	if global, err := gitignore.LoadGlobalPatterns(osfs.New("/")); err == nil {
+		w.Excludes = append(w.Excludes, global...)
+	}
+	status, err := w.Status()
+	if err != nil {
+		return nil, 0, err
+	}
+	changed := 0
+	for _, s := range status {
+		if s.Worktree != git.Unmodified || s.Staging != git.Unmodified {
+			changed++
+		}
+	}
+	return status, changed, nil
+}
+
+// commitFiles makes one commit of all files of a folder that is no repository.
+func commitFiles(dir string, into memoryObjects) (plumbing.Hash, error) {
+	files := fileSet{}
+	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		rel, err := filepath.Rel(dir, p)
+		if err != nil {
+			return err
+		}
+		return files.update(dir, filepath.ToSlash(rel), into)
+	})
+	if err != nil {
+		return plumbing.ZeroHash, err
+	}
+	return files.commit(into, time.Unix(0, 0).UTC(), nil)
+}
+
+// view is what a repository has to give at one moment.
+type view struct {
+	head    plumbing.ReferenceName // the branch that HEAD points to; empty when detached
+	tip     plumbing.Hash          // of a detached HEAD
+	refs    map[plumbing.ReferenceName]plumbing.Hash
+	shallow []plumbing.Hash // commits whose parents are not there
+	sto     storer.EncodedObjectStorer
+}
+
+func viewOf(repo *git.Repository, shallow []plumbing.Hash) (*view, error) {
+	v := &view{refs: map[plumbing.ReferenceName]plumbing.Hash{}, shallow: shallow, sto: repo.Storer}
+	iter, err := repo.References()
+	if err != nil {
+		return nil, err
+	}
+	err = iter.ForEach(func(r *plumbing.Reference) error {
+		switch {
+		case r.Name() == plumbing.HEAD && r.Type() == plumbing.SymbolicReference:
+			v.head = r.Target()
+		case r.Name() == plumbing.HEAD:
+			v.tip = r.Hash()
+		case r.Type() == plumbing.HashReference && (r.Name().IsBranch() || r.Name().IsTag()):
+			v.refs[r.Name()] = r.Hash()
+		}
+		return nil
+	})
+	return v, err
+}
+
+// headCommit is where HEAD points; zero for a repository without a commit.
+func (v *view) headCommit() plumbing.Hash {
+	if v.head != "" {
+		return v.refs[v.head]
+	}
+	return v.tip
+}
+
+func (v *view) isShallow(h plumbing.Hash) bool { return slices.Contains(v.shallow, h) }
+
+// peel follows a tag to the commit that it stands for.
+func (v *view) peel(h plumbing.Hash) (plumbing.Hash, error) {
+	for {
+		tag, err := object.GetTag(v.sto, h)
+		if errors.Is(err, plumbing.ErrObjectNotFound) {
+			return h, nil
+		}
+		if err != nil {
+			return h, err
+		}
+		h = tag.Target
+	}
+}

@@ -1,0 +1,211 @@
+package keys
+
+import (
+	"bytes"
+	"io/fs"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"filippo.io/age"
+	"github.com/getsops/sops/v3"
+	"github.com/getsops/sops/v3/aes"
+	sopsage "github.com/getsops/sops/v3/age"
+	sopsconfig "github.com/getsops/sops/v3/config"
+	"github.com/getsops/sops/v3/pgp"
+	"github.com/getsops/sops/v3/shamir"
+	"github.com/getsops/sops/v3/stores/dotenv"
+	"github.com/getsops/sops/v3/stores/ini"
+	"github.com/getsops/sops/v3/stores/json"
+	"github.com/getsops/sops/v3/stores/yaml"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+)
+
+type store interface {
+	sops.PlainFileLoader
+	sops.EncryptedFileEmitter
+}
+
+func storeFor(name string) store {
+	c := sopsconfig.NewStoresConfig()
+	switch {
+	case strings.HasSuffix(name, ".yaml"):
+		return yaml.NewStore(&c.YAML)
+	case strings.HasSuffix(name, ".json"):
+		return json.NewStore(&c.JSON)
+	case strings.HasSuffix(name, ".env"):
+		return dotenv.NewStore(&c.Dotenv)
+	case strings.HasSuffix(name, ".ini"):
+		return ini.NewStore(&c.INI)
+	}
+	return json.NewBinaryStore(&c.JSONBinary)
+}
+
+func ageKey(t *testing.T, r *age.X25519Recipient) *sopsage.MasterKey {
+	t.Helper()
+	k, err := sopsage.MasterKeyFromRecipient(r.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+// encrypt writes a file as sops does. Each group gets its share of the key; keys that are not age's
+// get a made-up envelope, since what they open with is not here.
+func encrypt(t *testing.T, name, plain string, threshold int, groups ...sops.KeyGroup) []byte {
+	t.Helper()
+	s := storeFor(name)
+	branches, err := s.LoadPlainFile([]byte(plain))
+	if err != nil {
+		t.Fatal(err)
+	}
+	only := ""
+	if plain == secretYAML {
+		only = "^stringData$" // as is usual for a Secret
+	}
+	tree := sops.Tree{Branches: branches, Metadata: sops.Metadata{
+		KeyGroups: groups, ShamirThreshold: threshold, Version: "3.13.3", LastModified: time.Now().UTC(), EncryptedRegex: only,
+	}}
+	dataKey := bytes.Repeat([]byte{7}, 32)
+	parts := [][]byte{dataKey}
+	if len(groups) > 1 {
+		if parts, err = shamir.Split(dataKey, len(groups), threshold); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, g := range groups {
+		for _, k := range g {
+			if a, ok := k.(*sopsage.MasterKey); ok {
+				if err := a.Encrypt(parts[i]); err != nil {
+					t.Fatal(err)
+				}
+				continue
+			}
+			k.SetEncryptedDataKey([]byte("made up"))
+		}
+	}
+	cipher := aes.NewCipher()
+	mac, err := tree.Encrypt(dataKey, cipher)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if tree.Metadata.MessageAuthenticationCode, err = cipher.Encrypt(mac, dataKey, tree.Metadata.LastModified.Format(time.RFC3339)); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := s.EmitEncryptedFile(tree)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+func secretsOf(ids ...*age.X25519Identity) []Secret {
+	var b strings.Builder
+	for _, id := range ids {
+		b.WriteString("# created: now\n" + id.String() + "\n")
+	}
+	return []Secret{{Name: "sops", Data: Data{"age.agekey": []byte(b.String()), "unrelated": []byte("x")}}}
+}
+
+const secretYAML = "apiVersion: v1\nkind: Secret\nmetadata:\n    name: s\nstringData:\n    password: pl4intext\n---\nstringData:\n    more: pl4intext\n"
+
+// noEnvironment sees to it that a key in the environment or home of the machine is no help: the
+// cluster will not have it.
+func noEnvironment(t *testing.T, id *age.X25519Identity) {
+	t.Setenv("SOPS_AGE_KEY", id.String())
+}
+
+func TestProveOpensEveryFormat(t *testing.T) {
+	id, other := newIdentity(t), newIdentity(t)
+	group := sops.KeyGroup{ageKey(t, other.Recipient()), ageKey(t, id.Recipient())}
+	repo, files := fstest.MapFS{}, []string{}
+	for name, plain := range map[string]string{
+		"a.yaml": secretYAML, "b.json": `{"x": "pl4intext"}`, "c.env": "X=pl4intext\n", "d.ini": "[s]\nx = pl4intext\n", "e.bin": "pl4intext\x00",
+	} {
+		repo[name] = &fstest.MapFile{Data: encrypt(t, name, plain, 0, group)}
+		files = append(files, name)
+		if bytes.Contains(repo[name].Data, []byte("pl4intext")) {
+			t.Fatalf("%s is not encrypted", name)
+		}
+	}
+	if err := Prove(t.Context(), secretsOf(id), repo, files); err != nil {
+		t.Error(err)
+	}
+	if got := Caveats(secretsOf(id), repo, files); got != nil {
+		t.Errorf("caveats %v", got)
+	}
+}
+
+func TestProveNamesEachFileThatDoesNotOpen(t *testing.T) {
+	id, other := newIdentity(t), newIdentity(t)
+	noEnvironment(t, other)
+	ours, theirs := sops.KeyGroup{ageKey(t, id.Recipient())}, sops.KeyGroup{ageKey(t, other.Recipient())}
+	changed := bytes.Replace(encrypt(t, "c.yaml", secretYAML, 0, ours), []byte("name: s"), []byte("name: t"), 1)
+	damaged := bytes.Replace(encrypt(t, "d.yaml", secretYAML, 0, ours), []byte("ENC[AES256_GCM,data:"), []byte("ENC[AES256_GCM,data:AAAA"), 1)
+	repo := fstest.MapFS{
+		"good.yaml": {Data: encrypt(t, "good.yaml", secretYAML, 0, ours)},
+		"a.yaml":    {Data: encrypt(t, "a.yaml", secretYAML, 0, theirs)}, "b.json": {Data: encrypt(t, "b.json", `{"x": "y"}`, 0, theirs)},
+		"c.yaml": {Data: changed}, "d.yaml": {Data: damaged}, "e.yaml": {Data: []byte("a: 1\n")},
+	}
+	err := Prove(t.Context(), secretsOf(id), repo, []string{"good.yaml", "a.yaml", "b.json", "c.yaml", "d.yaml", "e.yaml", "gone.yaml"})
+	text := fault.Text(err)
+	for _, want := range []string{
+		"a.yaml: it is for " + other.Recipient().String() + "; the keys have " + id.Recipient().String(), "sops updatekeys a.yaml",
+		"b.json: it is for", "c.yaml: it was changed after it was encrypted", "d.yaml: its values do not decrypt",
+		"e.yaml: not a file that SOPS wrote", "gone.yaml:", "6 faults",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("want %q in:\n%s", want, text)
+		}
+	}
+	for _, secret := range []string{"good.yaml", "pl4intext", id.String()} {
+		if strings.Contains(text, secret) {
+			t.Errorf("%q is in:\n%s", secret, text)
+		}
+	}
+	if err := Prove(t.Context(), nil, repo, []string{"good.yaml"}); err == nil || !strings.Contains(err.Error(), "there is no age identity among the keys") {
+		t.Errorf("without keys: %v", err)
+	}
+	bad := []Secret{{Name: "sops", Data: Data{"x.agekey": []byte("AGE-SECRET-KEY-1DAMAGED")}}}
+	if err := Prove(t.Context(), bad, repo, nil); err == nil || !strings.Contains(err.Error(), "key sops: its entry x.agekey") || strings.Contains(err.Error(), "DAMAGED") {
+		t.Errorf("a damaged identity: %v", err)
+	}
+}
+
+func TestKeyGroupsNeedAsManyAsTheFileSays(t *testing.T) {
+	a, b, c := newIdentity(t), newIdentity(t), newIdentity(t)
+	repo := fstest.MapFS{"s.yaml": {Data: encrypt(t, "s.yaml", secretYAML, 2,
+		sops.KeyGroup{ageKey(t, a.Recipient())}, sops.KeyGroup{ageKey(t, b.Recipient())}, sops.KeyGroup{ageKey(t, c.Recipient())})}}
+	if err := Prove(t.Context(), secretsOf(a, c), repo, []string{"s.yaml"}); err != nil {
+		t.Error(err)
+	}
+	if err := Prove(t.Context(), secretsOf(b), repo, []string{"s.yaml"}); err == nil {
+		t.Error("one of three groups opens a file that needs two")
+	}
+}
+
+func TestWhatOnlyAKeyServiceOpensIsACaveat(t *testing.T) {
+	id := newIdentity(t)
+	foreign := pgp.NewMasterKeyFromFingerprint("FBC7B9E2A4F9289AC0C1D4843D16CEE4A27381B4")
+	repo := fstest.MapFS{
+		"pgp.yaml":  {Data: encrypt(t, "pgp.yaml", secretYAML, 0, sops.KeyGroup{foreign})},
+		"both.yaml": {Data: encrypt(t, "both.yaml", secretYAML, 0, sops.KeyGroup{foreign, ageKey(t, id.Recipient())})},
+	}
+	files := []string{"pgp.yaml", "both.yaml"}
+	for _, c := range []struct {
+		secrets []Secret
+		want    string
+	}{
+		{secretsOf(id), "that the cluster can decrypt pgp.yaml with pgp"},
+		{nil, "that the cluster can decrypt pgp.yaml, both.yaml with pgp"},
+	} {
+		if err := Prove(t.Context(), c.secrets, fs.FS(repo), files); err != nil {
+			t.Error(err)
+		}
+		if got := Caveats(c.secrets, repo, files); len(got) != 1 || got[0] != c.want {
+			t.Errorf("caveats %v, want %q", got, c.want)
+		}
+	}
+}
