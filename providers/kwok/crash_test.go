@@ -49,7 +49,7 @@ func supervisorOf(t *testing.T, state, name string) (pids []int) {
 	}
 	for _, line := range lines {
 		raw, err := os.ReadFile(line)
-		if err != nil || !strings.HasSuffix(string(raw), playSupervisor+"\x00"+folder+"\x00") {
+		if err != nil || !strings.Contains(string(raw), kwoktest.SuperviseArg) || !strings.HasSuffix(string(raw), "\x00"+folder+"\x00") {
 			continue
 		}
 		var pid int
@@ -73,10 +73,10 @@ func TestEnsureKilledAnywhere(t *testing.T) {
 	p := mustProvider(t, state, 1)
 	t.Cleanup(func() { deleteCluster(t, p, "crash") })
 	kills := 0
-	for lines := 1; other(t, playEnsure, state, "crash", lines); lines++ {
+	for after := time.Millisecond; other(t, playEnsure, state, "crash", 1, after); after = after * 3 / 2 {
 		kills++
 	}
-	if kills < 4 {
+	if kills < 8 {
 		t.Errorf("only %d runs were killed", kills)
 	}
 	c, err := p.Ensure(t.Context(), providers.Spec{Name: "crash"}, nil)
@@ -100,12 +100,12 @@ func TestDeleteKilledAnywhere(t *testing.T) {
 	state := t.TempDir()
 	p := mustProvider(t, state, 1)
 	t.Cleanup(func() { deleteCluster(t, p, "crash") })
-	for lines := 1; ; lines++ {
-		if _, err := p.Ensure(t.Context(), providers.Spec{Name: "crash"}, nil); err != nil {
-			t.Fatal(err)
+	for after := time.Duration(0); ; after += 40 * time.Millisecond {
+		if !other(t, playEnsure, state, "crash", 3, 0) {
+			t.Fatal("it was not killed in the middle")
 		}
 		pids := processes(t, state, "crash")
-		killed := other(t, playDelete, state, "crash", lines)
+		killed := other(t, playDelete, state, "crash", 1, after)
 		if err := p.Delete(t.Context(), ref("crash"), nil); err != nil {
 			t.Fatal(err)
 		}
@@ -181,8 +181,9 @@ func TestFolderThatCanNotBeWritten(t *testing.T) {
 	}
 }
 
-// TestRestart has the whole machine go down, as far as the cluster can tell.
-func TestRestart(t *testing.T) {
+// TestDeath kills some of a cluster's processes, and then its supervisor: as far as the cluster can tell, that
+// is the whole machine going down.
+func TestDeath(t *testing.T) {
 	state := t.TempDir()
 	p := mustProvider(t, state, 1)
 	t.Cleanup(func() { deleteCluster(t, p, "boot") })
@@ -192,6 +193,18 @@ func TestRestart(t *testing.T) {
 	}
 	put(t, c, "kept")
 	pids := processes(t, state, "boot")
+	for _, process := range []string{"etcd", "kube-apiserver"} {
+		if err := syscall.Kill(pids[process], syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+	}
+	healed, err := p.Ensure(t.Context(), providers.Spec{Name: "boot"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkKept(t, healed)
+
+	pids = processes(t, state, "boot")
 	supervisors := supervisorOf(t, state, "boot")
 	if len(supervisors) != 1 || len(pids) != 5 {
 		t.Fatalf("supervisors %v, processes %v", supervisors, pids)
@@ -213,7 +226,12 @@ func TestRestart(t *testing.T) {
 	if again.Outcome != plan.Adopted || !again.Created.Equal(c.Created) {
 		t.Errorf("it is %q, created %s", again.Outcome, again.Created)
 	}
-	client, err := kubernetes.NewForConfig(again.REST)
+	checkKept(t, again)
+}
+
+func checkKept(t *testing.T, c *providers.Cluster) {
+	t.Helper()
+	client, err := kubernetes.NewForConfig(c.REST)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -231,33 +249,6 @@ func put(t *testing.T, c *providers.Cluster, name string) {
 	_, err = client.CoreV1().ConfigMaps("default").Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
-	}
-}
-
-func TestDeadProcessComesBack(t *testing.T) {
-	state := t.TempDir()
-	p := mustProvider(t, state, 1)
-	t.Cleanup(func() { deleteCluster(t, p, "heal") })
-	c, err := p.Ensure(t.Context(), providers.Spec{Name: "heal"}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	put(t, c, "kept")
-	for _, process := range []string{"etcd", "kube-apiserver"} {
-		if err := syscall.Kill(processes(t, state, "heal")[process], syscall.SIGKILL); err != nil {
-			t.Fatal(err)
-		}
-	}
-	again, err := p.Ensure(t.Context(), providers.Spec{Name: "heal"}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	client, err := kubernetes.NewForConfig(again.REST)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := client.CoreV1().ConfigMaps("default").Get(t.Context(), "kept", metav1.GetOptions{}); err != nil {
-		t.Errorf("its data: %v", err)
 	}
 }
 

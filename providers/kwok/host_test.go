@@ -47,6 +47,7 @@ func runOnHost(t *testing.T, p *kwok.Provider, want plan.Outcome, procs ...provi
 
 func TestRunOnHost(t *testing.T) {
 	state := t.TempDir()
+	t.Setenv("GIT_PASSWORD", "hunter2")
 	p := mustProvider(t, state, 1)
 	t.Cleanup(func() { deleteCluster(t, p, "host") })
 	if _, err := p.RunOnHost(t.Context(), ref("host"), nil, nil); err == nil {
@@ -96,6 +97,11 @@ func TestRunOnHost(t *testing.T) {
 	if last := processes(t, state, "host"); last["host-one"] == 0 || last["host-two"] != 0 {
 		t.Errorf("after one was taken away: %v", last)
 	}
+	checkEnvironment(t, state, "hunter2")
+	if info, err := os.Stat(filepath.Join(state, "clusters", "host")); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("others may look into the folder: %v, %v", info, err)
+	}
+	checkBroken(t, p)
 }
 
 func TestRunOnHostRefusesNonsense(t *testing.T) {
@@ -113,13 +119,9 @@ func TestRunOnHostRefusesNonsense(t *testing.T) {
 	}
 }
 
-func TestBrokenHostProcessIsNamed(t *testing.T) {
-	state := t.TempDir()
-	p := mustProvider(t, state, 1)
-	t.Cleanup(func() { deleteCluster(t, p, "host") })
-	if _, err := p.Ensure(t.Context(), providers.Spec{Name: "host"}, nil); err != nil {
-		t.Fatal(err)
-	}
+// checkBroken runs a process that ends at once.
+func checkBroken(t *testing.T, p *kwok.Provider) {
+	t.Helper()
 	broken := etcdOnHost("broken")
 	broken.Args = append(broken.Args, "--no-such-flag")
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -133,17 +135,11 @@ func TestBrokenHostProcessIsNamed(t *testing.T) {
 	}
 }
 
-// TestNoSecretReachesAProcess looks at what the processes of a cluster got from the environment.
-func TestNoSecretReachesAProcess(t *testing.T) {
-	state := t.TempDir()
-	t.Setenv("GIT_PASSWORD", "hunter2")
-	p := mustProvider(t, state, 1)
-	t.Cleanup(func() { deleteCluster(t, p, "env") })
-	if _, err := p.Ensure(t.Context(), providers.Spec{Name: "env"}, nil); err != nil {
-		t.Fatal(err)
-	}
-	pids := supervisorOf(t, state, "env")
-	for _, pid := range processes(t, state, "env") {
+// checkEnvironment looks at what the processes of a cluster got from the environment.
+func checkEnvironment(t *testing.T, state, secret string) {
+	t.Helper()
+	pids := supervisorOf(t, state, "host")
+	for _, pid := range processes(t, state, "host") {
 		pids = append(pids, pid)
 	}
 	for _, pid := range pids {
@@ -151,8 +147,8 @@ func TestNoSecretReachesAProcess(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if strings.Contains(string(raw), "hunter2") {
-			t.Errorf("process %d has it", pid)
+		if strings.Contains(string(raw), secret) {
+			t.Errorf("process %d has the secret", pid)
 		}
 	}
 }
@@ -169,21 +165,5 @@ func TestLoopbackIsNotEnough(t *testing.T) {
 		if resp.StatusCode != http.StatusUnauthorized {
 			t.Errorf("%s answers %s without a certificate", address, resp.Status)
 		}
-	}
-}
-
-func TestOnlyTheUserCanReadItsFolder(t *testing.T) {
-	state := t.TempDir()
-	p := mustProvider(t, state, 1)
-	if !other(t, playEnsure, state, "mode", 4) {
-		t.Fatal("not killed")
-	}
-	t.Cleanup(func() { deleteCluster(t, p, "mode") })
-	info, err := os.Stat(filepath.Join(state, "clusters", "mode"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if info.Mode().Perm() != 0o700 {
-		t.Errorf("mode %v", info.Mode())
 	}
 }

@@ -11,8 +11,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/internal/wait"
 	"github.com/rekindle-dev/rekindle/providers"
 	"github.com/rekindle-dev/rekindle/providers/kwok"
 	"github.com/rekindle-dev/rekindle/providers/kwok/kwoktest"
@@ -21,9 +23,8 @@ import (
 
 // First arguments with which the test binary plays other programs.
 const (
-	playSupervisor = "play-supervisor" // FOLDER
-	playEnsure     = "play-ensure"     // STATE NAME: tells each progress on a line
-	playDelete     = "play-delete"     // STATE NAME
+	playEnsure = "play-ensure" // STATE NAME: tells each progress on a line
+	playDelete = "play-delete" // STATE NAME: likewise
 )
 
 func TestMain(m *testing.M) {
@@ -39,9 +40,6 @@ func TestMain(m *testing.M) {
 
 func play(role string, args []string) error {
 	ctx := context.Background()
-	if role == playSupervisor {
-		return kwok.Supervise(ctx, args[0])
-	}
 	p, err := newProvider(args[0], 1)
 	if err != nil {
 		return err
@@ -57,13 +55,12 @@ func play(role string, args []string) error {
 
 func ref(name string) providers.Ref { return providers.Ref{Provider: kwok.Name, Name: name} }
 
-// newProvider makes one whose supervisors outlive who started them, as in the real command.
+// newProvider makes one whose supervisors outlive the process that started them, as those of the real
+// command do, but not the test binary.
 func newProvider(state string, nodes int) (*kwok.Provider, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	return kwok.New(kwok.Options{State: state, Nodes: nodes, Supervisor: []string{self, playSupervisor}})
+	o := kwoktest.Options(state)
+	o.Nodes = nodes
+	return kwok.New(o)
 }
 
 func mustProvider(t *testing.T, state string, nodes int) *kwok.Provider {
@@ -75,9 +72,9 @@ func mustProvider(t *testing.T, state string, nodes int) *kwok.Provider {
 	return p
 }
 
-// other starts another process that works on the state folder, and kills it once it has told lines lines.
-// It reports whether it was killed; otherwise it had come to its end before.
-func other(t *testing.T, role, state, name string, lines int) (killed bool) {
+// other starts another process that works on the state folder, and kills it some time after it has told
+// so many lines. It reports whether it was killed; otherwise it had come to its end before.
+func other(t *testing.T, role, state, name string, lines int, after time.Duration) (killed bool) {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -94,6 +91,9 @@ func other(t *testing.T, role, state, name string, lines int) (killed bool) {
 	}
 	told := bufio.NewScanner(out)
 	for n := 0; n < lines && told.Scan(); n++ {
+	}
+	if err := wait.Sleep(t.Context(), after); err != nil {
+		t.Fatal(err)
 	}
 	_ = cmd.Process.Kill()
 	err = cmd.Wait()
@@ -129,7 +129,7 @@ func TestProvider(t *testing.T) {
 			}
 		},
 		HalfMade: func(t *testing.T, s providers.Spec) {
-			if !other(t, playEnsure, state, s.Name, 3) {
+			if !other(t, playEnsure, state, s.Name, 3, 0) {
 				t.Fatal("it was not killed in the middle")
 			}
 		},

@@ -13,9 +13,11 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -27,17 +29,21 @@ import (
 	"github.com/rekindle-dev/rekindle/providers/kwok"
 )
 
-// superviseArg as first argument makes the test binary a supervisor.
-const superviseArg = "rekindle-test-supervise"
+// SuperviseArg as first argument makes the test binary a supervisor; the process for whose life follows, and then
+// the folder.
+const SuperviseArg = "rekindle-test-supervise"
 
-// stateEnv tells the tests of a binary which folder Main has made for their clusters.
-const stateEnv = "REKINDLE_KWOKTEST_STATE"
+// What Main tells the tests of a binary, and the other processes that they start.
+const (
+	stateEnv = "REKINDLE_KWOKTEST_STATE" // the folder that it has made for their clusters
+	ownerEnv = "REKINDLE_KWOKTEST_OWNER" // its process id
+)
 
 // Main is the whole of a TestMain: it runs the tests and removes the clusters, or acts as the
 // supervisor of one of them. It does not return.
 func Main(m *testing.M) {
-	if len(os.Args) == 3 && os.Args[1] == superviseArg {
-		os.Exit(supervise(os.Args[2]))
+	if len(os.Args) == 4 && os.Args[1] == SuperviseArg {
+		os.Exit(supervise(os.Args[2], os.Args[3]))
 	}
 	os.Exit(run(m))
 }
@@ -45,7 +51,7 @@ func Main(m *testing.M) {
 func run(m *testing.M) (code int) {
 	state, err := os.MkdirTemp("", "rekindle-kwok-")
 	if err == nil {
-		err = os.Setenv(stateEnv, state)
+		err = errors.Join(os.Setenv(stateEnv, state), os.Setenv(ownerEnv, strconv.Itoa(os.Getpid())))
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "kwoktest:", err)
@@ -60,21 +66,27 @@ func run(m *testing.M) (code int) {
 	return m.Run()
 }
 
-// supervise plays the supervisor for as long as the test binary that started it lives.
-func supervise(folder string) int {
+// supervise plays the supervisor for as long as the test binary lives. That is not always its parent: a
+// test may start other processes that make clusters, and kill them.
+func supervise(owner, folder string) int {
+	pid, err := strconv.Atoi(owner)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
-		for parent := os.Getppid(); os.Getppid() == parent; {
+		defer cancel()
+		for syscall.Kill(pid, 0) == nil {
 			if wait.Sleep(ctx, time.Second) != nil {
 				return
 			}
 		}
-		cancel()
 	}()
-	err := kwok.Supervise(ctx, folder)
+	err = kwok.Supervise(ctx, folder)
 	if err == nil && ctx.Err() != nil { // the binary was killed, so nobody else does it
 		err = os.RemoveAll(folder)
 	}
@@ -88,7 +100,7 @@ func supervise(folder string) int {
 // Options are those that a provider needs in a test binary: clusters in state, with the binary as their
 // supervisor.
 func Options(state string) kwok.Options {
-	return kwok.Options{State: state, Supervisor: []string{self(), superviseArg}}
+	return kwok.Options{State: state, Supervisor: []string{self(), SuperviseArg, os.Getenv(ownerEnv)}}
 }
 
 // removeAll deletes all clusters of a state folder, and the folder.
