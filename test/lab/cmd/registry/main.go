@@ -1,0 +1,124 @@
+// Command registry is the lab's OCI registry: the handler of go-containerregistry, with blobs and manifests kept in a folder.
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/google/go-containerregistry/pkg/registry"
+)
+
+func main() {
+	if len(os.Args) != 3 {
+		fmt.Fprintln(os.Stderr, "usage: registry ADDRESS FOLDER")
+		os.Exit(2)
+	}
+	h, err := open(os.Args[2])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "registry:", err)
+		os.Exit(1)
+	}
+	if err := http.ListenAndServe(os.Args[1], h); err != nil {
+		fmt.Fprintln(os.Stderr, "registry:", err)
+		os.Exit(1)
+	}
+}
+
+// kept adds to a registry, which keeps manifests in memory, that they survive it: each is
+// written to a file as it is pushed, and pushed again at the start.
+type kept struct {
+	http.Handler
+	dir string
+	mu  sync.Mutex
+}
+
+// manifest is one file.
+type manifest struct {
+	Path string
+	Type string
+	Body []byte
+}
+
+func open(dir string) (http.Handler, error) {
+	for _, sub := range []string{"blobs", "manifests"} {
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
+			return nil, err
+		}
+	}
+	k := &kept{dir: filepath.Join(dir, "manifests"), Handler: registry.New(
+		registry.WithBlobHandler(registry.NewDiskBlobHandler(filepath.Join(dir, "blobs"))),
+		registry.Logger(log.New(io.Discard, "", 0)))}
+	files, err := filepath.Glob(filepath.Join(k.dir, "*.json"))
+	if err != nil {
+		return nil, err
+	}
+	for _, file := range files {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		var m manifest
+		if err := json.Unmarshal(raw, &m); err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		k.push(m)
+	}
+	return k, nil
+}
+
+func (k *kept) push(m manifest) int {
+	req := httptest.NewRequest(http.MethodPut, m.Path, bytes.NewReader(m.Body))
+	req.Header.Set("Content-Type", m.Type)
+	res := httptest.NewRecorder()
+	k.Handler.ServeHTTP(res, req)
+	return res.Code
+}
+
+func (k *kept) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodPut || !strings.Contains(r.URL.Path, "/manifests/") {
+		k.Handler.ServeHTTP(w, r)
+		return
+	}
+	body, err := io.ReadAll(io.LimitReader(r.Body, 16<<20))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	res := httptest.NewRecorder()
+	k.Handler.ServeHTTP(res, r)
+	if res.Code < 300 {
+		if err := k.keep(manifest{r.URL.Path, r.Header.Get("Content-Type"), body}); err != nil {
+			http.Error(w, err.Error(), http.StatusInsufficientStorage)
+			return
+		}
+	}
+	for name, values := range res.Header() {
+		w.Header()[name] = values
+	}
+	w.WriteHeader(res.Code)
+	_, _ = w.Write(res.Body.Bytes())
+}
+
+func (k *kept) keep(m manifest) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	raw, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	name := filepath.Join(k.dir, strings.NewReplacer("/", "_", ":", "_").Replace(m.Path)+".json")
+	if err := os.WriteFile(name+".tmp", raw, 0o644); err != nil {
+		return err
+	}
+	return os.Rename(name+".tmp", name)
+}

@@ -1,0 +1,55 @@
+package lab
+
+import (
+	"context"
+	"strings"
+
+	"github.com/rekindle-dev/rekindle/internal/plan"
+)
+
+// Up is the plan that makes the lab. Running it again changes nothing and takes seconds.
+func (l *Lab) Up() *plan.Plan {
+	p := plan.New("lab up")
+	docker := p.Add(plan.Step{ID: "docker", Title: "Docker answers", Do: l.ensureDocker})
+	registry := p.Add(plan.Step{ID: "registry", Title: "registry on " + RegistryHost, Do: l.ensureRegistry}, docker)
+	node := p.Add(plan.Step{ID: "node", Title: "node image of Kubernetes " + KubeVersion, Do: l.ensureNodeImage}, docker)
+	p.Add(plan.Step{ID: "charts", Title: "charts in the registry", Do: l.pushCharts}, registry)
+	// After the node image: two builds at once only get in each other's way.
+	p.Add(plan.Step{ID: "images", Title: "images in the registry", Do: l.pushImages}, registry, node)
+	return p
+}
+
+// Down is the plan that stops what Up started. What was built stays in the cache.
+func (l *Lab) Down() *plan.Plan {
+	p := plan.New("lab down")
+	containers := p.Add(plan.Step{ID: "containers", Title: "remove the lab's containers and network", Do: l.removeContainers})
+	p.Add(plan.Step{ID: "docker", Title: "stop the dockerd that the lab started", Do: l.stopDocker, Always: true}, containers)
+	return p
+}
+
+// removeContainers removes what carries the lab's label, and the network once nothing is on it.
+func (l *Lab) removeContainers(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+	if _, err := run(ctx, "docker", "info"); err != nil {
+		p.Note("Docker does not answer: nothing to remove")
+		return plan.Unchanged, nil
+	}
+	ids, err := run(ctx, "docker", "ps", "--all", "--quiet", "--filter", "label="+marker)
+	if err != nil {
+		return "", err
+	}
+	if all := strings.Fields(ids); len(all) > 0 {
+		if _, err := run(ctx, "docker", append([]string{"rm", "--force", "--volumes"}, all...)...); err != nil {
+			return "", err
+		}
+	}
+	networks, err := run(ctx, "docker", "network", "ls", "--quiet", "--filter", "label="+marker)
+	if err != nil {
+		return "", err
+	}
+	for _, id := range strings.Fields(networks) {
+		if _, err := run(ctx, "docker", "network", "rm", id); err != nil {
+			p.Warn("the network " + networkName + " is still in use: a cluster is left")
+		}
+	}
+	return plan.Changed, nil
+}
