@@ -95,15 +95,12 @@ func (c *Cache) build(ctx context.Context, m Module, names []string, p plan.Prog
 func (c *Cache) buildProgram(ctx context.Context, m Module, program Program, src, path string, p plan.Progress) error {
 	out, start := filepath.Join(src, "program.out"), time.Now()
 	p.Waiting("build " + program.Name + " from source")
-	args := []string{"build", "-v", "-trimpath", "-o", out}
-	if len(m.Tags) > 0 {
-		args = append(args, "-tags", strings.Join(m.Tags, ","))
-	}
+	args := []string{"build", "-v", "-trimpath", "-o", out, "-tags", strings.Join(m.Tags, ",")}
 	if len(m.LDFlags) > 0 {
 		args = append(args, "-ldflags", strings.Join(m.LDFlags, " "))
 	}
 	cmd := c.goCommand(ctx, src, append(args, program.Package)...)
-	watch := &buildWatch{name: program.Name, progress: p}
+	watch := &buildWatch{progress: p, total: c.countPackages(ctx, src, m.Tags, program.Package)}
 	cmd.Stdout, cmd.Stderr = io.Discard, watch
 	if err := cmd.Run(); err != nil {
 		return c.goFault(ctx, err, program.Name, watch.tail.String())
@@ -113,6 +110,16 @@ func (c *Cache) buildProgram(ctx context.Context, m Module, program Program, src
 	}
 	p.Note(fmt.Sprintf("built %s in %s", program.Name, time.Since(start).Round(time.Second)))
 	return nil
+}
+
+// countPackages is how many packages a program is made of; 0 when that can not be said. Those that
+// the go command has in its own cache are never told as compiled, so a build may end before it gets there.
+func (c *Cache) countPackages(ctx context.Context, src string, tags []string, pkg string) int64 {
+	out, err := c.goCommand(ctx, src, "list", "-deps", "-tags", strings.Join(tags, ","), pkg).Output()
+	if err != nil {
+		return 0 // the build will say why
+	}
+	return int64(bytes.Count(out, []byte{'\n'}))
 }
 
 // goCommand prepares a go command in its own process group, so that its compilers end with it.
@@ -170,11 +177,11 @@ func extract(archive []byte, dir string) error {
 // buildWatch reads what go build -v says: one line for each package that is compiled. It keeps the
 // end of everything else, which is the error if there is one.
 type buildWatch struct {
-	name     string
-	progress plan.Progress
-	packages int
-	partial  []byte
-	tail     bytes.Buffer
+	progress    plan.Progress
+	done, total int64
+	told        time.Time
+	partial     []byte
+	tail        bytes.Buffer
 }
 
 // Write takes output. It never fails.
@@ -193,12 +200,14 @@ func (w *buildWatch) Write(b []byte) (int, error) {
 func (w *buildWatch) line(line string) {
 	switch {
 	case line == "" || strings.HasPrefix(line, "#"):
-	case !strings.ContainsAny(line, " \t:"):
-		w.packages++
-		w.progress.Waiting(fmt.Sprintf("build %s from source (%d packages compiled)", w.name, w.packages))
-		return
 	case strings.HasPrefix(line, "go: downloading "):
-		w.progress.Waiting(fmt.Sprintf("build %s from source (%s)", w.name, strings.TrimPrefix(line, "go: ")))
+		return
+	case !strings.ContainsAny(line, " \t:"):
+		w.done++
+		if now := time.Now(); w.total > 0 && now.Sub(w.told) > 500*time.Millisecond {
+			w.told = now
+			w.progress.Count(min(w.done, w.total), w.total, "packages")
+		}
 		return
 	}
 	const keep = 4 << 10
