@@ -1,0 +1,183 @@
+package bootstrap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/providers"
+)
+
+// Times within which a step must be done, where the documents do not say.
+const (
+	provisionTimeout = 40 * time.Minute // GKE takes up to ten minutes, and may have to wait for another operation
+	deleteTimeout    = 40 * time.Minute
+	accessTimeout    = time.Minute
+)
+
+func (j *Job) spec() providers.Spec {
+	return providers.Spec{
+		Name: j.name, Version: j.docs.Cluster.Spec.Kubernetes.Version, Run: j.tools.Run, TTL: j.tools.TTL,
+	}
+}
+
+func (j *Job) ref() providers.Ref {
+	ref := j.tools.At
+	ref.Name = j.name
+	return ref
+}
+
+func (j *Job) preflight() plan.Step {
+	return plan.Step{
+		ID: "preflight", Title: "check the provider", Timeout: 2 * time.Minute,
+		Reason: "everything that can be known before a cluster exists is checked before",
+		Do: func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
+			return plan.Unchanged, j.tools.Provider.Preflight(ctx, j.spec())
+		},
+	}
+}
+
+func (j *Job) provision(ctx context.Context) plan.Step {
+	return plan.Step{
+		ID: "provision", Title: "make the cluster " + j.ref().String(), Timeout: provisionTimeout, Retries: 2,
+		Inputs: map[string]string{"version": j.docs.Cluster.Spec.Kubernetes.Version},
+		Do: func(step context.Context, p plan.Progress) (plan.Outcome, error) {
+			cluster, err := j.tools.Provider.Ensure(step, j.spec(), p)
+			if err != nil {
+				return "", err
+			}
+			return cluster.Outcome, j.connect(ctx, cluster)
+		},
+	}
+}
+
+// connect opens the API server's client and the one watch over it, which live as long as ctx.
+func (j *Job) connect(ctx context.Context, cluster *providers.Cluster) error {
+	client, err := kube.Connect(cluster.REST)
+	if err != nil {
+		return fault.Wrap(err, fault.Failed, "connect to its API server").On("cluster %s", cluster.Ref)
+	}
+	j.cluster, j.client, j.watcher = cluster, client, client.Watch(ctx)
+	return nil
+}
+
+// addContext puts the cluster into the user's kubeconfig.
+func (j *Job) addContext() *plan.Step {
+	if j.tools.Kubeconfig == "" {
+		return nil
+	}
+	return &plan.Step{
+		ID: "kubeconfig", Title: fmt.Sprintf("add the context %s to the kubeconfig", j.tools.Context), Timeout: accessTimeout,
+		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+			changed, err := kube.Merge(ctx, j.tools.Kubeconfig, j.tools.Context, j.cluster.Kubeconfig, j.tools.Use)
+			if err != nil || !changed {
+				return plan.Unchanged, err
+			}
+			p.Note(j.tools.Kubeconfig)
+			return plan.Changed, nil
+		},
+	}
+}
+
+func (j *Job) removeContext() *plan.Step {
+	if j.tools.Kubeconfig == "" {
+		return nil
+	}
+	return &plan.Step{
+		ID: "kubeconfig", Title: fmt.Sprintf("remove the context %s from the kubeconfig", j.tools.Context), Timeout: accessTimeout,
+		Do: func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
+			changed, err := kube.Remove(ctx, j.tools.Kubeconfig, j.tools.Context)
+			if err != nil || !changed {
+				return plan.Unchanged, err
+			}
+			return plan.Changed, nil
+		},
+	}
+}
+
+// findCluster finds a complete cluster of ours, for status.
+func (j *Job) findCluster(ctx context.Context) plan.Step {
+	return plan.Step{
+		ID: "cluster", Title: "cluster " + j.ref().String() + " answers", Timeout: 2 * time.Minute,
+		Do: func(step context.Context, _ plan.Progress) (plan.Outcome, error) {
+			cluster, err := j.tools.Provider.Find(step, j.ref())
+			switch {
+			case errors.Is(err, providers.ErrNotFound):
+				return "", fault.Wrap(err, fault.Failed, "it does not exist").On("cluster %s", j.ref()).WithHint("rekindle up makes it")
+			case err != nil:
+				return "", j.notOurs(err)
+			case !cluster.Complete:
+				return "", fault.New(fault.Failed, "it is half-made").On("cluster %s", j.ref()).WithHint("rekindle up finishes it")
+			}
+			if err := j.connect(ctx, cluster); err != nil {
+				return "", err
+			}
+			return plan.Unchanged, j.client.Answers(step)
+		},
+	}
+}
+
+// findOwned finds what down is to take away; nothing there is no error.
+func (j *Job) findOwned() plan.Step {
+	return plan.Step{
+		ID: "cluster", Title: "find the cluster " + j.ref().String(), Timeout: 2 * time.Minute,
+		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+			cluster, err := j.tools.Provider.Find(ctx, j.ref())
+			switch {
+			case errors.Is(err, providers.ErrNotFound):
+				p.Note("it does not exist")
+				return plan.Unchanged, nil
+			case err != nil:
+				return "", j.notOurs(err)
+			}
+			j.cluster = cluster
+			return plan.Unchanged, nil
+		},
+	}
+}
+
+func (j *Job) notOurs(err error) error {
+	if !errors.Is(err, providers.ErrNotOwned) {
+		return err
+	}
+	return fault.Wrap(err, fault.Refused, "it was left untouched").On("cluster %s", j.ref()).
+		WithHint("choose another metadata.name, or remove that cluster yourself")
+}
+
+func (j *Job) deleteCluster() plan.Step {
+	return plan.Step{
+		ID: "delete", Title: "delete the cluster " + j.ref().String(), Timeout: deleteTimeout, Retries: 2,
+		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+			if err := j.tools.Provider.Delete(ctx, j.ref(), p); err != nil {
+				return "", j.notOurs(err)
+			}
+			if j.cluster == nil {
+				return plan.Unchanged, nil
+			}
+			return plan.Changed, nil
+		},
+	}
+}
+
+// listLeftovers looks once more: a clean run is one after which nothing of ours is found.
+func (j *Job) listLeftovers() plan.Step {
+	return plan.Step{
+		ID: "leftovers", Title: "look for what is left", Timeout: 5 * time.Minute,
+		Do: func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
+			left, err := j.tools.Provider.Leftovers(ctx, j.ref())
+			if err != nil {
+				return "", fault.Wrap(err, fault.Failed, "list what is left").On("cluster %s", j.ref()).
+					WithHint("run the same command again: as long as the list can not be had, nothing is called clean")
+			}
+			var errs []error
+			for _, r := range left {
+				errs = append(errs, fault.New(fault.Failed, "still exists").On("%s %s", r.Kind, r.Name).WithHint("%s", r.Remove))
+			}
+			return plan.Unchanged, fault.Join(errs...)
+		},
+	}
+}

@@ -1,0 +1,110 @@
+package bootstrap
+
+import (
+	"context"
+	"io/fs"
+	"time"
+
+	"github.com/rekindle-dev/rekindle/bootstrap/flux"
+	"github.com/rekindle-dev/rekindle/internal/config"
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/gitrepo"
+	"github.com/rekindle-dev/rekindle/internal/keys"
+	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/providers"
+	"github.com/rekindle-dev/rekindle/stacks"
+)
+
+// Tools is what a job works with, chosen by its caller.
+type Tools struct {
+	Provider   providers.Provider
+	At         providers.Ref // how the provider names the cluster; Name is the job's
+	KeyDir     string        // folder of this machine from which relative paths of spec.keys start
+	Charts     *stacks.Fetcher
+	Git        *gitrepo.Cache
+	Kubeconfig string        // the file that gets a context; empty for none
+	Context    string        // the name of that context
+	Use        bool          // make it the current context
+	Run        string        // id of an ephemeral run; empty for a cluster that is to stay
+	TTL        time.Duration // with Run: how long the cluster may live
+	Wait       time.Duration // how long a failing check is given before it is a failure; 0 is the step's own time
+	Source     *SourceServer // the repository served for this run, in place of the documents' URL; may be nil
+	Secret     func(value string)
+}
+
+// SourceServer is a repository that is served for the time of a run.
+type SourceServer struct {
+	URL string // as this machine reaches it
+	// Reachable serves it on a further address of this machine and gives the URL there.
+	Reachable func(ctx context.Context, host string) (url string, err error)
+}
+
+// Job is one cluster's documents on their way to a cluster. Its methods make plans; the steps of a
+// plan fill the fields below, each written by one step and read by those that need it.
+type Job struct {
+	docs  *config.Documents
+	tools Tools
+	name  string
+
+	stack     *stacks.Stack
+	tree      *gitrepo.Tree
+	commit    string
+	rendered  *gitrepo.Rendered
+	secrets   []keys.Secret
+	cluster   *providers.Cluster
+	client    *kube.Client
+	watcher   *kube.Watcher
+	simulated bool
+	flux      *flux.Flux
+	sourceURL string
+}
+
+// New checks what documents alone can not tell: that this build can do what they ask for.
+func New(docs *config.Documents, name string, tools Tools) (*Job, error) {
+	j := &Job{docs: docs, tools: tools, name: name}
+	if j.name == "" {
+		j.name = docs.Cluster.Metadata.Name
+	}
+	if s, ok := tools.Provider.(providers.Simulation); ok {
+		j.simulated = s.Simulated()
+	}
+	spec := &docs.Cluster.Spec
+	if spec.Reconciler.ArgoCD != nil {
+		return nil, fault.New(fault.Usage, "spec.reconciler.argocd: this build installs Flux only").
+			At(docs.Place("spec.reconciler.argocd")).WithHint("write: reconciler: {flux: {}}")
+	}
+	if spec.Reconciler.Flux != nil {
+		j.flux = flux.New(*spec.Reconciler.Flux)
+	}
+	stack, err := stacks.New(docs, j.extraReleases(), stacks.Options{Simulated: j.simulated})
+	if err != nil {
+		return nil, err
+	}
+	j.stack = stack
+	return j, nil
+}
+
+// Name is the cluster's.
+func (j *Job) Name() string { return j.name }
+
+// Cluster is the cluster, once a step found or made it; nil before.
+func (j *Job) Cluster() *providers.Cluster { return j.cluster }
+
+// Commit is what the source's ref was resolved to; empty before, and without a source.
+func (j *Job) Commit() string { return j.commit }
+
+// extraReleases are those that the documents ask for without naming them.
+func (j *Job) extraReleases() []config.Release {
+	if j.flux == nil {
+		return nil
+	}
+	return []config.Release{j.flux.Release()}
+}
+
+// repoFS is the repository at the resolved commit, nil without a source.
+func (j *Job) repoFS() fs.FS {
+	if j.tree == nil {
+		return nil
+	}
+	return j.tree.FS()
+}

@@ -1,0 +1,76 @@
+// Package bootstrap is the main job: it turns documents into the plans of up, status and down.
+//
+// It plans and never acts: a plan is run by internal/engine, which this package can not import.
+// Read [Job.Prepare] and [Job.Up] first; everything else is what their steps do.
+package bootstrap
+
+import (
+	"context"
+
+	"github.com/rekindle-dev/rekindle/internal/plan"
+)
+
+// Prepare finds out everything that can be known without the cluster, and changes nothing. Its
+// steps do not need each other where they can fail side by side: all faults are told at once.
+func (j *Job) Prepare() *plan.Plan {
+	p := plan.New("prepare " + j.Name())
+	p.Add(j.preflight())
+	p.Add(j.fetchCharts())
+	source := add(p, j.openSource())
+	rendered := add(p, j.renderPath(), source)
+	keys := add(p, j.readKeys(), source)
+	add(p, j.proveKeys(), keys, rendered)
+	return p
+}
+
+// Up makes it so: an empty cluster, the stack, the reconciler, the repository, and the proof. The
+// context bounds what outlives a single step: the watch over the cluster.
+func (j *Job) Up(ctx context.Context) *plan.Plan {
+	p := plan.New("up " + j.Name())
+
+	cluster := p.Add(j.provision(ctx))
+	access := add(p, j.addContext(), cluster)
+	lease := p.Add(j.takeLease(ctx), access)
+
+	system := p.Add(j.systemReady(), access) // beside everything else: only the proof needs it
+	crds := add(p, j.establishCRDs(), lease)
+	keys := add(p, j.applyKeys(), lease)
+	releases := j.addReleases(p, lease, crds) // each after the releases it needs; the reconciler is one
+	controllers := add(p, j.runControllers(), releases.reconciler)
+
+	source := add(p, j.followSource(), keys, controllers, releases.reconciler)
+	synced := add(p, j.syncPath(), append(releases.admission, source)...)
+
+	j.addChecks(p, append(releases.all, system, synced)...)
+	return p
+}
+
+// Status compares what is with what should be, and changes nothing. A difference is a step's fault.
+func (j *Job) Status(ctx context.Context) *plan.Plan {
+	p := plan.New("status " + j.Name())
+	cluster := p.Add(j.findCluster(ctx))
+	j.addReleaseChecks(p, cluster)
+	add(p, j.compareKeys(), cluster)
+	synced := add(p, j.compareSync(), cluster)
+	j.addChecks(p, synced, cluster)
+	return p
+}
+
+// Down takes it away in the reverse order. What rekindle did not make stays.
+func (j *Job) Down() *plan.Plan {
+	p := plan.New("down " + j.Name())
+	owned := p.Add(j.findOwned())
+	deleted := p.Add(j.deleteCluster(), owned)
+	forgotten := add(p, j.removeContext(), deleted)
+	p.Add(j.listLeftovers(), deleted, forgotten)
+	return p
+}
+
+// add appends a step that the documents may not ask for: without it, its id is empty, which Add
+// leaves out of every need.
+func add(p *plan.Plan, s *plan.Step, needs ...plan.ID) plan.ID {
+	if s == nil {
+		return ""
+	}
+	return p.Add(*s, needs...)
+}

@@ -1,0 +1,117 @@
+package bootstrap
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/rekindle-dev/rekindle/internal/gitrepo"
+	"github.com/rekindle-dev/rekindle/internal/keys"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+)
+
+// fetchTimeout bounds what is fetched before a cluster exists.
+const fetchTimeout = 5 * time.Minute
+
+func (j *Job) fetchCharts() plan.Step {
+	return plan.Step{
+		ID: "charts", Title: fmt.Sprintf("fetch and check %d charts", len(j.stack.Releases)), Timeout: fetchTimeout, Retries: 2,
+		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+			return plan.Unchanged, j.stack.Fetch(ctx, j.tools.Charts, p)
+		},
+	}
+}
+
+// openSource resolves the ref to a commit first and takes exactly that: what is rendered, proven and
+// awaited is one and the same.
+func (j *Job) openSource() *plan.Step {
+	source := j.docs.Cluster.Spec.Source
+	if source == nil {
+		return nil
+	}
+	return &plan.Step{
+		ID: "source", Title: "fetch the repository " + source.URL, Timeout: fetchTimeout, Retries: 2,
+		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+			remote, err := j.remote(ctx)
+			if err != nil {
+				return "", err
+			}
+			tree, err := j.tools.Git.Open(ctx, remote, p)
+			if err != nil {
+				return "", err
+			}
+			j.tree, j.commit = tree, tree.Commit
+			p.Note(fmt.Sprintf("%s is %s", gitrepo.RefName(remote.Ref), tree.Commit))
+			return plan.Unchanged, nil
+		},
+	}
+}
+
+func (j *Job) renderPath() *plan.Step {
+	source := j.docs.Cluster.Spec.Source
+	if source == nil {
+		return nil
+	}
+	return &plan.Step{
+		ID: "render", Title: "render " + pathOf(source.Path), Timeout: fetchTimeout,
+		Reason: "a path that does not render is known before anything is built",
+		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+			rendered, err := gitrepo.Render(ctx, j.tree.FS(), source.Path)
+			if err != nil {
+				return "", err
+			}
+			j.rendered = rendered
+			p.Note(fmt.Sprintf("%d objects", len(rendered.Objects)))
+			return plan.Unchanged, nil
+		},
+	}
+}
+
+func pathOf(path string) string {
+	if path == "" || path == "." {
+		return "the repository's root"
+	}
+	return path
+}
+
+func (j *Job) readKeys() *plan.Step {
+	wanted := j.docs.Cluster.Spec.Keys
+	if len(wanted) == 0 {
+		return nil
+	}
+	return &plan.Step{
+		ID: "keys/read", Title: fmt.Sprintf("read %d keys", len(wanted)), Timeout: fetchTimeout,
+		Do: func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
+			secrets, err := keys.Load(ctx, wanted, j.tools.KeyDir, j.repoFS())
+			if err != nil {
+				return "", err
+			}
+			j.secrets = secrets
+			if j.tools.Secret != nil {
+				for _, value := range keys.Values(secrets) {
+					j.tools.Secret(value)
+				}
+			}
+			return plan.Unchanged, nil
+		},
+	}
+}
+
+// proveKeys shows that every encrypted file that the path uses opens with the keys at hand.
+func (j *Job) proveKeys() *plan.Step {
+	if j.docs.Cluster.Spec.Source == nil {
+		return nil
+	}
+	return &plan.Step{
+		ID: "keys/prove", Title: "prove that the keys open every encrypted file", Timeout: fetchTimeout,
+		Reason: "a rebuild with the wrong key is known before anything is built",
+		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+			files := j.rendered.Encrypted
+			p.Note(fmt.Sprintf("%d encrypted files", len(files)))
+			for _, caveat := range keys.Caveats(j.secrets, j.tree.FS(), files) {
+				p.Warn(caveat)
+			}
+			return plan.Unchanged, keys.Prove(ctx, j.secrets, j.tree.FS(), files)
+		},
+	}
+}

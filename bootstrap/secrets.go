@@ -1,0 +1,73 @@
+package bootstrap
+
+import (
+	"context"
+	"encoding/base64"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/rekindle-dev/rekindle/internal/config"
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/gitrepo"
+	"github.com/rekindle-dev/rekindle/internal/keys"
+	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/providers"
+)
+
+// applySecrets makes the Secrets and their namespaces.
+func (j *Job) applySecrets(ctx context.Context) (plan.Outcome, error) {
+	changes, err := j.client.Apply(ctx, secretObjects(j.secrets), kube.ApplyOptions{Manager: kube.Manager})
+	return kube.Outcome(changes), err
+}
+
+// compareSecrets names those that are missing or different, never a value.
+func (j *Job) compareSecrets(ctx context.Context) error {
+	different, err := j.client.Compare(ctx, secretObjects(j.secrets))
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, d := range different {
+		errs = append(errs, fault.New(fault.Failed, "it is not as the keys say: %s", d).On("%s", d.Ref).WithHint("rekindle up puts it right"))
+	}
+	return fault.Join(errs...)
+}
+
+func secretObjects(secrets []keys.Secret) []*unstructured.Unstructured {
+	owner := map[string]any{providers.LabelOwner: providers.Owner}
+	var objs []*unstructured.Unstructured
+	namespaces := map[string]bool{}
+	for _, s := range secrets {
+		if !namespaces[s.Namespace] {
+			namespaces[s.Namespace] = true
+			objs = append(objs, &unstructured.Unstructured{Object: map[string]any{
+				"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": s.Namespace},
+			}})
+		}
+		data := map[string]any{}
+		for entry, value := range s.Data {
+			data[entry] = base64.StdEncoding.EncodeToString(value)
+		}
+		objs = append(objs, &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "data": data,
+			"metadata": map[string]any{"name": s.Name, "namespace": s.Namespace, "labels": owner},
+		}})
+	}
+	return objs
+}
+
+// sourceAuth reads the one key that opens the repository, which can not itself be in the repository.
+func (j *Job) sourceAuth(ctx context.Context, name string) (gitrepo.Auth, error) {
+	for _, key := range j.docs.Cluster.Spec.Keys {
+		if key.Name != name {
+			continue
+		}
+		secrets, err := keys.Load(ctx, []config.Key{key}, j.tools.KeyDir, nil)
+		if err != nil {
+			return gitrepo.Auth{}, err
+		}
+		return gitrepo.AuthFrom(secrets[0].Data), nil
+	}
+	return gitrepo.Auth{}, fault.New(fault.Usage, "%q is none of spec.keys", name).At(j.docs.Place("spec.source.auth.secret"))
+}

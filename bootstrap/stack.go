@@ -1,0 +1,88 @@
+package bootstrap
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/stacks"
+)
+
+// releaseSteps are the ids of the steps that install releases.
+type releaseSteps struct {
+	all        []plan.ID
+	admission  []plan.ID // those that bring webhooks or aggregated APIs: they decide what the API server accepts
+	reconciler plan.ID   // empty without one
+}
+
+// takeLease keeps a second rekindle away from the same cluster for the time of the run, so that what
+// looks half-done really was left behind.
+func (j *Job) takeLease(ctx context.Context) plan.Step {
+	return plan.Step{
+		ID: "lease", Title: "take the lease of the cluster", Timeout: 2 * time.Minute,
+		Do: func(step context.Context, p plan.Progress) (plan.Outcome, error) {
+			return plan.Unchanged, j.client.HoldLease(step, ctx, p)
+		},
+	}
+}
+
+// establishCRDs applies the CRDs of all charts at once, so that no release waits for another's.
+func (j *Job) establishCRDs() *plan.Step {
+	crds := j.stack.CRDs()
+	if len(crds) == 0 {
+		return nil
+	}
+	return &plan.Step{
+		ID: "crds", Title: fmt.Sprintf("establish %d CRDs of all charts", len(crds)), Timeout: 5 * time.Minute, Retries: 2,
+		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+			changes, err := j.client.EstablishCRDs(ctx, crds, p)
+			return kube.Outcome(changes), err
+		},
+	}
+}
+
+// addReleases appends one step for each release, after those of the releases that it needs.
+func (j *Job) addReleases(p *plan.Plan, needs ...plan.ID) releaseSteps {
+	var steps releaseSteps
+	for _, r := range j.stack.Releases {
+		after := append([]plan.ID(nil), needs...)
+		for _, name := range r.Needs {
+			after = append(after, releaseID(name))
+		}
+		id := p.Add(j.ensureRelease(r), after...)
+		steps.all = append(steps.all, id)
+		if r.Admits() {
+			steps.admission = append(steps.admission, id)
+		}
+		if j.flux != nil && r.Name == j.flux.Release().Name {
+			steps.reconciler = id
+		}
+	}
+	return steps
+}
+
+func releaseID(name string) plan.ID { return plan.ID("release/" + name) }
+
+func (j *Job) ensureRelease(r *stacks.Release) plan.Step {
+	return plan.Step{
+		ID: releaseID(r.Name), Title: "install " + r.Title(), Timeout: r.Timeout.Duration, Retries: 1,
+		Inputs: r.Inputs(), Caveats: r.Caveats(),
+		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+			return r.Ensure(ctx, j.client, j.watcher, p)
+		},
+	}
+}
+
+// addReleaseChecks appends one step for each release that compares and changes nothing.
+func (j *Job) addReleaseChecks(p *plan.Plan, needs ...plan.ID) {
+	for _, r := range j.stack.Releases {
+		p.Add(plan.Step{
+			ID: releaseID(r.Name), Title: r.Title() + " is as declared", Timeout: time.Minute, Caveats: r.Caveats(),
+			Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+				return plan.Unchanged, r.Check(ctx, j.client, j.watcher, p)
+			},
+		}, needs...)
+	}
+}

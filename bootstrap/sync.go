@@ -1,0 +1,164 @@
+package bootstrap
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/rekindle-dev/rekindle/bootstrap/flux"
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/gitrepo"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/providers"
+)
+
+// syncTimeout bounds one wait for the reconciler, where the documents do not say.
+const syncTimeout = 10 * time.Minute
+
+// applyKeys makes the Secrets that must exist before the first sync.
+func (j *Job) applyKeys() *plan.Step {
+	if len(j.secrets) == 0 {
+		return nil
+	}
+	return &plan.Step{
+		ID: "keys", Title: fmt.Sprintf("put %d keys into the cluster", len(j.secrets)), Timeout: 2 * time.Minute, Retries: 2,
+		Do: func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
+			return j.applySecrets(ctx)
+		},
+	}
+}
+
+// compareKeys tells which Secrets of the keys are missing or different, without their values.
+func (j *Job) compareKeys() *plan.Step {
+	if len(j.secrets) == 0 {
+		return nil
+	}
+	return &plan.Step{
+		ID: "keys", Title: fmt.Sprintf("%d keys are in the cluster", len(j.secrets)), Timeout: time.Minute,
+		Do: func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
+			return plan.Unchanged, j.compareSecrets(ctx)
+		},
+	}
+}
+
+// runControllers starts the reconciler's controllers on this machine where nodes are simulated.
+func (j *Job) runControllers() *plan.Step {
+	host, ok := j.tools.Provider.(providers.HostRunner)
+	if j.flux == nil || !ok || !j.simulated {
+		return nil
+	}
+	return &plan.Step{
+		ID: "controllers", Title: "run Flux's controllers on this machine", Timeout: 30 * time.Minute,
+		Reason: "pods on simulated nodes run nothing",
+		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+			return host.RunOnHost(ctx, j.ref(), j.flux.HostProcesses(), p)
+		},
+	}
+}
+
+// followSource makes the reconciler fetch the repository.
+func (j *Job) followSource() *plan.Step {
+	if j.flux == nil {
+		return nil
+	}
+	return &plan.Step{
+		ID: "follow", Title: "point Flux at " + j.docs.Cluster.Spec.Source.URL, Timeout: syncTimeout, Retries: 2,
+		Inputs: map[string]string{"commit": j.commit},
+		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+			target, err := j.target(ctx)
+			if err != nil {
+				return "", err
+			}
+			return j.flux.Follow(ctx, j.client, j.watcher, target, p)
+		},
+	}
+}
+
+// syncPath makes it apply the path, and waits until it did so at the resolved commit and everything
+// that it applied is healthy.
+func (j *Job) syncPath() *plan.Step {
+	if j.flux == nil {
+		return nil
+	}
+	return &plan.Step{
+		ID: "sync", Title: fmt.Sprintf("sync %s at %.12s", pathOf(j.docs.Cluster.Spec.Source.Path), j.commit), Timeout: syncTimeout,
+		Inputs: map[string]string{"commit": j.commit}, Caveats: j.volumeCaveats(),
+		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+			target, err := j.target(ctx)
+			if err != nil {
+				return "", err
+			}
+			return j.flux.Sync(ctx, j.client, j.watcher, target, p)
+		},
+	}
+}
+
+// compareSync tells where the reconciler is not at the commit that the ref names now.
+func (j *Job) compareSync() *plan.Step {
+	if j.flux == nil {
+		return nil
+	}
+	return &plan.Step{
+		ID: "sync", Title: fmt.Sprintf("%s is in sync at %.12s", pathOf(j.docs.Cluster.Spec.Source.Path), j.commit), Timeout: time.Minute,
+		Caveats: j.volumeCaveats(),
+		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+			target, err := j.target(ctx)
+			if err != nil {
+				return "", err
+			}
+			return plan.Unchanged, j.flux.Status(ctx, j.client, j.watcher, target)
+		},
+	}
+}
+
+// target is what the reconciler is pointed at.
+func (j *Job) target(ctx context.Context) (flux.Target, error) {
+	source := j.docs.Cluster.Spec.Source
+	t := flux.Target{Source: *source, Commit: j.commit, Secrets: j.secrets, Decrypt: j.rendered != nil && len(j.rendered.Encrypted) > 0}
+	if j.tools.Source == nil {
+		return t, nil
+	}
+	host, err := j.hostAddress(ctx)
+	if err != nil {
+		return t, err
+	}
+	t.Source.URL, err = j.tools.Source.Reachable(ctx, host)
+	t.Source.Auth = nil
+	return t, err
+}
+
+// hostAddress is how the cluster's pods reach this machine.
+func (j *Job) hostAddress(ctx context.Context) (string, error) {
+	if j.simulated {
+		return "127.0.0.1", nil
+	}
+	at, ok := j.tools.Provider.(providers.HostReacher)
+	if !ok {
+		return "", fault.New(fault.Usage, "clusters of this provider can not reach this machine").On("--source-from").
+			WithHint("push the commit and let the cluster pull from spec.source.url")
+	}
+	return at.HostAddress(ctx, j.ref())
+}
+
+// remote is the repository as this machine reaches it.
+func (j *Job) remote(ctx context.Context) (gitrepo.Remote, error) {
+	source := j.docs.Cluster.Spec.Source
+	if j.tools.Source != nil {
+		return gitrepo.Remote{URL: j.tools.Source.URL, Ref: source.Ref}, nil
+	}
+	remote := gitrepo.Remote{URL: source.URL, Ref: source.Ref}
+	if source.Auth == nil {
+		return remote, nil
+	}
+	auth, err := j.sourceAuth(ctx, source.Auth.Secret)
+	remote.Auth = auth
+	return remote, err
+}
+
+// volumeCaveats says what of the repository's volumes simulated nodes can not show.
+func (j *Job) volumeCaveats() []string {
+	if !j.simulated || j.rendered == nil {
+		return nil
+	}
+	return j.rendered.VolumeCaveats()
+}
