@@ -112,7 +112,7 @@ func (t *tree) skipped(s *section, columns int) []entry {
 	}
 	var list []entry
 	for _, cause := range causes {
-		text := fmt.Sprintf("blocked by %s: %s", cause, strings.Join(blocked[cause], ", "))
+		text := fmt.Sprintf("%s blocked by %s: %s", plural(len(blocked[cause]), "step"), cause, strings.Join(blocked[cause], ", "))
 		line := t.fill("  "+t.styles.doubt.Render(t.glyphs.blocked)+" "+t.r.red.line(text), "", columns)
 		list = append(list, entry{class: entryActive, lines: []string{line}, short: line})
 	}
@@ -184,7 +184,7 @@ func (t *tree) stepEntry(b branch, columns int, now time.Time) entry {
 	}
 	joined := left + "  " + detail
 	e := entry{class: classOf(st), short: t.fill(joined, right, columns)}
-	room := columns - 2 - ansi.StringWidth(right)
+	room := min(columns, widest) - 2 - ansi.StringWidth(right)
 	if ansi.StringWidth(joined) <= room || st.phase == engine.Succeeded {
 		e.lines = []string{e.short}
 	} else {

@@ -89,7 +89,7 @@ func newDocument(r *run, result *engine.Result, err error) *Document {
 	}
 	d := &Document{
 		Type: "report", Result: resultOf(err), ExitCode: fault.Code(err),
-		Name: result.Name, Plan: result.PlanHash, Start: result.Start, Changes: result.Changes(),
+		Name: result.Name, Plan: result.PlanHash, Start: result.Start.UTC(), Changes: result.Changes(),
 		Seconds:      seconds(result.End.Sub(result.Start)),
 		CriticalPath: []DocumentLink{}, Steps: []DocumentStep{},
 		Unproven: []DocumentRemark{}, Warnings: []DocumentRemark{}, Faults: []DocumentFault{},

@@ -63,7 +63,7 @@ func (l *lines) begin(s *section) { l.out(newBeginLine("begin", s)) }
 func (l *lines) event(e engine.Event, _ *step) {
 	u := e.Update
 	line := eventLine{
-		Type: "event", Time: e.Time, Step: e.Step, Phase: e.Phase, Outcome: e.Outcome,
+		Type: "event", Time: e.Time.UTC(), Step: e.Step, Phase: e.Phase, Outcome: e.Outcome,
 		Waiting: u.Waiting, Note: u.Note, Warning: u.Warning, Unit: u.Unit,
 		RetrySeconds: seconds(e.Retry), Cause: e.Cause,
 	}

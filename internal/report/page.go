@@ -38,12 +38,21 @@ type pageRow struct {
 	Left     float64
 	Width    float64
 	Spans    []pageSpan
+	Why      *pageWhy // nil without a wait
+	Doubtful bool     // it has caveats that its state does not show already
 	NeedRows []pageNeed
 }
 
 type pageNeed struct {
 	ID     plan.ID
 	Anchor string
+}
+
+// pageWhy is what a step waited for longest, beside its bar on the side with more room.
+type pageWhy struct {
+	Text   string
+	Before bool
+	Room   float64 // in percent of the timeline
 }
 
 // pageSpan is a wait on the timeline, in percent of the bar of its step.
@@ -146,6 +155,7 @@ func newPage(d *Document) *page {
 			DocumentStep: st, Anchor: anchors[st.ID], State: stateOf(st), Critical: critical[st.ID],
 			Left: percent(st.Start, length), Width: percent(st.Seconds, length), Spans: spans(st),
 		}
+		row.Why, row.Doubtful = row.why(), len(st.Caveats) > 0 && row.State != string(plan.Unproven)
 		if st.Part != part {
 			row.Heading, part = st.Part, st.Part
 		}
@@ -159,6 +169,23 @@ func newPage(d *Document) *page {
 	}
 	p.Marks, p.Every = marks(length)
 	return p
+}
+
+func (r *pageRow) why() *pageWhy {
+	var longest DocumentWait
+	for _, w := range r.Waits {
+		if w.Seconds > longest.Seconds {
+			longest = w
+		}
+	}
+	if longest.For == "" {
+		return nil
+	}
+	why := &pageWhy{Text: longest.For, Room: percent(100-r.Left-r.Width, 100)}
+	if r.Left > why.Room {
+		why.Before, why.Room = true, r.Left
+	}
+	return why
 }
 
 // stateOf is how a step is shown: its phase, or what it came to.

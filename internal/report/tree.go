@@ -1,6 +1,7 @@
 package report
 
 import (
+	"fmt"
 	"io"
 	"strings"
 	"time"
@@ -150,9 +151,12 @@ func span(steps []*step, now time.Time) time.Duration {
 	return end.Sub(start)
 }
 
+// widest is the most columns that the tree uses: beyond that the eye loses the line.
+const widest = 120
+
 // fill puts a short text at the right end of a line, cutting what is left of it where it must.
 func (t *tree) fill(left, right string, columns int) string {
-	room := max(1, columns-1)
+	room := max(1, min(columns, widest)-1)
 	space := max(1, room-ansi.StringWidth(right)-1)
 	if ansi.StringWidth(left) > space {
 		left = ansi.Truncate(left, space, t.glyphs.ellipsis)
@@ -217,17 +221,17 @@ func (t *tree) cut(entries []entry, kept []bool, left map[entryClass]int, rows, 
 	var lines []string
 	remark := func(class entryClass, sign, text string) {
 		if left[class] > 0 {
-			lines = append(lines, t.fill("  "+t.styles.dim.Render(sign+" "+plural(left[class], "line")+" "+text), "", columns))
+			lines = append(lines, t.fill("  "+t.styles.dim.Render(fmt.Sprintf("%s %d %s", sign, left[class], text)), "", columns))
 		}
 	}
-	remark(entryDone, t.glyphs.done, "of finished steps")
+	remark(entryDone, t.glyphs.done, "finished")
 	for i, e := range entries {
 		if kept[i] {
 			lines = append(lines, e.short)
 		}
 	}
 	remark(entryActive, t.glyphs.ellipsis, "more")
-	remark(entryPending, t.glyphs.pending, "to come")
+	remark(entryPending, t.glyphs.pending, "more to come")
 	if len(lines) > rows {
 		lines = lines[:rows]
 	}

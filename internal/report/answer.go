@@ -1,0 +1,122 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/charmbracelet/lipgloss"
+	"github.com/charmbracelet/x/ansi"
+
+	"github.com/rekindle-dev/rekindle/internal/plan"
+)
+
+// Plan tells what a plan would do, as the answer to a command: each step with its needs, its reason
+// and what it cannot prove.
+func (r *Reporter) Plan(p *plan.Plan) error {
+	r.halt()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	section := newSection(p)
+	if r.o.Format == JSON {
+		r.printJSON(newBeginLine("plan", section))
+		return nil
+	}
+	s := r.newSheet()
+	s.line(s.styles.bold, "%s, %s", section.name, plural(len(section.steps), "step"))
+	s.line(s.styles.dim, "%s", section.hash)
+	for _, b := range branches(section.steps) {
+		s.branch(b)
+	}
+	s.flush()
+	return nil
+}
+
+func (s *sheet) branch(b branch) {
+	indent := strings.Repeat("  ", b.depth)
+	if b.step == nil {
+		s.line(s.styles.bold, "%ss", strings.TrimSuffix(b.kind, "s"))
+		return
+	}
+	st := b.step
+	s.WriteString(indent + s.r.red.line(st.title) + s.styles.dim.Render("  "+s.r.red.line(string(st.id))) + "\n")
+	note := func(style lipgloss.Style, format string, args ...any) {
+		s.hang(style, indent+"    ", fmt.Sprintf(format, args...))
+	}
+	if len(st.needs) > 0 {
+		note(s.styles.dim, "needs %s", joinIDs(st.needs))
+	}
+	if st.reason != "" {
+		note(s.styles.dim, "%s", st.reason)
+	}
+	for _, caveat := range st.caveats {
+		note(s.styles.doubt, "not provable here: %s", caveat)
+	}
+}
+
+func joinIDs(ids []plan.ID) string {
+	names := make([]string, len(ids))
+	for i, id := range ids {
+		names[i] = string(id)
+	}
+	return strings.Join(names, ", ")
+}
+
+// Object tells one value as the answer to a command: as text, or as one line of JSON made from v.
+func (r *Reporter) Object(v any, text string) error {
+	r.halt()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.o.Format == JSON {
+		r.printJSON(v)
+		return nil
+	}
+	r.print(r.out, strings.TrimRight(text, "\n")+"\n")
+	return nil
+}
+
+// Table tells rows as the answer to a command: aligned under their columns, or as one JSON object a
+// row with the columns as its keys and kind as its type.
+func (r *Reporter) Table(kind string, columns []string, rows [][]string) error {
+	r.halt()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.o.Format == JSON {
+		for _, row := range rows {
+			object := map[string]string{"type": kind}
+			for i, cell := range row {
+				if i < len(columns) {
+					object[columns[i]] = cell
+				}
+			}
+			r.printJSON(object)
+		}
+		return nil
+	}
+	s := r.newSheet()
+	widths := make([]int, len(columns))
+	clean := make([][]string, 0, len(rows)+1)
+	for _, row := range append([][]string{columns}, rows...) {
+		cells := make([]string, len(columns))
+		for i := range min(len(row), len(columns)) {
+			cells[i] = r.red.line(row[i])
+			widths[i] = max(widths[i], ansi.StringWidth(cells[i]))
+		}
+		clean = append(clean, cells)
+	}
+	for n, cells := range clean {
+		var b strings.Builder
+		for i, cell := range cells {
+			if n == 0 {
+				cell = strings.ToUpper(cell)
+			}
+			b.WriteString(cell + strings.Repeat(" ", widths[i]-ansi.StringWidth(cell)+2))
+		}
+		style := s.styles.bold
+		if n > 0 {
+			style = lipgloss.NewStyle()
+		}
+		s.WriteString(style.Render(strings.TrimRight(b.String(), " ")) + "\n")
+	}
+	s.flush()
+	return nil
+}

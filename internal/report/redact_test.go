@@ -1,0 +1,75 @@
+package report
+
+import (
+	"encoding/base64"
+	"strings"
+	"testing"
+)
+
+func TestRedact(t *testing.T) {
+	r := NewRedactor()
+	if r.Redact("abc") != "abc" || (*Redactor)(nil).Redact("abc") != "abc" {
+		t.Error("a redactor without secrets changes nothing")
+	}
+	r.Add("abc") // too short to be looked for
+	r.Add("hunter22")
+	r.Add("hunter22-longer")
+	r.Add("# created: 2026\nAGE-SECRET-KEY-1QQQ\n")
+	r.Add("p@ss/word")
+	for in, want := range map[string]string{
+		"abc":                          "abc",
+		"x hunter22 y":                 "x *** y",
+		"hunter22-longer":              "***",
+		"key AGE-SECRET-KEY-1QQQ here": "key *** here",
+		"https://u:p%40ss%2Fword@host": "https://u:***@host",
+		base64.StdEncoding.EncodeToString([]byte("hunter22")): "***",
+		"hun\x1b[1mter22": "***",
+	} {
+		if got := r.text(in); got != want {
+			t.Errorf("%q gives %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestNeutral(t *testing.T) {
+	r := NewRedactor()
+	for in, want := range map[string]string{
+		"plain, größer, 日本":             "plain, größer, 日本",
+		"a\x1b[31mred\x1b[0m":           "ared",
+		"\x1b]0;title\x07x":             "x",
+		"over\rwritten\b":               "overwritten",
+		"a\tb\x00c":                     "a bc",
+		"rtl\u202eevil\u2066":           "rtlevil",
+		"bad\xffutf":                    "bad\uFFFDutf",
+		"  two\n   lines\n\n\n  here\n": "  two lines here",
+	} {
+		if got := r.line(in); got != want {
+			t.Errorf("%q gives %q, want %q", in, got, want)
+		}
+	}
+	if got := r.text("two\nlines"); got != "two\nlines" {
+		t.Errorf("text gives %q", got)
+	}
+}
+
+func TestRedactJSON(t *testing.T) {
+	r := NewRedactor()
+	r.Add(secret)
+	raw, err := marshal(map[string]any{"a\x1b": "x " + secret + "\\", "n": 1.50, "l": []any{nil, true, "\"", secret}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := string(r.json(raw)), `{"a":"x ***\\","l":[null,true,"\"","***"],"n":1.5}`; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+func FuzzNeutral(f *testing.F) {
+	f.Add("a\x1b[31m\u202e")
+	f.Fuzz(func(t *testing.T, s string) {
+		r := NewRedactor()
+		if got := r.line(s); strings.ContainsFunc(got, harmful) || strings.Contains(got, "\n") {
+			t.Errorf("%q gives %q", s, got)
+		}
+	})
+}

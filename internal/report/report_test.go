@@ -1,0 +1,159 @@
+package report
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rekindle-dev/rekindle/internal/engine"
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+)
+
+func TestTextFormat(t *testing.T) {
+	var b bytes.Buffer
+	if got := textFormat(&b, func(string) string { return "" }); got != Plain {
+		t.Error("what is no terminal gets lines")
+	}
+	if _, err := ParseFormat("yaml"); fault.Code(err) != fault.ExitUsage {
+		t.Errorf("an unknown format: %v", err)
+	}
+	for text, want := range map[string]Format{"": Text, "text": Text, "json": JSON} {
+		if got, err := ParseFormat(text); err != nil || got != want {
+			t.Errorf("%q is %v, %v", text, got, err)
+		}
+	}
+}
+
+func TestResults(t *testing.T) {
+	for want, err := range map[string]error{
+		"proven": nil, "failed": errors.New("x"), "refused": fault.New(fault.Refused, "not ours"),
+		"interrupted": fmt.Errorf("run: %w", context.Canceled),
+	} {
+		var out bytes.Buffer
+		r := New(&out, &out, Options{Format: JSON})
+		end := r.End(&engine.Result{Name: "up x"}, err)
+		if fault.Code(end) != fault.Code(err) || (err != nil && !errors.Is(end, err)) {
+			t.Errorf("%s: End gives %v", want, end)
+		}
+		var d Document
+		if err := json.Unmarshal(out.Bytes(), &d); err != nil || d.Result != want || d.Type != "report" || d.ExitCode != fault.Code(end) {
+			t.Errorf("%s: %v: %s", want, err, out.String())
+		}
+	}
+}
+
+func TestFaultWithoutARun(t *testing.T) {
+	page := filepath.Join(t.TempDir(), "x.html")
+	var out, errOut bytes.Buffer
+	r := New(&out, &errOut, Options{Format: JSON, HTML: page})
+	err := fault.New(fault.Usage, "unknown field \"regoin\"").At("cluster.yaml", 3).WithHint("did you mean region?")
+	r.Fault(err)
+	want := `{"type":"error","error":"cluster.yaml:3: unknown field \"regoin\"","hints":["did you mean region?"],"exitCode":2}` + "\n"
+	if out.String() != want {
+		t.Errorf("got %swant %s", out.String(), want)
+	}
+	if raw, err := os.ReadFile(page); err != nil || !strings.Contains(string(raw), "regoin") {
+		t.Errorf("the page: %v", err)
+	}
+	out.Reset()
+	New(&out, &errOut, Options{Format: Plain}).Fault(err)
+	if out.Len() > 0 || errOut.String() != fault.Text(err) {
+		t.Errorf("got %q, %q", out.String(), errOut.String())
+	}
+}
+
+func TestPageThatCannotBeWritten(t *testing.T) {
+	var out, errOut bytes.Buffer
+	dir := t.TempDir()
+	r := New(&out, &errOut, Options{Format: Plain, HTML: filepath.Join(dir, "none", "x.html")})
+	err := r.End(&engine.Result{Name: "up x"}, nil)
+	if fault.Code(err) != fault.ExitFailed || !strings.Contains(errOut.String(), "x.html") || !strings.Contains(out.String(), "failed") {
+		t.Errorf("got %v, %s, %s", err, errOut.String(), out.String())
+	}
+	if left, _ := os.ReadDir(dir); len(left) > 0 {
+		t.Errorf("left %v", left)
+	}
+}
+
+func TestAnswers(t *testing.T) {
+	answer := func(f Format) string {
+		var out, errOut bytes.Buffer
+		r := New(&out, &errOut, Options{Format: f})
+		r.Message("hello\nthere")
+		if err := r.Object(map[string]any{"version": "1"}, "rekindle 1"); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Table("cluster", []string{"name", "state"}, [][]string{{"größer", "up"}, {"b"}}); err != nil {
+			t.Fatal(err)
+		}
+		return errOut.String() + "--- stdout\n" + out.String()
+	}
+	want := "    0.0s  message    hello there\n--- stdout\nrekindle 1\nNAME    STATE\ngrößer  up\nb\n"
+	if got := answer(Plain); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	want = "--- stdout\n" + `{"type":"message","text":"hello\nthere"}
+{"version":"1"}
+{"name":"größer","state":"up","type":"cluster"}
+{"name":"b","type":"cluster"}
+`
+	if got := answer(JSON); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// TestAnyOrder tells events that no engine would emit, in an order that none would, and expects
+// nothing but that the report lives.
+func TestAnyOrder(t *testing.T) {
+	for seed := range uint64(150) {
+		anyOrder(t, rand.New(rand.NewPCG(seed, 1)), Format(1+seed%3))
+	}
+}
+
+func anyOrder(t *testing.T, random *rand.Rand, f Format) {
+	t.Helper()
+	defer func() {
+		if v := recover(); v != nil {
+			t.Errorf("%v panics: %v", f, v)
+		}
+	}()
+	synctest.Test(t, func(t *testing.T) {
+		var out, errOut bytes.Buffer
+		r := New(&out, &errOut, Options{Format: f, Size: func() (int, int) { return 1 + random.IntN(130), 1 + random.IntN(50) }})
+		defer r.Close()
+		phases := []engine.Phase{engine.Pending, engine.Running, engine.Succeeded, engine.Failed, engine.Blocked, engine.Cancelled, "?"}
+		ids := []plan.ID{"provision", "crds", "release/issuers", "release/traefik", "unknown", "release/", "", "/"}
+		for range 60 {
+			time.Sleep(time.Duration(random.IntN(2000)) * time.Millisecond)
+			switch random.IntN(20) {
+			case 0:
+				r.Begin(upPlan(false))
+			case 1:
+				r.Message("x")
+			case 2:
+				_ = r.End(nil, nil)
+			case 3:
+				r.Ask("? ")
+			}
+			e := engine.Event{Step: ids[random.IntN(len(ids))], Phase: phases[random.IntN(len(phases))], Cause: ids[random.IntN(len(ids))]}
+			if random.IntN(2) == 0 {
+				e.Time = time.Now()
+				e.Update = plan.Update{Waiting: "w\n\x1b[1mx", Note: "n", Warning: "w", Done: random.Int64N(9) - 3, Total: random.Int64N(9) - 3}
+			}
+			if random.IntN(3) == 0 {
+				e.Retry = time.Second
+			}
+			r.Event(e)
+		}
+	})
+}
