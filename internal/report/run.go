@@ -102,16 +102,6 @@ func (r *run) current() *section {
 	return r.sections[len(r.sections)-1]
 }
 
-// find gives a step of any plan, the latest first.
-func (r *run) find(id plan.ID) *step {
-	for i := len(r.sections) - 1; i >= 0; i-- {
-		if st := r.sections[i].index[id]; st != nil {
-			return st
-		}
-	}
-	return nil
-}
-
 // apply takes an event in and gives the step it was about.
 func (r *run) apply(e engine.Event, now time.Time) *step {
 	if r.current() == nil {

@@ -109,7 +109,6 @@ func upPlan(fails bool) *plan.Plan {
 // told is everything that a run told.
 type told struct {
 	out, err, page string
-	frames         []string // the tree, as it was written
 	end            error
 }
 
