@@ -59,6 +59,17 @@ func once(path string, build func(tmp string) error) error {
 	return os.Rename(tmp, path)
 }
 
+// replace writes a small file whole or not at all.
+func replace(path string, raw []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(path+".tmp", raw, 0o644); err != nil {
+		return err
+	}
+	return os.Rename(path+".tmp", path)
+}
+
 // digest is a short hash over texts.
 func digest(parts ...string) string {
 	h := sha256.New()

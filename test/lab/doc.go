@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/rekindle-dev/rekindle/providers/kwok"
 )
 
 // Names and addresses that tests and documents use.
@@ -17,7 +19,7 @@ const (
 	RegistryHost  = "127.0.0.1:5001"        // the registry, as this machine reaches it
 	registryName  = "rekindle-lab-registry" // its container, and its name on the network of the nodes
 	networkName   = "kind"                  // the network that kind puts nodes on
-	KubeVersion   = "v1.37.2"               // of the node image
+	KubeVersion   = kwok.KubernetesVersion  // of the node image: simulated and real nodes are alike
 	nodeImageName = "rekindle-lab/node"     // its repository; the tag is version and content
 	marker        = "rekindle-lab"          // label of the lab's containers
 	runtimeName   = "rekindle-lab"          // Docker's name of the runc that takes a capability away

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/wait"
 )
@@ -24,8 +25,8 @@ func (l *Lab) ensureDocker(ctx context.Context, p plan.Progress) (plan.Outcome, 
 	if err := l.ensurePackages(ctx, p); err != nil {
 		return "", err
 	}
-	if _, err := run(ctx, "docker", "info"); err == nil {
-		return plan.Unchanged, nil
+	if runtime, err := run(ctx, "docker", "info", "--format", "{{.DefaultRuntime}}"); err == nil {
+		return plan.Unchanged, suits(strings.TrimSpace(runtime))
 	}
 	if os.Geteuid() != 0 {
 		return "", errors.New("docker does not answer, and only root can start it: start Docker and try again")
@@ -44,6 +45,19 @@ func (l *Lab) ensureDocker(ctx context.Context, p plan.Progress) (plan.Outcome, 
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	return plan.Changed, wait.Poll(ctx, condition, time.Second, p)
+}
+
+// suits says whether a Docker that runs already can run nodes here.
+func suits(defaultRuntime string) error {
+	quirks, err := FindQuirks()
+	if err != nil {
+		return err
+	}
+	if quirks.NoSysResource && defaultRuntime != runtimeName {
+		return fault.New(fault.Failed, "this machine may not give CAP_SYS_RESOURCE away, and the running Docker's default runtime %s tries to", defaultRuntime).
+			WithHint("stop that dockerd: the lab starts one that suits")
+	}
+	return nil
 }
 
 // ensurePackages installs what is missing.

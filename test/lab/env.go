@@ -1,7 +1,6 @@
 package lab
 
 import (
-	"context"
 	"fmt"
 	"os"
 
@@ -15,26 +14,6 @@ type Env struct {
 	Node     string // the node image
 	Gateway  string // this machine's address as a pod reaches it
 	Quirks   Quirks
-}
-
-// Env looks whether the lab is up, and says what it has.
-func (l *Lab) Env(ctx context.Context) (*Env, error) {
-	node, err := l.NodeImage()
-	if err != nil {
-		return nil, err
-	}
-	if _, err := run(ctx, "docker", "image", "inspect", node); err != nil {
-		return nil, fmt.Errorf("the lab is not up (run make lab): %w", err)
-	}
-	if err := l.registryAnswers(ctx, nil); err != nil {
-		return nil, fmt.Errorf("the lab is not up (run make lab): %w", err)
-	}
-	gateway, err := l.gateway(ctx)
-	if err != nil {
-		return nil, err
-	}
-	quirks, err := FindQuirks()
-	return &Env{Registry: RegistryHost, Node: node, Gateway: gateway, Quirks: quirks}, err
 }
 
 // KindConfig gives a kind configuration as its author wrote it, with the lab's node image and what

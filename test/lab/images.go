@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
@@ -40,11 +41,7 @@ func (l *Lab) pushImages(ctx context.Context, p plan.Progress) (plan.Outcome, er
 				return "", fmt.Errorf("%s: %w", spec.Ref, err)
 			}
 		}
-		img, err := image.Build(spec, options)
-		if err != nil {
-			return "", err
-		}
-		changed, err := push(ctx, spec.Ref, img)
+		changed, err := l.pushImage(ctx, spec, options)
 		if err != nil {
 			return "", fmt.Errorf("%s: %w", spec.Ref, err)
 		}
@@ -53,6 +50,56 @@ func (l *Lab) pushImages(ctx context.Context, p plan.Progress) (plan.Outcome, er
 		}
 	}
 	return outcome, nil
+}
+
+// pushImage puts an image together and into the registry. The cache remembers which digest came of which parts, so
+// that an image that the registry has is not made again only to learn that.
+func (l *Lab) pushImage(ctx context.Context, spec image.Spec, options image.Options) (bool, error) {
+	key, err := imageKey(spec, options)
+	if err != nil {
+		return false, err
+	}
+	known := l.path("images", key)
+	if want, err := os.ReadFile(known); err == nil {
+		if have, err := pushed(ctx, spec.Ref); err == nil && have == string(want) {
+			return false, nil
+		}
+	}
+	img, err := image.Build(spec, options)
+	if err != nil {
+		return false, err
+	}
+	changed, err := push(ctx, spec.Ref, img)
+	if err != nil {
+		return false, err
+	}
+	sum, err := img.Digest()
+	if err != nil {
+		return false, err
+	}
+	return changed, replace(known, []byte(sum.String()))
+}
+
+// imageKey stands for all parts of an image. The names of what the cache keeps hold its content's key, but
+// for the sample application's programs, which are built anew each time.
+func imageKey(spec image.Spec, options image.Options) (string, error) {
+	raw, err := json.Marshal(spec)
+	if err != nil {
+		return "", err
+	}
+	parts := []string{"1", string(raw), options.Root, string(options.Certs)}
+	for _, name := range slices.Sorted(maps.Keys(options.Programs)) {
+		parts = append(parts, name, options.Programs[name])
+		if _, own := spec.App[name]; !own {
+			continue
+		}
+		program, err := os.ReadFile(options.Programs[name])
+		if err != nil {
+			return "", err
+		}
+		parts = append(parts, string(program))
+	}
+	return digest(parts...), nil
 }
 
 // imagePrograms builds what runs in an image.

@@ -67,7 +67,7 @@ func (l *Lab) ensureNodeImage(ctx context.Context, p plan.Progress) (plan.Outcom
 
 // NodeImage is the name of the image that this source makes.
 func (l *Lab) NodeImage() (string, error) {
-	all, err := modules.Node(KubeVersion)
+	all, err := modules.Node()
 	if err != nil {
 		return "", err
 	}
@@ -77,7 +77,10 @@ func (l *Lab) NodeImage() (string, error) {
 	}
 	parts := append([]string{files, "node 1"}, nodePackages...)
 	for _, m := range all {
-		parts = append(parts, string(m.Archive))
+		parts = append(parts, string(m.Archive), fmt.Sprint(m.Programs, m.Tags, m.LDFlags))
+	}
+	for _, a := range controlPlane() {
+		parts = append(parts, a.Name, a.Version)
 	}
 	return nodeImageName + ":" + KubeVersion + "-" + digest(parts...), nil
 }
@@ -88,7 +91,7 @@ func (l *Lab) nodePrograms(ctx context.Context, p plan.Progress) (map[string]str
 	if err != nil {
 		return nil, err
 	}
-	all, err := modules.Node(KubeVersion)
+	all, err := modules.Node()
 	if err != nil {
 		return nil, err
 	}
@@ -102,11 +105,11 @@ func (l *Lab) nodePrograms(ctx context.Context, p plan.Progress) (map[string]str
 			programs[name] = path
 		}
 	}
-	etcd, err := l.etcd(ctx, cache, p)
-	if err != nil {
-		return nil, err
+	for _, a := range controlPlane() {
+		if programs[a.Name], err = cache.Get(ctx, a, p); err != nil {
+			return nil, err
+		}
 	}
-	programs["etcd"] = etcd
 	pause := l.path("bin", "pause")
 	if err := os.MkdirAll(filepath.Dir(pause), 0o755); err != nil {
 		return nil, err

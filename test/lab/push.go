@@ -33,11 +33,7 @@ const (
 // push puts an image into the registry under the repository and tag that a node would ask for; false
 // when it was there already.
 func push(ctx context.Context, ref string, img v1.Image) (bool, error) {
-	tag, err := name.NewTag(ref)
-	if err != nil {
-		return false, err
-	}
-	target, err := name.NewTag(RegistryHost+"/"+tag.RepositoryStr()+":"+tag.TagStr(), name.Insecure)
+	target, err := inRegistry(ref)
 	if err != nil {
 		return false, err
 	}
@@ -49,6 +45,28 @@ func push(ctx context.Context, ref string, img v1.Image) (bool, error) {
 		return false, nil
 	}
 	return true, remote.Write(target, img, remote.WithContext(ctx))
+}
+
+// inRegistry is where the registry has what is called ref elsewhere: there, whatever its host.
+func inRegistry(ref string) (name.Tag, error) {
+	tag, err := name.NewTag(ref)
+	if err != nil {
+		return name.Tag{}, err
+	}
+	return name.NewTag(RegistryHost+"/"+tag.RepositoryStr()+":"+tag.TagStr(), name.Insecure)
+}
+
+// pushed is the digest of what the registry has under a name.
+func pushed(ctx context.Context, ref string) (string, error) {
+	target, err := inRegistry(ref)
+	if err != nil {
+		return "", err
+	}
+	have, err := remote.Head(target, remote.WithContext(ctx))
+	if err != nil {
+		return "", err
+	}
+	return have.Digest.String(), nil
 }
 
 // pushCharts packs the charts of test/lab/charts and puts them under charts/.

@@ -35,8 +35,10 @@ func (l *Lab) debianRoot(ctx context.Context, packages []string) (string, error)
 	})
 }
 
+// debootstrap makes the root in a mount namespace of its own: a killed one leaves no /proc mounted below the folder,
+// which would be removed with it.
 func debootstrap(ctx context.Context, dir string, packages []string) error {
-	if _, err := run(ctx, "debootstrap", "--variant=minbase", "--include="+strings.Join(packages, ","), "bookworm", dir); err != nil {
+	if _, err := run(ctx, "unshare", "--mount", "debootstrap", "--variant=minbase", "--include="+strings.Join(packages, ","), "bookworm", dir); err != nil {
 		return err
 	}
 	for _, waste := range []string{"var/cache/apt/archives", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale"} {

@@ -2,9 +2,15 @@ package lab
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"strings"
+	"time"
+
+	"github.com/gofrs/flock"
 
 	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/internal/wait"
 )
 
 // Up is the plan that makes the lab. Running it again changes nothing and takes seconds.
@@ -25,6 +31,31 @@ func (l *Lab) Down() *plan.Plan {
 	containers := p.Add(plan.Step{ID: "containers", Title: "remove the lab's containers and network", Do: l.removeContainers})
 	p.Add(plan.Step{ID: "docker", Title: "stop the dockerd that the lab started", Do: l.stopDocker, Always: true}, containers)
 	return p
+}
+
+// Lock waits until no other run makes or stops the lab on this machine, and gives the function that lets the next one in.
+func (l *Lab) Lock(ctx context.Context, p plan.Progress) (unlock func(), err error) {
+	lock := flock.New(l.path("lab.lock"))
+	free := wait.Func("another run makes or stops the lab", func(context.Context) (bool, string, error) {
+		ok, err := lock.TryLock()
+		return ok, "", err
+	})
+	if err := wait.Poll(ctx, free, time.Second, p); err != nil {
+		return nil, err
+	}
+	unlock = func() { _ = lock.Unlock() }
+	leftovers, err := filepath.Glob(l.path("node-*"))
+	if err != nil {
+		unlock()
+		return nil, err
+	}
+	for _, dir := range leftovers { // of a run that was killed
+		if err := os.RemoveAll(dir); err != nil {
+			unlock()
+			return nil, err
+		}
+	}
+	return unlock, nil
 }
 
 // removeContainers removes what carries the lab's label, and the network once nothing is on it.

@@ -4,20 +4,19 @@ package modules
 import (
 	"embed"
 	"fmt"
-	"strings"
 
 	"github.com/rekindle-dev/rekindle/internal/assets"
+	"github.com/rekindle-dev/rekindle/providers/kwok"
 )
 
 //go:embed *.txtar
 var archives embed.FS
 
-// Node gives the modules of the programs on a node, and of the images that a node begins with.
-func Node(kubeVersion string) ([]assets.Module, error) {
+// Node gives the modules of the programs on a node, and of the images that a node begins with. The
+// control plane's own programs are not among them: they are those of simulated clusters.
+func Node() ([]assets.Module, error) {
 	const cni = "github.com/containernetworking/plugins/plugins/"
 	all := []assets.Module{
-		{Name: "kubernetes", LDFlags: kubeFlags(kubeVersion), Programs: programs("k8s.io/kubernetes/cmd/",
-			"kubelet", "kubeadm", "kubectl", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy")},
 		{Name: "containerd", Tags: []string{"no_aufs", "no_zfs", "no_btrfs", "no_devmapper"},
 			LDFlags:  []string{"-s", "-w", "-X", "github.com/containerd/containerd/v2/version.Version=2.4.2"},
 			Programs: programs("github.com/containerd/containerd/v2/cmd/", "containerd", "containerd-shim-runc-v2", "ctr")},
@@ -36,7 +35,9 @@ func Node(kubeVersion string) ([]assets.Module, error) {
 		}
 		all[i].Archive = raw
 	}
-	return all, nil
+	kubernetes := kwok.KubernetesModule()
+	kubernetes.Programs = programs("k8s.io/kubernetes/cmd/", "kubelet", "kubeadm", "kubectl", "kube-proxy")
+	return append(all, kubernetes), nil
 }
 
 func programs(prefix string, names ...string) []assets.Program {
@@ -45,21 +46,4 @@ func programs(prefix string, names ...string) []assets.Program {
 		all[i] = assets.Program{Name: name, Package: prefix + name}
 	}
 	return all
-}
-
-// kubeFlags set the version that kubeadm compares, exactly as the kwok provider builds it: the two
-// share what the compiler has cached.
-func kubeFlags(version string) []string {
-	parts := strings.Split(strings.TrimPrefix(version, "v"), ".")
-	flags := []string{"-s", "-w"}
-	for _, set := range []string{
-		"k8s.io/component-base/version.gitVersion=" + version,
-		"k8s.io/component-base/version.gitMajor=" + parts[0],
-		"k8s.io/component-base/version.gitMinor=" + parts[1],
-		"k8s.io/component-base/version.gitTreeState=clean",
-		"k8s.io/client-go/pkg/version.gitVersion=" + version,
-	} {
-		flags = append(flags, "-X", set)
-	}
-	return flags
 }

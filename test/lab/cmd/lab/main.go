@@ -35,32 +35,60 @@ func run(ctx context.Context, args []string) error {
 	return err
 }
 
+const usage = "usage: lab up|down|status|env"
+
 func command(ctx context.Context, rep *report.Reporter, l *lab.Lab, args []string) error {
 	if len(args) != 1 {
-		return fault.New(fault.Usage, "usage: lab up|down|env")
+		return fault.New(fault.Usage, usage)
 	}
-	var p *plan.Plan
 	switch args[0] {
 	case "up":
-		p = l.Up()
+		return execute(ctx, rep, l, l.Up())
 	case "down":
-		p = l.Down()
+		return execute(ctx, rep, l, l.Down())
+	case "status":
+		return status(ctx, rep, l)
 	case "env":
-		return env(ctx, l)
-	default:
-		return fault.New(fault.Usage, "usage: lab up|down|env")
+		return env(ctx, rep, l)
 	}
+	return fault.New(fault.Usage, usage)
+}
+
+// execute runs a plan while no other run touches the lab.
+func execute(ctx context.Context, rep *report.Reporter, l *lab.Lab, p *plan.Plan) error {
+	unlock, err := l.Lock(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	rep.Begin(p)
 	result := engine.Run(ctx, p, engine.Options{Emit: rep.Event})
 	return rep.End(result, result.Err)
 }
 
 // env tells what tests use, as shell assignments.
-func env(ctx context.Context, l *lab.Lab) error {
+func env(ctx context.Context, rep *report.Reporter, l *lab.Lab) error {
 	e, err := l.Env(ctx)
 	if err != nil {
 		return err
 	}
-	fmt.Printf("REKINDLE_LAB_REGISTRY=%s\nREKINDLE_LAB_NODE=%s\nREKINDLE_LAB_GATEWAY=%s\n", e.Registry, e.Node, e.Gateway)
-	return nil
+	return rep.Object(e, fmt.Sprintf("REKINDLE_LAB_REGISTRY=%s\nREKINDLE_LAB_NODE=%s\nREKINDLE_LAB_GATEWAY=%s\n", e.Registry, e.Node, e.Gateway))
+}
+
+// status tells what there is; its error says what is missing.
+func status(ctx context.Context, rep *report.Reporter, l *lab.Lab) error {
+	e, err := l.Env(ctx)
+	if err != nil {
+		return err
+	}
+	repositories, err := l.Repositories(ctx)
+	if err != nil {
+		return err
+	}
+	rows := [][]string{{"node image", e.Node}, {"registry", e.Registry}, {"this machine, for pods", e.Gateway},
+		{"cgroup v1 only", fmt.Sprint(e.Quirks.CgroupV1)}, {"no CAP_SYS_RESOURCE", fmt.Sprint(e.Quirks.NoSysResource)}}
+	for _, r := range repositories {
+		rows = append(rows, []string{"serves", r})
+	}
+	return rep.Table("lab", []string{"what", "value"}, rows)
 }
