@@ -76,6 +76,7 @@ func shop() []image.Spec {
 	return []image.Spec{
 		{Ref: "ghcr.io/rekindle-dev/shop/backend:1.0.0", App: map[string]string{"backend": "backend"}, Entrypoint: []string{"backend"}, User: nobody},
 		{Ref: "ghcr.io/rekindle-dev/shop/frontend:1.0.0", App: map[string]string{"frontend": "frontend"}, Entrypoint: []string{"frontend"}, User: nobody},
+		{Ref: "ghcr.io/rekindle-dev/shop/smoke:1.0.0", App: map[string]string{"smoke": "smoke"}, Entrypoint: []string{"smoke"}, User: nobody},
 		postgresql(),
 	}
 }
