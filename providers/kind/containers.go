@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"os/exec"
 	"strings"
 
@@ -19,8 +20,30 @@ const clusterLabel = "io.x-k8s.io.kind.cluster"
 // network is the container network that kind uses.
 const network = "kind"
 
+// Roles and commands by the names that kind and the runtimes give them.
+const (
+	controlRole = "control-plane"
+	workerRole  = "worker"
+	docker      = "docker"
+	podman      = "podman"
+)
+
 // runtime is the container command: docker, or a command that takes the same words.
 type runtime struct{ command string }
+
+// detect chooses the command as kind's own does: by the variable that names it, or the first that is
+// there. Without any it is docker, whose absence Preflight tells.
+func detect() runtime {
+	if wish := os.Getenv("KIND_EXPERIMENTAL_PROVIDER"); wish != "" {
+		return runtime{wish}
+	}
+	for _, command := range []string{docker, "nerdctl", podman} {
+		if _, err := exec.LookPath(command); err == nil {
+			return runtime{command}
+		}
+	}
+	return runtime{docker}
+}
 
 // container is one node as the runtime describes it.
 type container struct {
@@ -51,7 +74,7 @@ func (r runtime) run(ctx context.Context, args ...string) ([]byte, error) {
 		return nil, fault.New(fault.Failed, "%s does not answer: %s", r.command, text).On("kind").
 			WithHint("start it (systemctl start docker), or see whether you may use it: %s ps", r.command)
 	}
-	return nil, fmt.Errorf("%s %s: %w: %s", r.command, args[0], err, text)
+	return nil, fmt.Errorf("%s %s: %w: %s", r.command, args[0], err, lastLines(text, 5))
 }
 
 // isDown recognises the answer of a client whose daemon is not there or not for us.
@@ -114,7 +137,11 @@ func parseContainers(raw []byte) ([]container, error) {
 
 // gateway is the address of this machine on the network of the nodes.
 func (r runtime) gateway(ctx context.Context) (string, error) {
-	out, err := r.run(ctx, "network", "inspect", network, "--format", "{{range .IPAM.Config}}{{.Gateway}} {{end}}")
+	format := "{{range .IPAM.Config}}{{.Gateway}} {{end}}"
+	if r.command == podman {
+		format = "{{range .Subnets}}{{.Gateway}} {{end}}"
+	}
+	out, err := r.run(ctx, "network", "inspect", network, "--format", format)
 	if err != nil {
 		return "", err
 	}
@@ -146,9 +173,14 @@ func (r runtime) removeNodes(ctx context.Context, all []container) error {
 		return nil
 	}
 	args := []string{"rm", "--force", "--volumes"}
-	for _, c := range all {
-		args = append(args, c.Name)
-	}
-	_, err := r.run(ctx, args...)
+	_, err := r.run(ctx, append(args, strings.Fields(names(all))...)...)
 	return err
+}
+
+func names(all []container) string {
+	list := make([]string, len(all))
+	for i, c := range all {
+		list[i] = c.Name
+	}
+	return strings.Join(list, " ")
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"sigs.k8s.io/kind/pkg/apis/config/v1alpha4"
 	"sigs.k8s.io/kind/pkg/cluster"
@@ -14,12 +15,13 @@ import (
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/internal/wait"
 	"github.com/rekindle-dev/rekindle/providers"
 )
 
 // Ensure makes the cluster, adopts ours, or remakes one of ours that is half-made.
 func (p *Provider) Ensure(ctx context.Context, s providers.Spec, progress plan.Progress) (*providers.Cluster, error) {
-	cfg, err := p.settings.effective()
+	cfg, err := p.check(s)
 	if err != nil {
 		return nil, err
 	}
@@ -27,26 +29,47 @@ func (p *Provider) Ensure(ctx context.Context, s providers.Spec, progress plan.P
 	if err != nil {
 		return nil, err
 	}
+	var c *providers.Cluster
+	err = exclusively(ctx, s.Name, progress, func() error {
+		var err error
+		c, err = p.ensure(ctx, s, cfg, hash, progress)
+		return err
+	})
+	return c, err
+}
+
+// ensure is Ensure for whoever holds the lock.
+func (p *Provider) ensure(ctx context.Context, s providers.Spec, cfg *v1alpha4.Cluster, hash string, progress plan.Progress) (*providers.Cluster, error) {
 	ref := providers.Ref{Provider: Name, Name: s.Name}
 	nodes, err := p.runtime.list(ctx, s.Name)
 	if err != nil {
 		return nil, err
 	}
 	outcome := plan.Changed
-	if m, err := owner(nodes); err == nil {
+	m, err := owner(nodes)
+	switch {
+	case errors.Is(err, providers.ErrNotOwned):
+		return nil, refuseForeign(ref)
+	case err == nil:
 		c, err := p.adopt(ctx, s, m, nodes, hash, progress)
 		if c != nil || err != nil {
 			return c, err
 		}
 		progress.Note("an earlier run left it half-made: it is made anew")
-		if err := p.Delete(ctx, ref, progress); err != nil {
+		if err := p.remove(ctx, ref, progress); err != nil {
 			return nil, err
 		}
 		outcome = plan.Adopted
-	} else if errors.Is(err, providers.ErrNotOwned) {
-		return nil, refuseForeign(ref)
 	}
-	if err := p.create(ctx, s, cfg, hash, progress); err != nil {
+	if err := p.pull(ctx, cfg, progress); err != nil {
+		return nil, err
+	}
+	err = p.create(ctx, s, cfg, hash, progress)
+	if isTaken(err) {
+		// A container that a killed run had asked for came after we had looked; kind removed it.
+		err = p.create(ctx, s, cfg, hash, progress)
+	}
+	if err != nil {
 		return nil, err
 	}
 	c, err := p.finish(ctx, ref, s, progress)
@@ -55,6 +78,11 @@ func (p *Provider) Ensure(ctx context.Context, s providers.Spec, progress plan.P
 	}
 	c.Outcome = outcome
 	return c, nil
+}
+
+// isTaken recognises that a container's name is in use.
+func isTaken(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "is already in use by container")
 }
 
 func refuseForeign(ref providers.Ref) error {
@@ -92,7 +120,7 @@ func (p *Provider) adopt(ctx context.Context, s providers.Spec, m *mark, nodes [
 		return nil, fault.New(fault.Refused, "it was made from another kind configuration, and kind can not change one").On("cluster %s", ref).
 			WithHint("go back to the old configuration, or take the cluster down and up again")
 	}
-	if err := p.ready(ctx, c, s, progress); err != nil {
+	if err := p.ready(ctx, c, nodes, s, progress); err != nil {
 		return nil, err
 	}
 	c.Outcome = outcome
@@ -130,25 +158,32 @@ func (p *Provider) create(ctx context.Context, s providers.Spec, cfg *v1alpha4.C
 	}
 }
 
-// abort removes what kind makes until it gives up.
+// abort removes what kind makes until it gives up. It goes on after the end of ctx: what was begun is
+// taken away before the caller hears of it.
 func (p *Provider) abort(ctx context.Context, name string, done <-chan error) error {
-	cause, free := ctx.Err(), context.WithoutCancel(ctx)
-	for {
+	free := context.WithoutCancel(ctx)
+	clear := func() error {
 		nodes, err := p.runtime.list(free, name)
-		if err == nil {
-			err = p.runtime.removeNodes(free, nodes)
+		if err != nil {
+			return err
 		}
+		return p.runtime.removeNodes(free, nodes)
+	}
+	for {
+		_ = clear() // kind removes them too as it gives up; the last look counts
 		select {
 		case <-done:
-			nodes, listErr := p.runtime.list(free, name)
-			return fault.Join(cause, err, listErr, p.runtime.removeNodes(free, nodes))
+			return fault.Join(ctx.Err(), clear())
 		default:
 		}
-		if pauseErr := pause(free); pauseErr != nil {
-			return fault.Join(cause, pauseErr)
+		if err := pause(free); err != nil {
+			return fault.Join(ctx.Err(), err)
 		}
 	}
 }
+
+// pause is between two looks at what kind does while it is made to give up.
+func pause(ctx context.Context) error { return wait.Sleep(ctx, 300*time.Millisecond) }
 
 // createFault makes kind's error one that a person can act on, with what its last command printed.
 func (p *Provider) createFault(ctx context.Context, name string, err error) error {
@@ -179,7 +214,8 @@ func lastLines(s string, n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
-// finish awaits the nodes and marks the cluster complete.
+// finish notes that the cluster is made, and awaits its nodes. Whatever ends the wait, the next run
+// goes on from here.
 func (p *Provider) finish(ctx context.Context, ref providers.Ref, s providers.Spec, progress plan.Progress) (*providers.Cluster, error) {
 	nodes, err := p.runtime.list(ctx, ref.Name)
 	if err != nil {
@@ -189,13 +225,6 @@ func (p *Provider) finish(ctx context.Context, ref providers.Ref, s providers.Sp
 	if err != nil {
 		return nil, fmt.Errorf("cluster %s, just made: %w", ref, err)
 	}
-	c := &providers.Cluster{Ref: ref, Hash: m.hash, Run: m.run, Created: m.created, Expires: m.expires, Complete: true}
-	if err := p.access(c); err != nil {
-		return nil, err
-	}
-	if err := p.ready(ctx, c, s, progress); err != nil {
-		return nil, err
-	}
 	control := controlPlane(nodes)
 	if control == nil {
 		return nil, fault.New(fault.Failed, "it has no control plane").On("cluster %s", ref)
@@ -203,5 +232,13 @@ func (p *Provider) finish(ctx context.Context, ref providers.Ref, s providers.Sp
 	if _, err := p.runtime.run(ctx, "exec", control.Name, "touch", completeFile); err != nil {
 		return nil, err
 	}
-	return c, nil
+	c, err := p.describe(ctx, ref.Name, m, nodes)
+	if err != nil {
+		return nil, err
+	}
+	if !c.Complete {
+		return nil, fault.New(fault.Failed, "its container %s stopped just after it was made", control.Name).On("cluster %s", ref).
+			WithHint("see why: %s logs %s", p.runtime.command, control.Name)
+	}
+	return c, p.ready(ctx, c, nodes, s, progress)
 }

@@ -10,8 +10,12 @@ import (
 
 const (
 	markRoot = "/kind/rekindle"
-	// completeFile exists in the control plane's node once the cluster was made and all nodes were Ready.
+	// completeFile exists in the first node once kind has made the cluster.
 	completeFile = "/kind/rekindle.complete"
+	// heirFile exists in the first node of a cluster that is to remove the network which one before it brought.
+	heirFile = "/kind/rekindle.network"
+	// versionFile is in every node image of kind, with the version of Kubernetes in it.
+	versionFile = "/kind/version"
 )
 
 // mark is what rekindle remembers on a cluster's containers.

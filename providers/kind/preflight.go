@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"regexp"
 	"strconv"
+	"strings"
+	"syscall"
 
 	"sigs.k8s.io/kind/pkg/apis/config/v1alpha4"
 
@@ -15,76 +18,142 @@ import (
 	"github.com/rekindle-dev/rekindle/providers"
 )
 
-// minFree is the disk space below which images and volumes will not fit, in bytes.
-const minFree = 4 << 30
+const (
+	// minFree is the disk space below which images and volumes will not fit, in bytes.
+	minFree = 2 << 30
+	// maxName keeps names of containers and hosts within what every runtime takes.
+	maxName = 40
+)
 
 var validName = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$`)
 
-// Preflight checks the settings, the container runtime, the name, the ports and the disk.
-func (p *Provider) Preflight(ctx context.Context, s providers.Spec) error {
-	cfg, cfgErr := p.settings.effective()
-	var nameErr error
-	if !validName.MatchString(s.Name) {
-		nameErr = fault.New(fault.Usage, "%q is no name that kind takes", s.Name).On("metadata.name")
+// validate looks at a cluster's name.
+func validate(name string) error {
+	if validName.MatchString(name) && len(name) <= maxName {
+		return nil
 	}
+	return fault.New(fault.Usage, "%q is no name that kind takes", name).On("metadata.name").
+		WithHint("use at most %d lower-case letters, digits and hyphens", maxName)
+}
+
+// check looks at everything that needs no container runtime, and gives the configuration for kind.
+func (p *Provider) check(s providers.Spec) (*v1alpha4.Cluster, error) {
+	cfg, err := p.settings.effective()
+	errs := []error{validate(s.Name), err}
+	if cfg != nil {
+		for _, image := range images(cfg) {
+			if v := versionOf(image); v != "" && !fits(v, s.Version) {
+				errs = append(errs, fault.New(fault.Usage, "the node image %s has Kubernetes %s, the document wants %s", image, v, s.Version).
+					On("spec.kubernetes.version").
+					WithHint("name an image of that version in spec.provider.kind.image, or set the version to %s", strings.TrimPrefix(v, "v")))
+			}
+		}
+	}
+	return cfg, fault.Join(errs...)
+}
+
+// Preflight checks the settings, the container runtime, the name, the images, the ports and the disk.
+// What only a new cluster needs is not asked of one that exists.
+func (p *Provider) Preflight(ctx context.Context, s providers.Spec) error {
+	cfg, bad := p.check(s)
 	root, err := p.dataRoot(ctx)
 	if err != nil {
-		return fault.Join(cfgErr, nameErr, err)
+		return fault.Join(bad, err)
+	}
+	if validate(s.Name) != nil {
+		return bad
 	}
 	nodes, err := p.runtime.list(ctx, s.Name)
 	if err != nil {
-		return fault.Join(cfgErr, nameErr, err)
+		return fault.Join(bad, err)
 	}
 	_, err = owner(nodes)
 	switch {
 	case errors.Is(err, providers.ErrNotOwned):
-		return fault.Join(cfgErr, nameErr, refuseForeign(providers.Ref{Provider: Name, Name: s.Name}))
-	case errors.Is(err, providers.ErrNotFound) && cfgErr == nil:
-		return fault.Join(nameErr, portsFree(cfg), spaceLeft(root))
+		return fault.Join(refuseForeign(providers.Ref{Provider: Name, Name: s.Name}), bad)
+	case err == nil || cfg == nil:
+		return bad
 	}
-	return fault.Join(cfgErr, nameErr)
+	return fault.Join(bad, p.portsFree(cfg), spaceLeft(root), p.haveImages(ctx, cfg))
 }
 
-// dataRoot asks the daemon where it keeps its data, which also shows that it answers.
+// dataRoot asks the daemon where it keeps its data, which also shows that it answers. It is empty
+// where the runtime does not tell.
 func (p *Provider) dataRoot(ctx context.Context) (string, error) {
-	out, err := p.runtime.run(ctx, "info", "--format", "{{json .DockerRootDir}}")
+	format := map[string]string{docker: "{{json .DockerRootDir}}", podman: "{{json .Store.GraphRoot}}"}[p.runtime.command]
+	if format == "" {
+		_, err := p.runtime.run(ctx, "info")
+		return "", err
+	}
+	out, err := p.runtime.run(ctx, "info", "--format", format)
 	if err != nil {
 		return "", err
 	}
 	var root string
 	if err := json.Unmarshal(out, &root); err != nil {
-		return "", fmt.Errorf("docker info: %w", err)
+		return "", fmt.Errorf("%s info: %w", p.runtime.command, err)
 	}
 	return root, nil
 }
 
+// remote says whether the containers run on another machine, whose ports and disk are not seen here.
+func remote() bool {
+	host := os.Getenv("DOCKER_HOST")
+	return strings.HasPrefix(host, "tcp://") || strings.HasPrefix(host, "ssh://")
+}
+
 // portsFree tries every host port that the configuration asks for.
-func portsFree(cfg *v1alpha4.Cluster) error {
+func (p *Provider) portsFree(cfg *v1alpha4.Cluster) error {
+	if remote() {
+		return nil
+	}
 	var errs []error
+	try := func(field, address string, port int32, protocol v1alpha4.PortMappingProtocol) {
+		if port <= 0 || isFree(protocol, net.JoinHostPort(address, strconv.Itoa(int(port)))) {
+			return
+		}
+		errs = append(errs, fault.New(fault.Failed, "port %d of this machine is taken", port).On("%s", field).At(p.settings.File, 0).
+			WithHint("end what listens there (ss -lntup shows it), or choose another port in the kind configuration"))
+	}
+	try("networking.apiServerPort", cfg.Networking.APIServerAddress, cfg.Networking.APIServerPort, v1alpha4.PortMappingProtocolTCP)
 	for _, n := range cfg.Nodes {
 		for _, m := range n.ExtraPortMappings {
-			if m.HostPort <= 0 || (m.Protocol != "" && m.Protocol != v1alpha4.PortMappingProtocolTCP) {
-				continue
-			}
-			address := net.JoinHostPort(m.ListenAddress, strconv.Itoa(int(m.HostPort)))
-			l, err := net.Listen("tcp", address)
-			if err != nil {
-				errs = append(errs, fault.Wrap(err, fault.Failed, "port %d of this machine is taken", m.HostPort).On("extraPortMappings").
-					WithHint("change hostPort in the kind configuration, or end what listens on %s", address))
-				continue
-			}
-			_ = l.Close()
+			try("extraPortMappings", m.ListenAddress, m.HostPort, m.Protocol)
 		}
 	}
 	return fault.Join(errs...)
 }
 
+// isFree says that nobody listens on an address. That this user may not listen there himself, as on
+// a port below 1024, is no matter: the container runtime may.
+func isFree(protocol v1alpha4.PortMappingProtocol, address string) bool {
+	var (
+		socket interface{ Close() error }
+		err    error
+	)
+	switch protocol {
+	case "", v1alpha4.PortMappingProtocolTCP:
+		socket, err = net.Listen("tcp", address)
+	case v1alpha4.PortMappingProtocolUDP:
+		socket, err = net.ListenPacket("udp", address)
+	default:
+		return true
+	}
+	if err != nil {
+		return !errors.Is(err, syscall.EADDRINUSE)
+	}
+	return socket.Close() == nil
+}
+
 // spaceLeft looks at the disk of the container runtime, where that is on this machine.
 func spaceLeft(root string) error {
+	if root == "" || remote() {
+		return nil
+	}
 	free, err := freeBytes(root)
 	if err != nil || free >= minFree {
-		return nil // a runtime on another machine has no folder here to look at
+		return nil // a runtime in a virtual machine has no folder here to look at
 	}
 	return fault.New(fault.Failed, "only %d MiB are free in %s, a cluster needs %d", free>>20, root, minFree>>20).On("disk").
-		WithHint("make room: docker system df shows what takes it")
+		WithHint("make room: docker system df shows what takes it, docker system prune frees what is not used")
 }

@@ -34,12 +34,20 @@ var _ interface {
 
 // New makes the provider. Settings are checked by Preflight, not here.
 func New(s Settings) *Provider {
-	return &Provider{settings: s, runtime: runtime{command: "docker"}, now: time.Now}
+	return &Provider{settings: s, runtime: detect(), now: time.Now}
 }
 
 // library gives kind's own provider, which tells its log to l.
 func (p *Provider) library(l log.Logger) *cluster.Provider {
-	return cluster.NewProvider(cluster.ProviderWithDocker(), cluster.ProviderWithLogger(l))
+	with := cluster.ProviderWithDocker()
+	switch p.runtime.command {
+	case docker:
+	case podman:
+		with = cluster.ProviderWithPodman()
+	default:
+		with = cluster.ProviderWithNerdctl(p.runtime.command)
+	}
+	return cluster.NewProvider(with, cluster.ProviderWithLogger(l))
 }
 
 // Find describes the cluster.
@@ -78,9 +86,11 @@ func (p *Provider) describe(ctx context.Context, name string, m *mark, nodes []c
 	if control == nil || !control.Running {
 		return c, nil
 	}
-	if _, err := p.runtime.run(ctx, "exec", control.Name, "test", "-f", completeFile); err != nil {
+	version, err := p.runtime.run(ctx, "exec", control.Name, "sh", "-c", "test -f "+completeFile+" && cat "+versionFile)
+	if err != nil {
 		return c, ctx.Err()
 	}
+	c.Version = strings.TrimSpace(string(version))
 	if err := p.access(c); err != nil {
 		return nil, err
 	}
@@ -88,12 +98,15 @@ func (p *Provider) describe(ctx context.Context, name string, m *mark, nodes []c
 	return c, nil
 }
 
+// controlPlane is the first node with a control plane: the one on which the files of the cluster are.
 func controlPlane(nodes []container) *container {
-	i := slices.IndexFunc(nodes, func(n container) bool { return n.Role == "control-plane" })
-	if i < 0 {
-		return nil
+	var first *container
+	for i, n := range nodes {
+		if n.Role == controlRole && (first == nil || n.Name < first.Name) {
+			first = &nodes[i]
+		}
 	}
-	return &nodes[i]
+	return first
 }
 
 // access adds how to reach the API server.
@@ -142,30 +155,73 @@ func (p *Provider) HostAddress(ctx context.Context, _ providers.Ref) (string, er
 	return p.runtime.gateway(ctx)
 }
 
-// Delete removes the containers with their volumes, and the network when this cluster brought it and
+// Delete removes the containers with their volumes, and the network when rekindle brought it and
 // nothing else is on it.
 func (p *Provider) Delete(ctx context.Context, r providers.Ref, progress plan.Progress) error {
+	if err := validate(r.Name); err != nil {
+		return err
+	}
+	return exclusively(ctx, r.Name, progress, func() error { return p.remove(ctx, r, progress) })
+}
+
+// remove is Delete for whoever holds the lock.
+func (p *Provider) remove(ctx context.Context, r providers.Ref, progress plan.Progress) error {
 	nodes, err := p.runtime.list(ctx, r.Name)
 	if err != nil || len(nodes) == 0 {
 		return err
 	}
 	m, err := owner(nodes)
 	if err != nil {
-		return fault.Wrap(err, fault.Refused, "it was left untouched").On("cluster %s", r)
+		return refuseForeign(r)
 	}
+	brought := m.network || p.inherited(ctx, nodes)
 	progress.Waiting(fmt.Sprintf("%d containers to go", len(nodes)))
 	if err := p.runtime.removeNodes(ctx, nodes); err != nil {
-		return fault.Wrap(err, fault.Failed, "remove its containers").On("cluster %s", r)
+		return fault.Wrap(err, fault.Failed, "remove its containers").On("cluster %s", r).
+			WithHint("run the command again; to do it by hand: %s rm --force --volumes %s", p.runtime.command, names(nodes))
 	}
-	if !m.network {
+	if !brought {
 		return nil
 	}
+	return p.leaveNetwork(ctx)
+}
+
+// leaveNetwork removes the network that rekindle brought, or has another of its clusters do so in the end.
+func (p *Provider) leaveNetwork(ctx context.Context) error {
 	exists, containers, err := p.runtime.hasNetwork(ctx)
-	if err != nil || !exists || containers > 0 {
+	if err != nil || !exists {
 		return err
 	}
-	_, err = p.runtime.run(ctx, "network", "rm", network)
-	return err
+	if containers == 0 {
+		if _, err = p.runtime.run(ctx, "network", "rm", network); err != nil {
+			return fault.Wrap(err, fault.Failed, "remove the network %s", network).On("kind").
+				WithHint("run the command again, or %s network rm %s", p.runtime.command, network)
+		}
+		return nil
+	}
+	others, err := p.runtime.list(ctx, "")
+	if err != nil {
+		return err
+	}
+	for _, n := range others {
+		if n.Mark == nil || !n.Running || n.Role != controlRole {
+			continue
+		}
+		if _, err := p.runtime.run(ctx, "exec", n.Name, "touch", heirFile); err == nil {
+			return nil
+		}
+	}
+	return ctx.Err() // somebody else uses it: it is theirs now
+}
+
+// inherited says whether a cluster is to remove a network that one before it brought.
+func (p *Provider) inherited(ctx context.Context, nodes []container) bool {
+	control := controlPlane(nodes)
+	if control == nil || !control.Running {
+		return false
+	}
+	_, err := p.runtime.run(ctx, "exec", control.Name, "test", "-f", heirFile)
+	return err == nil
 }
 
 // Leftovers lists containers of the cluster that still exist: its volumes go with them.

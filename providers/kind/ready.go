@@ -6,38 +6,38 @@ import (
 	"strings"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
-	"github.com/rekindle-dev/rekindle/internal/wait"
 	"github.com/rekindle-dev/rekindle/providers"
 )
 
-// readyPause is the longest pause between two looks at the nodes.
-const readyPause = 300 * time.Millisecond
+// readyTimeout is how long a new cluster may take after kind has made it, where the caller sets no
+// bound of its own.
+const readyTimeout = 5 * time.Minute
 
-func pause(ctx context.Context) error { return wait.Sleep(ctx, readyPause) }
-
-// ready waits until the API server answers, every container is a Ready node, and the version is the
-// wanted one.
-func (p *Provider) ready(ctx context.Context, c *providers.Cluster, s providers.Spec, progress plan.Progress) error {
-	client, err := kubernetes.NewForConfig(c.REST)
+// ready waits until the API server is ready, every container is a Ready node, and what kind installs runs:
+// the control plane, the cluster's DNS and network, and the provisioner of the default storage class.
+// All of it is watched, not polled. Then the version is compared with the wanted one.
+func (p *Provider) ready(ctx context.Context, c *providers.Cluster, nodes []container, s providers.Spec, progress plan.Progress) error {
+	control := controlPlane(nodes)
+	if control == nil {
+		return fault.New(fault.Failed, "it has no control plane").On("cluster %s", c.Ref)
+	}
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	client, err := kube.Connect(c.REST)
 	if err != nil {
 		return fmt.Errorf("cluster %s: %w", c.Ref, err)
 	}
-	nodes, err := p.runtime.list(ctx, c.Ref.Name)
-	if err != nil {
-		return err
-	}
-	condition := wait.Func("every node is Ready", func(ctx context.Context) (bool, string, error) {
-		return nodesReady(ctx, client, wantedNodes(nodes))
-	})
-	if err := wait.Poll(ctx, condition, readyPause, progress); err != nil {
+	defer client.Close()
+	if err := p.settle(ctx, client, nodes, progress); err != nil {
 		return fault.Wrap(err, fault.Failed, "it never got ready").On("cluster %s", c.Ref).
-			WithHint("look into it: docker exec %s journalctl -u kubelet --no-pager | tail -50", controlPlane(nodes).Name)
+			WithHint("look into it: %s exec %s journalctl -u kubelet --no-pager -n 50", p.runtime.command, control.Name)
 	}
 	version, err := client.Discovery().ServerVersion()
 	if err != nil {
@@ -47,57 +47,76 @@ func (p *Provider) ready(ctx context.Context, c *providers.Cluster, s providers.
 	return versionFits(c, s.Version)
 }
 
-// wantedNodes counts the containers that are Kubernetes nodes: an external load balancer is none.
-func wantedNodes(all []container) int {
-	n := 0
-	for _, c := range all {
-		if c.Role == "control-plane" || c.Role == "worker" {
-			n++
-		}
+// settle waits for everything of the cluster's own.
+func (p *Provider) settle(ctx context.Context, client *kube.Client, nodes []container, progress plan.Progress) error {
+	progress.Waiting("the API server")
+	if err := client.Answers(ctx); err != nil {
+		return err
 	}
-	return n
+	if p.settings.bringsNoNetwork() {
+		progress.Note("disableDefaultCNI: nodes become Ready with the network plugin that the stack brings")
+		return nil
+	}
+	system, err := systemWorkloads(ctx, client)
+	if err != nil {
+		return err
+	}
+	watcher := client.Watch(ctx)
+	defer watcher.Close()
+	return watcher.Ready(ctx, append(nodeRefs(nodes), system...), progress)
 }
 
-// nodesReady looks once. An API server that does not answer is one that does not answer yet.
-func nodesReady(ctx context.Context, client kubernetes.Interface, wanted int) (bool, string, error) {
-	nodes, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return false, "the API server does not answer: " + err.Error(), nil
-	}
-	ready := 0
-	var missing []string
-	for _, n := range nodes.Items {
-		if why := notReady(&n); why != "" {
-			missing = append(missing, n.Name+": "+why)
+// nodeRefs are the nodes, and the pods of the control plane that the kubelets of some of them run.
+func nodeRefs(nodes []container) []kube.Ref {
+	var refs []kube.Ref
+	for _, n := range nodes {
+		if n.Role != controlRole && n.Role != workerRole {
+			continue // a load balancer before several control planes
+		}
+		refs = append(refs, kube.NewRef(corev1.SchemeGroupVersion.WithKind("Node"), "", n.Name))
+		if n.Role == workerRole {
 			continue
 		}
-		ready++
-	}
-	if ready >= wanted {
-		return true, "", nil
-	}
-	return false, strings.Join(append([]string{fmt.Sprintf("%d of %d", ready, wanted)}, missing...), ", "), nil
-}
-
-func notReady(n *corev1.Node) string {
-	for _, c := range n.Status.Conditions {
-		if c.Type == corev1.NodeReady {
-			if c.Status == corev1.ConditionTrue {
-				return ""
-			}
-			return c.Message
+		for _, part := range []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"} {
+			refs = append(refs, kube.NewRef(corev1.SchemeGroupVersion.WithKind("Pod"), metav1.NamespaceSystem, part+"-"+n.Name))
 		}
 	}
-	return "the kubelet has not reported yet"
+	return refs
+}
+
+// systemWorkloads are the workloads of the namespaces that kind fills.
+func systemWorkloads(ctx context.Context, client *kube.Client) ([]kube.Ref, error) {
+	var refs []kube.Ref
+	for _, namespace := range []string{metav1.NamespaceSystem, "local-path-storage"} {
+		deployments, err := client.Typed().AppsV1().Deployments(namespace).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range deployments.Items {
+			refs = append(refs, kube.NewRef(appsv1.SchemeGroupVersion.WithKind("Deployment"), namespace, d.Name))
+		}
+		daemons, err := client.Typed().AppsV1().DaemonSets(namespace).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range daemons.Items {
+			refs = append(refs, kube.NewRef(appsv1.SchemeGroupVersion.WithKind("DaemonSet"), namespace, d.Name))
+		}
+	}
+	return refs, nil
 }
 
 // versionFits compares the server's version with the wanted one, as far as that says.
 func versionFits(c *providers.Cluster, wanted string) error {
-	wanted = strings.TrimPrefix(wanted, "v")
-	have := strings.TrimPrefix(c.Version, "v")
-	if wanted == "" || have == wanted || strings.HasPrefix(have, wanted+".") || strings.HasPrefix(have, wanted+"-") {
+	if fits(c.Version, wanted) {
 		return nil
 	}
 	return fault.New(fault.Refused, "it runs Kubernetes %s, the document wants %s", c.Version, wanted).On("cluster %s", c.Ref).
-		WithHint("the node image decides the version: set spec.provider.kind.image, or spec.kubernetes.version to %s", have)
+		WithHint("the node image decides the version: set spec.provider.kind.image, or spec.kubernetes.version to %s", strings.TrimPrefix(c.Version, "v"))
+}
+
+// fits says whether a version is the wanted one or a patch of it.
+func fits(have, wanted string) bool {
+	have, wanted = strings.TrimPrefix(have, "v"), strings.TrimPrefix(wanted, "v")
+	return wanted == "" || have == wanted || strings.HasPrefix(have, wanted+".") || strings.HasPrefix(have, wanted+"-")
 }

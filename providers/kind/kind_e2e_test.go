@@ -1,0 +1,263 @@
+//go:build e2e
+
+package kind_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/internal/wait"
+	"github.com/rekindle-dev/rekindle/providers"
+	"github.com/rekindle-dev/rekindle/providers/kind"
+	"github.com/rekindle-dev/rekindle/providers/providertest"
+	"github.com/rekindle-dev/rekindle/test/lab"
+)
+
+const (
+	prefix     = "rktest-"
+	playEnsure = "play-ensure" // NAME: the test binary makes a cluster, to be killed at it
+	plainKind  = "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\n"
+)
+
+func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == playEnsure {
+		p, err := open(context.Background(), plainKind)
+		if err == nil {
+			_, err = p.Ensure(context.Background(), providers.Spec{Name: os.Args[2], Run: "run-1", TTL: time.Hour}, nil)
+		}
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+// open makes a provider as another process would, for the lab's node image.
+func open(ctx context.Context, config string) (*kind.Provider, error) {
+	l, err := lab.Open()
+	if err != nil {
+		return nil, err
+	}
+	env, err := l.Env(ctx)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := env.KindConfig([]byte(config))
+	if err != nil {
+		return nil, err
+	}
+	return kind.New(kind.Settings{Config: raw, File: "kind.yaml"}), nil
+}
+
+func newKind(t *testing.T, config string) *kind.Provider {
+	t.Helper()
+	p, err := open(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func docker(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := exec.CommandContext(context.WithoutCancel(t.Context()), "docker", args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("docker %s: %v: %s", strings.Join(args, " "), err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+func containers(t *testing.T, name string) string {
+	t.Helper()
+	return docker(t, "ps", "--all", "--quiet", "--filter", "label=io.x-k8s.io.kind.cluster="+name)
+}
+
+// until waits for what another process does.
+func until(t *testing.T, what string, look func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	err := wait.Poll(ctx, wait.Func(what, func(context.Context) (bool, string, error) { return look(), "", nil }), 50*time.Millisecond, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestKindBehavesAsEveryProvider(t *testing.T) {
+	providertest.Run(t, providertest.Subject{
+		New:  func(t *testing.T) providers.Provider { return newKind(t, plainKind) },
+		Name: kind.Name, Nodes: 1, Parallel: 2, Prefix: prefix,
+		Foreign: foreign, HalfMade: halfMade,
+	})
+}
+
+// foreign is a container as kind makes it, without our mark.
+func foreign(t *testing.T, name string) func() error {
+	l, err := lab.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	image, err := l.NodeImage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	node := name + "-control-plane"
+	docker(t, "run", "--detach", "--name", node, "--label", "io.x-k8s.io.kind.cluster="+name,
+		"--label", "io.x-k8s.io.kind.role=control-plane", "--entrypoint", "sleep", image, "infinity")
+	t.Cleanup(func() { docker(t, "rm", "--force", "--volumes", node) })
+	state := func() string {
+		return docker(t, "inspect", "--format", "{{.Id}} {{.State.Status}} {{.State.StartedAt}}", node)
+	}
+	before := state()
+	return func() error {
+		if now := state(); now != before {
+			return fmt.Errorf("was %s, is %s", before, now)
+		}
+		return nil
+	}
+}
+
+// halfMade kills a process that makes a cluster, once the cluster's container is there.
+func halfMade(t *testing.T, s providers.Spec) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), self, playEnsure, s.Name)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "a container", func() bool { return containers(t, s.Name) != "" })
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // killed
+}
+
+// cluster makes one that is deleted at the end.
+func cluster(t *testing.T, p *kind.Provider, name string) *providers.Cluster {
+	t.Helper()
+	ref := providers.Ref{Provider: kind.Name, Name: name}
+	t.Cleanup(func() {
+		if err := p.Delete(context.WithoutCancel(t.Context()), ref, nil); err != nil {
+			t.Error(err)
+		}
+		if left := containers(t, name); left != "" {
+			t.Errorf("left: %s", left)
+		}
+	})
+	c, err := p.Ensure(t.Context(), providers.Spec{Name: name}, nil)
+	if err != nil {
+		t.Fatal(fault.Text(err))
+	}
+	return c
+}
+
+// TestReadyMeansThatEverythingRuns: several nodes, each pod running the moment Ensure returns, and the
+// user's own kubeconfig as it was.
+func TestReadyMeansThatEverythingRuns(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "config")
+	if err := os.WriteFile(file, []byte("current-context: mine\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("KUBECONFIG", file)
+	p := newKind(t, plainKind)
+	c := cluster(t, p, prefix+"ready")
+	client, err := kubernetes.NewForConfig(c.REST)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pods, err := client.CoreV1().Pods("").List(t.Context(), metav1.ListOptions{})
+	if err != nil || len(pods.Items) < 6 {
+		t.Fatalf("%d pods, %v", len(pods.Items), err)
+	}
+	for _, pod := range pods.Items {
+		if pod.Status.Phase != corev1.PodRunning {
+			t.Errorf("%s is %s", pod.Name, pod.Status.Phase)
+		}
+	}
+	if raw, err := os.ReadFile(file); err != nil || string(raw) != "current-context: mine\n" {
+		t.Errorf("the user's kubeconfig is now %s, %v", raw, err)
+	}
+	if _, err := p.HostAddress(t.Context(), c.Ref); err != nil {
+		t.Error(err)
+	}
+
+	docker(t, "stop", prefix+"ready-control-plane")
+	stopped, err := p.Find(t.Context(), c.Ref)
+	if err != nil || stopped.Complete {
+		t.Errorf("a stopped cluster is found as %+v, %v", stopped, err)
+	}
+	again, err := p.Ensure(t.Context(), providers.Spec{Name: c.Ref.Name}, nil)
+	if err != nil || again.Outcome != plan.Adopted {
+		t.Errorf("a stopped cluster is %+v, %v", again, err)
+	}
+	other := newKind(t, plainKind+"networking: {podSubnet: 10.99.0.0/16}\n")
+	if _, err := other.Ensure(t.Context(), providers.Spec{Name: c.Ref.Name}, nil); fault.KindOf(err) != fault.Refused {
+		t.Errorf("another configuration: %v", err)
+	}
+	if _, err := p.Find(t.Context(), c.Ref); err != nil {
+		t.Errorf("after it was refused: %v", err)
+	}
+}
+
+// TestACancelledCreationLeavesNothing: at each phase of it.
+func TestACancelledCreationLeavesNothing(t *testing.T) {
+	p := newKind(t, plainKind)
+	for i, phase := range []string{"preparing nodes", "starting control-plane", "installing"} {
+		name := fmt.Sprintf("%sgone%d", prefix, i)
+		ctx, cancel := context.WithCancel(t.Context())
+		begun := time.Time{}
+		_, err := p.Ensure(ctx, providers.Spec{Name: name}, func(u plan.Update) {
+			if strings.Contains(u.Waiting, phase) && begun.IsZero() {
+				begun = time.Now()
+				cancel()
+			}
+		})
+		cancel()
+		if !errors.Is(err, context.Canceled) || fault.Code(err) != fault.ExitInterrupted {
+			t.Errorf("%s: %v", phase, err)
+		}
+		if took := time.Since(begun); took > 30*time.Second {
+			t.Errorf("%s: it took %s to end", phase, took)
+		}
+		if left := containers(t, name); left != "" {
+			t.Errorf("%s: left %s", phase, left)
+		}
+	}
+}
+
+func TestAnImageThatIsNowhereIsFoundBeforehand(t *testing.T) {
+	p := kind.New(kind.Settings{Image: "127.0.0.1:1/none/node:v1.37.2"})
+	for what, err := range map[string]error{
+		"preflight": p.Preflight(t.Context(), providers.Spec{Name: prefix + "image"}),
+		"ensure":    func() error { _, err := p.Ensure(t.Context(), providers.Spec{Name: prefix + "image"}, nil); return err }(),
+	} {
+		if fault.KindOf(err) != fault.Failed || !strings.Contains(fault.Text(err), "127.0.0.1:1/none/node") || len(fault.Hints(err)) == 0 {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if left := containers(t, prefix+"image"); left != "" {
+		t.Errorf("left: %s", left)
+	}
+}
+
+func TestADaemonThatDoesNotAnswerIsTold(t *testing.T) {
+	t.Setenv("DOCKER_HOST", "unix://"+filepath.Join(t.TempDir(), "none.sock"))
+	err := kind.New(kind.Settings{}).Preflight(t.Context(), providers.Spec{Name: prefix + "down"})
+	if fault.KindOf(err) != fault.Failed || !strings.Contains(err.Error(), "docker does not answer") || len(fault.Hints(err)) == 0 {
+		t.Errorf("%v", err)
+	}
+}
