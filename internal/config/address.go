@@ -55,10 +55,26 @@ func checkHTTPURL(s string) error {
 	return nil
 }
 
+// checkProbeURL accepts what a check asks; it carries no secret, so http is fine.
+func checkProbeURL(s string) error {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil:
+		return errors.New("this is no URL")
+	case u.Scheme != "https" && u.Scheme != "http":
+		return fmt.Errorf("%q: want https://… or http://…", s)
+	case u.Host == "":
+		return fmt.Errorf("%q names no host", s)
+	case u.User != nil:
+		return errors.New("credentials in a URL end up in logs")
+	}
+	return nil
+}
+
 // isNear says whether a host is this machine or on a private network.
 func isNear(host string) bool {
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return addr.IsLoopback() || addr.IsPrivate() || addr.IsLinkLocalUnicast()
 	}
-	return host == "localhost" || strings.HasSuffix(host, ".localhost") || strings.HasSuffix(host, ".local") || !strings.Contains(host, ".")
+	return host == "localhost" || strings.HasSuffix(host, ".localhost") || strings.HasSuffix(host, ".local")
 }

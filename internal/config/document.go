@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,12 +22,19 @@ type document struct {
 	variables map[string]string
 	lines     map[string]int
 	faults    []error
-	nodes     int
+	bad       []string // fields with a fault: what depends on them is not judged
 }
 
 // newDocument reads apiVersion and kind; kind is empty when the document can not be read further.
 func newDocument(file string, root *yaml.Node, variables map[string]string) *document {
 	d := &document{file: file, root: root, variables: variables, lines: map[string]int{}}
+	budget := maxNodes
+	copied := expand(root, &budget, 0)
+	if copied == nil {
+		d.add(root, "", "the document is too large or too deep, counting every use of an alias")
+		return d
+	}
+	root, d.root = copied, copied
 	if root.Kind != yaml.MappingNode {
 		d.add(root, "", "want a document with apiVersion and kind, found %s", found(root))
 		return d
@@ -41,6 +47,8 @@ func newDocument(file string, root *yaml.Node, variables map[string]string) *doc
 		d.add(version, "apiVersion", "%q is not read by this version of rekindle, want %s", version.Value, APIVersion)
 	case kind == nil:
 		d.add(root, "kind", "is missing, want Cluster or Stack")
+	case version.Tag != "!!str" || kind.Tag != "!!str":
+		d.add(kind, "kind", "want Cluster or Stack, found %s", found(kind))
 	default:
 		d.kind = kind.Value
 	}
@@ -60,13 +68,13 @@ func field(n *yaml.Node, name string) *yaml.Node {
 func variablesOf(root *yaml.Node) map[string]string {
 	spec := field(root, "spec")
 	if spec == nil {
-		return nil
+		return map[string]string{}
 	}
 	raw := field(spec, "variables")
-	if raw == nil || raw.Kind != yaml.MappingNode {
-		return nil
-	}
 	vars := map[string]string{}
+	if raw == nil || raw.Kind != yaml.MappingNode {
+		return vars
+	}
 	for i := 0; i+1 < len(raw.Content); i += 2 {
 		vars[raw.Content[i].Value] = raw.Content[i+1].Value
 	}
@@ -74,25 +82,27 @@ func variablesOf(root *yaml.Node) map[string]string {
 }
 
 func (d *document) unknownKind(want string) {
-	d.add(d.root, "kind", "%q is no kind that is read here, want %s", d.kind, want)
+	d.add(field(d.root, "kind"), "kind", "%q is no kind that is read here, want %s", d.kind, want)
 }
 
 // add records a fault at a node.
 func (d *document) add(n *yaml.Node, field, format string, args ...any) {
+	d.addAt(n.Line, field, format, args...)
+}
+
+func (d *document) addAt(line int, field, format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	if field != "" {
 		text = field + ": " + text
 	}
-	d.faults = append(d.faults, fault.New(fault.Usage, "%s", text).At(d.file, n.Line))
+	d.bad = append(d.bad, field)
+	d.faults = append(d.faults, fault.New(fault.Usage, "%s", text).At(d.file, line))
 }
 
-// decode checks the document against the type of into, substitutes variables, and fills into; false
-// when there was a fault.
-func (d *document) decode(into any) bool {
-	d.walk(d.root, reflect.TypeOf(into).Elem(), "", 0)
-	if len(d.faults) > 0 {
-		return false
-	}
+// decode checks the document against the type of into, substitutes variables, and fills into with
+// everything that has no fault, so that the rest can be judged too.
+func (d *document) decode(into any) {
+	d.walk(d.root, reflect.TypeOf(into).Elem(), rule{}, "")
 	raw, err := yaml.Marshal(d.root)
 	if err == nil {
 		raw, err = sigsyaml.YAMLToJSON(raw) // as Helm reads values
@@ -100,88 +110,155 @@ func (d *document) decode(into any) bool {
 	if err == nil {
 		err = json.Unmarshal(raw, into)
 	}
-	if err != nil {
+	if err != nil && len(d.faults) == 0 {
 		d.add(d.root, "", "%v", err)
-		return false
 	}
-	return true
 }
 
-// walk checks a node against a type and records the lines of its fields.
-func (d *document) walk(n *yaml.Node, t reflect.Type, at string, depth int) {
-	d.lines[at] = n.Line
-	if d.nodes++; d.nodes > maxNodes || depth > maxDepth {
-		if d.nodes == maxNodes+1 || depth > maxDepth {
-			d.add(n, at, "the document is too large or too deep")
-			d.nodes = maxNodes + 1
-		}
-		return
-	}
-	if n.Kind == yaml.AliasNode {
-		d.walk(n.Alias, t, at, depth+1)
-		return
+// walk checks a node against a type and its rule, and records the lines of its fields.
+func (d *document) walk(n *yaml.Node, t reflect.Type, r rule, at string) {
+	if d.lines[at] == 0 {
+		d.lines[at] = n.Line
 	}
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
+	before := len(d.faults)
 	switch {
 	case t == reflect.TypeFor[Duration]():
 		d.duration(n, at)
 	case t.Kind() == reflect.Struct:
-		d.fields(n, t, at, depth)
+		d.fields(n, t, at)
+		return // what is wrong inside is put away there
 	case t.Kind() == reflect.Map:
-		d.entries(n, t.Elem(), at, depth)
+		d.entries(n, t.Elem(), r, at)
+		return
 	case t.Kind() == reflect.Slice:
-		d.items(n, t.Elem(), at, depth)
+		d.items(n, t.Elem(), r, at)
+		return
 	case t.Kind() == reflect.Interface:
-		d.anything(n, at, depth)
+		d.anything(n, at)
+		return
 	default:
-		d.scalar(n, t, at)
+		d.scalar(n, t, r, at)
 	}
+	if len(d.faults) > before {
+		putAway(n)
+	}
+}
+
+// putAway takes a faulty value out of what is decoded.
+func putAway(n *yaml.Node) {
+	*n = yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null", Value: "null", Line: n.Line}
 }
 
 // fields checks a mapping against a struct.
-func (d *document) fields(n *yaml.Node, t reflect.Type, at string, depth int) {
+func (d *document) fields(n *yaml.Node, t reflect.Type, at string) {
+	if isNull(n) { // "flux:" alone is an empty object
+		*n = yaml.Node{Kind: yaml.MappingNode, Tag: "!!map", Line: n.Line}
+	}
 	if n.Kind != yaml.MappingNode {
-		if isNull(n) && t.NumField() > 0 {
-			return // "flux:" alone is an empty object
-		}
 		d.add(n, at, "want an object, found %s", found(n))
+		putAway(n)
 		return
 	}
 	known := fieldsOf(t)
-	d.eachEntry(n, at, func(key, value *yaml.Node, name string) {
-		ft, ok := known[key.Value]
+	written := map[string]bool{}
+	d.eachEntry(n, at, func(key, value *yaml.Node, name string) bool {
+		f, ok := known[key.Value]
 		if !ok {
 			d.add(key, name, "unknown field%s", didYouMean(key.Value, names(known)))
-			return
+			if meant := nearest(key.Value, names(known)); meant != "" {
+				d.bad = append(d.bad, join(at, meant)) // and so not missing
+			}
+			return false
 		}
-		d.walk(value, ft, name, depth+1)
+		written[key.Value] = true
+		d.walk(value, f.Type, ruleOf(t.Name(), f.Name), name)
+		return true
 	})
+	for _, name := range names(known) {
+		if isRequired(known[name]) && !written[name] && !slices.Contains(d.bad, join(at, name)) {
+			d.missing(at, name, ruleOf(t.Name(), known[name].Name))
+		}
+	}
+	d.union(t, written, at)
+}
+
+// missing tells a field that is not written, at the line of its object.
+func (d *document) missing(at, name string, r rule) {
+	field := join(at, name)
+	d.lines[field] = d.lines[at]
+	if r.says != "" {
+		d.addAt(d.lines[at], field, "is missing, want %s", r.says)
+		return
+	}
+	d.addAt(d.lines[at], field, "is missing")
+}
+
+// union checks that exactly one, or at most one, of the alternatives is written.
+func (d *document) union(t reflect.Type, written map[string]bool, at string) {
+	u := unionOf(t.Name())
+	var have []string
+	for _, name := range u.members {
+		if written[name] {
+			have = append(have, name)
+		}
+	}
+	switch {
+	case len(have) > 1:
+		var where []string
+		for _, name := range have {
+			where = append(where, fmt.Sprintf("%s (line %d)", name, d.lines[join(at, name)]))
+		}
+		d.addAt(d.lines[at], at, "%s are set, want %s", strings.Join(where, " and "), u.wants())
+	case len(have) == 0 && u.required && !d.badBelow(at):
+		d.addAt(d.lines[at], at, "is missing, want one of %s", strings.Join(u.members, ", "))
+	}
+}
+
+// badBelow says whether there is a fault in the fields of an object: then what is missing was misspelled.
+func (d *document) badBelow(at string) bool {
+	for _, bad := range d.bad {
+		if strings.HasPrefix(bad, at+".") {
+			return true
+		}
+	}
+	return false
 }
 
 // entries checks a mapping of free names.
-func (d *document) entries(n *yaml.Node, t reflect.Type, at string, depth int) {
-	if n.Kind != yaml.MappingNode {
-		if !isNull(n) {
-			d.add(n, at, "want an object, found %s", found(n))
-		}
+func (d *document) entries(n *yaml.Node, t reflect.Type, r rule, at string) {
+	switch {
+	case isNull(n) && !r.filled:
 		return
+	case n.Kind != yaml.MappingNode:
+		d.add(n, at, "want an object, found %s", found(n))
+		putAway(n)
+		return
+	case r.filled && len(n.Content) == 0:
+		d.add(n, at, "is empty")
 	}
-	d.eachEntry(n, at, func(_, value *yaml.Node, name string) { d.walk(value, t, name, depth+1) })
+	d.eachEntry(n, at, func(key, value *yaml.Node, name string) bool {
+		if r.keys != nil && !r.keys.MatchString(key.Value) {
+			d.add(key, name, "%q is no name that can stand here: want %s", key.Value, r.keysSay)
+			return false
+		}
+		d.walk(value, t, r.elements(), name)
+		return true
+	})
 }
 
-// eachEntry goes over a mapping, and takes neither duplicate nor merged keys.
-func (d *document) eachEntry(n *yaml.Node, at string, take func(key, value *yaml.Node, name string)) {
+// eachEntry goes over a mapping, which must have neither duplicate nor merged keys. An entry is taken
+// out of the mapping when take says false.
+func (d *document) eachEntry(n *yaml.Node, at string, take func(key, value *yaml.Node, name string) bool) {
 	seen := map[string]int{}
+	var kept []*yaml.Node
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
-		name := key.Value
-		if at != "" {
-			name = at + "." + key.Value
-		}
+		name := join(at, key.Value)
 		switch {
-		case key.Kind != yaml.ScalarNode:
+		case key.Kind != yaml.ScalarNode || isNull(key):
 			d.add(key, at, "a key must be a plain word, found %s", found(key))
 			continue
 		case key.Tag == "!!merge":
@@ -192,115 +269,74 @@ func (d *document) eachEntry(n *yaml.Node, at string, take func(key, value *yaml
 			continue
 		}
 		seen[key.Value] = key.Line
-		take(key, value, name)
 		d.lines[name] = key.Line
+		if take(key, value, name) {
+			kept = append(kept, key, value)
+		}
 	}
+	n.Content = kept
 }
 
-func (d *document) items(n *yaml.Node, t reflect.Type, at string, depth int) {
-	if n.Kind != yaml.SequenceNode {
-		if !isNull(n) {
-			d.add(n, at, "want a list, found %s", found(n))
-		}
+func (d *document) items(n *yaml.Node, t reflect.Type, r rule, at string) {
+	switch {
+	case isNull(n) && !r.filled:
 		return
+	case n.Kind != yaml.SequenceNode:
+		d.add(n, at, "want a list, found %s", found(n))
+		putAway(n)
+		return
+	case r.filled && len(n.Content) == 0:
+		d.add(n, at, "is empty")
 	}
 	for i, item := range n.Content {
-		d.walk(item, t, fmt.Sprintf("%s[%d]", at, i), depth+1)
+		d.walk(item, t, r.elements(), fmt.Sprintf("%s[%d]", at, i))
 	}
 }
 
-// anything takes what is passed on untouched, but for variables in its strings.
-func (d *document) anything(n *yaml.Node, at string, depth int) {
-	switch n.Kind {
-	case yaml.MappingNode:
-		d.entries(n, reflect.TypeFor[any](), at, depth)
-	case yaml.SequenceNode:
-		d.items(n, reflect.TypeFor[any](), at, depth)
-	default:
-		if n.Tag == "!!str" {
-			d.substitute(n, at)
-		}
+// expand copies a tree with every alias replaced by what it stands for; nil when that is too much.
+func expand(n *yaml.Node, budget *int, depth int) *yaml.Node {
+	for n.Kind == yaml.AliasNode && depth <= maxDepth {
+		n = n.Alias
+		depth++
 	}
+	if *budget--; *budget < 0 || depth > maxDepth {
+		return nil
+	}
+	c := &yaml.Node{Kind: n.Kind, Style: n.Style, Tag: n.ShortTag(), Value: n.Value, Line: n.Line, Column: n.Column}
+	for _, child := range n.Content {
+		cc := expand(child, budget, depth+1)
+		if cc == nil {
+			return nil
+		}
+		c.Content = append(c.Content, cc)
+	}
+	return c
 }
 
-func (d *document) scalar(n *yaml.Node, t reflect.Type, at string) {
-	if n.Kind != yaml.ScalarNode {
-		d.add(n, at, "want %s, found %s", wanted(t), found(n))
-		return
+func join(at, name string) string {
+	if at == "" {
+		return name
 	}
-	plain := n.Style == 0
-	if n.Tag == "!!str" {
-		d.substitute(n, at)
-	}
-	switch t.Kind() {
-	case reflect.String:
-		if n.Tag != "!!str" && !isNull(n) {
-			d.add(n, at, "want a string, found %s; put it in quotes: %q", found(n), n.Value)
-		}
-	case reflect.Bool:
-		if _, err := strconv.ParseBool(n.Value); err != nil || (n.Tag != "!!bool" && !plain) {
-			d.add(n, at, "want true or false, found %s", found(n))
-		}
-	case reflect.Int, reflect.Int32, reflect.Int64:
-		if _, err := strconv.ParseInt(n.Value, 10, 64); err != nil || (n.Tag != "!!int" && !plain) {
-			d.add(n, at, "want a whole number, found %s", found(n))
-			return
-		}
-		n.Style, n.Tag = 0, "!!int" // after a variable was put in
-	}
-}
-
-func (d *document) duration(n *yaml.Node, at string) {
-	if n.Kind != yaml.ScalarNode || n.Tag != "!!str" {
-		d.add(n, at, "want a duration like 90s, 5m or 1h30m, found %s", found(n))
-		return
-	}
-	d.substitute(n, at)
-	var v Duration
-	raw, err := json.Marshal(n.Value)
-	if err == nil {
-		err = v.UnmarshalJSON(raw)
-	}
-	if err != nil {
-		d.add(n, at, "%v", err)
-	} else if v.Duration < 0 {
-		d.add(n, at, "%s is negative", n.Value)
-	}
-}
-
-var variable = regexp.MustCompile(`\$(\$\{|\{([^}]*)\})`)
-
-// substitute puts variables in place of ${NAME} in one scalar, which stays a string whatever the
-// variable holds; $${ stands for ${ itself.
-func (d *document) substitute(n *yaml.Node, at string) {
-	if !strings.Contains(n.Value, "${") {
-		return
-	}
-	n.Value = variable.ReplaceAllStringFunc(n.Value, func(m string) string {
-		if m == "$${" {
-			return "${"
-		}
-		name := m[2 : len(m)-1]
-		value, ok := d.variables[name]
-		if !ok {
-			d.add(n, at, "the variable ${%s} is not in spec.variables%s", name, didYouMean(name, names(d.variables)))
-			return m
-		}
-		return value
-	})
-	n.Style, n.Tag = yaml.DoubleQuotedStyle, "!!str"
+	return at + "." + name
 }
 
 // fieldsOf gives the fields of a struct by their names in a document.
-func fieldsOf(t reflect.Type) map[string]reflect.Type {
-	fields := map[string]reflect.Type{}
+func fieldsOf(t reflect.Type) map[string]reflect.StructField {
+	fields := map[string]reflect.StructField{}
 	for i := range t.NumField() {
-		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
-		if name != "" && name != "-" {
-			fields[name] = t.Field(i).Type
-		}
+		fields[jsonName(t.Field(i))] = t.Field(i)
 	}
 	return fields
+}
+
+func jsonName(f reflect.StructField) string {
+	name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+	return name
+}
+
+// isRequired says whether a document must have the field: its tag has no omitempty.
+func isRequired(f reflect.StructField) bool {
+	return !strings.Contains(f.Tag.Get("json"), ",omitempty")
 }
 
 func names[V any](m map[string]V) []string {
@@ -313,38 +349,6 @@ func names[V any](m map[string]V) []string {
 }
 
 func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }
-
-// wanted names a type for a person.
-func wanted(t reflect.Type) string {
-	switch t.Kind() {
-	case reflect.Bool:
-		return "true or false"
-	case reflect.Int, reflect.Int32, reflect.Int64:
-		return "a whole number"
-	}
-	return "a string"
-}
-
-// found names what a node is for a person.
-func found(n *yaml.Node) string {
-	switch n.Kind {
-	case yaml.MappingNode:
-		return "an object"
-	case yaml.SequenceNode:
-		return "a list"
-	case yaml.AliasNode:
-		return "an alias"
-	}
-	switch n.Tag {
-	case "!!int", "!!float":
-		return "the number " + n.Value
-	case "!!bool":
-		return "the boolean " + n.Value
-	case "!!null":
-		return "nothing"
-	}
-	return strconv.Quote(n.Value)
-}
 
 // lineOf finds the line of a field, or of the nearest one above it.
 func lineOf(lines map[string]int, field string) int {
@@ -361,14 +365,22 @@ func lineOf(lines map[string]int, field string) int {
 }
 
 // syntaxFault takes the line out of the YAML parser's message.
-func syntaxFault(file string, err error) error {
+func syntaxFault(file string, raw []byte, err error) error {
 	text := strings.TrimPrefix(err.Error(), "yaml: ")
-	line := 0
+	line := 1
 	if rest, ok := strings.CutPrefix(text, "line "); ok {
 		number, what, found := strings.Cut(rest, ": ")
 		if n, e := strconv.Atoi(number); e == nil && found {
 			line, text = n, what
 		}
 	}
-	return fault.New(fault.Usage, "this is no YAML: %s", text).At(file, line)
+	if _, anchor, ok := strings.Cut(text, "unknown anchor '"); ok {
+		before, _, _ := strings.Cut(string(raw), "*"+strings.TrimSuffix(anchor, "' referenced"))
+		line = 1 + strings.Count(before, "\n")
+	}
+	f := fault.New(fault.Usage, "this is no YAML: %s", text).At(file, line)
+	if strings.Contains(text, "cannot start any token") {
+		return f.WithHint("YAML is indented with spaces, and a text that begins with a sign like @, %% or ` stands in quotes")
+	}
+	return f
 }

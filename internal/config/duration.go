@@ -11,6 +11,9 @@ type Duration struct{ time.Duration }
 
 // UnmarshalJSON reads a string.
 func (d *Duration) UnmarshalJSON(raw []byte) error {
+	if string(raw) == "null" {
+		return nil
+	}
 	var s string
 	if err := json.Unmarshal(raw, &s); err != nil {
 		return fmt.Errorf("want a duration as a string, like \"5m\"")

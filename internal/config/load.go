@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,8 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"gopkg.in/yaml.v3"
@@ -34,14 +37,33 @@ type Documents struct {
 	Dir  string // its folder: what relative paths of the Cluster document start from
 
 	shown string            // what a person calls File
-	lines map[string]int    // field of the Cluster document → line
+	place place             // where the Cluster document is
 	stack map[*Stack]*place // where each Stack came from
 }
 
+// place is where a document was read from.
 type place struct {
-	file  string // in FS
-	shown string
-	lines map[string]int
+	file  string         // in FS
+	shown string         // what a person calls it
+	lines map[string]int // field → line
+	bad   []string       // fields with a fault
+}
+
+// isBad says whether a field, one above it or one below it had a fault before: then a second one, about what
+// it means, would only confuse.
+func (p *place) isBad(field string) bool {
+	for _, bad := range p.bad {
+		if bad == field || below(bad, field) || below(field, bad) {
+			return true
+		}
+	}
+	return false
+}
+
+// below says whether a field is inside another one.
+func below(field, parent string) bool {
+	rest, ok := strings.CutPrefix(field, parent)
+	return ok && rest != "" && (parent == "" || rest[0] == '.' || rest[0] == '[')
 }
 
 // Load reads a Cluster document, and what it names, from the file system of this machine. All faults are
@@ -66,67 +88,96 @@ func LoadFS(fsys fs.FS, file string) (*Documents, error) {
 
 func load(fsys fs.FS, file, shown string) (*Documents, error) {
 	d := &Documents{FS: fsys, File: file, Dir: path.Dir(file), shown: shown, stack: map[*Stack]*place{}}
-	var found []*Cluster
 	errs := d.each(file, shown, nil, func(doc *document) {
-		switch doc.kind {
-		case "Cluster":
-			c := &Cluster{}
-			doc.variables = variablesOf(doc.root)
-			if doc.decode(c) {
-				found = append(found, c)
-			}
-			if d.lines == nil {
-				d.lines = doc.lines
-			}
-		case "Stack":
+		switch {
+		case doc.kind == "Stack":
 			doc.add(doc.root, "kind", "a Stack stands in a file of its own, named by spec.stack[].file")
-		default:
+		case doc.kind != "Cluster":
 			doc.unknownKind("Cluster")
+		case d.Cluster != nil:
+			doc.add(doc.root, "", "a second Cluster document, the first is on line %d: want one in a file", d.place.lines[""])
+		default:
+			d.Cluster = &Cluster{}
+			doc.variables = variablesOf(doc.root)
+			doc.decode(d.Cluster)
+			d.place = place{file: file, shown: shown, lines: doc.lines, bad: doc.bad}
 		}
 	})
-	switch {
-	case len(found) > 1:
-		errs = append(errs, fault.New(fault.Usage, "%d Cluster documents, want one", len(found)).At(shown, 0))
-	case len(found) == 0 && len(errs) == 0:
-		errs = append(errs, fault.New(fault.Usage, "no Cluster document in it").At(shown, 0).
-			WithHint("a Cluster document begins with: apiVersion: %s, kind: Cluster", APIVersion))
+	if d.Cluster == nil {
+		if len(errs) == 0 {
+			errs = append(errs, fault.New(fault.Usage, "no Cluster document in it").At(shown, 1).
+				WithHint("a Cluster document begins with: apiVersion: %s, kind: Cluster", APIVersion))
+		}
+		return nil, fault.Join(errs...)
 	}
-	if len(found) > 0 {
-		d.Cluster = found[0]
-		errs = append(errs, d.loadStacks()...)
-		errs = append(errs, d.validate()...)
-	}
-	if err := fault.Join(errs...); err != nil {
-		return nil, err
+	errs = append(errs, d.loadStacks()...)
+	errs = append(errs, d.validate()...)
+	if len(errs) > 0 {
+		sortFaults(errs)
+		return nil, fault.Join(errs...)
 	}
 	d.applyDefaults()
 	return d, nil
 }
 
+// sortFaults brings faults in the order of their lines, file by file as they were met first.
+func sortFaults(errs []error) {
+	files := map[string]int{}
+	where := func(err error) (int, int) {
+		var f *fault.Error
+		if !errors.As(err, &f) {
+			return 0, 0
+		}
+		if _, met := files[f.File]; !met {
+			files[f.File] = len(files)
+		}
+		return files[f.File], f.Line
+	}
+	for _, err := range errs {
+		where(err)
+	}
+	slices.SortStableFunc(errs, func(a, b error) int {
+		fileA, lineA := where(a)
+		fileB, lineB := where(b)
+		return cmp.Or(cmp.Compare(fileA, fileB), cmp.Compare(lineA, lineB), cmp.Compare(a.Error(), b.Error()))
+	})
+}
+
 // loadStacks reads the files of spec.stack, with the Cluster's variables.
 func (d *Documents) loadStacks() []error {
 	var errs []error
+	first := map[string]int{}
 	for i, ref := range d.Cluster.Spec.Stack {
-		if ref.File == "" {
-			continue // told by the validation
+		at := fmt.Sprintf("spec.stack[%d].file", i)
+		if ref.File == "" || d.place.isBad(at) {
+			continue // told already
 		}
 		file := path.Join(d.Dir, ref.File)
-		shown := path.Join(path.Dir(filepath.ToSlash(d.shown)), ref.File)
-		if _, err := fs.Stat(d.FS, file); err != nil {
-			errs = append(errs, d.fault(fmt.Sprintf("spec.stack[%d].file", i), "%s: %s", ref.File, cause(err)))
+		shown := path.Join(path.Dir(filepath.ToSlash(d.place.shown)), ref.File)
+		if before, again := first[file]; again {
+			errs = append(errs, d.fault(at, "%s is named twice, first by spec.stack[%d].file", ref.File, before))
 			continue
 		}
-		errs = append(errs, d.each(file, shown, d.Cluster.Spec.Variables, func(doc *document) {
+		first[file] = i
+		if _, err := fs.Stat(d.FS, file); err != nil {
+			errs = append(errs, d.fault(at, "%s: %s", ref.File, cause(err)))
+			continue
+		}
+		before := len(d.Stacks)
+		found := d.each(file, shown, d.Cluster.Spec.Variables, func(doc *document) {
 			if doc.kind != "Stack" {
 				doc.unknownKind("Stack")
 				return
 			}
 			s := &Stack{}
-			if doc.decode(s) {
-				d.Stacks = append(d.Stacks, s)
-				d.stack[s] = &place{file: file, shown: shown, lines: doc.lines}
-			}
-		})...)
+			doc.decode(s)
+			d.Stacks = append(d.Stacks, s)
+			d.stack[s] = &place{file: file, shown: shown, lines: doc.lines, bad: doc.bad}
+		})
+		if len(d.Stacks) == before && len(found) == 0 {
+			found = []error{fault.New(fault.Usage, "no Stack document in it").At(shown, 1)}
+		}
+		errs = append(errs, found...)
 	}
 	return errs
 }
@@ -135,21 +186,21 @@ func (d *Documents) loadStacks() []error {
 func (d *Documents) each(file, shown string, variables map[string]string, take func(*document)) []error {
 	raw, err := readFile(d.FS, file)
 	if err != nil {
-		return []error{fault.New(fault.Usage, "%s", cause(err)).At(shown, 0)}
+		return []error{fault.New(fault.Usage, "%s", cause(err)).At(shown, 1)}
 	}
 	if !utf8.Valid(raw) {
-		return []error{fault.New(fault.Usage, "it is not UTF-8 text").At(shown, 0)}
+		return []error{fault.New(fault.Usage, "it is not UTF-8 text").At(shown, invalidLine(raw))}
 	}
 	var errs []error
 	decoder := yaml.NewDecoder(bytes.NewReader(raw))
 	for {
 		var root yaml.Node
-		err := decoder.Decode(&root)
+		err := decodeNext(decoder, &root)
 		if errors.Is(err, io.EOF) {
 			return errs
 		}
 		if err != nil {
-			return append(errs, syntaxFault(shown, err))
+			return append(errs, syntaxFault(shown, raw, err))
 		}
 		if len(root.Content) == 0 || root.Content[0].Tag == "!!null" {
 			continue // nothing between two separators
@@ -162,6 +213,32 @@ func (d *Documents) each(file, shown string, variables map[string]string, take f
 	}
 }
 
+// decodeNext is Decode; a parser that gives up on a hostile file must not end the command.
+func decodeNext(decoder *yaml.Decoder, root *yaml.Node) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("yaml: the parser gave up: %v", r)
+		}
+	}()
+	return decoder.Decode(root)
+}
+
+// invalidLine is the line of the first byte that is no UTF-8.
+func invalidLine(raw []byte) int {
+	line := 1
+	for len(raw) > 0 {
+		r, size := utf8.DecodeRune(raw)
+		if r == utf8.RuneError && size == 1 {
+			break
+		}
+		if r == '\n' {
+			line++
+		}
+		raw = raw[size:]
+	}
+	return line
+}
+
 // readFile reads at most maxBytes.
 func readFile(fsys fs.FS, file string) ([]byte, error) {
 	f, err := fsys.Open(file)
@@ -171,7 +248,7 @@ func readFile(fsys fs.FS, file string) ([]byte, error) {
 	defer func() { _ = f.Close() }()
 	raw, err := io.ReadAll(io.LimitReader(f, maxBytes+1))
 	if err == nil && len(raw) > maxBytes {
-		err = fmt.Errorf("it has more than %d bytes", maxBytes)
+		err = fmt.Errorf("it has more than 1 MiB: documents are written by hand, and values that large belong into a chart")
 	}
 	return raw, err
 }
@@ -193,7 +270,7 @@ func cause(err error) string {
 // Place gives file and line of a field of the Cluster document, as "spec.source.ref"; the nearest
 // field above it where that one is not written.
 func (d *Documents) Place(field string) (file string, line int) {
-	return d.shown, lineOf(d.lines, field)
+	return d.place.shown, lineOf(d.place.lines, field)
 }
 
 // StackPlace is Place for a field of a Stack.

@@ -4,16 +4,24 @@ import "fmt"
 
 // didYouMean names the candidate nearest to a word, as " (did you mean …)", or nothing when none is near.
 func didYouMean(word string, candidates []string) string {
-	best, distance := "", len(word)/3+2
+	if best := nearest(word, candidates); best != "" {
+		return fmt.Sprintf(" (did you mean %q?)", best)
+	}
+	return ""
+}
+
+// nearest gives the candidate that a word was probably meant to be, or "".
+func nearest(word string, candidates []string) string {
+	if len(word) > 64 || len(candidates) > 1000 {
+		return "" // nobody's typing error
+	}
+	best, distance := "", min(len(word)/3+2, len(word))
 	for _, c := range candidates {
 		if d := edits(word, c); d < distance {
 			best, distance = c, d
 		}
 	}
-	if best == "" {
-		return ""
-	}
-	return fmt.Sprintf(" (did you mean %q?)", best)
+	return best
 }
 
 // edits is the number of letters to change, add or remove to make one word of the other.

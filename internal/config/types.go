@@ -5,10 +5,14 @@ const APIVersion = "rekindle.dev/v1alpha1"
 
 // Cluster declares one cluster: where it runs, what is installed in it, and which repository it follows.
 type Cluster struct {
-	APIVersion string      `json:"apiVersion"` // always rekindle.dev/v1alpha1
-	Kind       string      `json:"kind"`       // always Cluster
-	Metadata   Metadata    `json:"metadata"`
-	Spec       ClusterSpec `json:"spec"`
+	// APIVersion is always rekindle.dev/v1alpha1.
+	APIVersion string `json:"apiVersion"`
+	// Kind is always Cluster.
+	Kind string `json:"kind"`
+	// Metadata names the cluster.
+	Metadata Metadata `json:"metadata"`
+	// Spec is what is declared.
+	Spec ClusterSpec `json:"spec"`
 }
 
 // Metadata names a document.
@@ -41,9 +45,13 @@ type ClusterSpec struct {
 
 // Provider is a union: exactly one field is set.
 type Provider struct {
-	Kind     *Kind     `json:"kind,omitempty"`
-	GKE      *GKE      `json:"gke,omitempty"`
-	Kwok     *Kwok     `json:"kwok,omitempty"`
+	// Kind runs the cluster as containers on this machine.
+	Kind *Kind `json:"kind,omitempty"`
+	// GKE runs the cluster on Google Kubernetes Engine.
+	GKE *GKE `json:"gke,omitempty"`
+	// Kwok runs a real control plane with simulated nodes on this machine.
+	Kwok *Kwok `json:"kwok,omitempty"`
+	// Existing uses a cluster that somebody else made.
 	Existing *Existing `json:"existing,omitempty"`
 }
 
@@ -71,12 +79,6 @@ type Existing struct {
 	Kubeconfig string `json:"kubeconfig,omitempty"`
 }
 
-// GKE runs the cluster on Google Kubernetes Engine.
-type GKE struct {
-	Project  string `json:"project"`
-	Location string `json:"location"` // region or zone
-}
-
 // Kubernetes is the wanted version.
 type Kubernetes struct {
 	// Version as 1.37 or 1.37.2; default is the provider's.
@@ -91,7 +93,9 @@ type StackRef struct {
 
 // Reconciler is a union: at most one field is set.
 type Reconciler struct {
-	Flux   *Flux   `json:"flux,omitempty"`
+	// Flux installs Flux and points it at the source.
+	Flux *Flux `json:"flux,omitempty"`
+	// ArgoCD installs Argo CD and points it at the source.
 	ArgoCD *ArgoCD `json:"argocd,omitempty"`
 }
 
@@ -105,7 +109,7 @@ type Flux struct {
 	Version string `json:"version,omitempty"`
 	// Digest of the chart, sha256:…; checked when given.
 	Digest string `json:"digest,omitempty"`
-	// Values for the chart.
+	// Values for the chart, passed through untouched.
 	Values map[string]any `json:"values,omitempty"`
 	// Timeout of one reconciliation, as Flux understands it; default 5m.
 	Timeout Duration `json:"timeout,omitempty"`
@@ -113,11 +117,16 @@ type Flux struct {
 
 // ArgoCD installs Argo CD and points it at the source.
 type ArgoCD struct {
-	Namespace string         `json:"namespace,omitempty"`
-	Chart     string         `json:"chart,omitempty"`
-	Version   string         `json:"version,omitempty"`
-	Digest    string         `json:"digest,omitempty"`
-	Values    map[string]any `json:"values,omitempty"`
+	// Namespace of the controllers and of the Application; default argocd.
+	Namespace string `json:"namespace,omitempty"`
+	// Chart that brings the controllers; default oci://ghcr.io/argoproj/argo-helm/argo-cd.
+	Chart string `json:"chart,omitempty"`
+	// Version of the chart; default is the one this build was tested with.
+	Version string `json:"version,omitempty"`
+	// Digest of the chart, sha256:…; checked when given.
+	Digest string `json:"digest,omitempty"`
+	// Values for the chart, passed through untouched.
+	Values map[string]any `json:"values,omitempty"`
 }
 
 // Source is the ops repository at one ref and path.
@@ -136,9 +145,12 @@ type Source struct {
 
 // Ref is a union: at most one field is set.
 type Ref struct {
+	// Branch whose head is followed; default main, when nothing else is set.
 	Branch string `json:"branch,omitempty"`
-	Tag    string `json:"tag,omitempty"`
-	Commit string `json:"commit,omitempty"` // full SHA-1
+	// Tag that is followed, if somebody moves it.
+	Tag string `json:"tag,omitempty"`
+	// Commit as all 40 hex digits; the cluster stays there.
+	Commit string `json:"commit,omitempty"`
 }
 
 // Auth names a key.
@@ -174,29 +186,6 @@ type KeySource struct {
 	IdentityFile string `json:"identityFile,omitempty"`
 }
 
-// State declares what Git can not hold.
-type State struct {
-	Repository     string            `json:"repository"`
-	Password       KeySource         `json:"password"`
-	Schedule       string            `json:"schedule,omitempty"`
-	Keep           Keep              `json:"keep,omitempty"`
-	Objects        []StateObject     `json:"objects,omitempty"`
-	StorageClasses map[string]string `json:"storageClasses,omitempty"`
-}
-
-// Keep is how many snapshot sets are kept.
-type Keep struct {
-	Last int `json:"last,omitempty"`
-}
-
-// StateObject selects live objects that Git can not hold.
-type StateObject struct {
-	APIVersion string `json:"apiVersion"`
-	Kind       string `json:"kind"`
-	Namespace  string `json:"namespace,omitempty"`
-	Selector   string `json:"selector,omitempty"` // label selector, kubectl's syntax
-}
-
 // Check is a union: exactly one of HTTP and Job is set.
 type Check struct {
 	// HTTP is a URL that must answer.
@@ -217,10 +206,14 @@ type Check struct {
 
 // Stack is a set of Helm releases with their order.
 type Stack struct {
-	APIVersion string    `json:"apiVersion"`
-	Kind       string    `json:"kind"`
-	Metadata   Metadata  `json:"metadata"`
-	Releases   []Release `json:"releases"`
+	// APIVersion is always rekindle.dev/v1alpha1.
+	APIVersion string `json:"apiVersion"`
+	// Kind is always Stack.
+	Kind string `json:"kind"`
+	// Metadata names the stack.
+	Metadata Metadata `json:"metadata"`
+	// Releases in any order; their needs decide when each starts.
+	Releases []Release `json:"releases"`
 }
 
 // Release is one Helm release.

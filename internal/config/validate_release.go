@@ -10,26 +10,26 @@ import (
 func (d *Documents) validateReleases() []error {
 	var errs []error
 	first := map[string]string{} // name → where it was first declared
-	var known []string
+	known, complete := d.releaseNames()
 	for _, s := range d.Stacks {
-		for _, r := range s.Releases {
-			known = append(known, r.Name)
-		}
-	}
-	for _, s := range d.Stacks {
-		c := &checker{at: func(field, format string, args ...any) error { return d.stackFault(s, field, format, args...) }}
-		d.validateName(c, "metadata.name", s.Metadata.Name)
+		at := func(field, format string, args ...any) error { return d.stackFault(s, field, format, args...) }
+		c := &checker{at: at, place: d.stack[s]}
 		for i, r := range s.Releases {
 			at := fmt.Sprintf("releases[%d]", i)
-			d.validateRelease(c, s, at, r)
-			file, line := d.StackPlace(s, at)
+			d.validateChart(c, at, r)
+			for i, file := range r.ValuesFiles {
+				if file != "" {
+					d.wantFile(c, fmt.Sprintf("%s.valuesFiles[%d]", at, i), d.Path(s, file), file)
+				}
+			}
 			if r.Name != "" && first[r.Name] != "" {
 				c.fail(at+".name", "the release %s is declared twice, first at %s", r.Name, first[r.Name])
 			} else {
+				file, line := d.StackPlace(s, at+".name")
 				first[r.Name] = fmt.Sprintf("%s:%d", file, line)
 			}
 			for n, need := range r.Needs {
-				c.want(slices.Contains(known, need), fmt.Sprintf("%s.needs[%d]", at, n), "there is no release %q%s", need, didYouMean(need, known))
+				c.want(!complete || slices.Contains(known, need), fmt.Sprintf("%s.needs[%d]", at, n), "there is no release %q%s", need, didYouMean(need, known))
 			}
 		}
 		errs = append(errs, c.errs...)
@@ -37,26 +37,31 @@ func (d *Documents) validateReleases() []error {
 	return append(errs, d.validateCycles()...)
 }
 
-func (d *Documents) validateRelease(c *checker, s *Stack, at string, r Release) {
-	d.validateRef(c, at, r)
-	c.want(r.Name == "" || (dnsLabel.MatchString(r.Name) && len(r.Name) <= 53), at+".name", "%q is no name of a Helm release: at most 53 lower-case letters, digits and -", r.Name)
-	c.want(r.Namespace == "" || dnsLabel.MatchString(r.Namespace), at+".namespace", "%q is no namespace", r.Namespace)
-	c.want(r.Digest == "" || digest.MatchString(r.Digest), at+".digest", "want sha256: and 64 hex digits")
-	for i, file := range r.ValuesFiles {
-		d.wantFile(c, fmt.Sprintf("%s.valuesFiles[%d]", at, i), d.Path(s, file), file)
+// releaseNames gives the names of all releases, and whether these are all: where a name or a whole Stack could not be
+// read, nothing can be said of needs.
+func (d *Documents) releaseNames() (known []string, complete bool) {
+	files := map[string]bool{}
+	complete = true
+	for _, s := range d.Stacks {
+		files[d.stack[s].file] = true
+		complete = complete && !slices.Contains(d.stack[s].bad, "releases")
+		for _, r := range s.Releases {
+			complete = complete && r.Name != ""
+			known = append(known, r.Name)
+		}
 	}
+	return known, complete && len(files) == len(d.Cluster.Spec.Stack)
 }
 
-// validateRef checks where the chart comes from.
-func (d *Documents) validateRef(c *checker, at string, r Release) {
-	c.want(r.Name != "", at+".name", "is missing")
-	c.want(r.Namespace != "", at+".namespace", "is missing")
+// validateChart checks where the chart comes from.
+func (d *Documents) validateChart(c *checker, at string, r Release) {
 	switch {
-	case r.Chart == "":
-		c.fail(at+".chart", "is missing")
+	case r.Chart == "": // told already
+	case strings.HasPrefix(r.Chart, "/"):
+		c.fail(at+".chart", "%q: want a path relative to the document, beginning with ./ or ../", r.Chart)
 	case strings.HasPrefix(r.Chart, "oci://"):
 		c.want(r.Repo == "", at+".repo", "does not go with an oci:// chart")
-		c.want(r.Version != "", at+".version", "is missing")
+		c.want(r.Version != "", at+".version", "is missing: which version of %s?", r.Chart)
 	case isPath(r.Chart):
 		c.want(r.Repo == "", at+".repo", "does not go with a chart that is a path")
 	case strings.Contains(r.Chart, "://"):
@@ -67,13 +72,13 @@ func (d *Documents) validateRef(c *checker, at string, r Release) {
 		} else if err := checkHTTPURL(r.Repo); err != nil {
 			c.fail(at+".repo", "%v", err)
 		}
-		c.want(r.Version != "", at+".version", "is missing")
+		c.want(r.Version != "", at+".version", "is missing: which version of %s?", r.Chart)
 	}
 }
 
 // isPath says whether a chart is a folder or archive beside the documents.
 func isPath(chart string) bool {
-	return strings.HasPrefix(chart, "./") || strings.HasPrefix(chart, "../") || strings.HasPrefix(chart, "/")
+	return strings.HasPrefix(chart, "./") || strings.HasPrefix(chart, "../")
 }
 
 // validateCycles finds releases that need each other, and tells each circle once.
