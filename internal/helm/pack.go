@@ -41,7 +41,10 @@ func Pack(fsys fs.FS, dir string) ([]byte, error) {
 	if err := packFiles(archive, fsys, dir, name, rules); err != nil {
 		return nil, err
 	}
-	return out.Bytes(), errors.Join(archive.Close(), zip.Close())
+	if err := errors.Join(archive.Close(), zip.Close()); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), nil // only now: closing writes the archive's end
 }
 
 func packFiles(archive *tar.Writer, fsys fs.FS, dir, name string, rules *ignore.Rules) error {
