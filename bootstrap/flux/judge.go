@@ -53,12 +53,18 @@ func applied(commit, request string) kube.Judge {
 		case revision != "" && !isAt(revision, commit):
 			return kube.Health{Message: fmt.Sprintf("is at %s, not at %.12s", short(revision), commit)}
 		}
-		_, _, message := kube.Condition(obj, "Reconciling")
-		if message == "" {
-			message = "is being reconciled"
-		}
-		return kube.Health{Message: message}
+		return kube.Health{Message: doing(obj)}
 	}
+}
+
+// doing is what Flux does with an object now: "Building manifests".
+func doing(obj *unstructured.Unstructured) string {
+	_, _, message := kube.Condition(obj, "Reconciling")
+	message, _, _ = strings.Cut(message, " for revision ")
+	if message == "" {
+		return "is being reconciled"
+	}
+	return "(" + strings.ToLower(message[:1]) + message[1:] + ")"
 }
 
 // checkedBy judges a Kustomization for the moment at which it has applied everything and only waits

@@ -177,19 +177,29 @@ func (c *Client) compare(ctx context.Context, obj *unstructured.Unstructured) (*
 }
 
 // dryRunDiffers asks the server what the object would be after an apply, which persists nothing. A
-// server that cannot tell leaves it at a difference.
+// server that cannot tell leaves it at a difference. An answer about a newer state than live is
+// compared with that.
 func (c *Client) dryRunDiffers(ctx context.Context, desired, live *unstructured.Unstructured, manager string) bool {
 	resource, err := c.resource(RefOf(desired))
 	if err != nil {
 		return true
 	}
-	after, err := resource.Apply(ctx, desired.GetName(), desired,
-		metav1.ApplyOptions{FieldManager: manager, Force: true, DryRun: []string{metav1.DryRunAll}})
-	if err != nil {
-		return true
+	const tries = 3
+	for range tries {
+		after, err := resource.Apply(ctx, desired.GetName(), desired,
+			metav1.ApplyOptions{FieldManager: manager, Force: true, DryRun: []string{metav1.DryRunAll}})
+		if err != nil {
+			return true
+		}
+		if after.GetResourceVersion() == live.GetResourceVersion() {
+			a, b := normalized(after), normalized(live)
+			return difference(a, b) != "" || difference(b, a) != ""
+		}
+		if live, err = resource.Get(ctx, desired.GetName(), metav1.GetOptions{}); err != nil {
+			return true
+		}
 	}
-	a, b := normalized(after), normalized(live)
-	return difference(a, b) != "" || difference(b, a) != ""
+	return true
 }
 
 // applyFault makes the error of an apply one that a person can act on. The text of an error about a

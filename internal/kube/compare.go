@@ -49,9 +49,12 @@ func difference(desired, live *unstructured.Unstructured) string {
 func metadataDifference(desired, live *unstructured.Unstructured) string {
 	for _, field := range []string{"labels", "annotations", "finalizers", "ownerReferences"} {
 		want, _, _ := unstructured.NestedFieldNoCopy(desired.Object, "metadata", field)
+		if want == nil {
+			continue // others may have put there what they like
+		}
 		have, _, _ := unstructured.NestedFieldNoCopy(live.Object, "metadata", field)
 		if list, ok := want.([]any); ok {
-			if !containsAll(list, have) {
+			if !containsAll(list, have, []string{"metadata", field}) {
 				return "metadata." + field
 			}
 			continue
@@ -64,16 +67,17 @@ func metadataDifference(desired, live *unstructured.Unstructured) string {
 }
 
 // containsAll says whether every wanted item is in a list that others may extend.
-func containsAll(want []any, have any) bool {
+func containsAll(want []any, have any, path []string) bool {
 	list, _ := have.([]any)
 	for _, item := range want {
-		if !slices.ContainsFunc(list, func(l any) bool { return differ(item, l, nil) == "" }) {
+		if !slices.ContainsFunc(list, func(l any) bool { return differ(item, l, path) == "" }) {
 			return false
 		}
 	}
 	return true
 }
 
+// differ says where two values differ; path, which is not empty, is where they are.
 func differ(want, have any, path []string) string {
 	if isZero(want) && isZero(have) {
 		return ""

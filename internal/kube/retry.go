@@ -5,7 +5,9 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -45,7 +47,22 @@ func transientStatus(err error, status metav1.Status) bool {
 	case apierrors.HasStatusCause(err, "NamespaceTerminating"):
 		return true
 	}
-	return status.Code == 429 || status.Code >= 500
+	switch status.Code {
+	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	case http.StatusInternalServerError:
+		return mayPass(status.Message)
+	}
+	return false
+}
+
+// mayPass says whether an internal error of the server is one that passes. It also answers so to
+// requests that will never do, such as an apply with a field that is in no schema.
+func mayPass(message string) bool {
+	return slices.ContainsFunc([]string{
+		"failed calling webhook", "conversion webhook", "etcdserver", "connection refused", "connection reset",
+		"timeout", "timed out", "deadline exceeded", "EOF", "leader changed", "unavailable", "no endpoints", "try again",
+	}, func(part string) bool { return strings.Contains(message, part) })
 }
 
 // isOwnerConflict says whether a server-side apply met fields of another manager.
