@@ -7,8 +7,9 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net/http"
-	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -70,17 +71,33 @@ func open(dir string) (http.Handler, error) {
 		if err := json.Unmarshal(raw, &m); err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
-		k.push(m)
+		if code := k.push(m); code >= 300 {
+			return nil, fmt.Errorf("%s: the manifest is refused with status %d", file, code)
+		}
 	}
 	return k, nil
 }
 
+// answer keeps a response, to be looked at before it is sent.
+type answer struct {
+	header http.Header
+	code   int
+	body   bytes.Buffer
+}
+
+func newAnswer() *answer { return &answer{header: http.Header{}, code: http.StatusOK} }
+
+func (a *answer) Header() http.Header         { return a.header }
+func (a *answer) WriteHeader(code int)        { a.code = code }
+func (a *answer) Write(b []byte) (int, error) { return a.body.Write(b) }
+
+// push puts a kept manifest into the registry, and gives the status of the answer.
 func (k *kept) push(m manifest) int {
-	req := httptest.NewRequest(http.MethodPut, m.Path, bytes.NewReader(m.Body))
-	req.Header.Set("Content-Type", m.Type)
-	res := httptest.NewRecorder()
+	req := &http.Request{Method: http.MethodPut, URL: &url.URL{Path: m.Path}, Header: http.Header{"Content-Type": {m.Type}},
+		Body: io.NopCloser(bytes.NewReader(m.Body)), ContentLength: int64(len(m.Body))}
+	res := newAnswer()
 	k.Handler.ServeHTTP(res, req)
-	return res.Code
+	return res.code
 }
 
 func (k *kept) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -94,19 +111,17 @@ func (k *kept) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
-	res := httptest.NewRecorder()
+	res := newAnswer()
 	k.Handler.ServeHTTP(res, r)
-	if res.Code < 300 {
+	if res.code < 300 {
 		if err := k.keep(manifest{r.URL.Path, r.Header.Get("Content-Type"), body}); err != nil {
 			http.Error(w, err.Error(), http.StatusInsufficientStorage)
 			return
 		}
 	}
-	for name, values := range res.Header() {
-		w.Header()[name] = values
-	}
-	w.WriteHeader(res.Code)
-	_, _ = w.Write(res.Body.Bytes())
+	maps.Copy(w.Header(), res.header)
+	w.WriteHeader(res.code)
+	_, _ = w.Write(res.body.Bytes())
 }
 
 func (k *kept) keep(m manifest) error {
