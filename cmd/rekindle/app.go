@@ -1,0 +1,113 @@
+package main
+
+import (
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/report"
+)
+
+// app is one run of the command: its streams, its global flags, and what tells of it.
+type app struct {
+	stdin          io.Reader
+	stdout, stderr *os.File
+
+	output     string
+	reportFile string
+	timeout    time.Duration
+	yes        bool
+	kubeconfig string
+	verbose    bool
+
+	secrets *report.Redactor
+	rep     *report.Reporter
+}
+
+func newApp(stdin io.Reader, stdout, stderr *os.File) *app {
+	return &app{stdin: stdin, stdout: stdout, stderr: stderr, secrets: report.NewRedactor()}
+}
+
+// root is the command with everything below it. This is the one place that lists the commands.
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "rekindle",
+		Short: "Give it an ops repository and a key; it gives back the cluster",
+		Long: `rekindle provisions an empty Kubernetes cluster, installs the helper stack and a
+reconciler, points it at the ops repository, and proves that what came up is what
+the repository says.
+
+Exit codes: 0 proven, 1 failed, 2 bad usage or documents, 3 refused, 130 interrupted.`,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		Version:           buildVersion(),
+		PersistentPreRunE: func(*cobra.Command, []string) error { return a.open() },
+	}
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return fault.Wrap(err, fault.Usage, "bad usage").WithHint("%s --help", c.CommandPath())
+	})
+	f := root.PersistentFlags()
+	f.StringVarP(&a.output, "output", "o", "text", "how to tell what happens: text, or json (one event a line)")
+	f.StringVar(&a.reportFile, "report", "", "write a self-contained HTML report to this `FILE`")
+	f.DurationVar(&a.timeout, "timeout", 0, "bound of the whole run, like 20m (default: each step has its own)")
+	f.BoolVarP(&a.yes, "yes", "y", false, "do not ask before removing anything")
+	f.StringVar(&a.kubeconfig, "kubeconfig", "", "the kubeconfig `FILE` that gets the context (default: $KUBECONFIG or ~/.kube/config)")
+	f.BoolVarP(&a.verbose, "verbose", "v", false, "tell notes and every change of what a step waits for")
+
+	root.AddGroup(
+		&cobra.Group{ID: "cluster", Title: "Clusters:"},
+		&cobra.Group{ID: "tools", Title: "Tools:"},
+	)
+	root.AddCommand(
+		a.upCommand(), a.planCommand(), a.statusCommand(), a.downCommand(), a.rehearseCommand(),
+		a.serveCommand(), a.assetsCommand(), a.schemaCommand(), a.versionCommand(), a.superviseCommand(),
+	)
+	for _, c := range root.Commands() {
+		exactArgs(c)
+	}
+	return root
+}
+
+// exactArgs makes a wrong number of arguments a fault with a hint.
+func exactArgs(c *cobra.Command) {
+	check := c.Args
+	if check == nil {
+		check = cobra.NoArgs
+	}
+	c.Args = func(c *cobra.Command, args []string) error {
+		if err := check(c, args); err != nil {
+			return fault.Wrap(err, fault.Usage, "bad usage").WithHint("%s", c.UseLine())
+		}
+		return nil
+	}
+}
+
+// open makes the reporter, once the flags are known.
+func (a *app) open() error {
+	format, err := report.ParseFormat(a.output)
+	if err != nil {
+		return err
+	}
+	a.rep = report.New(a.stdout, a.stderr, report.Options{Format: format, HTML: a.reportFile, Verbose: a.verbose, Redactor: a.secrets})
+	return nil
+}
+
+// fault tells the error that ends the run, unless the report of the run told it already.
+func (a *app) fault(err error) {
+	if a.rep == nil {
+		a.rep = report.New(a.stdout, a.stderr, report.Options{Redactor: a.secrets})
+	}
+	a.rep.Fault(err)
+}
+
+func (a *app) close() {
+	if a.rep != nil {
+		a.rep.Close()
+	}
+}

@@ -1,0 +1,197 @@
+package main
+
+import (
+	"context"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/rekindle-dev/rekindle/bootstrap"
+	"github.com/rekindle-dev/rekindle/internal/config"
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/gitrepo"
+	"github.com/rekindle-dev/rekindle/providers"
+	"github.com/rekindle-dev/rekindle/providers/kind"
+	"github.com/rekindle-dev/rekindle/providers/kwok"
+	"github.com/rekindle-dev/rekindle/stacks"
+)
+
+// closeTimeout is how long what a run started may take to end.
+const closeTimeout = 10 * time.Second
+
+// jobOptions are the flags of every command that takes a Cluster document.
+type jobOptions struct {
+	sourceFrom string
+	use        bool
+
+	name      string // of the cluster, where it is not the document's
+	simulated bool   // on simulated nodes, whatever the document's provider
+	run       string
+	ttl       time.Duration
+	private   string // a kubeconfig of its own, in place of the user's
+}
+
+func (o *jobOptions) register(c *cobra.Command) {
+	c.Flags().StringVar(&o.sourceFrom, "source-from", "",
+		"take the repository from this `DIR`, with its uncommitted changes, and serve it to the cluster for the time of this run")
+	_ = c.MarkFlagDirname("source-from")
+	c.ValidArgsFunction = func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return []string{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt
+	}
+}
+
+// job loads the documents and makes everything that the plans of them work with. The function ends what
+// was started.
+func (a *app) job(ctx context.Context, arg string, o jobOptions) (*bootstrap.Job, func(), error) {
+	docs, keyDir, err := a.load(ctx, arg)
+	if err != nil {
+		return nil, nil, err
+	}
+	tools, err := a.tools(docs, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	tools.KeyDir = keyDir
+	end := func() {}
+	if o.sourceFrom != "" {
+		if tools.Source, end, err = serveSource(ctx, docs, o.sourceFrom, a.rep.Message); err != nil {
+			return nil, nil, err
+		}
+	}
+	job, err := bootstrap.New(docs, o.name, *tools)
+	if err != nil {
+		end()
+		return nil, nil, err
+	}
+	return job, end, nil
+}
+
+// load reads the documents from this machine, or, for URL//PATH, from a repository.
+func (a *app) load(ctx context.Context, arg string) (docs *config.Documents, keyDir string, err error) {
+	scheme, rest, remote := strings.Cut(arg, "://")
+	if !remote {
+		docs, err = config.Load(arg)
+		return docs, filepath.Dir(arg), err
+	}
+	host, path, ok := strings.Cut(rest, "//")
+	if !ok || path == "" {
+		return nil, "", fault.New(fault.Usage, "%s names no document", arg).
+			WithHint("write the repository's URL, two slashes, and the path of the document: %s//clusters/prod/cluster.yaml", arg)
+	}
+	cache, err := gitrepo.UserCache()
+	if err != nil {
+		return nil, "", err
+	}
+	tree, err := cache.Open(ctx, gitrepo.Remote{URL: scheme + "://" + host}, nil)
+	if err != nil {
+		return nil, "", err
+	}
+	docs, err = config.LoadFS(tree.FS(), path)
+	return docs, ".", err
+}
+
+// tools chooses the provider and the caches. This switch is the one place where providers are listed.
+func (a *app) tools(docs *config.Documents, o jobOptions) (*bootstrap.Tools, error) {
+	caches, err := os.UserCacheDir()
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Failed, "a folder for caches").WithHint("set HOME or XDG_CACHE_HOME")
+	}
+	git, err := gitrepo.UserCache()
+	if err != nil {
+		return nil, err
+	}
+	t := &bootstrap.Tools{
+		Charts: stacks.NewFetcher(filepath.Join(caches, "rekindle", "charts")), Git: git,
+		Use: o.use, Run: o.run, TTL: o.ttl, Secret: a.secrets.Add,
+	}
+	spec := docs.Cluster.Spec.Provider
+	switch {
+	case o.simulated, spec.Kwok != nil:
+		nodes := 1
+		if spec.Kwok != nil {
+			nodes = spec.Kwok.Nodes
+		}
+		t.At.Provider = "kwok"
+		t.Provider, err = kwok.New(kwok.Options{Nodes: nodes})
+	case spec.Kind != nil:
+		t.At.Provider = kind.Name
+		t.Provider, err = kindProvider(docs, *spec.Kind)
+	case spec.GKE != nil:
+		err = notBuilt(docs, "gke")
+	default:
+		err = notBuilt(docs, "existing")
+	}
+	if err != nil {
+		return nil, err
+	}
+	t.Kubeconfig, t.Context = a.kubeconfigFor(o), t.At.Provider+"-"+nameOf(docs, o)
+	return t, nil
+}
+
+func notBuilt(docs *config.Documents, provider string) error {
+	return fault.New(fault.Usage, "spec.provider.%s: this build makes clusters on kind and kwok only", provider).
+		At(docs.Place("spec.provider." + provider))
+}
+
+func nameOf(docs *config.Documents, o jobOptions) string {
+	if o.name != "" {
+		return o.name
+	}
+	return docs.Cluster.Metadata.Name
+}
+
+func kindProvider(docs *config.Documents, k config.Kind) (providers.Provider, error) {
+	s := kind.Settings{Nodes: k.Nodes, Image: k.Image}
+	if k.Config != "" {
+		raw, err := fs.ReadFile(docs.FS, docs.Path(nil, k.Config))
+		if err != nil {
+			return nil, fault.Wrap(err, fault.Usage, "spec.provider.kind.config").At(docs.Place("spec.provider.kind.config"))
+		}
+		s.Config, s.File = raw, k.Config
+	}
+	return kind.New(s), nil
+}
+
+// kubeconfigFor is the file that gets the context: kubectl's rule, unless a flag says otherwise.
+func (a *app) kubeconfigFor(o jobOptions) string {
+	switch {
+	case o.private != "":
+		return o.private
+	case a.kubeconfig != "":
+		return a.kubeconfig
+	}
+	if list := os.Getenv(clientcmd.RecommendedConfigPathEnvVar); list != "" {
+		return list
+	}
+	return clientcmd.RecommendedHomeFile
+}
+
+// serveSource serves a folder as the repository of the documents.
+func serveSource(ctx context.Context, docs *config.Documents, dir string, tell func(string)) (*bootstrap.SourceServer, func(), error) {
+	source := docs.Cluster.Spec.Source
+	if source == nil {
+		return nil, nil, fault.New(fault.Usage, "--source-from: the document has no spec.source that it could stand for")
+	}
+	folder, err := gitrepo.OpenFolder(ctx, dir, source.Ref)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, w := range folder.Warnings {
+		tell(w)
+	}
+	server, err := gitrepo.Serve(ctx, folder, "127.0.0.1:0")
+	if err != nil {
+		return nil, nil, err
+	}
+	end := func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+		defer cancel()
+		_ = server.Close(ctx) // nothing is lost with it
+	}
+	return &bootstrap.SourceServer{URL: server.URL(), Reachable: server.ListenOn}, end, nil
+}

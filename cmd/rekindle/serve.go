@@ -1,0 +1,49 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rekindle-dev/rekindle/internal/gitrepo"
+)
+
+func (a *app) serveCommand() *cobra.Command {
+	var address string
+	c := &cobra.Command{
+		Use:   "serve DIR",
+		Short: "Serve a folder's Git repository read-only over HTTP, until interrupted",
+		Long: `serve makes a repository reachable for git, Flux and Argo CD over smart HTTP, and lets nobody
+write to it. A folder that is no repository is served as one with a single commit. The path of the
+URL has a random part: who reaches the port but was not given the URL reads nothing.`,
+		GroupID: "tools",
+		Args:    cobra.ExactArgs(1),
+		RunE:    func(c *cobra.Command, args []string) error { return a.serve(c.Context(), args[0], address) },
+	}
+	c.Flags().StringVar(&address, "listen", "127.0.0.1:0", "`ADDRESS` to listen on; port 0 is any free one")
+	c.ValidArgsFunction = func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return nil, cobra.ShellCompDirectiveFilterDirs
+	}
+	return c
+}
+
+func (a *app) serve(ctx context.Context, dir, address string) error {
+	folder, err := gitrepo.FollowFolder(ctx, dir)
+	if err != nil {
+		return err
+	}
+	for _, w := range folder.Warnings {
+		a.rep.Message(w)
+	}
+	server, err := gitrepo.Serve(ctx, folder, address)
+	if err != nil {
+		return err
+	}
+	if err := a.rep.Object(map[string]string{"url": server.URL()}, server.URL()); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	defer cancel()
+	return server.Close(ctx)
+}

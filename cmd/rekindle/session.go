@@ -1,0 +1,43 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/rekindle-dev/rekindle/internal/engine"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+)
+
+// session runs plans one after another and tells them as one run.
+type session struct {
+	app     *app
+	results []*engine.Result
+}
+
+// run executes the plan. Its error is in the report of the session; a plan is run only if all before
+// it succeeded.
+func (s *session) run(ctx context.Context, p *plan.Plan) error {
+	s.app.rep.Begin(p)
+	result := engine.Run(ctx, p, engine.Options{Emit: s.app.rep.Event})
+	s.results = append(s.results, result)
+	return result.Err
+}
+
+// session opens a run with the global time limit, lets do its work in it, and tells the report.
+func (a *app) session(ctx context.Context, do func(ctx context.Context, s *session) error) error {
+	ctx, cancel := a.limit(ctx)
+	defer cancel()
+	s := &session{app: a}
+	err := do(ctx, s)
+	if len(s.results) == 0 {
+		return err
+	}
+	return a.rep.End(engine.Join(s.results...), err)
+}
+
+func (a *app) limit(ctx context.Context) (context.Context, context.CancelFunc) {
+	if a.timeout <= 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithDeadline(ctx, time.Now().Add(a.timeout))
+}
