@@ -47,7 +47,7 @@ func newDocument(file string, root *yaml.Node, variables map[string]string) *doc
 		d.add(version, "apiVersion", "%q is not read by this version of rekindle, want %s", version.Value, APIVersion)
 	case kind == nil:
 		d.add(root, "kind", "is missing, want Cluster or Stack")
-	case version.Tag != "!!str" || kind.Tag != "!!str":
+	case kind.Tag != "!!str" || kind.Value == "":
 		d.add(kind, "kind", "want Cluster or Stack, found %s", found(kind))
 	default:
 		d.kind = kind.Value

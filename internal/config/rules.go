@@ -56,7 +56,7 @@ func ruleOf(typ, field string) rule {
 	case "Release.Namespace", "Flux.Namespace", "ArgoCD.Namespace", "Key.Namespace", "Check.Namespace", "StateObject.Namespace":
 		return rule{pattern: dnsLabel, length: 63, says: "a namespace: at most 63 lower-case letters, digits and -"}
 	case "Key.Name", "Auth.Secret":
-		return rule{pattern: objectName, length: 253, says: "the name of a Secret: lower-case letters, digits, - and .", filled: true}
+		return rule{pattern: objectName, length: 253, says: "the name of a Secret: lower-case letters, digits, dots and -", filled: true}
 	case "Release.Digest", "Flux.Digest", "ArgoCD.Digest":
 		return rule{pattern: digest, says: "sha256: and 64 hex digits"}
 	case "Ref.Commit":
@@ -66,11 +66,11 @@ func ruleOf(typ, field string) rule {
 	case "ClusterSpec.Variables":
 		return rule{keys: environment, keysSay: "letters, digits and _, not beginning with a digit", literal: true}
 	case "KeySource.Env":
-		return rule{keys: entryName, keysSay: "letters, digits, -, _ and .", pattern: environment, says: "the name of an environment variable", filled: true}
+		return rule{keys: entryName, keysSay: "letters, digits, dots, - and _", pattern: environment, says: "the name of an environment variable", filled: true}
 	case "ValueSource.Env":
 		return rule{pattern: environment, says: "the name of an environment variable", filled: true}
 	case "KeySource.Key":
-		return rule{pattern: entryName, says: "the name of an entry of a Secret: letters, digits, -, _ and ."}
+		return rule{pattern: entryName, says: "the name of an entry of a Secret: letters, digits, dots, - and _"}
 	case "Kind.Nodes":
 		return rule{min: 1, max: 100}
 	case "Kwok.Nodes":

@@ -132,7 +132,7 @@ func validateAutoscaling(c *checker, field string, p GKENodePool) {
 	default:
 		c.want(a.Max > 0, at+".max", "is missing: want max or totalMax")
 		c.want(a.Max == 0 || a.Min <= a.Max, at+".min", "%d is more than max, %d", a.Min, a.Max)
-		c.want(a.Max == 0 || p.Nodes == 0 || (a.Min <= p.Nodes && p.Nodes <= a.Max), field+".nodes", "%d is outside of autoscaling, %d to %d", p.Nodes, a.Min, a.Max)
+		c.want(a.Max == 0 || p.Nodes == 0 || a.Min > a.Max || (a.Min <= p.Nodes && p.Nodes <= a.Max), field+".nodes", "%d is outside of autoscaling, %d to %d", p.Nodes, a.Min, a.Max)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 func (d *Documents) validateReleases() []error {
 	var errs []error
 	first := map[string]string{} // name → where it was first declared
+	unique := true
 	known, complete := d.releaseNames()
 	for _, s := range d.Stacks {
 		at := func(field, format string, args ...any) error { return d.stackFault(s, field, format, args...) }
@@ -23,6 +24,7 @@ func (d *Documents) validateReleases() []error {
 				}
 			}
 			if r.Name != "" && first[r.Name] != "" {
+				unique = false
 				c.fail(at+".name", "the release %s is declared twice, first at %s", r.Name, first[r.Name])
 			} else {
 				file, line := d.StackPlace(s, at+".name")
@@ -33,6 +35,9 @@ func (d *Documents) validateReleases() []error {
 			}
 		}
 		errs = append(errs, c.errs...)
+	}
+	if !unique {
+		return errs // circles are told by names
 	}
 	return append(errs, d.validateCycles()...)
 }

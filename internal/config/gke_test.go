@@ -1,0 +1,58 @@
+package config
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+// TestGKERules has the rules of CreateCluster: each is one that Google would tell late, or one at a time.
+func TestGKERules(t *testing.T) {
+	raw, err := os.ReadFile("testdata/good/gke.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := string(raw)
+	for name, c := range map[string]struct{ old, new, want string }{
+		"project number":     {"acme-prod\n      location", "\"123456\"\n      location", `8: spec.provider.gke.project: "123456": want the id of a Google Cloud project, like acme-prod`},
+		"location":           {"location: europe-west6", "location: Zurich", `9: spec.provider.gke.location: "Zurich": want a region like europe-west6 or a zone like europe-west6-a`},
+		"channel":            {"channel: regular", "channel: regulr", `10: spec.provider.gke.channel: "regulr": want rapid, regular, stable or extended (did you mean "regular"?)`},
+		"other region":       {"[europe-west6-a, europe-west6-b]", "[europe-west6-a, us-east1-b]", `14: spec.provider.gke.nodeLocations[1]: us-east1-b is not in europe-west6`},
+		"zone twice":         {"[europe-west6-a, europe-west6-b]", "[europe-west6-a, europe-west6-a]", `14: spec.provider.gke.nodeLocations[1]: europe-west6-a is written twice`},
+		"zonal":              {"location: europe-west6", "location: europe-west6-c", `14: spec.provider.gke.nodeLocations: europe-west6-c is not in it: the zone of a zonal cluster has nodes`},
+		"ranges twice":       {"pods: 10.8.0.0/14,", "pods: 10.8.0.0/14, services: /20,", `13: spec.provider.gke.ranges.servicesName: does not go with services`},
+		"range size":         {"10.8.0.0/14", "/28", `13: spec.provider.gke.ranges.pods: "/28": want a size of /9 to /21`},
+		"range bits":         {"10.8.0.0/14", "10.9.0.0/14", `13: spec.provider.gke.ranges.pods: 10.9.0.0/14 has bits below its size: want 10.8.0.0/14`},
+		"overlap":            {"servicesName: services", "services: 10.8.0.0/20", `13: spec.provider.gke.ranges.services: 10.8.0.0/20 overlaps the pods' 10.8.0.0/14`},
+		"private":            {"privateNodes: true", "privateNodes: false", `17: spec.provider.gke.controlPlane.publicEndpoint: false needs privateNodes: true`},
+		"network":            {"203.0.113.0/24", "203.0.113.0", `19: spec.provider.gke.controlPlane.authorizedNetworks[0].cidr: "203.0.113.0" is no network: want one like 203.0.113.0/24`},
+		"workload pool":      {"acme-prod.svc.id.goog", "other.svc.id.goog", `22: spec.provider.gke.workloadPool: "other.svc.id.goog": GKE knows one pool for this project, acme-prod.svc.id.goog`},
+		"our label":          {"team: shop", "rekindle-owner: me", `23: spec.provider.gke.labels.rekindle-owner: labels that begin with rekindle- are rekindle's own`},
+		"label":              {"team: shop", "team: Shop", `23: spec.provider.gke.labels.team: "Shop": want at most 63 lower-case letters, digits, - and _`},
+		"pool twice":         {"name: spot", "name: default", `32: spec.provider.gke.nodePools[1].name: the pool default is declared twice, first by nodePools[0]`},
+		"both pairs":         {"min: 1, max: 3", "min: 1, totalMax: 3", `27: spec.provider.gke.nodePools[0].autoscaling: min and max count in each zone, totalMin and totalMax in all: want one of the pairs`},
+		"min above max":      {"min: 1, max: 3", "min: 4, max: 3", `27: spec.provider.gke.nodePools[0].autoscaling.min: 4 is more than max, 3`},
+		"no maximum":         {"min: 1, max: 3", "min: 1", `27: spec.provider.gke.nodePools[0].autoscaling.max: is missing: want max or totalMax`},
+		"nodes out of range": {"nodes: 1\n", "nodes: 5\n", `26: spec.provider.gke.nodePools[0].nodes: 5 is outside of autoscaling, 1 to 3`},
+		"taint effect":       {"NoSchedule", "NoScheduling", `38: spec.provider.gke.nodePools[1].taints[0].effect: "NoScheduling": want NoSchedule, PreferNoSchedule or NoExecute (did you mean "NoSchedule"?)`},
+		"node label":         {"example.com/spot:", "a//b:", `36: spec.provider.gke.nodePools[1].labels.a//b: "a//b=true" is no label of Kubernetes`},
+		"name":               {"name: prod", "name: 1prod", `4: metadata.name: "1prod": the name of a GKE cluster begins with a letter`},
+		"no pools":           {good[strings.Index(good, "      nodePools:"):], "", `7: spec.provider.gke.nodePools: is missing: want at least one pool, or autopilot: true`},
+		"autopilot": {"privateNodes: true", "privateNodes: true\n      autopilot: true", `14: spec.provider.gke.nodeLocations: does not go with autopilot, which chooses its zones
+x.yaml:25: spec.provider.gke.nodePools: does not go with autopilot, which makes its own nodes`},
+		"autopilot in a zone": {good[strings.Index(good, "      location"):], "      location: europe-west6-a\n      autopilot: true\n", `9: spec.provider.gke.location: "europe-west6-a" is a zone: an Autopilot cluster needs a region, like europe-west6`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if !strings.Contains(good, c.old) {
+				t.Fatalf("the good document has no %q", c.old)
+			}
+			_, err := LoadFS(files(map[string]string{"x.yaml": strings.Replace(good, c.old, c.new, 1)}), "x.yaml")
+			if err == nil {
+				t.Fatal("loaded")
+			}
+			if err.Error() != "x.yaml:"+c.want {
+				t.Errorf("got  %s\nwant x.yaml:%s", err, c.want)
+			}
+		})
+	}
+}
