@@ -15,7 +15,7 @@ import (
 )
 
 // clusterLabel is the label that kind itself puts on its containers.
-const clusterLabel = "io.x-k8s.io.kind.cluster"
+const clusterLabel = "io.x-k8s.kind.cluster"
 
 // network is the container network that kind uses.
 const network = "kind"
@@ -123,7 +123,7 @@ func parseContainers(raw []byte) ([]container, error) {
 	for _, d := range described {
 		c := container{
 			Name: strings.TrimPrefix(d.Name, "/"), Cluster: d.Config.Labels[clusterLabel],
-			Role: d.Config.Labels["io.x-k8s.io.kind.role"], Running: d.State.Running,
+			Role: d.Config.Labels["io.x-k8s.kind.role"], Running: d.State.Running,
 		}
 		for _, mount := range d.Mounts {
 			if m, ok := parseMark(mount.Destination); ok {

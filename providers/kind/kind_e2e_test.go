@@ -34,7 +34,7 @@ const (
 
 func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[1] == playEnsure {
-		p, err := open(context.Background(), plainKind)
+		p, err := open(plainKind)
 		if err == nil {
 			_, err = p.Ensure(context.Background(), providers.Spec{Name: os.Args[2], Run: "run-1", TTL: time.Hour}, nil)
 		}
@@ -45,25 +45,33 @@ func TestMain(m *testing.M) {
 }
 
 // open makes a provider as another process would, for the lab's node image.
-func open(ctx context.Context, config string) (*kind.Provider, error) {
-	l, err := lab.Open()
+func open(config string) (*kind.Provider, error) {
+	image, err := nodeImage()
 	if err != nil {
 		return nil, err
 	}
-	env, err := l.Env(ctx)
+	quirks, err := lab.FindQuirks()
 	if err != nil {
 		return nil, err
 	}
-	raw, err := env.KindConfig([]byte(config))
+	raw, err := (&lab.Env{Node: image, Quirks: quirks}).KindConfig([]byte(config))
 	if err != nil {
 		return nil, err
 	}
 	return kind.New(kind.Settings{Config: raw, File: "kind.yaml"}), nil
 }
 
+func nodeImage() (string, error) {
+	l, err := lab.Open()
+	if err != nil {
+		return "", err
+	}
+	return l.NodeImage()
+}
+
 func newKind(t *testing.T, config string) *kind.Provider {
 	t.Helper()
-	p, err := open(t.Context(), config)
+	p, err := open(config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +89,7 @@ func docker(t *testing.T, args ...string) string {
 
 func containers(t *testing.T, name string) string {
 	t.Helper()
-	return docker(t, "ps", "--all", "--quiet", "--filter", "label=io.x-k8s.io.kind.cluster="+name)
+	return docker(t, "ps", "--all", "--quiet", "--filter", "label=io.x-k8s.kind.cluster="+name)
 }
 
 // until waits for what another process does.
@@ -105,17 +113,13 @@ func TestKindBehavesAsEveryProvider(t *testing.T) {
 
 // foreign is a container as kind makes it, without our mark.
 func foreign(t *testing.T, name string) func() error {
-	l, err := lab.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	image, err := l.NodeImage()
+	image, err := nodeImage()
 	if err != nil {
 		t.Fatal(err)
 	}
 	node := name + "-control-plane"
-	docker(t, "run", "--detach", "--name", node, "--label", "io.x-k8s.io.kind.cluster="+name,
-		"--label", "io.x-k8s.io.kind.role=control-plane", "--entrypoint", "sleep", image, "infinity")
+	docker(t, "run", "--detach", "--name", node, "--label", "io.x-k8s.kind.cluster="+name,
+		"--label", "io.x-k8s.kind.role=control-plane", "--entrypoint", "sleep", image, "infinity")
 	t.Cleanup(func() { docker(t, "rm", "--force", "--volumes", node) })
 	state := func() string {
 		return docker(t, "inspect", "--format", "{{.Id}} {{.State.Status}} {{.State.StartedAt}}", node)
