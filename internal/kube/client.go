@@ -1,10 +1,13 @@
 package kube
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"sync"
+	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/client-go/discovery"
@@ -15,6 +18,8 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"k8s.io/client-go/util/flowcontrol"
+
+	"github.com/rekindle-dev/rekindle/internal/wait"
 )
 
 // The client's own bound on requests. The server's priority and fairness is the real one; client-go's
@@ -66,6 +71,23 @@ func Connect(cfg *rest.Config) (*Client, error) {
 	c.discovery = &sharedDiscovery{CachedDiscoveryInterface: memory.NewMemCacheClient(direct)}
 	c.mapper = &sharedMapper{discovery: c.discovery}
 	return c, nil
+}
+
+// Answers waits until the API server says that it is ready.
+func (c *Client) Answers(ctx context.Context) error {
+	ready := wait.Func("the API server to be ready", func(ctx context.Context) (bool, string, error) {
+		_, err := c.typed.Discovery().RESTClient().Get().AbsPath("/readyz").DoRaw(ctx)
+		switch {
+		case err == nil:
+			return true, "", nil
+		case transient(err):
+			return false, brief(err), nil
+		case apierrors.IsInternalError(err):
+			return false, "it is starting", nil
+		}
+		return false, "", err
+	})
+	return wait.Poll(ctx, ready, time.Second, nil)
 }
 
 // Close returns when nothing of the client runs any more: call it after the lifetimes given to it are

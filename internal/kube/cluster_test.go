@@ -42,7 +42,7 @@ func newSpace(t *testing.T) *space {
 
 func spaceOn(t *testing.T, cluster *providers.Cluster) *space {
 	t.Helper()
-	s := &space{T: t, cluster: cluster, client: connect(t, cluster.REST), name: strings.ToLower(t.Name())}
+	s := &space{T: t, cluster: cluster, client: connect(t, cluster.REST), name: spaceName(t)}
 	s.mustApply("apiVersion: v1\nkind: Namespace\nmetadata: {name: NS}")
 	return s
 }
@@ -554,4 +554,10 @@ func TestAnApplyThatNeverWillDoEndsAtOnce(t *testing.T) {
 	if err == nil || errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), ".spec.more") {
 		t.Errorf("got %v", err)
 	}
+}
+
+// spaceName makes a name of a namespace of the name of a test.
+func spaceName(t *testing.T) string {
+	name := strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(t.Name()))
+	return strings.Trim(name[max(0, len(name)-40):], "-")
 }

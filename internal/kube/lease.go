@@ -24,14 +24,6 @@ const (
 	leaseDuration  = 15 * time.Second
 )
 
-// Answers is nil when the API server answers and is ready.
-func (c *Client) Answers(ctx context.Context) error {
-	return persist(ctx, "the API server to answer", nil, func(ctx context.Context) error {
-		_, err := c.typed.Discovery().RESTClient().Get().AbsPath("/readyz").DoRaw(ctx)
-		return err
-	})
-}
-
 // HoldLease waits, bounded by ctx, until no other run holds this cluster, and then holds it until
 // lifetime is done, when it is given back (see Close). A holder that died on this machine is not waited for; one
 // that died elsewhere is, until its lease has run out. Should the lease be lost all the same, p is told.

@@ -20,6 +20,7 @@ import (
 // webhook is what the two kinds of webhook configurations have in common.
 type webhook struct {
 	config    Ref
+	meta      metav1.ObjectMeta // of the configuration
 	name      string
 	mutating  bool
 	client    admissionv1.WebhookClientConfig
@@ -28,7 +29,15 @@ type webhook struct {
 	namespace *metav1.LabelSelector
 	object    *metav1.LabelSelector
 	guarded   bool // conditions in CEL decide whether it is called
+	settled   bool // the API server has had time to see the configuration: only then a success is due to the webhook
 }
+
+// How long the API server may take to see a changed configuration: by the time since the change, which
+// two clocks measure, or by the time that we look at it.
+const (
+	settledAfter = 5 * time.Second
+	settledSeen  = 2 * time.Second
+)
 
 // proof is what a look at a webhook showed.
 type proof int
@@ -46,7 +55,7 @@ const (
 // does not check its certificate is told as a warning.
 func (c *Client) ProveWebhooks(ctx context.Context, configs []Ref, p plan.Progress) error {
 	return each(ctx, configs, func(ctx context.Context, _ int, ref Ref) error {
-		proven := map[string]bool{}
+		proven, seen := map[string]bool{}, map[string]time.Time{}
 		answers := wait.Func("the webhooks of "+ref.Name+" to answer", func(ctx context.Context) (bool, string, error) {
 			hooks, err := c.webhooksOf(ctx, ref)
 			if err != nil {
@@ -56,6 +65,7 @@ func (c *Client) ProveWebhooks(ctx context.Context, configs []Ref, p plan.Progre
 				if proven[h.name] {
 					continue
 				}
+				h.settled = settled(h.meta, seen)
 				result, detail := c.proveWebhook(ctx, h, p)
 				if result == silent {
 					return false, h.name + ": " + detail, nil
@@ -69,6 +79,21 @@ func (c *Client) ProveWebhooks(ctx context.Context, configs []Ref, p plan.Progre
 		}
 		return nil
 	})
+}
+
+// settled says whether the API server may be taken to act by a configuration. seen holds when each
+// version of it was seen first.
+func settled(m metav1.ObjectMeta, seen map[string]time.Time) bool {
+	if seen[m.ResourceVersion].IsZero() {
+		seen[m.ResourceVersion] = time.Now()
+	}
+	changed := m.CreationTimestamp.Time
+	for _, entry := range m.ManagedFields {
+		if entry.Time != nil && entry.Time.After(changed) {
+			changed = entry.Time.Time
+		}
+	}
+	return time.Since(changed) >= settledAfter || time.Since(seen[m.ResourceVersion]) >= settledSeen
 }
 
 func ignoreTransient(err error) error {
@@ -123,6 +148,8 @@ func verdict(h webhook, err error) (proof, string) {
 	switch {
 	case err == nil && h.guarded:
 		return unclear, ""
+	case err == nil && !h.settled:
+		return silent, "it has only just been configured"
 	case err == nil, strings.Contains(text, fmt.Sprintf("admission webhook %q denied", h.name)):
 		return answered, ""
 	case strings.Contains(text, "failed calling webhook"), transient(err):
@@ -161,7 +188,7 @@ func (c *Client) webhooksOf(ctx context.Context, ref Ref) ([]webhook, error) {
 			return nil, err
 		}
 		for _, h := range config.Webhooks {
-			hooks = append(hooks, webhook{config: ref, name: h.Name, mutating: true, client: h.ClientConfig, mustCall: mustCall(h.FailurePolicy),
+			hooks = append(hooks, webhook{config: ref, meta: config.ObjectMeta, name: h.Name, mutating: true, client: h.ClientConfig, mustCall: mustCall(h.FailurePolicy),
 				rules: h.Rules, namespace: h.NamespaceSelector, object: h.ObjectSelector, guarded: len(h.MatchConditions) > 0})
 		}
 	case kindValidatingHooks:
@@ -170,7 +197,7 @@ func (c *Client) webhooksOf(ctx context.Context, ref Ref) ([]webhook, error) {
 			return nil, err
 		}
 		for _, h := range config.Webhooks {
-			hooks = append(hooks, webhook{config: ref, name: h.Name, client: h.ClientConfig, mustCall: mustCall(h.FailurePolicy),
+			hooks = append(hooks, webhook{config: ref, meta: config.ObjectMeta, name: h.Name, client: h.ClientConfig, mustCall: mustCall(h.FailurePolicy),
 				rules: h.Rules, namespace: h.NamespaceSelector, object: h.ObjectSelector, guarded: len(h.MatchConditions) > 0})
 		}
 	default:
