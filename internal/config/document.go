@@ -164,6 +164,7 @@ func (d *document) fields(n *yaml.Node, t reflect.Type, at string) {
 	}
 	known := fieldsOf(t)
 	written := map[string]bool{}
+	before := len(d.bad)
 	d.eachEntry(n, at, func(key, value *yaml.Node, name string) bool {
 		f, ok := known[key.Value]
 		if !ok {
@@ -178,11 +179,11 @@ func (d *document) fields(n *yaml.Node, t reflect.Type, at string) {
 		return true
 	})
 	for _, name := range names(known) {
-		if isRequired(known[name]) && !written[name] && !slices.Contains(d.bad, join(at, name)) {
+		if isRequired(known[name]) && !written[name] && !slices.Contains(d.bad[before:], join(at, name)) {
 			d.missing(at, name, ruleOf(t.Name(), known[name].Name))
 		}
 	}
-	d.union(t, written, at)
+	d.union(t, written, at, len(d.bad) > before)
 }
 
 // missing tells a field that is not written, at the line of its object.
@@ -196,8 +197,9 @@ func (d *document) missing(at, name string, r rule) {
 	d.addAt(d.lines[at], field, "is missing")
 }
 
-// union checks that exactly one, or at most one, of the alternatives is written.
-func (d *document) union(t reflect.Type, written map[string]bool, at string) {
+// union checks that exactly one, or at most one, of the alternatives is written. Where there are faults inside, what is
+// missing was misspelled.
+func (d *document) union(t reflect.Type, written map[string]bool, at string, faulty bool) {
 	u := unionOf(t.Name())
 	var have []string
 	for _, name := range u.members {
@@ -212,19 +214,9 @@ func (d *document) union(t reflect.Type, written map[string]bool, at string) {
 			where = append(where, fmt.Sprintf("%s (line %d)", name, d.lines[join(at, name)]))
 		}
 		d.addAt(d.lines[at], at, "%s are set, want %s", strings.Join(where, " and "), u.wants())
-	case len(have) == 0 && u.required && !d.badBelow(at):
+	case len(have) == 0 && u.required && !faulty:
 		d.addAt(d.lines[at], at, "is missing, want one of %s", strings.Join(u.members, ", "))
 	}
-}
-
-// badBelow says whether there is a fault in the fields of an object: then what is missing was misspelled.
-func (d *document) badBelow(at string) bool {
-	for _, bad := range d.bad {
-		if strings.HasPrefix(bad, at+".") {
-			return true
-		}
-	}
-	return false
 }
 
 // entries checks a mapping of free names.

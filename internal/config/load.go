@@ -25,6 +25,8 @@ const (
 	maxBytes = 1 << 20 // of one file
 	maxNodes = 200_000 // of one file, every use of an alias counted
 	maxDepth = 200
+
+	maxFaults = 100 // told at once: nobody reads more
 )
 
 // Documents is one Cluster document with the Stacks that it names, loaded and checked.
@@ -108,20 +110,23 @@ func load(fsys fs.FS, file, shown string) (*Documents, error) {
 			errs = append(errs, fault.New(fault.Usage, "no Cluster document in it").At(shown, 1).
 				WithHint("a Cluster document begins with: apiVersion: %s, kind: Cluster", APIVersion))
 		}
-		return nil, fault.Join(errs...)
+		return nil, inOrder(errs)
 	}
-	errs = append(errs, d.loadStacks()...)
-	errs = append(errs, d.validate()...)
+	if len(errs) <= maxFaults {
+		errs = append(errs, d.loadStacks()...)
+	}
+	if len(errs) <= maxFaults {
+		errs = append(errs, d.validate()...)
+	}
 	if len(errs) > 0 {
-		sortFaults(errs)
-		return nil, fault.Join(errs...)
+		return nil, inOrder(errs)
 	}
 	d.applyDefaults()
 	return d, nil
 }
 
-// sortFaults brings faults in the order of their lines, file by file as they were met first.
-func sortFaults(errs []error) {
+// inOrder joins faults in the order of their lines, file by file as they were met first.
+func inOrder(errs []error) error {
 	files := map[string]int{}
 	where := func(err error) (int, int) {
 		var f *fault.Error
@@ -134,13 +139,19 @@ func sortFaults(errs []error) {
 		return files[f.File], f.Line
 	}
 	for _, err := range errs {
-		where(err)
+		_, _ = where(err)
 	}
 	slices.SortStableFunc(errs, func(a, b error) int {
 		fileA, lineA := where(a)
 		fileB, lineB := where(b)
 		return cmp.Or(cmp.Compare(fileA, fileB), cmp.Compare(lineA, lineB), cmp.Compare(a.Error(), b.Error()))
 	})
+	if n := len(errs) - maxFaults; n > 0 {
+		var f *fault.Error
+		_ = errors.As(errs[maxFaults], &f)
+		errs = append(errs[:maxFaults:maxFaults], fault.New(fault.Usage, "and %d more faults", n).At(f.File, f.Line))
+	}
+	return fault.Join(errs...)
 }
 
 // loadStacks reads the files of spec.stack, with the Cluster's variables.

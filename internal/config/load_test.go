@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -210,20 +211,67 @@ func TestHostileDocuments(t *testing.T) {
 			Replace("yN: &yN [*P, *P, *P, *P, *P, *P, *P, *P]\n")
 	}
 	for name, text := range map[string]string{
-		"alias bomb":    strings.Replace(goodStack, "values: {", "values: {bomb: "+strings.Repeat("[", 300)+strings.Repeat("]", 300)+", ", 1),
-		"not UTF-8":     "\xff\xfe",
-		"empty":         "",
-		"only comments": "# nothing\n---\n",
-		"huge":          strings.Repeat("# a long line of comment\n", 60000),
-		"aliases":       bomb,
-		"tabs":          "apiVersion:\trekindle.dev/v1alpha1\nkind: Cluster\n\tspec: {}\n",
-		"a scalar":      "hello\n",
+		"alias bomb":     strings.Replace(goodStack, "values: {", "values: {bomb: "+strings.Repeat("[", 300)+strings.Repeat("]", 300)+", ", 1),
+		"not UTF-8":      "\xff\xfe",
+		"empty":          "",
+		"only comments":  "# nothing\n---\n",
+		"huge":           strings.Repeat("# a long line of comment\n", 60000),
+		"aliases":        bomb,
+		"tabs":           "apiVersion:\trekindle.dev/v1alpha1\nkind: Cluster\n\tspec: {}\n",
+		"a scalar":       "hello\n",
+		"many unknown":   goodCluster + strings.Repeat("    - {x: 1}\n", 50_000),
+		"many undefined": goodCluster + strings.Repeat("    - {http: \"${A}\"}\n", 40_000),
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := LoadFS(files(map[string]string{"clusters/prod.yaml": text}), "clusters/prod.yaml")
 			if err == nil || fault.Code(err) != fault.ExitUsage {
 				t.Errorf("got %v", err)
 			}
+			if n := len(fault.All(err)); n > maxFaults+1 {
+				t.Errorf("%d faults: nobody reads that", n)
+			}
 		})
+	}
+}
+
+// TestManyReleases keeps a large graph from taking more than a moment.
+func TestManyReleases(t *testing.T) {
+	var b strings.Builder
+	b.WriteString(goodStack[:strings.Index(goodStack, "  - name")])
+	for i := range 5000 {
+		fmt.Fprintf(&b, "  - {name: r%d, namespace: a, chart: ./charts/a, needs: [r%d]}\n", i, (i+1)%5000)
+	}
+	_, err := LoadFS(files(map[string]string{"stacks/platform.yaml": b.String()}), "clusters/prod.yaml")
+	if err == nil || len(fault.All(err)) != 1 || !strings.Contains(err.Error(), "r0 -> r1 -> r2") {
+		t.Errorf("a circle of 5000: %.200s", fmt.Sprint(err))
+	}
+}
+
+// TestDocumentedDefaults compares the defaults that are told with those that are set.
+func TestDocumentedDefaults(t *testing.T) {
+	reference, err := Reference()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fsys := files(map[string]string{"clusters/prod.yaml": strings.Replace(goodCluster, "{config: kind.yaml}", "{}", 1)})
+	d, err := LoadFS(fsys, "clusters/prod.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec := d.Cluster.Spec
+	for field, value := range map[string]any{
+		"spec.provider.kind.nodes":       spec.Provider.Kind.Nodes,
+		"spec.source.interval":           strings.TrimSuffix(spec.Source.Interval.String(), "0s"),
+		"spec.reconciler.flux.namespace": spec.Reconciler.Flux.Namespace,
+		"spec.reconciler.flux.timeout":   strings.TrimSuffix(spec.Reconciler.Flux.Timeout.String(), "0s"),
+		"spec.verify[].status":           spec.Verify[0].Status,
+		"spec.verify[].timeout":          strings.TrimSuffix(spec.Verify[0].Timeout.String(), "0s"),
+		"releases[].timeout":             strings.TrimSuffix(d.Stacks[0].Releases[0].Timeout.String(), "0s"),
+	} {
+		_, row, _ := strings.Cut(string(reference), "| `"+field+"` |")
+		row, _, _ = strings.Cut(row, "\n")
+		if cells := strings.Split(row, " | "); len(cells) < 3 || cells[1] != fmt.Sprint(value) {
+			t.Errorf("%s is %v, the reference tells:%s", field, value, row)
+		}
 	}
 }

@@ -132,9 +132,8 @@ func (d *document) substitute(n *yaml.Node, at string) bool {
 		}
 		name := m[2 : len(m)-1]
 		value, ok := d.variables[name]
-		if !ok {
+		if !ok && len(d.faults) <= maxFaults {
 			d.add(n, at, "the variable ${%s} is not in spec.variables%s", name, didYouMean(name, names(d.variables)))
-			return m
 		}
 		return value
 	})

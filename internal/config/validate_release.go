@@ -31,7 +31,9 @@ func (d *Documents) validateReleases() []error {
 				first[r.Name] = fmt.Sprintf("%s:%d", file, line)
 			}
 			for n, need := range r.Needs {
-				c.want(!complete || slices.Contains(known, need), fmt.Sprintf("%s.needs[%d]", at, n), "there is no release %q%s", need, didYouMean(need, known))
+				if complete && !slices.Contains(known, need) && len(c.errs) <= maxFaults {
+					c.fail(fmt.Sprintf("%s.needs[%d]", at, n), "there is no release %q%s", need, didYouMean(need, known))
+				}
 			}
 		}
 		errs = append(errs, c.errs...)
