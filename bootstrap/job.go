@@ -15,6 +15,9 @@ import (
 	"github.com/rekindle-dev/rekindle/stacks"
 )
 
+// defaultKubeVersion is that of the Kubernetes libraries in go.mod.
+const defaultKubeVersion = "1.37"
+
 // Tools is what a job works with, chosen by its caller.
 type Tools struct {
 	Provider   providers.Provider
@@ -76,12 +79,23 @@ func New(docs *config.Documents, name string, tools Tools) (*Job, error) {
 	if spec.Reconciler.Flux != nil {
 		j.flux = flux.New(*spec.Reconciler.Flux)
 	}
-	stack, err := stacks.New(docs, j.extraReleases(), stacks.Options{Simulated: j.simulated})
+	stack, err := stacks.New(docs, j.extraReleases(), stacks.Options{
+		Simulated: j.simulated, KubeVersion: docs.Cluster.Spec.Kubernetes.Version,
+	})
 	if err != nil {
 		return nil, err
 	}
 	j.stack = stack
 	return j, nil
+}
+
+// kubeVersion is what charts are rendered for before the cluster exists: the wanted version, or the one
+// whose client libraries are built in.
+func kubeVersion(wanted string) string {
+	if wanted == "" {
+		return defaultKubeVersion
+	}
+	return wanted
 }
 
 // Name is the cluster's.

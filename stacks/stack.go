@@ -25,7 +25,7 @@ const fetchParallel = 8
 // Options of a stack.
 type Options struct {
 	Simulated   bool   // nodes run nothing: what needs a process is not provable
-	KubeVersion string // that charts are rendered for; empty is Helm's default
+	KubeVersion string // that charts are rendered for; empty is that of the libraries here
 }
 
 // Stack is all releases of a cluster as one graph.

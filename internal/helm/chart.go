@@ -30,6 +30,9 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/kube"
 )
 
+// defaultKubeVersion is that of the libraries here. Helm's own default is v1.20, where its linker does not set it.
+const defaultKubeVersion = "v1.37.2"
+
 // Chart is a loaded chart archive.
 type Chart struct {
 	Digest string // sha256:… of the archive
@@ -104,14 +107,15 @@ func ReadValues(raw []byte) (map[string]any, error) { return chartutil.ReadValue
 // Render renders the chart without a cluster: what a template looks up there is empty. Values that the
 // chart's schema refuses, and a Kubernetes version that it does not support, are faults.
 func (c *Chart) Render(name, namespace, kubeVersion string, values map[string]any) ([]*unstructured.Unstructured, error) {
-	caps := *chartutil.DefaultCapabilities
-	if kubeVersion != "" {
-		v, err := chartutil.ParseKubeVersion(kubeVersion)
-		if err != nil {
-			return nil, fault.Wrap(err, fault.Usage, "Kubernetes version %q", kubeVersion)
-		}
-		caps.KubeVersion = *v
+	if kubeVersion == "" {
+		kubeVersion = defaultKubeVersion
 	}
+	v, err := chartutil.ParseKubeVersion(kubeVersion)
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Usage, "Kubernetes version %q", kubeVersion)
+	}
+	caps := *chartutil.DefaultCapabilities
+	caps.KubeVersion = *v
 	cfg := &action.Configuration{
 		Capabilities: &caps, Releases: storage.Init(driver.NewMemory()),
 		KubeClient: &kubefake.PrintingKubeClient{Out: io.Discard}, Log: func(string, ...any) {},
