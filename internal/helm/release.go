@@ -141,6 +141,9 @@ func Ensure(ctx context.Context, c *kube.Client, w *kube.Watcher, r Release, p p
 }
 
 // apply installs or upgrades. It does not return before Helm is done.
+//
+// Helm's validation by the OpenAPI document is off: it fetches and parses the whole document for every release, fails
+// while the server publishes new CRDs, and says nothing that the server itself does not.
 func apply(cfg *action.Configuration, r Release, last *release.Release) (*release.Release, error) {
 	inputs, err := r.Chart.Inputs(r.Values)
 	if err != nil {
@@ -151,12 +154,13 @@ func apply(cfg *action.Configuration, r Release, last *release.Release) (*releas
 		install := action.NewInstall(cfg)
 		install.ReleaseName, install.Namespace, install.Labels = r.Name, r.Namespace, labels
 		install.CreateNamespace, install.SkipCRDs, install.Timeout = true, true, r.Timeout
-		install.Replace = last != nil
+		install.Replace, install.DisableOpenAPIValidation = last != nil, true
 		return install.Run(r.Chart.chart, copyOf(r.Values))
 	}
 	upgrade := action.NewUpgrade(cfg)
 	upgrade.Namespace, upgrade.Labels = r.Namespace, labels
 	upgrade.SkipCRDs, upgrade.Timeout, upgrade.MaxHistory = true, r.Timeout, maxHistory
+	upgrade.DisableOpenAPIValidation = true
 	return upgrade.Run(r.Name, r.Chart.chart, copyOf(r.Values))
 }
 
