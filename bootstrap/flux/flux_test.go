@@ -37,7 +37,7 @@ type lab struct {
 
 func newLab(t *testing.T) *lab {
 	t.Helper()
-	cluster := kwoktest.Cluster(t)
+	cluster := kwoktest.Shared(t)
 	client, err := kube.Connect(cluster.REST)
 	if err != nil {
 		t.Fatal(err)
@@ -47,7 +47,27 @@ func newLab(t *testing.T) *lab {
 	l := &lab{T: t, cluster: cluster, client: client, watcher: watcher, flux: flux.New(config.Flux{}), repo: t.TempDir()}
 	l.installFlux()
 	l.serve()
+	t.Cleanup(func() { l.remove(context.WithoutCancel(t.Context())) })
 	return l
+}
+
+// remove takes everything away, and sees that it is gone.
+func (l *lab) remove(ctx context.Context) {
+	l.Helper()
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	watcher := l.client.Watch(ctx)
+	defer watcher.Close()
+	if _, err := l.flux.Remove(ctx, l.client, watcher, nil); err != nil {
+		l.Error(err)
+	}
+	for _, ref := range []kube.Ref{{Version: "v1", Kind: "Namespace", Name: "shop"},
+		{Group: "kustomize.toolkit.fluxcd.io", Version: "v1", Kind: "Kustomization", Namespace: "flux-system", Name: "rekindle"},
+		{Group: "source.toolkit.fluxcd.io", Version: "v1", Kind: "GitRepository", Namespace: "flux-system", Name: "rekindle"}} {
+		if obj, err := l.client.Get(ctx, ref); err != nil || obj != nil {
+			l.Errorf("left after Remove: %s (%v)", ref, err)
+		}
+	}
 }
 
 // installFlux applies the controllers' own CRDs and runs the controllers on the host.
@@ -223,4 +243,39 @@ func TestSyncIsProvenAndRepeatedWithoutAWrite(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+func TestKustomizationsInTheRepositoryAreFollowed(t *testing.T) {
+	l := newLab(t)
+	nested := `apiVersion: kustomize.toolkit.fluxcd.io/v1
+kind: Kustomization
+metadata: {name: web, namespace: flux-system}
+spec:
+  interval: 1h
+  retryInterval: 5s
+  prune: true
+  path: ./app/web
+  sourceRef: {kind: GitRepository, name: rekindle}
+`
+	files := map[string]string{"kustomization.yaml": "resources: [ns.yaml, nested.yaml]\n", "ns.yaml": namespace,
+		"nested.yaml": nested, "web/web.yaml": deployment}
+	l.commit(files)
+	l.mustUp()
+	web := kube.Ref{Group: "apps", Version: "v1", Kind: "Deployment", Namespace: "shop", Name: "web"}
+	if err := l.client.Check(t.Context(), []kube.Ref{web}); err != nil {
+		t.Errorf("what the inner one applies: %v", err)
+	}
+	if err := l.flux.Status(t.Context(), l.client, l.watcher, l.target); err != nil {
+		t.Errorf("status: %v", err)
+	}
+
+	files["web/web.yaml"] = strings.Replace(deployment, "replicas: 2", "replicas: -1", 1)
+	l.commit(files)
+	_, err := l.up(time.Minute)
+	if err == nil || !strings.Contains(err.Error(), "Kustomization flux-system/web") || !strings.Contains(err.Error(), "must be greater than or equal to 0") {
+		t.Errorf("got %v", err)
+	}
+	files["web/web.yaml"] = deployment
+	l.commit(files)
+	l.mustUp()
 }

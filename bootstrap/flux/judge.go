@@ -57,6 +57,13 @@ func applied(commit, request string) kube.Judge {
 	}
 }
 
+// rechecks says whether Flux, at the commit already, only looks again, as it does at every interval.
+func rechecks(obj *unstructured.Unstructured, commit string) bool {
+	applied, _, _ := unstructured.NestedString(obj.Object, "status", "lastAppliedRevision")
+	fetched, _, _ := unstructured.NestedString(obj.Object, "status", "artifact", "revision")
+	return readyOf(obj).status == "Unknown" && (isAt(applied, commit) || isAt(fetched, commit))
+}
+
 // doing is what Flux does with an object now: "Building manifests".
 func doing(obj *unstructured.Unstructured) string {
 	_, _, message := kube.Condition(obj, "Reconciling")

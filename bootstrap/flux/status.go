@@ -18,12 +18,12 @@ func (f *Flux) Status(ctx context.Context, c *kube.Client, _ *kube.Watcher, t Ta
 	if err != nil {
 		return err
 	}
-	faults := f.state(repository, f.repositoryRef(), fetched(t.Commit, ""))
+	faults := f.state(repository, f.repositoryRef(), t.Commit, fetched(t.Commit, ""))
 	kustomization, err := c.Get(ctx, f.kustomizationRef())
 	if err != nil {
 		return fault.Join(faults, err)
 	}
-	faults = fault.Join(faults, f.state(kustomization, f.kustomizationRef(), applied(t.Commit, "")))
+	faults = fault.Join(faults, f.state(kustomization, f.kustomizationRef(), t.Commit, applied(t.Commit, "")))
 	wanted, err := f.kustomization(t)
 	if err != nil {
 		return fault.Join(faults, err)
@@ -41,7 +41,7 @@ func (f *Flux) Status(ctx context.Context, c *kube.Client, _ *kube.Watcher, t Ta
 }
 
 // state is the fault of one of Flux's objects, nil when it is as it should be.
-func (f *Flux) state(obj *unstructured.Unstructured, ref kube.Ref, judge kube.Judge) error {
+func (f *Flux) state(obj *unstructured.Unstructured, ref kube.Ref, commit string, judge kube.Judge) error {
 	if obj == nil {
 		return fault.New(fault.Failed, "missing").On("%s", ref).WithHint("rekindle up makes it")
 	}
@@ -49,7 +49,7 @@ func (f *Flux) state(obj *unstructured.Unstructured, ref kube.Ref, judge kube.Ju
 		return fault.New(fault.Failed, "suspended: changes of the repository are not applied").On("%s", ref).
 			WithHint("rekindle up resumes it")
 	}
-	if h := judge(obj); !h.Ready {
+	if h := judge(obj); !h.Ready && !rechecks(obj, commit) {
 		return fault.New(fault.Failed, "%s", h.Message).On("%s", ref)
 	}
 	return nil
@@ -76,7 +76,7 @@ func (f *Flux) unhealthy(ctx context.Context, c *kube.Client, obj *unstructured.
 		if nested != nil && f.isOurs(nested) {
 			judge = applied(commit, "")
 		}
-		faults = fault.Join(faults, f.state(nested, inner, judge), f.unhealthy(ctx, c, nested, commit, seen))
+		faults = fault.Join(faults, f.state(nested, inner, commit, judge), f.unhealthy(ctx, c, nested, commit, seen))
 	}
 	return fault.Join(faults, c.Check(ctx, plain))
 }

@@ -18,7 +18,7 @@ const requestedAt = "reconcile.fluxcd.io/requestedAt"
 
 // Follow makes Flux fetch the repository and waits until it has the commit.
 func (f *Flux) Follow(ctx context.Context, c *kube.Client, w *kube.Watcher, t Target, p plan.Progress) (plan.Outcome, error) {
-	return f.ensure(ctx, c, w, f.repository(t), func(request string) kube.Judge { return fetched(t.Commit, request) },
+	return f.ensure(ctx, c, f.repository(t), t.Commit, func(request string) kube.Judge { return fetched(t.Commit, request) },
 		func(ctx context.Context, judge kube.Judge) error {
 			return w.Until(ctx, f.repositoryRef(), "fetched", judge, p)
 		})
@@ -33,7 +33,7 @@ func (f *Flux) Sync(ctx context.Context, c *kube.Client, w *kube.Watcher, t Targ
 		return "", err
 	}
 	request := ""
-	outcome, err := f.ensure(ctx, c, w, obj,
+	outcome, err := f.ensure(ctx, c, obj, t.Commit,
 		func(r string) kube.Judge { request = r; return checkedBy(t.Commit, r) },
 		func(ctx context.Context, judge kube.Judge) error {
 			return w.Until(ctx, f.kustomizationRef(), "applied", judge, p)
@@ -51,7 +51,7 @@ func (f *Flux) Sync(ctx context.Context, c *kube.Client, w *kube.Watcher, t Targ
 }
 
 // ensure applies one of our objects, asks Flux to look where it is not as judged, and waits.
-func (f *Flux) ensure(ctx context.Context, c *kube.Client, w *kube.Watcher, obj *unstructured.Unstructured,
+func (f *Flux) ensure(ctx context.Context, c *kube.Client, obj *unstructured.Unstructured, commit string,
 	judge func(request string) kube.Judge, wait func(context.Context, kube.Judge) error) (plan.Outcome, error) {
 	ref := kube.RefOf(obj)
 	live, err := c.Get(ctx, ref)
@@ -67,7 +67,7 @@ func (f *Flux) ensure(ctx context.Context, c *kube.Client, w *kube.Watcher, obj 
 		return "", err
 	}
 	outcome, request := kube.Outcome(changes), ""
-	if outcome == plan.Unchanged && !judge("")(live).Ready {
+	if outcome == plan.Unchanged && !judge("")(live).Ready && !rechecks(live, commit) {
 		if request, err = f.poke(ctx, c, ref); err != nil {
 			return "", err
 		}
