@@ -41,7 +41,7 @@ lint: ## gofmt, go vet, staticcheck, the rules of the house
 
 .PHONY: fuzz
 fuzz: ## Fuzz the document loader, FUZZTIME=60s
-	$(GO) test -run '^$$' -fuzz FuzzLoad -fuzztime $(or $(FUZZTIME),60s) ./internal/config
+	$(GO) test -run '^$$' -fuzz FuzzLoad -fuzztime $(or $(FUZZTIME),60s) -fuzzminimizetime 20x ./internal/config
 
 .PHONY: lab
 lab: ## Docker, a kind node image, a registry with charts and images: all built here
