@@ -13,12 +13,16 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/internal/wait"
 	"github.com/rekindle-dev/rekindle/providers"
 )
 
 // readyTimeout is how long a new cluster may take after kind has made it, where the caller sets no
 // bound of its own.
 const readyTimeout = 5 * time.Minute
+
+// readyPause is the longest pause between two looks at an API server that boots: it can not be watched.
+const readyPause = 300 * time.Millisecond
 
 // ready waits until the API server is ready, every container is a Ready node, and what kind installs runs:
 // the control plane, the cluster's DNS and network, and the provisioner of the default storage class.
@@ -49,8 +53,17 @@ func (p *Provider) ready(ctx context.Context, c *providers.Cluster, nodes []cont
 
 // settle waits for everything of the cluster's own.
 func (p *Provider) settle(ctx context.Context, client *kube.Client, nodes []container, progress plan.Progress) error {
-	progress.Waiting("the API server")
-	if err := client.Answers(ctx); err != nil {
+	// While it boots, it refuses connections, then requests, and then says that it is not ready: none of
+	// that is an error before the time is over.
+	answers := wait.Func("the API server is ready", func(ctx context.Context) (bool, string, error) {
+		_, err := client.Typed().Discovery().RESTClient().Get().AbsPath("/readyz").DoRaw(ctx)
+		if err != nil {
+			line, _, _ := strings.Cut(err.Error(), "\n")
+			return false, line, nil
+		}
+		return true, "", nil
+	})
+	if err := wait.Poll(ctx, answers, readyPause, progress); err != nil {
 		return err
 	}
 	if p.settings.bringsNoNetwork() {
