@@ -18,10 +18,10 @@ func (l *Lab) Up() *plan.Plan {
 	p := plan.New("lab up")
 	docker := p.Add(plan.Step{ID: "docker", Title: "Docker answers", Do: l.ensureDocker})
 	registry := p.Add(plan.Step{ID: "registry", Title: "registry on " + RegistryHost, Do: l.ensureRegistry}, docker)
-	node := p.Add(plan.Step{ID: "node", Title: "node image of Kubernetes " + KubeVersion, Do: l.ensureNodeImage}, docker)
+	p.Add(plan.Step{ID: "node", Title: "node image of Kubernetes " + KubeVersion, Do: l.ensureNodeImage}, docker)
 	p.Add(plan.Step{ID: "charts", Title: "charts in the registry", Do: l.pushCharts}, registry)
-	// After the node image: two builds at once only get in each other's way.
-	p.Add(plan.Step{ID: "images", Title: "images in the registry", Do: l.pushImages}, registry, node)
+	// Beside the node image: one links, unpacks or waits for Debian while the other compiles.
+	p.Add(plan.Step{ID: "images", Title: "images in the registry", Do: l.pushImages}, registry)
 	return p
 }
 

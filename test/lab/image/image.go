@@ -51,7 +51,7 @@ func epoch() time.Time { return time.Unix(0, 0) }
 func Build(s Spec, o Options) (v1.Image, error) {
 	img := v1.Image(empty.Image)
 	if o.Root != "" {
-		layer, err := tarball.LayerFromFile(o.Root, tarball.WithCompressionLevel(1))
+		layer, err := tarball.LayerFromFile(o.Root, tarball.WithCompressionLevel(1), tarball.WithCompressedCaching)
 		if err != nil {
 			return nil, err
 		}
@@ -64,7 +64,7 @@ func Build(s Spec, o Options) (v1.Image, error) {
 		return nil, fmt.Errorf("image %s: %w", s.Ref, err)
 	}
 	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(top)), nil },
-		tarball.WithCompressionLevel(1))
+		tarball.WithCompressionLevel(1), tarball.WithCompressedCaching)
 	if err != nil {
 		return nil, err
 	}
