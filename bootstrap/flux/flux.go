@@ -75,7 +75,8 @@ func (f *Flux) HostProcesses() []providers.HostProcess {
 	return []providers.HostProcess{
 		f.controller("source-controller",
 			"--storage-path={{.Dir}}", "--storage-addr="+storage, "--storage-adv-addr="+storage),
-		f.controller("kustomize-controller", "--requeue-dependency=5s"),
+		// A commit that mends another one does not wait until that one's health checks have timed out.
+		f.controller("kustomize-controller", "--requeue-dependency=5s", "--feature-gates=CancelHealthCheckOnNewRevision=true"),
 	}
 }
 

@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -458,75 +456,6 @@ func TestDeleteWaitsAndNamesTheFinalizer(t *testing.T) {
 	if err := s.client.Delete(s.within(10*time.Second), refs, nil); err != nil {
 		t.Errorf("a second delete: %v", err)
 	}
-}
-
-func TestABurstOfInvalidationsCostsOneDiscovery(t *testing.T) {
-	cluster := kwoktest.Shared(t)
-	var asked atomic.Int64
-	config := rest.CopyConfig(cluster.REST)
-	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
-		return roundTripper(func(r *http.Request) (*http.Response, error) {
-			if r.URL.Path == "/apis" {
-				asked.Add(1)
-			}
-			return next.RoundTrip(r)
-		})
-	})
-	c := connect(t, config)
-	var all sync.WaitGroup
-	for range 50 {
-		all.Go(func() {
-			d, err := c.RESTClientGetter("default").ToDiscoveryClient()
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			d.Invalidate()
-			if _, _, err := d.ServerGroupsAndResources(); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	all.Wait()
-	if got := asked.Load(); got != 1 {
-		t.Errorf("50 invalidations asked %d times", got)
-	}
-	for range 50 {
-		all.Go(func() {
-			if _, err := c.Get(t.Context(), kube.Ref{Group: "no.example.com", Version: "v1", Kind: "None", Namespace: "default", Name: "x"}); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	all.Wait()
-	if got := asked.Load(); got > 4 {
-		t.Errorf("50 look-ups at once of a kind that is not served asked %d times", got-1)
-	}
-}
-
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
-
-func TestTheLeaseKeepsTwoRunsApart(t *testing.T) {
-	s := spaceOn(t, kwoktest.Shared(t))
-	first, end := context.WithCancel(t.Context())
-	if err := s.client.HoldLease(t.Context(), first, nil); err != nil {
-		t.Fatal(err)
-	}
-	other := connect(t, s.cluster.REST)
-	err := other.HoldLease(s.within(2*time.Second), t.Context(), nil)
-	if err == nil || !strings.Contains(err.Error(), "held by the run") {
-		t.Errorf("a second run: %v", err)
-	}
-	end()
-	s.client.Close()
-	second, end := context.WithCancel(t.Context())
-	if err := other.HoldLease(s.within(2*time.Second), second, nil); err != nil {
-		t.Errorf("after the first: %v", err)
-	}
-	end()
-	other.Close()
 }
 
 func TestADryRunDecidesWhatTheFieldsCanNot(t *testing.T) {
