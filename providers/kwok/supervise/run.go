@@ -263,7 +263,8 @@ func (s *supervisor) untilNext(now time.Time) time.Duration {
 
 // endAll asks all processes to end and waits until they have, or until their grace is over.
 func (s *supervisor) endAll() {
-	timeout := time.After(grace)
+	timeout := time.NewTimer(grace)
+	defer timeout.Stop()
 	for _, c := range s.children {
 		c.gone = true
 		c.askToEnd()
@@ -272,7 +273,7 @@ func (s *supervisor) endAll() {
 		select {
 		case e := <-s.exits:
 			s.ended(e)
-		case <-timeout:
+		case <-timeout.C:
 			return
 		}
 	}

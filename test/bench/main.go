@@ -1,0 +1,122 @@
+// Command bench compares rekindle with what a user would do otherwise, and with the floor, in one run:
+//
+//	kind        kind create cluster --wait: the floor
+//	script      a shell script: kind, helm install --wait one by one, Flux, kubectl wait
+//	up          rekindle up of the same, from nothing to proven
+//	helmfile    helmfile sync of the same releases with the same needs, on a cluster that exists
+//	stack       rekindle up of the same releases on the same cluster
+//	rehearse    rekindle rehearse of the sample
+//	version     rekindle version: the time to start
+//
+// All are whole processes. It prints medians and ratios as a table for docs/performance.md. It needs
+// the lab (make lab) and bin/rekindle (make build).
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	runs := flag.Int("runs", 3, "how often each is measured")
+	only := flag.String("only", "", "comma-separated names, of those above; empty is all")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := bench(ctx, *runs, *only)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// contest is one thing that is measured.
+type contest struct {
+	name string
+	runs int // 0 is the number asked for
+	// once prepares, then gives what is measured and what cleans up after it.
+	once func(ctx context.Context, s *stage) (sample, error)
+}
+
+// sample is one measurement.
+type sample struct {
+	seconds float64
+	maxRSS  int64 // bytes of the measured process, its children not counted
+}
+
+func bench(ctx context.Context, runs int, only string) error {
+	s, err := newStage(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	results := map[string][]sample{}
+	// Round by round, so that what disturbs the machine disturbs all.
+	for round := range runs {
+		for _, c := range contests() {
+			if only != "" && !slices.Contains(strings.Split(only, ","), c.name) || (c.runs > 0 && round >= c.runs) {
+				continue
+			}
+			got, err := c.once(ctx, s)
+			if err != nil {
+				return fmt.Errorf("%s, run %d: %w", c.name, round+1, err)
+			}
+			fmt.Fprintf(os.Stderr, "%s, run %d: %.1f s\n", c.name, round+1, got.seconds)
+			results[c.name] = append(results[c.name], got)
+		}
+	}
+	print(results)
+	return nil
+}
+
+func print(results map[string][]sample) {
+	fmt.Printf("| what | median | all runs | peak memory |\n|---|---|---|---|\n")
+	for _, c := range contests() {
+		all := results[c.name]
+		if len(all) == 0 {
+			continue
+		}
+		var each []string
+		peak := int64(0)
+		for _, one := range all {
+			each = append(each, fmt.Sprintf("%.2f", one.seconds))
+			peak = max(peak, one.maxRSS)
+		}
+		fmt.Printf("| %s | %.2f s | %s | %d MiB |\n", c.name, median(all), strings.Join(each, ", "), peak>>20)
+	}
+	ratio := func(what, a, b string) {
+		if len(results[a]) > 0 && len(results[b]) > 0 {
+			fmt.Printf("| %s | %.2f | | |\n", what, median(results[a])/median(results[b]))
+		}
+	}
+	ratio("script / up", "script", "up")
+	ratio("up / kind", "up", "kind")
+	ratio("stack / helmfile", "stack", "helmfile")
+}
+
+func median(all []sample) float64 {
+	var seconds []float64
+	for _, one := range all {
+		seconds = append(seconds, one.seconds)
+	}
+	slices.Sort(seconds)
+	n := len(seconds)
+	if n%2 == 1 {
+		return seconds[n/2]
+	}
+	return (seconds[n/2-1] + seconds[n/2]) / 2
+}
+
+// seconds measures a function.
+func seconds(f func() error) (float64, error) {
+	start := time.Now()
+	err := f()
+	return time.Since(start).Seconds(), err
+}
