@@ -10,12 +10,17 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"time"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/wait"
 )
 
 // clusterLabel is the label that kind itself puts on its containers.
 const clusterLabel = "io.x-k8s.kind.cluster"
+
+// listTimeout bounds how long containers may come and go while they are listed.
+const listTimeout = time.Minute
 
 // network is the container network that kind uses.
 const network = "kind"
@@ -87,8 +92,25 @@ func isDown(text string) bool {
 	return false
 }
 
-// list gives the nodes of a cluster, or of all kind clusters when the name is empty.
-func (r runtime) list(ctx context.Context, cluster string) ([]container, error) {
+// list gives the nodes of a cluster, or of all kind clusters when the name is empty. A container that
+// comes or goes at this moment is listed, but can not be described: then it looks again.
+func (r runtime) list(ctx context.Context, cluster string) (nodes []container, err error) {
+	ctx, cancel := context.WithTimeout(ctx, listTimeout)
+	defer cancel()
+	settled := wait.Func("the list of containers", func(ctx context.Context) (bool, string, error) {
+		nodes, err = r.look(ctx, cluster)
+		if err != nil && strings.Contains(err.Error(), "No such container") {
+			return false, err.Error(), nil
+		}
+		return true, "", nil
+	})
+	if late := wait.Poll(ctx, settled, 300*time.Millisecond, nil); late != nil {
+		return nil, late
+	}
+	return nodes, err
+}
+
+func (r runtime) look(ctx context.Context, cluster string) ([]container, error) {
 	filter := "label=" + clusterLabel
 	if cluster != "" {
 		filter += "=" + cluster
