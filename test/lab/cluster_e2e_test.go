@@ -48,7 +48,7 @@ func TestAClusterOfTheNodeImageRunsAPodThroughTheMirror(t *testing.T) {
 	})
 	start := time.Now()
 	err := provider.Create(name, cluster.CreateWithConfigFile(labtest.KindConfig(t, env, "")),
-		cluster.CreateWithKubeconfigPath(kubeconfig), cluster.CreateWithWaitForReady(2*time.Minute))
+		cluster.CreateWithKubeconfigPath(kubeconfig), cluster.CreateWithWaitForReady(5*time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +60,7 @@ func TestAClusterOfTheNodeImageRunsAPodThroughTheMirror(t *testing.T) {
 		out, err := cmd.CombinedOutput()
 		return string(out), err
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	if out, err := kubectl(ctx, exporter, "apply", "-f", "-"); err != nil {
 		t.Fatalf("%v: %s", err, out)
