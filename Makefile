@@ -60,8 +60,9 @@ bench: build assets lab ## Against what a user would do otherwise; see docs/perf
 	$(GO) run -tags e2e ./test/bench
 
 .PHONY: docs
-docs: build ## Generate docs/documents.md, docs/commands.md and the schema
-	$(GO) generate ./...
+docs: ## Generate docs/documents.md, docs/commands.md and the schema
+	$(GO) test ./internal/config -run TestGeneratedFilesAreCurrent -update
+	$(GO) test ./cmd/rekindle -run TestTheReferenceOfCommandsIsCurrent -update
 
 .PHONY: cover
 cover: assets ## Coverage of make test, by package

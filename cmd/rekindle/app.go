@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -41,10 +42,15 @@ reconciler, points it at the ops repository, and proves that what came up is wha
 the repository says.
 
 Exit codes: 0 proven, 1 failed, 2 bad usage or documents, 3 refused, 130 interrupted.`,
-		SilenceErrors:     true,
-		SilenceUsage:      true,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+
+		SuggestionsMinimumDistance: 2,
+
 		Version:           buildVersion(),
 		PersistentPreRunE: func(*cobra.Command, []string) error { return a.open() },
+		Args:              noSuchCommand,
+		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
@@ -53,9 +59,9 @@ Exit codes: 0 proven, 1 failed, 2 bad usage or documents, 3 refused, 130 interru
 		return fault.Wrap(err, fault.Usage, "bad usage").WithHint("%s --help", c.CommandPath())
 	})
 	f := root.PersistentFlags()
-	f.StringVarP(&a.output, "output", "o", "text", "how to tell what happens: text, or json (one event a line)")
+	f.StringVarP(&a.output, "output", "o", "text", "tell what happens in this `FORMAT`: text, or json (one event a line)")
 	f.StringVar(&a.reportFile, "report", "", "write a self-contained HTML report to this `FILE`")
-	f.DurationVar(&a.timeout, "timeout", 0, "bound of the whole run, like 20m (default: each step has its own)")
+	f.DurationVar(&a.timeout, "timeout", 0, "bound of the whole run, a `DURATION` like 20m (default: each step has its own)")
 	f.BoolVarP(&a.yes, "yes", "y", false, "do not ask before removing anything")
 	f.StringVar(&a.kubeconfig, "kubeconfig", "", "the kubeconfig `FILE` that gets the context (default: $KUBECONFIG or ~/.kube/config)")
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "tell notes and every change of what a step waits for")
@@ -68,10 +74,25 @@ Exit codes: 0 proven, 1 failed, 2 bad usage or documents, 3 refused, 130 interru
 		a.upCommand(), a.planCommand(), a.statusCommand(), a.downCommand(), a.rehearseCommand(),
 		a.serveCommand(), a.assetsCommand(), a.schemaCommand(), a.versionCommand(), a.superviseCommand(),
 	)
+	root.SetCompletionCommandGroupID("tools")
+	root.SetHelpCommandGroupID("tools")
+	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {
 		exactArgs(c)
 	}
 	return root
+}
+
+// noSuchCommand makes what is no command a fault with a hint.
+func noSuchCommand(root *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	err := fault.New(fault.Usage, "%s has no command %q", root.Name(), args[0])
+	if near := root.SuggestionsFor(args[0]); len(near) > 0 {
+		return err.WithHint("did you mean %s?", strings.Join(near, " or "))
+	}
+	return err.WithHint("%s --help", root.Name())
 }
 
 // exactArgs makes a wrong number of arguments a fault with a hint.

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+)
+
+// TestBadUsageHasAHint shows that what can not be a run ends with the code of bad usage and the next step.
+func TestBadUsageHasAHint(t *testing.T) {
+	for _, test := range []struct {
+		args, text, hint string
+	}{
+		{"upp x.yaml", `rekindle has no command "upp"`, "did you mean up?"},
+		{"frobnicate", `rekindle has no command "frobnicate"`, "rekindle --help"},
+		{"up", "bad usage: accepts 1 arg(s), received 0", "rekindle up FILE|URL//PATH"},
+		{"up --frob x.yaml", "bad usage: unknown flag: --frob", "rekindle up --help"},
+		{"version -o xml", `unknown output format "xml"`, "use -o text or -o json"},
+		{"up https://git.example.com/acme/ops.git", "names no document", "two slashes"},
+	} {
+		t.Run(test.args, func(t *testing.T) {
+			code, out := call(t, strings.Fields(test.args)...)
+			if code != fault.ExitUsage {
+				t.Errorf("exit code %d, want %d", code, fault.ExitUsage)
+			}
+			if !strings.Contains(out, test.text) {
+				t.Errorf("no %q in:\n%s", test.text, out)
+			}
+			if !strings.Contains(out, "hint: ") || !strings.Contains(out, test.hint) {
+				t.Errorf("no hint %q in:\n%s", test.hint, out)
+			}
+		})
+	}
+}
+
+// TestWithoutACommandThereIsHelp shows that a first call with nothing is no fault.
+func TestWithoutACommandThereIsHelp(t *testing.T) {
+	code, out := call(t)
+	if code != fault.ExitProven || !strings.Contains(out, "Clusters:") {
+		t.Errorf("exit code %d with:\n%s", code, out)
+	}
+}
+
+// call runs the command with both of its outputs in one file.
+func call(t *testing.T, args ...string) (int, string) {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "out")
+	out, err := os.Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	code := run(append([]string{}, args...), nil, out, out)
+	if err := out.Close(); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return code, string(raw)
+}
