@@ -138,8 +138,8 @@ func (p *Provider) create(ctx context.Context, s providers.Spec, cfg *v1alpha4.C
 	if s.TTL > 0 {
 		m.expires = m.created.Add(s.TTL)
 	}
-	dir, err := os.MkdirTemp("", "rekindle-kind-")
-	if err != nil {
+	dir := scratch(s.Name)
+	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o700)); err != nil {
 		return fmt.Errorf("a folder for kind's kubeconfig: %w", err)
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
@@ -240,5 +240,8 @@ func (p *Provider) finish(ctx context.Context, ref providers.Ref, s providers.Sp
 		return nil, fault.New(fault.Failed, "its container %s stopped just after it was made", control.Name).On("cluster %s", ref).
 			WithHint("see why: %s logs %s", p.runtime.command, control.Name)
 	}
-	return c, p.ready(ctx, c, nodes, s, progress)
+	if err := p.ready(ctx, c, nodes, s, progress); err != nil {
+		return nil, err
+	}
+	return c, nil
 }

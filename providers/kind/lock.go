@@ -18,7 +18,7 @@ import (
 // what is being made would look half-made to another, and be removed. The lock is a file that is
 // removed at the end, so that nothing of a cluster is left.
 func exclusively(ctx context.Context, name string, progress plan.Progress, f func() error) error {
-	dir := filepath.Join(os.TempDir(), fmt.Sprintf("rekindle-kind-%d", os.Getuid()))
+	dir := workDir()
 	file := filepath.Join(dir, name+".lock")
 	lock := flock.New(file)
 	free := wait.Func("another run works on cluster "+name, func(context.Context) (bool, string, error) {
@@ -47,6 +47,13 @@ func exclusively(ctx context.Context, name string, progress plan.Progress, f fun
 	}()
 	return f()
 }
+
+// workDir is the folder of what lives as long as a run: locks, and the kubeconfig that kind wants to write.
+func workDir() string { return filepath.Join(os.TempDir(), fmt.Sprintf("rekindle-kind-%d", os.Getuid())) }
+
+// scratch is the folder for a cluster's kubeconfig while kind makes it. One that a killed run left goes
+// with the next run, or with the cluster.
+func scratch(name string) string { return filepath.Join(workDir(), name) }
 
 // same says whether the locked file is still the one of that name.
 func same(lock *flock.Flock, file string) bool {

@@ -3,6 +3,7 @@ package kind
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -166,6 +167,7 @@ func (p *Provider) Delete(ctx context.Context, r providers.Ref, progress plan.Pr
 
 // remove is Delete for whoever holds the lock.
 func (p *Provider) remove(ctx context.Context, r providers.Ref, progress plan.Progress) error {
+	defer func() { _ = os.RemoveAll(scratch(r.Name)) }()
 	nodes, err := p.runtime.list(ctx, r.Name)
 	if err != nil || len(nodes) == 0 {
 		return err
