@@ -49,7 +49,9 @@ func exclusively(ctx context.Context, name string, progress plan.Progress, f fun
 }
 
 // workDir is the folder of what lives as long as a run: locks, and the kubeconfig that kind wants to write.
-func workDir() string { return filepath.Join(os.TempDir(), fmt.Sprintf("rekindle-kind-%d", os.Getuid())) }
+func workDir() string {
+	return filepath.Join(os.TempDir(), fmt.Sprintf("rekindle-kind-%d", os.Getuid()))
+}
 
 // scratch is the folder for a cluster's kubeconfig while kind makes it. One that a killed run left goes
 // with the next run, or with the cluster.
