@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/clientcmd"
@@ -25,8 +26,8 @@ type mark struct {
 }
 
 // Merge adds the one cluster, user and context of cfg to a kubeconfig under a name, and leaves the
-// current context as it was unless use is set. An empty path is kubectl's rule: $KUBECONFIG, which may
-// be a list, or ~/.kube/config. An entry of that name that is not ours is refused; one of ours is
+// current context as it was unless use is set. A path may be a list of files, as $KUBECONFIG is; an empty
+// one is kubectl's rule: $KUBECONFIG or ~/.kube/config. An entry of that name that is not ours is refused; one of ours is
 // replaced, and left alone when equal. The file is locked as kubectl locks it, written at once or not
 // at all, readable for its owner only; a symbolic link stays one.
 func Merge(ctx context.Context, path, name string, cfg *clientcmdapi.Config, use bool) (changed bool, err error) {
@@ -66,7 +67,7 @@ func Remove(ctx context.Context, path, name string) (changed bool, err error) {
 // kubeconfigFiles are the files that a path stands for.
 func kubeconfigFiles(path string) []string {
 	if path != "" {
-		return []string{path}
+		return filepath.SplitList(path)
 	}
 	return clientcmd.NewDefaultPathOptions().LoadingRules.GetLoadingPrecedence()
 }

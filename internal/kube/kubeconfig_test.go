@@ -132,21 +132,30 @@ func TestASymbolicLinkStaysOne(t *testing.T) {
 	}
 }
 
-func TestTheListOfTheEnvironmentIsHonoured(t *testing.T) {
+func TestAListOfFilesIsHonoured(t *testing.T) {
+	t.Run("of the environment", func(t *testing.T) { aList(t, true) })
+	t.Run("given", func(t *testing.T) { aList(t, false) })
+}
+
+func aList(t *testing.T, environment bool) {
 	dir := t.TempDir()
 	first, second := filepath.Join(dir, "first"), filepath.Join(dir, "second")
 	if err := os.WriteFile(second, []byte(foreign), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("KUBECONFIG", first+string(os.PathListSeparator)+second)
-	merge(t, "", "a", "https://a", false)
+	path := first + string(os.PathListSeparator) + second
+	if environment {
+		t.Setenv("KUBECONFIG", path)
+		path = ""
+	}
+	merge(t, path, "a", "https://a", false)
 	if read(t, second).Contexts["a"] == nil {
 		t.Error("the first file that exists has no entry")
 	}
-	if _, err := Merge(t.Context(), "", "work", entry("https://mine"), false); fault.Code(err) != fault.ExitRefused {
+	if _, err := Merge(t.Context(), path, "work", entry("https://mine"), false); fault.Code(err) != fault.ExitRefused {
 		t.Errorf("an entry of another file of the list: %v", err)
 	}
-	if changed, err := Remove(t.Context(), "", "a"); err != nil || !changed {
+	if changed, err := Remove(t.Context(), path, "a"); err != nil || !changed {
 		t.Errorf("remove: %v, %v", changed, err)
 	}
 }
