@@ -15,9 +15,6 @@ import (
 	"github.com/rekindle-dev/rekindle/stacks"
 )
 
-// defaultKubeVersion is that of the Kubernetes libraries in go.mod.
-const defaultKubeVersion = "1.37"
-
 // Tools is what a job works with, chosen by its caller.
 type Tools struct {
 	Provider   providers.Provider
@@ -59,7 +56,6 @@ type Job struct {
 	watcher   *kube.Watcher
 	simulated bool
 	flux      *flux.Flux
-	sourceURL string
 }
 
 // New checks what documents alone can not tell: that this build can do what they ask for.
@@ -87,15 +83,6 @@ func New(docs *config.Documents, name string, tools Tools) (*Job, error) {
 	}
 	j.stack = stack
 	return j, nil
-}
-
-// kubeVersion is what charts are rendered for before the cluster exists: the wanted version, or the one
-// whose client libraries are built in.
-func kubeVersion(wanted string) string {
-	if wanted == "" {
-		return defaultKubeVersion
-	}
-	return wanted
 }
 
 // Name is the cluster's.

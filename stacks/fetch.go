@@ -183,4 +183,3 @@ func (f *Fetcher) keep(archive []byte) error {
 	}
 	return nil
 }
-

@@ -139,9 +139,11 @@ func (w *walker) dir(dir string) {
 // fileFields are the paths of a kustomization that name files only.
 func fileFields(k *kustomize.Kustomization) []string {
 	paths := slices.Concat(k.Crds, k.Configurations)
+	//lint:ignore SA1019 deprecated, and still taken by kustomize
 	for _, p := range slices.Concat(k.Patches, k.PatchesJson6902) {
 		paths = append(paths, p.Path)
 	}
+	//lint:ignore SA1019 deprecated, and still taken by kustomize
 	for _, p := range k.PatchesStrategicMerge {
 		if !strings.Contains(string(p), "\n") {
 			paths = append(paths, string(p))

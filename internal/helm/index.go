@@ -14,10 +14,10 @@ import (
 func chartName(raw []byte) (string, error) {
 	var meta chart.Metadata
 	if err := yaml.Unmarshal(raw, &meta); err != nil {
-		return "", fmt.Errorf("Chart.yaml: %w", err)
+		return "", fmt.Errorf("can not read Chart.yaml: %w", err)
 	}
 	if meta.Name == "" || strings.ContainsAny(meta.Name, `/\`) {
-		return "", fmt.Errorf("Chart.yaml: name %q", meta.Name)
+		return "", fmt.Errorf("the name %q in Chart.yaml is none", meta.Name)
 	}
 	return meta.Name, nil
 }
@@ -32,10 +32,8 @@ type Located struct {
 // error names those that there are.
 func Locate(index []byte, base, name, version string) (*Located, error) {
 	var file repo.IndexFile
-	if err := yaml.UnmarshalStrict(index, &file, yaml.DisallowUnknownFields); err != nil {
-		if err := yaml.Unmarshal(index, &file); err != nil {
-			return nil, fmt.Errorf("index.yaml: %w", err)
-		}
+	if err := yaml.Unmarshal(index, &file); err != nil {
+		return nil, fmt.Errorf("can not read index.yaml: %w", err)
 	}
 	file.SortEntries()
 	found, ok := file.Entries[name]

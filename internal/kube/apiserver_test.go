@@ -5,7 +5,6 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -98,7 +97,7 @@ func start(t *testing.T, dir, name string, args ...string) {
 	})
 }
 
-func tail(raw []byte, most int) string { return fmt.Sprintf("%s", raw[max(0, len(raw)-most):]) }
+func tail(raw []byte, most int) string { return string(raw[max(0, len(raw)-most):]) }
 
 // hookingSpace is a space on a server that calls webhooks, once it answers.
 func hookingSpace(t *testing.T, cluster *providers.Cluster) *space {
