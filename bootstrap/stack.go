@@ -13,7 +13,7 @@ import (
 // releaseSteps are the ids of the steps that install releases.
 type releaseSteps struct {
 	all        []plan.ID
-	admission  []plan.ID // those that bring webhooks or aggregated APIs: they decide what the API server accepts
+	admission  []plan.ID // those that bring webhooks: they decide what the API server accepts
 	reconciler plan.ID   // empty without one
 }
 

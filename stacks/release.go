@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/fault"
@@ -34,6 +35,7 @@ type Release struct {
 	values   map[string]any
 	rendered []*unstructured.Unstructured
 	crds     []*unstructured.Unstructured
+	promised map[schema.GroupKind]bool // kinds of the stack whose objects get conditions from a controller
 }
 
 func newRelease(docs *config.Documents, stack *config.Stack, index int, r config.Release, o Options) *Release {
@@ -131,10 +133,10 @@ func (r *Release) Caveats() []string {
 	if !r.options.Simulated {
 		return nil
 	}
-	return unprovable(r.rendered)
+	return unprovable(r.rendered, r.promised)
 }
 
-// Admits says whether it brings webhooks or aggregated APIs.
+// Admits says whether it brings webhooks.
 func (r *Release) Admits() bool { return admits(r.rendered) }
 
 func (r *Release) wanted() helm.Release {
@@ -148,6 +150,9 @@ func (r *Release) Ensure(ctx context.Context, c *kube.Client, w *kube.Watcher, p
 	if err != nil {
 		return "", err
 	}
+	if err := r.reported(ctx, w, objs, p); err != nil {
+		return "", r.notReady(ctx, err)
+	}
 	if err := w.Ready(ctx, r.provable(objs), p); err != nil {
 		return "", r.notReady(ctx, err)
 	}
@@ -158,6 +163,20 @@ func (r *Release) Ensure(ctx context.Context, c *kube.Client, w *kube.Watcher, p
 		return "", r.notReady(ctx, err)
 	}
 	return outcome, nil
+}
+
+// reported waits for the first word of the controllers of custom resources. On simulated nodes none runs.
+func (r *Release) reported(ctx context.Context, w *kube.Watcher, objs []kube.Ref, p plan.Progress) error {
+	if r.options.Simulated {
+		return nil
+	}
+	silent, err := w.Reported(ctx, slices.DeleteFunc(slices.Clone(objs), func(ref kube.Ref) bool {
+		return !r.promised[ref.GroupKind()]
+	}), p)
+	for _, ref := range silent {
+		p.Warn(fmt.Sprintf("%s: no controller reports of it, so it is taken as it was applied", ref))
+	}
+	return err
 }
 
 func (r *Release) notReady(ctx context.Context, err error) error {

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/fault"
@@ -89,8 +90,20 @@ func (s *Stack) Fetch(ctx context.Context, f *Fetcher, p plan.Progress) error {
 	if err := fault.Join(errs...); err != nil {
 		return err
 	}
-	_, err := s.crds()
-	return err
+	crds, err := s.crds()
+	if err != nil {
+		return err
+	}
+	promised := map[schema.GroupKind]bool{}
+	for _, crd := range crds {
+		if gk, ok := kube.PromisesConditions(crd); ok {
+			promised[gk] = true
+		}
+	}
+	for _, r := range s.Releases {
+		r.promised = promised
+	}
+	return nil
 }
 
 // CRDs gives the CRDs of all charts, each once.
@@ -131,9 +144,12 @@ func (s *Stack) crds() ([]*unstructured.Unstructured, error) {
 }
 
 // unprovable lists what of the objects simulated nodes can not show.
-func unprovable(objs []*unstructured.Unstructured) []string {
+func unprovable(objs []*unstructured.Unstructured, promised map[schema.GroupKind]bool) []string {
 	var caveats []string
 	for _, obj := range objs {
+		if promised[obj.GroupVersionKind().GroupKind()] {
+			caveats = append(caveats, fmt.Sprintf("%s %s: its controller does not run on simulated nodes", obj.GetKind(), obj.GetName()))
+		}
 		switch obj.GetKind() {
 		case "ValidatingWebhookConfiguration", "MutatingWebhookConfiguration":
 			caveats = append(caveats, fmt.Sprintf("webhook %s: not provable on simulated nodes", obj.GetName()))
@@ -150,7 +166,7 @@ func unprovable(objs []*unstructured.Unstructured) []string {
 // admits says whether the objects decide what the API server accepts.
 func admits(objs []*unstructured.Unstructured) bool {
 	return slices.ContainsFunc(objs, func(obj *unstructured.Unstructured) bool {
-		return strings.HasSuffix(obj.GetKind(), "WebhookConfiguration") || obj.GetKind() == "APIService"
+		return strings.HasSuffix(obj.GetKind(), "WebhookConfiguration")
 	})
 }
 

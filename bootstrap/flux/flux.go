@@ -6,7 +6,10 @@
 package flux
 
 import (
+	"maps"
 	"time"
+
+	"github.com/Masterminds/semver/v3"
 
 	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/kube"
@@ -65,8 +68,36 @@ func (f *Flux) Namespace() string { return f.spec.Namespace }
 func (f *Flux) Release() config.Release {
 	return config.Release{
 		Name: releaseName, Namespace: f.spec.Namespace, Chart: f.spec.Chart,
-		Version: f.spec.Version, Digest: f.spec.Digest, Values: f.spec.Values,
+		Version: f.spec.Version, Digest: f.spec.Digest, Values: valuesWithArgs(f.spec.Values, f.spec.Version),
 	}
+}
+
+// mendAtOnce lets a commit that mends another one not wait until that one's health checks have timed out.
+const mendAtOnce = "--feature-gates=CancelHealthCheckOnNewRevision=true"
+
+// valuesWithArgs adds mendAtOnce where the documents leave the controller's arguments open and the chart's version
+// brings a controller that knows it (2.17.0 has Flux 2.7).
+func valuesWithArgs(values map[string]any, version string) map[string]any {
+	v, err := semver.NewVersion(version)
+	if err != nil || v.LessThan(semver.New(2, 17, 0, "", "")) {
+		return values
+	}
+	controller, _ := values["kustomizeController"].(map[string]any)
+	container, _ := controller["container"].(map[string]any)
+	if _, set := container["additionalArgs"]; set {
+		return values
+	}
+	return with(values, "kustomizeController", with(controller, "container", with(container, "additionalArgs", []any{mendAtOnce})))
+}
+
+// with is a copy of a map with one more key.
+func with(m map[string]any, key string, value any) map[string]any {
+	out := maps.Clone(m)
+	if out == nil {
+		out = map[string]any{}
+	}
+	out[key] = value
+	return out
 }
 
 // HostProcesses are the controllers as processes of the host, for clusters whose nodes run nothing.
@@ -75,8 +106,7 @@ func (f *Flux) HostProcesses() []providers.HostProcess {
 	return []providers.HostProcess{
 		f.controller("source-controller",
 			"--storage-path={{.Dir}}", "--storage-addr="+storage, "--storage-adv-addr="+storage),
-		// A commit that mends another one does not wait until that one's health checks have timed out.
-		f.controller("kustomize-controller", "--requeue-dependency=5s", "--feature-gates=CancelHealthCheckOnNewRevision=true"),
+		f.controller("kustomize-controller", "--requeue-dependency=5s", mendAtOnce),
 	}
 }
 

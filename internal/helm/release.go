@@ -134,10 +134,19 @@ func Ensure(ctx context.Context, c *kube.Client, w *kube.Watcher, r Release, p p
 		return "", nil, fault.Join(ctx.Err())
 	}
 	if err != nil {
-		return "", nil, fault.Wrap(err, fault.Failed, "%s", "Helm could not apply it").On("release %s", r.Name)
+		return "", nil, fault.Wrap(flat(err), fault.Failed, "Helm could not apply it").On("release %s", r.Name)
 	}
 	objs, err := objectsOf(c, rel)
 	return outcome, kube.RefsOf(objs), err
+}
+
+// flat takes the errors out of the bulleted list that Helm makes of them.
+func flat(err error) error {
+	var list interface{ WrappedErrors() []error } // of hashicorp/go-multierror
+	if !errors.As(err, &list) {
+		return err
+	}
+	return errors.Join(list.WrappedErrors()...)
 }
 
 // apply installs or upgrades. It does not return before Helm is done.

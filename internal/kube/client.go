@@ -125,7 +125,8 @@ type getter struct {
 	namespace string
 }
 
-func (g getter) ToRESTConfig() (*rest.Config, error) { return g.client.config, nil }
+// ToRESTConfig gives a copy each time: kubectl's factory writes path and group into what it gets.
+func (g getter) ToRESTConfig() (*rest.Config, error) { return rest.CopyConfig(g.client.config), nil }
 
 func (g getter) ToDiscoveryClient() (discovery.CachedDiscoveryInterface, error) {
 	return g.client.discovery, nil
@@ -140,7 +141,7 @@ type loader getter
 
 func (l loader) RawConfig() (clientcmdapi.Config, error) { return *clientcmdapi.NewConfig(), nil }
 
-func (l loader) ClientConfig() (*rest.Config, error) { return l.client.config, nil }
+func (l loader) ClientConfig() (*rest.Config, error) { return getter(l).ToRESTConfig() }
 
 func (l loader) Namespace() (string, bool, error) { return l.namespace, true, nil }
 

@@ -44,6 +44,7 @@ func (c *Client) explain(ctx context.Context, ref Ref) []string {
 			lines = c.explainPods(ctx, ref.Namespace, metav1.ListOptions{LabelSelector: selector})
 		}
 	default:
+		lines = c.explainOwned(ctx, obj)
 		for _, bad := range badConditions(obj) {
 			lines = append(lines, conditionText(bad))
 		}

@@ -41,7 +41,7 @@ func HealthOf(obj *unstructured.Unstructured) Health {
 	case gk.Group == groupApps:
 		return workloadHealth(obj)
 	}
-	return statusHealth(obj)
+	return customHealth(obj)
 }
 
 // Check reads objects once and returns a fault, with its cause, for each that is not ready now.

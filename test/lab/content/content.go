@@ -48,11 +48,17 @@ func platform() []image.Spec {
 		program("ghcr.io/zalando/skipper:v0.21.0", "skipper", "skipper", "github.com/zalando/skipper/cmd/skipper"),
 		program("quay.io/prometheus-operator/prometheus-operator:v0.92.0", "prometheus-operator", "operator", operator+"operator"),
 		program("quay.io/prometheus-operator/admission-webhook:v0.92.0", "prometheus-operator", "admission-webhook", operator+"admission-webhook"),
-		program("quay.io/prometheus-operator/prometheus-config-reloader:v0.92.0", "prometheus-operator",
-			"prometheus-config-reloader", operator+"prometheus-config-reloader"),
+		reloader(operator + "prometheus-config-reloader"),
 		prometheus(),
 		program("quay.io/prometheus/node-exporter:v1.12.1", "node-exporter", "node_exporter", "github.com/prometheus/node_exporter"),
 	}
+}
+
+// reloader is started by the operator's pods by its path in upstream's image.
+func reloader(pkg string) image.Spec {
+	s := program("quay.io/prometheus-operator/prometheus-config-reloader:v0.92.0", "prometheus-operator", "prometheus-config-reloader", pkg)
+	s.Links = map[string]string{"/bin/prometheus-config-reloader": "/usr/local/bin/prometheus-config-reloader"}
+	return s
 }
 
 // prometheus discovers its targets in Kubernetes and nowhere else: the other ways are half of its code.

@@ -30,6 +30,7 @@ type Spec struct {
 	Tags       []string
 	Debian     []string          // Debian packages that make its root; empty is an empty root
 	Files      map[string]string // path in the image → content
+	Links      map[string]string // path in the image → what the symbolic link there points to
 	Entrypoint []string
 	Cmd        []string
 	Env        []string
@@ -120,6 +121,12 @@ func topLayer(s Spec, o Options) ([]byte, error) {
 			mode = 0o755
 		}
 		if err := add(t, strings.TrimPrefix(name, "/"), mode, []byte(s.Files[name])); err != nil {
+			return nil, err
+		}
+	}
+	for _, name := range sorted(s.Links) {
+		header := &tar.Header{Name: strings.TrimPrefix(name, "/"), Linkname: s.Links[name], Typeflag: tar.TypeSymlink, Mode: 0o777, ModTime: epoch()}
+		if err := t.WriteHeader(header); err != nil {
 			return nil, err
 		}
 	}

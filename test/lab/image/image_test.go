@@ -48,6 +48,7 @@ func example(t *testing.T) v1.Image {
 	img, err := Build(Spec{
 		Ref: "acme/app:1", Entrypoint: []string{"app"}, User: "65534:65534", Env: []string{"A=b"},
 		Files: map[string]string{"/usr/local/bin/start": "#!/bin/sh\n", "/etc/app.conf": "x"},
+		Links: map[string]string{"/bin/app": "/usr/local/bin/app"},
 	}, Options{Programs: map[string]string{"app": write(t, filepath.Join(dir, "app"), "program", 0o600)}, Root: root.Name(), Certs: []byte("cert")})
 	if err != nil {
 		t.Fatal(err)
@@ -81,7 +82,7 @@ func TestAnImageIsPulledAsItWasPutTogether(t *testing.T) {
 	}
 	want := map[string]string{
 		"usr/bin/dash": "0755 shell", "usr/bin/sh": "-> dash", "usr/local/bin/app": "0755 program",
-		"usr/local/bin/start": "0755 #!/bin/sh\n", "etc/app.conf": "0644 x", "etc/ssl/certs/ca-certificates.crt": "0644 cert",
+		"usr/local/bin/start": "0755 #!/bin/sh\n", "bin/app": "-> /usr/local/bin/app", "etc/app.conf": "0644 x", "etc/ssl/certs/ca-certificates.crt": "0644 cert",
 	}
 	got := listing(t, img)
 	for file, content := range want {
