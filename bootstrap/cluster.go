@@ -61,8 +61,34 @@ func (j *Job) connect(ctx context.Context, cluster *providers.Cluster) error {
 	if err != nil {
 		return fault.Wrap(err, fault.Failed, "connect to its API server").On("cluster %s", cluster.Ref)
 	}
+	if j.client != nil { // of an earlier try
+		j.watcher.Close()
+	}
 	j.cluster, j.client, j.watcher = cluster, client, client.Watch(ctx)
 	return nil
+}
+
+// live gives the context of what outlives a single step.
+func (j *Job) live(ctx context.Context) context.Context {
+	ctx, j.end = context.WithCancel(ctx)
+	return ctx
+}
+
+// Close ends what outlives the steps of Up and Status, and returns when the lease is given back. It may
+// be called more than once, and for a job of which no plan was run.
+func (j *Job) Close() {
+	if j.end != nil {
+		j.end()
+	}
+	j.disconnect()
+}
+
+func (j *Job) disconnect() {
+	if j.client != nil {
+		j.watcher.Close()
+		j.client.Close()
+	}
+	j.client, j.watcher = nil, nil
 }
 
 // addContext puts the cluster into the user's kubeconfig.

@@ -56,6 +56,7 @@ type Job struct {
 	watcher   *kube.Watcher
 	simulated bool
 	flux      *flux.Flux
+	end       context.CancelFunc // of what outlives a single step
 }
 
 // New checks what documents alone can not tell: that this build can do what they ask for.

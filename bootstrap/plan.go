@@ -24,8 +24,9 @@ func (j *Job) Prepare() *plan.Plan {
 }
 
 // Up makes it so: an empty cluster, the stack, the reconciler, the repository, and the proof. The
-// context bounds what outlives a single step: the watch over the cluster.
+// context bounds what outlives a single step, the watch over the cluster and its lease, as does Close.
 func (j *Job) Up(ctx context.Context) *plan.Plan {
+	ctx = j.live(ctx)
 	p := plan.New("up " + j.Name())
 
 	cluster := p.Add(j.provision(ctx))
@@ -47,6 +48,7 @@ func (j *Job) Up(ctx context.Context) *plan.Plan {
 
 // Status compares what is with what should be, and changes nothing. A difference is a step's fault.
 func (j *Job) Status(ctx context.Context) *plan.Plan {
+	ctx = j.live(ctx)
 	p := plan.New("status " + j.Name())
 	cluster := p.Add(j.findCluster(ctx))
 	j.addReleaseChecks(p, cluster)

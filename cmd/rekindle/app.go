@@ -4,6 +4,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,6 +26,7 @@ type app struct {
 	verbose    bool
 
 	secrets *report.Redactor
+	telling sync.Mutex // guards rep against message, which a signal calls at any time
 	rep     *report.Reporter
 }
 
@@ -115,14 +117,29 @@ func (a *app) open() error {
 	if err != nil {
 		return err
 	}
-	a.rep = report.New(a.stdout, a.stderr, report.Options{Format: format, HTML: a.reportFile, Verbose: a.verbose, Redactor: a.secrets})
+	a.tellBy(report.Options{Format: format, HTML: a.reportFile, Verbose: a.verbose, Redactor: a.secrets})
 	return nil
+}
+
+func (a *app) tellBy(o report.Options) {
+	a.telling.Lock()
+	defer a.telling.Unlock()
+	a.rep = report.New(a.stdout, a.stderr, o)
+}
+
+// message tells something that belongs to no step; before there is a reporter there is nothing to tell.
+func (a *app) message(text string) {
+	a.telling.Lock()
+	defer a.telling.Unlock()
+	if a.rep != nil {
+		a.rep.Message(text)
+	}
 }
 
 // fault tells the error that ends the run, unless the report of the run told it already.
 func (a *app) fault(err error) {
 	if a.rep == nil {
-		a.rep = report.New(a.stdout, a.stderr, report.Options{Redactor: a.secrets})
+		a.tellBy(report.Options{Redactor: a.secrets})
 	}
 	a.rep.Fault(err)
 }

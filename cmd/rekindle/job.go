@@ -68,7 +68,7 @@ func (a *app) job(ctx context.Context, arg string, o jobOptions) (*bootstrap.Job
 		end()
 		return nil, nil, err
 	}
-	return job, end, nil
+	return job, func() { job.Close(); end() }, nil
 }
 
 // load reads the documents from this machine, or, for URL//PATH, from a repository.

@@ -8,6 +8,9 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/go-logr/logr"
+	"k8s.io/klog/v2"
+
 	"github.com/rekindle-dev/rekindle/internal/fault"
 )
 
@@ -17,10 +20,11 @@ func main() {
 
 // run is the whole command: it returns the exit code (docs/exit-codes.md).
 func run(args []string, stdin *os.File, stdout, stderr *os.File) int {
-	ctx, stop := interruptible(stderr)
-	defer stop()
+	klog.SetLogger(logr.Discard()) // only report prints
 	a := newApp(stdin, stdout, stderr)
 	defer a.close()
+	ctx, stop := interruptible(a.message)
+	defer stop()
 	root := a.root()
 	root.SetArgs(args)
 	if err := root.ExecuteContext(ctx); err != nil {
@@ -32,7 +36,7 @@ func run(args []string, stdin *os.File, stdout, stderr *os.File) int {
 
 // interruptible gives a context that ends with the first SIGINT or SIGTERM. The second ends the
 // process at once: every step can be killed at any point and run again.
-func interruptible(stderr *os.File) (context.Context, func()) {
+func interruptible(tell func(string)) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
@@ -43,7 +47,7 @@ func interruptible(stderr *os.File) (context.Context, func()) {
 		case <-done:
 			return
 		}
-		_, _ = stderr.WriteString("\rinterrupted: stopping cleanly; once more stops at once\n")
+		tell("interrupted: stopping cleanly; once more stops at once")
 		cancel()
 		select {
 		case <-signals:

@@ -69,6 +69,7 @@ func (a *app) rehearse(ctx context.Context, arg string, o jobOptions) error {
 // upAndAway makes the cluster and removes it whatever became of it, also when the run was cancelled.
 func (s *session) upAndAway(ctx context.Context, job *bootstrap.Job) error {
 	upErr := s.run(ctx, job.Up(ctx))
+	job.Close()
 	down := s.run(context.WithoutCancel(ctx), job.Down())
 	return fault.Join(upErr, down)
 }

@@ -68,6 +68,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w.commit("Follow the repository where it is served")
+	w.remove() // what a killed run of this test left
 	t.Cleanup(w.remove)
 	return w
 }
