@@ -2,6 +2,7 @@ package bootstrap
 
 import (
 	"context"
+	"fmt"
 	"io/fs"
 	"time"
 
@@ -109,4 +110,12 @@ func (j *Job) repoFS() fs.FS {
 		return nil
 	}
 	return j.tree.FS()
+}
+
+// count says how many: 1 key, 2 keys.
+func count(n int, one string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %ss", n, one)
 }

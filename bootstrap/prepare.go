@@ -15,7 +15,7 @@ const fetchTimeout = 5 * time.Minute
 
 func (j *Job) fetchCharts() plan.Step {
 	return plan.Step{
-		ID: "charts", Title: fmt.Sprintf("fetch and check %d charts", len(j.stack.Releases)), Timeout: fetchTimeout, Retries: 2,
+		ID: "charts", Title: "fetch and check " + count(len(j.stack.Releases), "chart"), Timeout: fetchTimeout, Retries: 2,
 		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 			return plan.Unchanged, j.stack.Fetch(ctx, j.tools.Charts, p)
 		},
@@ -61,7 +61,7 @@ func (j *Job) renderPath() *plan.Step {
 				return "", err
 			}
 			j.rendered = rendered
-			p.Note(fmt.Sprintf("%d objects", len(rendered.Objects)))
+			p.Note(count(len(rendered.Objects), "object"))
 			return plan.Unchanged, nil
 		},
 	}
@@ -80,7 +80,7 @@ func (j *Job) readKeys() *plan.Step {
 		return nil
 	}
 	return &plan.Step{
-		ID: "keys/read", Title: fmt.Sprintf("read %d keys", len(wanted)), Timeout: fetchTimeout,
+		ID: "keys/read", Title: "read " + count(len(wanted), "key"), Timeout: fetchTimeout,
 		Do: func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
 			secrets, err := keys.Load(ctx, wanted, j.tools.KeyDir, j.repoFS())
 			if err != nil {
@@ -107,7 +107,7 @@ func (j *Job) proveKeys() *plan.Step {
 		Reason: "a rebuild with the wrong key is known before anything is built",
 		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 			files := j.rendered.Encrypted
-			p.Note(fmt.Sprintf("%d encrypted files", len(files)))
+			p.Note(count(len(files), "encrypted file"))
 			for _, caveat := range keys.Caveats(j.secrets, j.tree.FS(), files) {
 				p.Warn(caveat)
 			}

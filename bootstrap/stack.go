@@ -2,7 +2,6 @@ package bootstrap
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/rekindle-dev/rekindle/internal/kube"
@@ -35,7 +34,7 @@ func (j *Job) establishCRDs() *plan.Step {
 		return nil
 	}
 	return &plan.Step{
-		ID: "crds", Title: fmt.Sprintf("establish %d CRDs of all charts", len(crds)), Timeout: 5 * time.Minute, Retries: 2,
+		ID: "crds", Title: "establish " + count(len(crds), "CRD") + " of all charts", Timeout: 5 * time.Minute, Retries: 2,
 		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 			changes, err := j.client.EstablishCRDs(ctx, crds, p)
 			return kube.Outcome(changes), err

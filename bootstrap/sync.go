@@ -21,7 +21,7 @@ func (j *Job) applyKeys() *plan.Step {
 		return nil
 	}
 	return &plan.Step{
-		ID: "keys", Title: fmt.Sprintf("put %d keys into the cluster", len(j.secrets)), Timeout: 2 * time.Minute, Retries: 2,
+		ID: "keys", Title: "put " + count(len(j.secrets), "key") + " into the cluster", Timeout: 2 * time.Minute, Retries: 2,
 		Do: func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
 			return j.applySecrets(ctx)
 		},
@@ -34,7 +34,7 @@ func (j *Job) compareKeys() *plan.Step {
 		return nil
 	}
 	return &plan.Step{
-		ID: "keys", Title: fmt.Sprintf("%d keys are in the cluster", len(j.secrets)), Timeout: time.Minute,
+		ID: "keys", Title: "the cluster's keys are as declared", Timeout: time.Minute,
 		Do: func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
 			return plan.Unchanged, j.compareSecrets(ctx)
 		},

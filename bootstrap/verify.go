@@ -29,22 +29,20 @@ func (j *Job) check(i int, c config.Check) plan.Step {
 	if j.tools.Wait > 0 {
 		timeout = min(timeout, j.tools.Wait)
 	}
-	s := plan.Step{Timeout: timeout}
+	s := plan.Step{ID: plan.ID(fmt.Sprintf("check/%d", i+1)), Timeout: timeout}
 	if c.HTTP != "" {
-		s.ID = plan.ID(fmt.Sprintf("verify/%d", i+1))
 		s.Title = fmt.Sprintf("%s answers %d", c.HTTP, wantedStatus(c))
 		s.Do = func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 			return plan.Unchanged, j.checkHTTP(ctx, c, p)
 		}
 	} else {
-		s.ID = plan.ID(fmt.Sprintf("verify/%d", i+1))
 		s.Title = fmt.Sprintf("job %s/%s succeeds", c.Namespace, c.Job)
 		s.Do = func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 			return j.checkJob(ctx, c, p)
 		}
 	}
 	if j.simulated {
-		s.Caveats = []string{s.Title + ": not provable on simulated nodes"}
+		s.Caveats = []string{s.Title}
 		s.Do = unproven
 	}
 	return s

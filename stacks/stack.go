@@ -152,10 +152,10 @@ func unprovable(objs []*unstructured.Unstructured, promised map[schema.GroupKind
 		}
 		switch obj.GetKind() {
 		case "ValidatingWebhookConfiguration", "MutatingWebhookConfiguration":
-			caveats = append(caveats, fmt.Sprintf("webhook %s: not provable on simulated nodes", obj.GetName()))
+			caveats = append(caveats, fmt.Sprintf("webhook %s", obj.GetName()))
 		case "APIService":
 			if service, ok, _ := unstructured.NestedMap(obj.Object, "spec", "service"); ok && service != nil {
-				caveats = append(caveats, fmt.Sprintf("aggregated API %s: not provable on simulated nodes", obj.GetName()))
+				caveats = append(caveats, fmt.Sprintf("aggregated API %s", obj.GetName()))
 			}
 		}
 	}

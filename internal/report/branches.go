@@ -29,7 +29,8 @@ func kindOf(id plan.ID) string {
 }
 
 // branches orders the steps of a section: those of one kind are together under a heading, and there
-// each is below the last of its needs that is of its kind too.
+// each is below the last of its needs that is of its kind too. Where all are of one kind, the
+// section's own heading is enough.
 func branches(steps []*step) []branch {
 	kinds := map[string][]*step{}
 	for _, st := range steps {
@@ -42,21 +43,25 @@ func branches(steps []*step) []branch {
 		switch {
 		case kind == "" || len(members) == 1:
 			all = append(all, branch{step: st})
+		case len(members) == len(steps):
+			return nested(members, 0)
 		case members[0] == st:
 			all = append(all, branch{kind: kind, steps: members})
-			all = append(all, nested(members)...)
+			all = append(all, nested(members, 1)...)
 		}
 	}
 	return all
 }
 
-// nested puts each step below the last of its needs among the others.
-func nested(members []*step) []branch {
+// nested puts each step below the last of its needs among the others. Steps in single file are a
+// list: their order says it all.
+func nested(members []*step, top int) []branch {
 	at := map[plan.ID]int{}
 	for i, st := range members {
 		at[st.id] = i
 	}
 	below := map[int][]int{} // -1 is the top
+	deeper := 0
 	for i, st := range members {
 		parent := -1
 		for _, need := range st.needs {
@@ -65,16 +70,19 @@ func nested(members []*step) []branch {
 			}
 		}
 		below[parent] = append(below[parent], i)
+		if len(below[parent]) > 1 {
+			deeper = 1 // more than one is below the same
+		}
 	}
 	var list []branch
 	var walk func(parent, depth int)
 	walk = func(parent, depth int) {
 		for _, i := range below[parent] {
 			list = append(list, branch{step: members[i], depth: depth})
-			walk(i, depth+1)
+			walk(i, depth+deeper)
 		}
 	}
-	walk(-1, 1)
+	walk(-1, top)
 	return list
 }
 
@@ -227,10 +235,11 @@ func (t *tree) detail(st *step) string {
 	case engine.Cancelled:
 		return t.styles.dim.Render("stopped")
 	case engine.Succeeded:
-		if len(st.caveats) > 0 || st.outcome == plan.Unproven {
-			return t.styles.doubt.Render("not provable here")
-		}
 		switch {
+		case st.outcome == plan.Unproven:
+			return t.styles.doubt.Render("not provable here")
+		case len(st.caveats) > 0:
+			return t.styles.doubt.Render(text("not provable here: " + strings.Join(st.caveats, ", ")))
 		case st.note != "":
 			return t.styles.dim.Render(text(st.note))
 		case st.outcome != plan.Changed:

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/charmbracelet/lipgloss"
@@ -91,15 +92,20 @@ func (d *Document) count(phase engine.Phase) int {
 // pathColumns is the widest title that the critical path shows whole.
 const pathColumns = 48
 
-// path shows the critical path, each link with its time and its longest wait.
+// brief is below what a person would want to know of a link of the critical path, in seconds.
+const brief = 0.05
+
+// path shows the critical path, each link with its time. The links that took no time are left out here;
+// JSON and the page have them.
 func (s *sheet) path(d *Document) {
-	if len(d.CriticalPath) == 0 {
+	links := slices.DeleteFunc(slices.Clone(d.CriticalPath), func(l DocumentLink) bool { return l.Seconds < brief })
+	if len(links) == 0 {
 		return
 	}
 	s.WriteString("\n")
 	s.line(s.styles.bold, "critical path")
 	longest, width := 0.0, 0
-	for _, link := range d.CriticalPath {
+	for _, link := range links {
 		longest = max(longest, link.Seconds)
 		width = max(width, ansi.StringWidth(s.r.red.line(link.Title)))
 	}
@@ -107,7 +113,7 @@ func (s *sheet) path(d *Document) {
 	if s.columns > 0 {
 		width = min(width, max(8, s.columns-barWidth-15)) // 15 are the spaces and the time
 	}
-	for _, link := range d.CriticalPath {
+	for _, link := range links {
 		title := ansi.Truncate(s.r.red.line(link.Title), width, s.glyphs.ellipsis)
 		full := 0
 		if longest > 0 {
