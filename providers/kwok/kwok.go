@@ -10,6 +10,7 @@ import (
 
 	"github.com/rekindle-dev/rekindle/internal/assets"
 	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/folders"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/providers"
 	"github.com/rekindle-dev/rekindle/providers/kwok/supervise"
@@ -20,7 +21,8 @@ const Name = "kwok"
 
 // Options are the settings of the provider.
 type Options struct {
-	// Nodes is the number of simulated nodes; default 1.
+	// Nodes is the number of simulated nodes; default 1, and none when negative: whoever makes the cluster
+	// adds its own, which are simulated all the same.
 	Nodes int
 	// State is the folder that holds the clusters; default $XDG_STATE_HOME/rekindle, or else
 	// ~/.local/state/rekindle. Clusters of one State must not be used by two users.
@@ -54,7 +56,7 @@ func New(o Options) (*Provider, error) {
 		return nil, err
 	}
 	if o.State == "" {
-		if o.State, err = defaultState(); err != nil {
+		if o.State, err = folders.State(); err != nil {
 			return nil, err
 		}
 	}
@@ -65,7 +67,10 @@ func New(o Options) (*Provider, error) {
 		}
 		o.Supervisor = []string{self, "supervise"}
 	}
-	return &Provider{nodes: max(o.Nodes, 1), state: state(o.State), cache: cache, supervisor: o.Supervisor}, nil
+	if o.Nodes == 0 {
+		o.Nodes = 1
+	}
+	return &Provider{nodes: max(o.Nodes, 0), state: state(o.State), cache: cache, supervisor: o.Supervisor}, nil
 }
 
 // Simulated is always true.
