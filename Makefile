@@ -57,7 +57,7 @@ e2e: build assets lab ## The main job on real nodes: kind, Flux, Helm
 
 .PHONY: bench
 bench: build assets lab ## Against what a user would do otherwise; see docs/performance.md
-	$(GO) run -tags e2e ./test/bench
+	$(GO) run ./test/bench
 
 .PHONY: docs
 docs: ## Generate docs/documents.md, docs/commands.md and the schema

@@ -93,6 +93,12 @@ func (j *Job) Name() string { return j.name }
 // Cluster is the cluster, once a step found or made it; nil before.
 func (j *Job) Cluster() *providers.Cluster { return j.cluster }
 
+// Provider is what the cluster runs on.
+func (j *Job) Provider() providers.Provider { return j.tools.Provider }
+
+// Simulated says that nothing runs behind the pods of the cluster.
+func (j *Job) Simulated() bool { return j.simulated }
+
 // Commit is what the source's ref was resolved to; empty before, and without a source.
 func (j *Job) Commit() string { return j.commit }
 

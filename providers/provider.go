@@ -109,6 +109,12 @@ type HostRunner interface {
 	RunOnHost(ctx context.Context, r Ref, procs []HostProcess, p plan.Progress) (plan.Outcome, error)
 }
 
+// HostLogger is a provider that runs parts of its clusters as processes of the host.
+type HostLogger interface {
+	// HostLogs is the folder of their logs; it may not exist.
+	HostLogs(r Ref) string
+}
+
 // HostProcess is one controller on the host.
 type HostProcess struct {
 	Name  string   // unique in its cluster

@@ -29,11 +29,11 @@ type jobOptions struct {
 	sourceFrom string
 	use        bool
 
-	name      string // of the cluster, where it is not the document's
-	simulated bool   // on simulated nodes, whatever the document's provider
-	run       string
-	ttl       time.Duration
-	private   string // a kubeconfig of its own, in place of the user's
+	name     string // of the cluster, where it is not the document's
+	provider string // in place of the document's; empty for that
+	run      string
+	ttl      time.Duration
+	private  string // a kubeconfig of its own, in place of the user's
 }
 
 func (o *jobOptions) register(c *cobra.Command) {
@@ -110,27 +110,44 @@ func (a *app) tools(docs *config.Documents, o jobOptions) (*bootstrap.Tools, err
 		Use: o.use, Run: o.run, TTL: o.ttl, Secret: a.secrets.Add,
 	}
 	spec := docs.Cluster.Spec.Provider
-	switch {
-	case o.simulated, spec.Kwok != nil:
-		nodes := 1
+	t.At.Provider = providerOf(docs, o)
+	switch t.At.Provider {
+	case kwok.Name:
+		var settings config.Kwok
 		if spec.Kwok != nil {
-			nodes = spec.Kwok.Nodes
+			settings = *spec.Kwok
 		}
-		t.At.Provider = "kwok"
-		t.Provider, err = kwok.New(kwok.Options{Nodes: nodes})
-	case spec.Kind != nil:
-		t.At.Provider = kind.Name
-		t.Provider, err = kindProvider(docs, *spec.Kind)
-	case spec.GKE != nil:
-		err = notBuilt(docs, "gke")
+		t.Provider, err = kwok.New(kwok.Options{Nodes: settings.Nodes})
+	case kind.Name:
+		var settings config.Kind
+		if spec.Kind != nil {
+			settings = *spec.Kind
+		}
+		t.Provider, err = kindProvider(docs, settings)
 	default:
-		err = notBuilt(docs, "existing")
+		err = notBuilt(docs, t.At.Provider)
 	}
 	if err != nil {
 		return nil, err
 	}
 	t.Kubeconfig, t.Context = a.kubeconfigFor(o), t.At.Provider+"-"+nameOf(docs, o)
 	return t, nil
+}
+
+// providerOf names the provider: the one asked for, or the document's.
+func providerOf(docs *config.Documents, o jobOptions) string {
+	spec := docs.Cluster.Spec.Provider
+	switch {
+	case o.provider != "":
+		return o.provider
+	case spec.Kwok != nil:
+		return kwok.Name
+	case spec.Kind != nil:
+		return kind.Name
+	case spec.GKE != nil:
+		return "gke"
+	}
+	return "existing"
 }
 
 func notBuilt(docs *config.Documents, provider string) error {

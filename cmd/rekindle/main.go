@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/signal"
 	"syscall"
@@ -29,9 +30,18 @@ func run(args []string, stdin *os.File, stdout, stderr *os.File) int {
 	root.SetArgs(args)
 	if err := root.ExecuteContext(ctx); err != nil {
 		a.fault(err)
-		return fault.Code(err)
+		return exitCode(err)
 	}
 	return fault.ExitProven
+}
+
+// exitCode is that of the command that run ran, if it failed, or else the fault's.
+func exitCode(err error) int {
+	var command *commandError
+	if errors.As(err, &command) {
+		return command.code
+	}
+	return fault.Code(err)
 }
 
 // interruptible gives a context that ends with the first SIGINT or SIGTERM. The second ends the

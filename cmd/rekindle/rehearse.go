@@ -2,31 +2,28 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
-	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/rekindle-dev/rekindle/bootstrap"
 	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/providers/kwok"
 )
 
 // rehearseTTL is how long a rehearsal's cluster may live when the process that should remove it is killed.
 const rehearseTTL = 2 * time.Hour
 
 func (a *app) rehearseCommand() *cobra.Command {
-	o := jobOptions{simulated: true}
+	o := jobOptions{provider: kwok.Name}
 	c := &cobra.Command{
 		Use:   "rehearse FILE|URL//PATH",
 		Short: "The same document on simulated nodes, then away: can this repository be rebuilt?",
 		Long: `rehearse runs up of the same document on simulated nodes, under a name of its own, and
 removes the cluster again, whatever became of it. It needs no containers. What simulated
 nodes can not show (webhooks, aggregated APIs, the content of volumes, checks by HTTP) is
-named in the report as not proven. Made for CI: --source-from . tests the checkout.`,
+named in the report as not proven. Made for CI: --source-from . tests the checkout.
+
+A rehearsal that is killed leaves its cluster; rekindle gc removes it.`,
 		Example: `  rekindle rehearse clusters/prod/cluster.yaml --source-from .`,
 		GroupID: "cluster",
 		Args:    cobra.ExactArgs(1),
@@ -37,39 +34,18 @@ named in the report as not proven. Made for CI: --source-from . tests the checko
 }
 
 func (a *app) rehearse(ctx context.Context, arg string, o jobOptions) error {
-	dir, err := os.MkdirTemp("", "rekindle-rehearse-")
-	if err != nil {
-		return fault.Wrap(err, fault.Failed, "a folder for the rehearsal's kubeconfig")
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	var id [3]byte
-	if _, err := rand.Read(id[:]); err != nil {
-		return err
-	}
-	docs, _, err := a.load(ctx, arg)
+	e, err := a.newEphemeral(ctx, arg, "rehearse", o, rehearseTTL)
 	if err != nil {
 		return err
 	}
-	o.run, o.ttl = hex.EncodeToString(id[:]), rehearseTTL
-	o.name = fmt.Sprintf("%.28s-rehearse-%s", docs.Cluster.Metadata.Name, o.run)
-	o.private = filepath.Join(dir, "kubeconfig")
 	return a.session(ctx, func(ctx context.Context, s *session) error {
-		job, end, err := a.job(ctx, arg, o)
+		s.name = "rehearse " + e.Cluster
+		job, end, err := a.job(ctx, arg, e.options)
 		if err != nil {
-			return err
+			return fault.Join(err, e.End())
 		}
 		defer end()
-		if err := s.run(ctx, job.Prepare()); err != nil {
-			return err
-		}
-		return s.upAndAway(ctx, job)
+		upErr := s.up(ctx, job)
+		return fault.Join(upErr, s.away(ctx, e, job))
 	})
-}
-
-// upAndAway makes the cluster and removes it whatever became of it, also when the run was cancelled.
-func (s *session) upAndAway(ctx context.Context, job *bootstrap.Job) error {
-	upErr := s.run(ctx, job.Up(ctx))
-	job.Close()
-	down := s.run(context.WithoutCancel(ctx), job.Down())
-	return fault.Join(upErr, down)
 }

@@ -11,6 +11,7 @@ import (
 // session runs plans one after another and tells them as one run.
 type session struct {
 	app     *app
+	name    string // of the whole, where it is not that of its last plan
 	results []*engine.Result
 }
 
@@ -32,7 +33,11 @@ func (a *app) session(ctx context.Context, do func(ctx context.Context, s *sessi
 	if len(s.results) == 0 {
 		return err
 	}
-	return a.rep.End(engine.Join(s.results...), err)
+	whole := engine.Join(s.results...)
+	if s.name != "" {
+		whole.Name = s.name
+	}
+	return a.rep.End(whole, err)
 }
 
 func (a *app) limit(ctx context.Context) (context.Context, context.CancelFunc) {

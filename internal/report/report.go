@@ -162,6 +162,13 @@ func (r *Reporter) Message(text string) {
 	r.display.message(text)
 }
 
+// Pause ends the live display, so that another program can write to the terminal, and says what begins.
+// The display goes on with the next plan.
+func (r *Reporter) Pause(text string) {
+	r.halt()
+	r.Message(text)
+}
+
 // Ask shows a prompt on the error stream, whatever the format.
 func (r *Reporter) Ask(prompt string) {
 	r.halt()

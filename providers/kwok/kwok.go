@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 
@@ -256,4 +257,9 @@ func (p *Provider) Leftovers(ctx context.Context, r providers.Ref) ([]providers.
 // those of leases.
 func (p *Provider) AuditLog(r providers.Ref) string {
 	return p.state.cluster(r.Name) + "/" + auditName
+}
+
+// HostLogs is the folder of the logs of a cluster's processes.
+func (p *Provider) HostLogs(r providers.Ref) string {
+	return filepath.Dir(p.folder(r.Name).Log("any"))
 }

@@ -49,37 +49,43 @@ func (s state) trash(name string) string {
 	return filepath.Join(s.clusters(), ".trash."+name+"."+rand.Text()[:8])
 }
 
-// defaultState is where clusters are unless the caller says otherwise.
-func defaultState() (string, error) {
-	if dir := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
-		return filepath.Join(dir, "rekindle"), nil
-	}
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return "", fault.Wrap(err, fault.Usage, "find a folder for the clusters of the kwok provider").
-			WithHint("set XDG_STATE_HOME to a folder")
-	}
-	return filepath.Join(home, ".local", "state", "rekindle"), nil
-}
-
-// exclusively runs f while no other caller changes the cluster of this name. Its lock is a file that
-// is never removed, beside the clusters.
+// exclusively runs f while no other caller changes the cluster of this name. Its lock is a file beside the
+// clusters, which goes with its cluster: who waited for a lock whose file has gone takes a new one.
 func (s state) exclusively(ctx context.Context, name string, p plan.Progress, f func() error) error {
 	dir := filepath.Join(string(s), "locks")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fault.Wrap(err, fault.Failed, "write the folder of the kwok provider's clusters").
 			WithHint("make room in %s, or make it writable, or set XDG_STATE_HOME to another folder", s)
 	}
-	lock := flock.New(filepath.Join(dir, name+".lock"))
+	file := filepath.Join(dir, name+".lock")
+	lock := flock.New(file)
 	free := wait.Func("another run works on cluster "+name, func(context.Context) (bool, string, error) {
 		ok, err := lock.TryLock()
-		return ok, "", err
+		if !ok || err != nil || isAt(lock, file) {
+			return ok, "", err
+		}
+		err = lock.Close()
+		lock = flock.New(file)
+		return false, "", err
 	})
 	if err := wait.Poll(ctx, free, 200*time.Millisecond, p); err != nil {
 		return err
 	}
 	err := f()
+	if _, gone := os.Lstat(s.cluster(name)); errors.Is(gone, fs.ErrNotExist) {
+		err = errors.Join(err, os.Remove(file))
+	}
 	return errors.Join(err, lock.Unlock())
+}
+
+// isAt says whether the lock's file is the one of that path, and not one that was removed.
+func isAt(lock *flock.Flock, path string) bool {
+	held, err := lock.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Stat(path)
+	return err == nil && os.SameFile(held, there)
 }
 
 // readMark gives the mark of a cluster: providers.ErrNotFound when there is no such folder and

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/folders"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/internal/runs"
+	"github.com/rekindle-dev/rekindle/providers"
+)
+
+// removeTimeout is how long one cluster may take to go.
+const removeTimeout = 40 * time.Minute
+
+// gcOptions are the flags of gc.
+type gcOptions struct {
+	provider string
+	dead     bool
+	run      string
+}
+
+func (a *app) gcCommand() *cobra.Command {
+	var o gcOptions
+	c := &cobra.Command{
+		Use:   "gc",
+		Short: "Remove ephemeral clusters past their TTL, whoever made them",
+		Long: `gc removes the clusters of run and rehearse whose TTL is over, on every provider that
+needs no document (kwok, kind), whichever machine made them, and what killed runs of this machine
+left beside them. It removes nothing else: a cluster that up made has no TTL.
+
+--dead does not wait for the TTL of clusters whose run was killed on this machine.`,
+		GroupID: "cluster",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return a.session(c.Context(), func(ctx context.Context, s *session) error { return s.gc(ctx, o) })
+		},
+	}
+	providerFlag(c, &o.provider)
+	c.Flags().BoolVar(&o.dead, "dead", false, "also those whose run was killed on this machine, before their TTL is over")
+	c.Flags().StringVar(&o.run, "run", "", "also the cluster of this `RUN`, as list tells it, before its TTL is over")
+	return c
+}
+
+func (s *session) gc(ctx context.Context, o gcOptions) error {
+	all, err := listers(o.provider)
+	if err != nil {
+		return err
+	}
+	state, err := folders.State()
+	if err != nil {
+		return err
+	}
+	old, err := runs.In(state).Old()
+	if err != nil {
+		return err
+	}
+	defer func() {
+		for _, record := range old {
+			_ = record.Release() // of one that was removed it is let go of already
+		}
+	}()
+	old, err = withoutEmpty(old)
+	if err != nil {
+		return err
+	}
+	p := plan.New("gc")
+	var errs []error
+	for _, provider := range all {
+		clusters, err := provider.List(ctx)
+		if err != nil {
+			errs = append(errs, notListed(provider.name, err))
+			continue
+		}
+		collectable(p, provider, clusters, old, o, time.Now())
+	}
+	if len(p.Steps()) == 0 && len(errs) == 0 {
+		s.app.rep.Message("nothing is past its TTL")
+	}
+	return fault.Join(s.run(ctx, p), fault.Join(errs...))
+}
+
+// withoutEmpty removes the records that name no cluster: their runs were killed as they began.
+func withoutEmpty(old []*runs.Old) (left []*runs.Old, err error) {
+	for _, r := range old {
+		if r.Cluster != "" {
+			left = append(left, r)
+		} else if err := r.Remove(); err != nil {
+			return left, fault.Wrap(err, fault.Failed, "remove the record of run %s", r.ID)
+		}
+	}
+	return left, nil
+}
+
+// collectable appends a step for each cluster and each record of a provider that is to be removed.
+func collectable(p *plan.Plan, provider named, clusters []*providers.Cluster, old []*runs.Old, o gcOptions, now time.Time) {
+	due := func(run string, expires time.Time, dead bool) bool {
+		return !expires.IsZero() && now.After(expires) || run != "" && (run == o.run || dead && o.dead)
+	}
+	records := map[string]*runs.Old{}
+	for _, r := range old {
+		if r.Provider == provider.name {
+			records[r.ID] = r
+		}
+	}
+	for _, c := range clusters {
+		record := records[c.Run]
+		delete(records, c.Run)
+		if due(c.Run, c.Expires, record != nil && !record.Kept) {
+			p.Add(remove(provider, c.Ref, record))
+		}
+	}
+	for _, r := range records { // of clusters that are not there, or only in parts
+		if !r.Kept || due(r.ID, r.Expires, false) {
+			p.Add(remove(provider, providers.Ref{Provider: provider.name, Name: r.Cluster}, r))
+		}
+	}
+}
+
+// remove deletes a cluster, looks whether anything is left, and then forgets its run.
+func remove(provider named, ref providers.Ref, record *runs.Old) plan.Step {
+	return plan.Step{
+		ID: plan.ID(ref.String()), Title: "remove the cluster " + ref.String(), Timeout: removeTimeout,
+		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+			if err := provider.Delete(ctx, ref, p); err != nil {
+				return "", err
+			}
+			left, err := provider.Leftovers(ctx, ref)
+			if err != nil || len(left) > 0 {
+				return "", stillThere(left, err)
+			}
+			if record == nil {
+				return plan.Changed, nil
+			}
+			return plan.Changed, record.Remove()
+		},
+	}
+}
+
+func stillThere(left []providers.Resource, err error) error {
+	errs := []error{err}
+	for _, r := range left {
+		errs = append(errs, fault.New(fault.Failed, "still exists").On("%s %s", r.Kind, r.Name).WithHint("%s", r.Remove))
+	}
+	return fault.Join(errs...)
+}

@@ -1,0 +1,218 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rekindle-dev/rekindle/bootstrap"
+	"github.com/rekindle-dev/rekindle/internal/collect"
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/report"
+	"github.com/rekindle-dev/rekindle/providers"
+	"github.com/rekindle-dev/rekindle/providers/kind"
+	"github.com/rekindle-dev/rekindle/providers/kwok"
+)
+
+const (
+	defaultTTL     = 2 * time.Hour
+	commandGrace   = 10 * time.Second // between asking the command to end and ending it
+	collectTimeout = 2 * time.Minute
+)
+
+// runOptions are the flags of run.
+type runOptions struct {
+	jobOptions
+	ttl       time.Duration
+	keep      string
+	artifacts string
+}
+
+// Values of --keep.
+const (
+	keepNever     = "never"
+	keepOnFailure = "on-failure"
+	keepAlways    = "always"
+)
+
+func (a *app) runCommand() *cobra.Command {
+	var o runOptions
+	c := &cobra.Command{
+		Use:   "run FILE|URL//PATH [flags] -- CMD [ARG...]",
+		Short: "An ephemeral cluster around a command",
+		Long: `run makes a cluster of its own from the document, runs CMD with KUBECONFIG and
+REKINDLE_CLUSTER in its environment, and removes the cluster again: also when CMD fails, when
+it is interrupted, and when it hangs until the TTL is over. The exit code is CMD's.
+
+Your kubeconfig and its current context stay as they are. A run that is killed leaves its
+cluster, which carries the time of its end: rekindle gc removes it, from any machine.
+
+Runs do not collide: each cluster has its own name, ports and kubeconfig. Only a kind config
+with fixed host ports can be used by one run at a time; the second is told so at once.`,
+		Example: `  rekindle run clusters/test/cluster.yaml --source-from . -- go test ./e2e/...
+  rekindle run clusters/test/cluster.yaml --provider kwok --artifacts out -- ./smoke.sh`,
+		GroupID: "cluster",
+		Args: func(c *cobra.Command, args []string) error {
+			if c.ArgsLenAtDash() != 1 || len(args) < 2 {
+				return errors.New("it takes one document, then -- and a command")
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error { return a.runAround(c.Context(), args[0], args[1:], o) },
+	}
+	o.register(c)
+	f := c.Flags()
+	f.StringVar(&o.provider, "provider", "", "make it on `PROVIDER`: kwok or kind (default: the document's)")
+	f.DurationVar(&o.ttl, "ttl", defaultTTL, "how long the cluster may live, a `DURATION`; CMD is ended then")
+	f.StringVar(&o.keep, "keep", keepNever, "leave the cluster until its TTL is over: never, on-failure or always; `WHEN`")
+	f.StringVar(&o.artifacts, "artifacts", "", "when something fails, write events, pods and logs into this `DIR`")
+	_ = c.MarkFlagDirname("artifacts")
+	for flag, values := range map[string][]string{
+		"provider": {kwok.Name, kind.Name}, "keep": {keepNever, keepOnFailure, keepAlways},
+	} {
+		_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+	}
+	return c
+}
+
+func (o *runOptions) check() error {
+	switch {
+	case o.provider != "" && o.provider != kwok.Name && o.provider != kind.Name:
+		return fault.New(fault.Usage, "--provider %s: there is no such provider for ephemeral clusters", o.provider).WithHint("use kwok or kind")
+	case o.keep != keepNever && o.keep != keepOnFailure && o.keep != keepAlways:
+		return fault.New(fault.Usage, "--keep %s: there is no such choice", o.keep).WithHint("use never, on-failure or always")
+	case o.ttl < time.Minute:
+		return fault.New(fault.Usage, "--ttl %s is too short for a cluster to come up", o.ttl).WithHint("give at least 1m")
+	}
+	return nil
+}
+
+// commandError is a command that failed. Its exit code becomes ours.
+type commandError struct {
+	code int
+	err  error
+}
+
+func (e *commandError) Error() string { return e.err.Error() }
+func (e *commandError) Unwrap() error { return e.err }
+
+func (a *app) runAround(ctx context.Context, arg string, command []string, o runOptions) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	o.use = true // in the run's own kubeconfig
+	e, err := a.newEphemeral(ctx, arg, "run", o.jobOptions, o.ttl)
+	if err != nil {
+		return err
+	}
+	return a.session(ctx, func(ctx context.Context, s *session) error {
+		s.name = "run " + e.Cluster
+		live, cancel := context.WithDeadline(ctx, e.Expires)
+		defer cancel()
+		job, end, err := a.job(ctx, arg, e.options)
+		if err != nil {
+			return fault.Join(err, e.End())
+		}
+		defer end()
+		err = s.up(live, job)
+		if err == nil {
+			err = a.command(ctx, live, e, command)
+		}
+		if err != nil && o.artifacts != "" {
+			a.collect(ctx, job, o.artifacts)
+		}
+		if o.keep == keepAlways || o.keep == keepOnFailure && err != nil {
+			return fault.Join(err, a.keep(e))
+		}
+		return fault.Join(err, s.away(ctx, e, job))
+	})
+}
+
+// command runs the user's command until it ends, the run is interrupted (ctx), or the TTL is over (live).
+func (a *app) command(ctx, live context.Context, e *ephemeral, command []string) error {
+	text := strings.Join(command, " ")
+	a.rep.Pause("run " + text)
+	cmd := exec.CommandContext(live, command[0], command[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = a.stdin, a.stdout, a.stderr
+	if format, err := report.ParseFormat(a.output); err == nil && format == report.JSON {
+		cmd.Stdout = a.stderr // standard output is for events
+	}
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+e.Kubeconfig(), "REKINDLE_CLUSTER="+e.Cluster)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that what it started ends with it
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	cmd.WaitDelay = commandGrace
+	start := time.Now()
+	err := cmd.Run()
+	if cmd.Process != nil && live.Err() != nil {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // what of it did not end when asked to
+	}
+	var exit *exec.ExitError
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case live.Err() != nil:
+		return fault.New(fault.Failed, "%s had not ended when the TTL was over", text).WithHint("raise --ttl")
+	case err == nil:
+		a.rep.Message(fmt.Sprintf("%s ended well after %s", text, time.Since(start).Round(time.Second/10)))
+		return nil
+	case errors.As(err, &exit) && exit.ExitCode() > 0:
+		return &commandError{exit.ExitCode(), fault.New(fault.Failed, "%s ended with exit code %d", text, exit.ExitCode())}
+	case errors.As(err, &exit):
+		return fault.Wrap(err, fault.Failed, "%s", text)
+	}
+	return fault.Wrap(err, fault.Failed, "%s could not be run", text).WithHint("the command is looked up in PATH; a shell's own needs: -- sh -c '…'")
+}
+
+// collect writes what there is to see. That it can not is told, and hides no other failure.
+func (a *app) collect(ctx context.Context, job *bootstrap.Job, dir string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), collectTimeout)
+	defer cancel()
+	cluster := job.Cluster()
+	if cluster == nil || cluster.REST == nil {
+		a.rep.Message("no artifacts: there is no API server to ask")
+		return
+	}
+	err := func() error {
+		client, err := kube.Connect(cluster.REST)
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		err = collect.Cluster(ctx, client.Typed(), dir, !job.Simulated())
+		if logger, ok := job.Provider().(providers.HostLogger); ok {
+			err = errors.Join(err, copyLogs(logger.HostLogs(cluster.Ref), filepath.Join(dir, "host")))
+		}
+		return err
+	}()
+	if err != nil {
+		a.rep.Message("not all artifacts could be had: " + strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+	a.rep.Message("artifacts are in " + dir)
+}
+
+// copyLogs copies the logs of a folder.
+func copyLogs(from, to string) error {
+	if _, err := os.Stat(from); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(to); err != nil {
+		return err
+	}
+	return os.CopyFS(to, os.DirFS(from))
+}
+
+// keep leaves the cluster for a person to look at.
+func (a *app) keep(e *ephemeral) error {
+	a.rep.Message(fmt.Sprintf("the cluster stays until %s: KUBECONFIG=%s; rekindle gc --run %s removes it before",
+		e.Expires.Local().Format(time.DateTime), e.Kubeconfig(), e.ID))
+	return e.Keep()
+}
