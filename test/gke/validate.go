@@ -113,7 +113,11 @@ func (s *Server) validateNetwork(p place, c *containerpb.Cluster) error {
 	if ip.GetClusterIpv4CidrBlock() != "" && ip.GetClusterSecondaryRangeName() != "" {
 		return invalid("ip_allocation_policy: cluster_ipv4_cidr_block and cluster_secondary_range_name are mutually exclusive.")
 	}
-	old, private := c.GetPrivateClusterConfig(), c.GetNetworkConfig().DefaultEnablePrivateNodes
+	old := c.GetPrivateClusterConfig()
+	var private *bool
+	if n := c.GetNetworkConfig(); n != nil {
+		private = n.DefaultEnablePrivateNodes
+	}
 	if old != nil && private != nil && old.GetEnablePrivateNodes() != *private {
 		return invalid("PrivateClusterConfig.enable_private_nodes and NetworkConfig.default_enable_private_nodes must have the same value.")
 	}

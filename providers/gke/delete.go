@@ -1,0 +1,148 @@
+package gke
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"cloud.google.com/go/container/apiv1/containerpb"
+	"google.golang.org/grpc/codes"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/internal/wait"
+	"github.com/rekindle-dev/rekindle/providers"
+)
+
+// Delete implements providers.Provider. It ends when GKE does not know the cluster any more and Compute Engine has
+// nothing of it; what stays is told with the commands that remove it, and a run after that finds it again.
+func (p *Provider) Delete(ctx context.Context, r providers.Ref, progress plan.Progress) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if !goodName(r.Name) {
+		return nil // there can be none
+	}
+	j, err := p.begin(ctx, p.place(r), progress)
+	if err != nil {
+		return err
+	}
+	defer j.api.close()
+	c, err := lookUp(ctx, j.api, j.at)
+	switch {
+	case errors.Is(err, providers.ErrNotFound):
+	case err != nil:
+		return err
+	case !ours(c):
+		return foreign(j.at)
+	default:
+		uid := j.identity(ctx, c)
+		if err := j.take(ctx); err != nil {
+			return err
+		}
+		return j.clean(ctx, uid)
+	}
+	return j.clean(ctx, "")
+}
+
+// take deletes the cluster and waits until it is gone. Whose it is was looked at before.
+func (j *job) take(ctx context.Context) error {
+	for try := 1; ; try++ {
+		c, err := lookUp(ctx, j.api, j.at)
+		if errors.Is(err, providers.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if !ours(c) {
+			return foreign(j.at) // ours is gone, and the name was taken since
+		}
+		if c.GetStatus() == containerpb.Cluster_STOPPING {
+			err = j.stopping(ctx)
+		} else {
+			err = j.send(ctx, try)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// stopping waits while somebody deletes the cluster.
+func (j *job) stopping(ctx context.Context) error {
+	id, err := j.current(ctx)
+	if err != nil {
+		return err
+	}
+	if id == "" {
+		return j.gone(ctx)
+	}
+	return j.deleted(ctx, id)
+}
+
+// send asks for the deletion; nil means to look again.
+func (j *job) send(ctx context.Context, try int) error {
+	o, err := j.api.delete(ctx, j.at)
+	if err == nil {
+		return j.deleted(ctx, o.GetName())
+	}
+	if id := busyWith(err); id != "" {
+		j.progress.Note("waiting for what GKE does on it: " + id)
+		_, err := j.follow(ctx, id)
+		return told(err, j.at, "follow "+id)
+	}
+	switch {
+	case codeOf(err) == codes.NotFound:
+		return nil
+	case !passing(err):
+		return told(err, j.at, "delete it")
+	}
+	j.progress.Waiting("GKE does not answer: " + messageOf(err))
+	return wait.Sleep(ctx, wait.Backoff(try, j.pause/10, 6*j.pause))
+}
+
+// deleted waits for the operation that deletes the cluster.
+func (j *job) deleted(ctx context.Context, id string) error {
+	o, err := j.follow(ctx, id)
+	if err != nil {
+		return told(err, j.at, "follow "+id)
+	}
+	if failed := o.GetError(); failed != nil && o.GetOperationType() == containerpb.Operation_DELETE_CLUSTER {
+		return fault.New(fault.Failed, "GKE could not delete it: %s", failed.GetMessage()).On("cluster %s", j.at.ref()).
+			WithHint("run the same command again; what GKE says: gcloud container operations describe %s %s", id, j.at.flags())
+	}
+	return nil
+}
+
+// clean looks for what the cluster left, and waits for what Google removes by itself.
+func (j *job) clean(ctx context.Context, uid string) error {
+	short, cancel := context.WithTimeout(ctx, j.collection)
+	defer cancel()
+	var left []leftover
+	looked := wait.Func("nothing of the cluster is left", func(ctx context.Context) (bool, string, error) {
+		var err error
+		if left, err = j.leftovers(ctx, j.api, j.at, uid); err != nil {
+			return false, "", err
+		}
+		transient := 0
+		for _, one := range left {
+			if one.transient {
+				transient++
+			}
+		}
+		// What does not go by itself is not worth a wait.
+		return transient == 0, fmt.Sprintf("%d that Google removes by itself", transient), nil
+	})
+	err := wait.Poll(short, looked, j.pause, j.progress)
+	var timeout *wait.TimeoutError
+	if err != nil && (ctx.Err() != nil || !errors.As(err, &timeout)) {
+		return err
+	}
+	var faults []error
+	for _, one := range left {
+		faults = append(faults, fault.New(fault.Failed, "it is left of the cluster %s", j.at.ref()).
+			On("%s %s", one.Kind, one.Name).WithHint("%s", one.Remove))
+	}
+	return fault.Join(faults...)
+}

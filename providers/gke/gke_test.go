@@ -1,0 +1,158 @@
+package gke_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	container "cloud.google.com/go/container/apiv1"
+	"cloud.google.com/go/container/apiv1/containerpb"
+	"golang.org/x/oauth2"
+	"google.golang.org/api/option"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/rekindle-dev/rekindle/internal/config"
+	"github.com/rekindle-dev/rekindle/internal/wait"
+	"github.com/rekindle-dev/rekindle/providers"
+	"github.com/rekindle-dev/rekindle/providers/gke"
+	"github.com/rekindle-dev/rekindle/providers/kwok/kwoktest"
+	"github.com/rekindle-dev/rekindle/providers/providertest"
+	emulator "github.com/rekindle-dev/rekindle/test/gke"
+	"github.com/rekindle-dev/rekindle/test/gke/gketest"
+)
+
+const (
+	project  = "acme"
+	zone     = "europe-west6-a"
+	tokenArg = "rekindle-test-token" // makes the test binary the exec plugin of a kubeconfig
+)
+
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == tokenArg {
+		raw, err := gke.ExecCredential(context.Background(), gke.OverrideFrom(os.Getenv))
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		fmt.Println(string(raw))
+		os.Exit(0)
+	}
+	kwoktest.Main(m)
+}
+
+// start opens an emulator whose credentials are the default ones of the test.
+func start(t *testing.T, o emulator.Options) *emulator.Server {
+	t.Helper()
+	s := gketest.Start(t, o)
+	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", s.CredentialsFile())
+	return s
+}
+
+// small is one pool with one node in one zone.
+func small() config.GKE {
+	return config.GKE{Project: project, Location: zone, NodePools: []config.GKENodePool{{Name: "default", Nodes: 1}}}
+}
+
+// provider works on the emulator as if that were Google.
+func provider(t *testing.T, s *emulator.Server, settings config.GKE) *gke.Provider {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := gke.New(gke.Options{
+		Settings: settings, Override: gke.Override{Endpoint: s.URL(), CAFile: s.CAFile()},
+		TokenCommand: []string{self, tokenArg},
+		Pause:        200 * time.Millisecond, Registration: 30 * time.Second, Collection: 20 * time.Second,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func ref(name string) providers.Ref { return providers.Ref{Provider: gke.Name, Name: name} }
+
+// stranger is a client of somebody else's.
+func stranger(t *testing.T, s *emulator.Server) *container.ClusterManagerClient {
+	t.Helper()
+	creds, err := credentials.NewClientTLSFromFile(s.CAFile(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := container.NewClusterManagerClient(t.Context(), option.WithEndpoint(s.URL()[len("https://"):]),
+		option.WithTokenSource(oauth2.StaticTokenSource(&oauth2.Token{AccessToken: s.Token()})),
+		option.WithGRPCDialOption(grpc.WithTransportCredentials(creds)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+// foreign makes a cluster that is not ours.
+func foreign(t *testing.T, s *emulator.Server, name string) *containerpb.Cluster {
+	t.Helper()
+	client, parent := stranger(t, s), "projects/"+project+"/locations/"+zone
+	o, err := client.CreateCluster(t.Context(), &containerpb.CreateClusterRequest{Parent: parent, Cluster: &containerpb.Cluster{
+		Name: name, InitialNodeCount: 1, ResourceLabels: map[string]string{"team": "other"},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := wait.Func("the foreign cluster", func(ctx context.Context) (bool, string, error) {
+		o, err := client.GetOperation(ctx, &containerpb.GetOperationRequest{Name: parent + "/operations/" + o.GetName()})
+		return o.GetStatus() == containerpb.Operation_DONE, "", err
+	})
+	if err := wait.Poll(t.Context(), done, 200*time.Millisecond, nil); err != nil {
+		t.Fatal(err)
+	}
+	c, err := client.GetCluster(t.Context(), &containerpb.GetClusterRequest{Name: parent + "/clusters/" + name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestProvider(t *testing.T) {
+	s := start(t, emulator.Options{Pace: emulator.Pace{Pending: 100 * time.Millisecond, Create: 3 * time.Second}})
+	providertest.Run(t, providertest.Subject{
+		New:   func(t *testing.T) providers.Provider { return provider(t, s, small()) },
+		Nodes: 1, Name: gke.Name, Prefix: "suite-",
+		Foreign: func(t *testing.T, name string) func() error {
+			before := foreign(t, s, name)
+			return func() error {
+				client := stranger(t, s)
+				after, err := client.GetCluster(t.Context(), &containerpb.GetClusterRequest{Name: "projects/" + project + "/locations/" + zone + "/clusters/" + name})
+				if err == nil && !proto.Equal(before, after) {
+					err = fmt.Errorf("it is\n%v\nand was\n%v", after, before)
+				}
+				return err
+			}
+		},
+		HalfMade: func(t *testing.T, spec providers.Spec) {
+			ctx, kill := context.WithCancel(t.Context())
+			defer kill()
+			created := len(s.Calls("CreateCluster"))
+			ended := make(chan error, 1)
+			go func() {
+				_, err := provider(t, s, small()).Ensure(ctx, spec, nil)
+				ended <- err
+			}()
+			accepted := wait.Func("the request", func(context.Context) (bool, string, error) {
+				return len(s.Calls("CreateCluster")) > created, "", nil
+			})
+			if err := wait.Poll(ctx, accepted, 20*time.Millisecond, nil); err != nil {
+				t.Fatal(err)
+			}
+			kill()
+			if err := <-ended; err == nil {
+				t.Fatal("it was not interrupted")
+			}
+		},
+	})
+}

@@ -1,0 +1,42 @@
+package gke
+
+import (
+	"context"
+	"errors"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/providers"
+)
+
+// Preflight implements providers.Provider: the settings, the credentials, that the API is enabled and lets them in,
+// the version, the name.
+func (p *Provider) Preflight(ctx context.Context, s providers.Spec) error {
+	bad := p.check(s)
+	a, err := p.connect(ctx)
+	if err != nil {
+		return fault.Join(bad, err)
+	}
+	defer a.close()
+	if _, _, err := p.tokens.get(ctx); err != nil {
+		return fault.Join(bad, err)
+	}
+	at := p.place(providers.Ref{Name: s.Name})
+	if at.project == "" || at.location == "" {
+		return bad
+	}
+	if !goodName(s.Name) {
+		_, err := p.resolveVersion(ctx, a, at, s.Version)
+		return fault.Join(bad, err)
+	}
+	c, err := lookUp(ctx, a, at)
+	switch {
+	case errors.Is(err, providers.ErrNotFound):
+		_, err := p.resolveVersion(ctx, a, at, s.Version)
+		return fault.Join(bad, err)
+	case err != nil:
+		return fault.Join(bad, err)
+	case !ours(c):
+		return fault.Join(foreign(at), bad)
+	}
+	return fault.Join(bad, p.compare(at, c), newEnough(at, c, s.Version))
+}
