@@ -81,7 +81,7 @@ func registryFault(ctx context.Context, err error, ref name.Reference, access []
 		return f
 	case answer.StatusCode == http.StatusUnauthorized, answer.StatusCode == http.StatusForbidden:
 		return fault.New(fault.Failed, "the registry refuses %s: %s", ref, http.StatusText(answer.StatusCode)).
-			WithHint("log in: docker login %s, or helm registry login %s", ref.Context().RegistryStr(), ref.Context().RegistryStr())
+			WithHint("log in: docker login %s (its file is read, as is that of podman login; that of helm registry login is not)", ref.Context().RegistryStr())
 	case answer.StatusCode == http.StatusTooManyRequests, answer.StatusCode >= 500:
 		return fault.Wrap(err, fault.Failed, "the registry can not answer now").Transient()
 	}
