@@ -41,6 +41,17 @@ func TestMain(m *testing.M) {
 		fmt.Println(string(raw))
 		os.Exit(0)
 	}
+	if len(os.Args) == 3 && os.Args[1] == ensureArg {
+		p, err := gke.New(gke.Options{Settings: small(), Override: gke.OverrideFrom(os.Getenv), Pause: 200 * time.Millisecond})
+		if err == nil {
+			_, err = p.Ensure(context.Background(), providers.Spec{Name: os.Args[2]}, nil)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	kwoktest.Main(m)
 }
 
@@ -60,6 +71,17 @@ func small() config.GKE {
 // provider works on the emulator as if that were Google.
 func provider(t *testing.T, s *emulator.Server, settings config.GKE) *gke.Provider {
 	t.Helper()
+	return within(t, s, settings, 30*time.Second)
+}
+
+// impatient does not wait long for nodes that do not come.
+func impatient(t *testing.T, s *emulator.Server, settings config.GKE) *gke.Provider {
+	t.Helper()
+	return within(t, s, settings, 3*time.Second)
+}
+
+func within(t *testing.T, s *emulator.Server, settings config.GKE, registration time.Duration) *gke.Provider {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -67,7 +89,7 @@ func provider(t *testing.T, s *emulator.Server, settings config.GKE) *gke.Provid
 	p, err := gke.New(gke.Options{
 		Settings: settings, Override: gke.Override{Endpoint: s.URL(), CAFile: s.CAFile()},
 		TokenCommand: []string{self, tokenArg},
-		Pause:        200 * time.Millisecond, Registration: 30 * time.Second, Collection: 20 * time.Second,
+		Pause:        200 * time.Millisecond, Registration: registration, Collection: 20 * time.Second,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -87,6 +87,9 @@ func (s *Server) Left() (list []Resource) {
 	return list
 }
 
+// Remove removes a resource by its self link, as a person would with gcloud.
+func (s *Server) Remove(link string) { s.update(func() { s.drop(link) }) }
+
 // leave adds resources that are not there yet. The caller holds the lock.
 func (s *Server) leave(list []*Resource) {
 	for _, r := range list {
