@@ -7,6 +7,8 @@ import (
 	"time"
 
 	helmkube "helm.sh/helm/v3/pkg/kube"
+	"helm.sh/helm/v3/pkg/release"
+	"helm.sh/helm/v3/pkg/storage/driver"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -119,4 +121,32 @@ func refused(what string) error { return fmt.Errorf("helm: %s is not used: the w
 func (g *guard) Wait(helmkube.ResourceList, time.Duration) error { return refused("Wait") }
 func (g *guard) WaitWithJobs(helmkube.ResourceList, time.Duration) error {
 	return refused("WaitWithJobs")
+}
+
+// records is Helm's storage of releases with a context: once that is done it changes nothing more. A release that is then left
+// pending is unlocked by the next run.
+type records struct {
+	driver.Driver
+	ctx context.Context // Helm's interface has no place for one
+}
+
+func (r records) Create(key string, rel *release.Release) error {
+	if err := r.ctx.Err(); err != nil {
+		return err
+	}
+	return r.Driver.Create(key, rel)
+}
+
+func (r records) Update(key string, rel *release.Release) error {
+	if err := r.ctx.Err(); err != nil {
+		return err
+	}
+	return r.Driver.Update(key, rel)
+}
+
+func (r records) Delete(key string) (*release.Release, error) {
+	if err := r.ctx.Err(); err != nil {
+		return nil, err
+	}
+	return r.Driver.Delete(key)
 }

@@ -78,7 +78,7 @@ func look(ctx context.Context, cfg *action.Configuration, c *kube.Client, r Rele
 		return nil, nil, err
 	}
 	s := &State{
-		Exists: true, Ours: last.Labels[labelOwner] == ownerValue, Pending: last.Info.Status.IsPending(),
+		Exists: true, Ours: last.Labels[labelOwner] == ownerValue, Pending: isStale(last.Info.Status),
 		Deployed: last.Info.Status == release.StatusDeployed, Same: last.Labels[labelInputs] == wanted,
 		Status: last.Info.Status.String(), Revision: last.Version,
 	}
@@ -129,7 +129,7 @@ func Ensure(ctx context.Context, c *kube.Client, w *kube.Watcher, r Release, p p
 			return "", nil, fmt.Errorf("unlock release %s: %w", r.Name, err)
 		}
 	}
-	rel, err := apply(cfg, r, last)
+	rel, err := apply(ctx, cfg, c, r, last)
 	if ctx.Err() != nil {
 		return "", nil, fault.Join(ctx.Err())
 	}
@@ -147,30 +147,6 @@ func flat(err error) error {
 		return err
 	}
 	return errors.Join(list.WrappedErrors()...)
-}
-
-// apply installs or upgrades. It does not return before Helm is done.
-//
-// Helm's validation by the OpenAPI document is off: it fetches and parses the whole document for every release, fails
-// while the server publishes new CRDs, and says nothing that the server itself does not.
-func apply(cfg *action.Configuration, r Release, last *release.Release) (*release.Release, error) {
-	inputs, err := r.Chart.Inputs(r.Values)
-	if err != nil {
-		return nil, err
-	}
-	labels := map[string]string{labelOwner: ownerValue, labelInputs: inputs}
-	if last == nil || last.Info.Status == release.StatusUninstalled {
-		install := action.NewInstall(cfg)
-		install.ReleaseName, install.Namespace, install.Labels = r.Name, r.Namespace, labels
-		install.CreateNamespace, install.SkipCRDs, install.Timeout = true, true, r.Timeout
-		install.Replace, install.DisableOpenAPIValidation = last != nil, true
-		return install.Run(r.Chart.chart, copyOf(r.Values))
-	}
-	upgrade := action.NewUpgrade(cfg)
-	upgrade.Namespace, upgrade.Labels = r.Namespace, labels
-	upgrade.SkipCRDs, upgrade.Timeout, upgrade.MaxHistory = true, r.Timeout, maxHistory
-	upgrade.DisableOpenAPIValidation = true
-	return upgrade.Run(r.Name, r.Chart.chart, copyOf(r.Values))
 }
 
 // Remove uninstalls the release and waits until its objects are gone. One that does not exist is
@@ -223,6 +199,8 @@ func configure(ctx context.Context, c *kube.Client, w *kube.Watcher, r Release, 
 	}
 	client := helmkube.New(getter)
 	client.Namespace = r.Namespace
+	cfg.Releases.Driver = records{Driver: cfg.Releases.Driver, ctx: ctx}
+	cfg.Releases.MaxHistory = maxHistory
 	cfg.KubeClient = &guard{Client: client, ctx: ctx, client: c, watcher: w, progress: p}
 	caps, err := capabilities(c)
 	if err != nil {
