@@ -70,17 +70,30 @@ func (f *Fetcher) read(r *Release) ([]byte, error) {
 		return nil, fault.New(fault.Usage, "want a path relative to the document")
 	}
 	info, err := fs.Stat(r.docs.FS, file)
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, fault.New(fault.Usage, "there is no such folder or archive").WithHint("paths are relative to the document that names them")
-	case info.IsDir():
-		archive, err := helm.Pack(r.docs.FS, file)
-		if err != nil {
-			return nil, fault.Wrap(err, fault.Usage, "pack the chart")
-		}
-		return archive, nil
 	}
-	return fs.ReadFile(r.docs.FS, file)
+	var archive []byte
+	if info.IsDir() {
+		archive, err = helm.Pack(r.docs.FS, file)
+	} else {
+		archive, err = fs.ReadFile(r.docs.FS, file)
+	}
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Usage, "pack the chart")
+	}
+	return archive, isVersion(archive, r.Version)
+}
+
+// isVersion holds the version that the document names, if it does, against a chart's own: a chart of the
+// repository has whatever version its file says.
+func isVersion(archive []byte, wanted string) error {
+	chart, err := helm.Load(archive)
+	if err != nil || wanted == "" || chart.Version() == wanted {
+		return err
+	}
+	return fault.New(fault.Usage, "its version is %s, the document wants %s", chart.Version(), wanted).
+		WithHint("correct one of the two, or leave the version out: a chart of this repository needs none")
 }
 
 // download finds the archive in the repository's index and gets it.
