@@ -106,7 +106,7 @@ func wants(t *testing.T, err error, code codes.Code, text string) {
 		t.Errorf("%v; %s with %q is wanted", err, code, text)
 		return
 	}
-	if s := api.GRPCStatus(); (s != nil && s.Code() != code) || (s == nil && api.HTTPCode() != http[code]) {
+	if n := api.HTTPCode(); (n > 0 && n != http[code]) || (n <= 0 && api.GRPCStatus().Code() != code) {
 		t.Errorf("%v; %s is wanted", err, code)
 	}
 }
