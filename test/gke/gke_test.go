@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"net/http"
 	"net/url"
 	"os"
@@ -101,8 +102,8 @@ func wants(t *testing.T, err error, code codes.Code, text string) {
 		codes.NotFound: http.StatusNotFound, codes.AlreadyExists: http.StatusConflict, codes.Unimplemented: http.StatusNotImplemented,
 		codes.Unavailable: http.StatusServiceUnavailable,
 	}
-	api, ok := apierror.FromError(err)
-	if !ok || !strings.Contains(err.Error(), text) {
+	var api *apierror.APIError
+	if !errors.As(err, &api) || !strings.Contains(err.Error(), text) {
 		t.Errorf("%v; %s with %q is wanted", err, code, text)
 		return
 	}
