@@ -46,7 +46,9 @@ func (j *Job) provision(ctx context.Context) plan.Step {
 		ID: "provision", Title: "make the cluster " + j.ref().String(), Timeout: provisionTimeout, Retries: 2,
 		Inputs: map[string]string{"version": j.docs.Cluster.Spec.Kubernetes.Version},
 		Do: func(step context.Context, p plan.Progress) (plan.Outcome, error) {
-			cluster, err := j.tools.Provider.Ensure(step, j.spec(), p)
+			spec := j.spec()
+			spec.Images = kube.ImagesOf(append(j.stack.Objects(), j.renderedObjects()...))
+			cluster, err := j.tools.Provider.Ensure(step, spec, p)
 			if err != nil {
 				return "", err
 			}

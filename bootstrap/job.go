@@ -57,6 +57,7 @@ type Job struct {
 	watcher   *kube.Watcher
 	simulated bool
 	flux      *flux.Flux
+	pointed   bool               // this run pointed the reconciler at its source
 	end       context.CancelFunc // of what outlives a single step
 }
 

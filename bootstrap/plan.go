@@ -39,7 +39,8 @@ func (j *Job) Up(ctx context.Context) *plan.Plan {
 	releases := j.addReleases(p, lease, crds) // each after the releases it needs; the reconciler is one
 	controllers := add(p, j.runControllers(), releases.reconciler)
 
-	source := add(p, j.followSource(), keys, controllers, releases.reconciler)
+	pointed := add(p, j.pointReconciler(releases.admission), lease, crds, keys)
+	source := add(p, j.followSource(), pointed, controllers, releases.reconciler)
 	synced := add(p, j.syncPath(), append(releases.admission, source)...)
 
 	j.addChecks(p, append(releases.all, system, synced)...)

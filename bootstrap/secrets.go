@@ -41,9 +41,7 @@ func secretObjects(secrets []keys.Secret) []*unstructured.Unstructured {
 	for _, s := range secrets {
 		if !namespaces[s.Namespace] {
 			namespaces[s.Namespace] = true
-			objs = append(objs, &unstructured.Unstructured{Object: map[string]any{
-				"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": s.Namespace},
-			}})
+			objs = append(objs, namespaceObjects(s.Namespace)...)
 		}
 		data := map[string]any{}
 		for entry, value := range s.Data {
@@ -55,6 +53,12 @@ func secretObjects(secrets []keys.Secret) []*unstructured.Unstructured {
 		}})
 	}
 	return objs
+}
+
+func namespaceObjects(name string) []*unstructured.Unstructured {
+	return []*unstructured.Unstructured{{Object: map[string]any{
+		"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": name},
+	}}}
 }
 
 // sourceAuth reads the one key that opens the repository, which can not itself be in the repository.

@@ -12,7 +12,7 @@ import (
 // releaseSteps are the ids of the steps that install releases.
 type releaseSteps struct {
 	all        []plan.ID
-	admission  []plan.ID // those that bring webhooks: they decide what the API server accepts
+	admission  []plan.ID // those that bring webhooks which objects of the repository go through
 	reconciler plan.ID   // empty without one
 }
 
@@ -52,7 +52,7 @@ func (j *Job) addReleases(p *plan.Plan, needs ...plan.ID) releaseSteps {
 		}
 		id := p.Add(j.ensureRelease(r), after...)
 		steps.all = append(steps.all, id)
-		if r.Admits() {
+		if r.Admits(j.applied()) {
 			steps.admission = append(steps.admission, id)
 		}
 		if j.flux != nil && r.Name == j.flux.Release().Name {

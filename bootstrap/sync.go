@@ -3,11 +3,16 @@ package bootstrap
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/rekindle-dev/rekindle/bootstrap/flux"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/gitrepo"
+	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/providers"
 )
@@ -56,20 +61,44 @@ func (j *Job) runControllers() *plan.Step {
 	}
 }
 
-// followSource makes the reconciler fetch the repository.
+// pointReconciler makes the objects that tell the reconciler what to follow, before it runs: it begins the
+// moment it starts. The path waits for the releases of admission, if what it applies goes through any.
+func (j *Job) pointReconciler(admission []plan.ID) *plan.Step {
+	if j.flux == nil {
+		return nil
+	}
+	return &plan.Step{
+		ID: "point", Title: "point Flux at " + j.docs.Cluster.Spec.Source.URL, Timeout: syncTimeout, Retries: 2,
+		Inputs: map[string]string{"commit": j.commit},
+		Do: func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
+			if _, err := j.client.Apply(ctx, namespaceObjects(j.flux.Namespace()), kube.ApplyOptions{Manager: kube.Manager}); err != nil {
+				return "", err
+			}
+			target, err := j.target(ctx)
+			if err != nil {
+				return "", err
+			}
+			outcome, err := j.flux.Point(ctx, j.client, target, len(admission) == 0)
+			j.pointed = outcome == plan.Changed
+			return outcome, err
+		},
+	}
+}
+
+// followSource waits until the reconciler has fetched the repository.
 func (j *Job) followSource() *plan.Step {
 	if j.flux == nil {
 		return nil
 	}
 	return &plan.Step{
-		ID: "follow", Title: "point Flux at " + j.docs.Cluster.Spec.Source.URL, Timeout: syncTimeout, Retries: 2,
+		ID: "follow", Title: fmt.Sprintf("Flux has the repository at %.12s", j.commit), Timeout: syncTimeout, Retries: 2,
 		Inputs: map[string]string{"commit": j.commit},
 		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 			target, err := j.target(ctx)
 			if err != nil {
 				return "", err
 			}
-			return j.flux.Follow(ctx, j.client, j.watcher, target, p)
+			return j.flux.Follow(ctx, j.client, j.watcher, target, j.pointed, p)
 		},
 	}
 }
@@ -88,7 +117,7 @@ func (j *Job) syncPath() *plan.Step {
 			if err != nil {
 				return "", err
 			}
-			return j.flux.Sync(ctx, j.client, j.watcher, target, p)
+			return j.flux.Sync(ctx, j.client, j.watcher, target, j.pointed, p)
 		},
 	}
 }
@@ -161,4 +190,33 @@ func (j *Job) volumeCaveats() []string {
 		return nil
 	}
 	return j.rendered.VolumeCaveats()
+}
+
+// applied are the objects of the path and of all paths that it leads to; nil when they are not known, or when
+// some come from elsewhere.
+func (j *Job) applied() []*unstructured.Unstructured {
+	if j.rendered == nil {
+		return nil
+	}
+	objs := j.renderedObjects()
+	if slices.ContainsFunc(objs, func(obj *unstructured.Unstructured) bool {
+		return strings.HasSuffix(obj.GroupVersionKind().Group, ".toolkit.fluxcd.io") // it brings more
+	}) {
+		return nil
+	}
+	return objs
+}
+
+// renderedObjects are those of the path, and of the paths of this repository that it leads to.
+func (j *Job) renderedObjects() []*unstructured.Unstructured {
+	objs := []*unstructured.Unstructured{}
+	if j.rendered == nil {
+		return objs
+	}
+	for _, r := range j.rendered.All() {
+		for _, o := range r.Objects {
+			objs = append(objs, &unstructured.Unstructured{Object: o})
+		}
+	}
+	return objs
 }

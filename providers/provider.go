@@ -52,6 +52,7 @@ type Spec struct {
 	Version string        // Kubernetes version wanted, "1.37" or "1.37.2"; empty is the provider's default
 	Run     string        // id of the run that makes it; empty for a cluster that is to stay
 	TTL     time.Duration // how long an ephemeral cluster may live; 0 is for ever
+	Images  []string      // that pods will need soon: a provider may fetch them while it makes the cluster
 }
 
 // Cluster is one that exists.

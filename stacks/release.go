@@ -136,8 +136,16 @@ func (r *Release) Caveats() []string {
 	return unprovable(r.rendered, r.promised)
 }
 
-// Admits says whether it brings webhooks.
-func (r *Release) Admits() bool { return admits(r.rendered) }
+// Admits says whether it brings webhooks that some of these objects, or their pods, may go through. Nil stands for
+// objects that are not known.
+func (r *Release) Admits(applied []*unstructured.Unstructured) bool {
+	for _, rule := range rulesOf(r.rendered) {
+		if applied == nil || rule.covers("", "pods") || slices.ContainsFunc(applied, rule.coversObject) {
+			return true
+		}
+	}
+	return false
+}
 
 func (r *Release) wanted() helm.Release {
 	return helm.Release{Name: r.Name, Namespace: r.Namespace, Chart: r.chart, Values: r.values, Timeout: r.Timeout.Duration}

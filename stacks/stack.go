@@ -106,6 +106,15 @@ func (s *Stack) Fetch(ctx context.Context, f *Fetcher, p plan.Progress) error {
 	return nil
 }
 
+// Objects gives what the charts of all releases render to.
+func (s *Stack) Objects() []*unstructured.Unstructured {
+	var all []*unstructured.Unstructured
+	for _, r := range s.Releases {
+		all = append(all, r.rendered...)
+	}
+	return all
+}
+
 // CRDs gives the CRDs of all charts, each once.
 func (s *Stack) CRDs() []*unstructured.Unstructured {
 	all, err := s.crds()
@@ -161,13 +170,6 @@ func unprovable(objs []*unstructured.Unstructured, promised map[schema.GroupKind
 	}
 	slices.Sort(caveats)
 	return slices.Compact(caveats)
-}
-
-// admits says whether the objects decide what the API server accepts.
-func admits(objs []*unstructured.Unstructured) bool {
-	return slices.ContainsFunc(objs, func(obj *unstructured.Unstructured) bool {
-		return strings.HasSuffix(obj.GetKind(), "WebhookConfiguration")
-	})
 }
 
 // webhooks gives the webhook configurations among objects.

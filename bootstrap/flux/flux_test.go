@@ -174,11 +174,11 @@ func (l *lab) up(timeout time.Duration) (plan.Outcome, error) {
 	ctx, cancel := context.WithTimeout(l.Context(), timeout)
 	defer cancel()
 	p := plan.Progress(func(u plan.Update) { l.Log(u.Waiting + u.Note + u.Warning) })
-	followed, err := l.flux.Follow(ctx, l.client, l.watcher, l.target, p)
+	followed, err := l.flux.Follow(ctx, l.client, l.watcher, l.target, false, p)
 	if err != nil {
 		return followed, err
 	}
-	synced, err := l.flux.Sync(ctx, l.client, l.watcher, l.target, p)
+	synced, err := l.flux.Sync(ctx, l.client, l.watcher, l.target, false, p)
 	if followed == plan.Changed {
 		return followed, err
 	}

@@ -16,9 +16,34 @@ import (
 // requestedAt is the annotation by which Flux is told to look now.
 const requestedAt = "reconcile.fluxcd.io/requestedAt"
 
-// Follow makes Flux fetch the repository and waits until it has the commit.
-func (f *Flux) Follow(ctx context.Context, c *kube.Client, w *kube.Watcher, t Target, p plan.Progress) (plan.Outcome, error) {
-	return f.ensure(ctx, c, f.repository(t), t.Commit, func(request string) kube.Judge { return fetched(t.Commit, request) },
+// Point makes the objects that point Flux at the repository, and at the path in it when path is set. It
+// waits for nothing: the controllers may not run yet. The outcome is Changed when any was made or changed.
+func (f *Flux) Point(ctx context.Context, c *kube.Client, t Target, path bool) (plan.Outcome, error) {
+	objs := []*unstructured.Unstructured{f.repository(t)}
+	if path {
+		obj, err := f.kustomization(t)
+		if err != nil {
+			return "", err
+		}
+		objs = append(objs, obj)
+	}
+	outcome := plan.Unchanged
+	for _, obj := range objs {
+		_, changed, err := f.apply(ctx, c, obj)
+		if err != nil {
+			return "", err
+		}
+		if changed != plan.Unchanged {
+			outcome = plan.Changed
+		}
+	}
+	return outcome, nil
+}
+
+// Follow waits until Flux has fetched the repository at the commit, and makes it do so now where it did not.
+// fresh says that Flux was pointed there just now: it looks without being asked.
+func (f *Flux) Follow(ctx context.Context, c *kube.Client, w *kube.Watcher, t Target, fresh bool, p plan.Progress) (plan.Outcome, error) {
+	return f.ensure(ctx, c, f.repository(t), t.Commit, fresh, func(request string) kube.Judge { return fetched(t.Commit, request) },
 		func(ctx context.Context, judge kube.Judge) error {
 			return w.Until(ctx, f.repositoryRef(), "fetched", judge, p)
 		})
@@ -27,13 +52,15 @@ func (f *Flux) Follow(ctx context.Context, c *kube.Client, w *kube.Watcher, t Ta
 // Sync makes Flux apply the path, and waits until it did so at the commit and everything that it
 // applied is healthy. It fails early where waiting would not help: a path that does not build, a key
 // that does not open a file, an object that the API server finds invalid.
-func (f *Flux) Sync(ctx context.Context, c *kube.Client, w *kube.Watcher, t Target, p plan.Progress) (plan.Outcome, error) {
+//
+// fresh is as in Follow.
+func (f *Flux) Sync(ctx context.Context, c *kube.Client, w *kube.Watcher, t Target, fresh bool, p plan.Progress) (plan.Outcome, error) {
 	obj, err := f.kustomization(t)
 	if err != nil {
 		return "", err
 	}
 	request := ""
-	outcome, err := f.ensure(ctx, c, obj, t.Commit,
+	outcome, err := f.ensure(ctx, c, obj, t.Commit, fresh,
 		func(r string) kube.Judge { request = r; return checkedBy(t.Commit, r) },
 		func(ctx context.Context, judge kube.Judge) error {
 			return w.Until(ctx, f.kustomizationRef(), "applied", judge, p)
@@ -50,25 +77,30 @@ func (f *Flux) Sync(ctx context.Context, c *kube.Client, w *kube.Watcher, t Targ
 	return outcome, nil
 }
 
-// ensure applies one of our objects, asks Flux to look where it is not as judged, and waits.
-func (f *Flux) ensure(ctx context.Context, c *kube.Client, obj *unstructured.Unstructured, commit string,
-	judge func(request string) kube.Judge, wait func(context.Context, kube.Judge) error) (plan.Outcome, error) {
+// apply makes one of our objects be as wanted, and gives it as it was before.
+func (f *Flux) apply(ctx context.Context, c *kube.Client, obj *unstructured.Unstructured) (live *unstructured.Unstructured, o plan.Outcome, err error) {
 	ref := kube.RefOf(obj)
-	live, err := c.Get(ctx, ref)
-	if err != nil {
-		return "", err
+	if live, err = c.Get(ctx, ref); err != nil {
+		return nil, "", err
 	}
 	if live != nil && live.GetLabels()[providers.LabelOwner] != providers.Owner {
-		return "", fault.New(fault.Refused, "exists and was not made by rekindle").On("%s", ref).
+		return nil, "", fault.New(fault.Refused, "exists and was not made by rekindle").On("%s", ref).
 			WithHint("delete it, or set spec.reconciler.flux.namespace to another one")
 	}
 	changes, err := c.Apply(ctx, []*unstructured.Unstructured{obj}, kube.ApplyOptions{Manager: kube.Manager, Force: true})
+	return live, kube.Outcome(changes), err
+}
+
+// ensure applies one of our objects, asks Flux to look where it is not as judged, and waits.
+func (f *Flux) ensure(ctx context.Context, c *kube.Client, obj *unstructured.Unstructured, commit string, fresh bool,
+	judge func(request string) kube.Judge, wait func(context.Context, kube.Judge) error) (plan.Outcome, error) {
+	live, outcome, err := f.apply(ctx, c, obj)
 	if err != nil {
 		return "", err
 	}
-	outcome, request := kube.Outcome(changes), ""
-	if outcome == plan.Unchanged && !judge("")(live).Ready && !rechecks(live, commit) {
-		if request, err = f.poke(ctx, c, ref); err != nil {
+	request := ""
+	if outcome == plan.Unchanged && !fresh && !judge("")(live).Ready && !rechecks(live, commit) {
+		if request, err = f.poke(ctx, c, kube.RefOf(obj)); err != nil {
 			return "", err
 		}
 		outcome = plan.Changed

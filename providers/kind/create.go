@@ -64,6 +64,8 @@ func (p *Provider) ensure(ctx context.Context, s providers.Spec, cfg *v1alpha4.C
 	if err := p.pull(ctx, cfg, progress); err != nil {
 		return nil, err
 	}
+	progress, endPrefetch := p.prefetch(ctx, s, cfg, progress)
+	defer endPrefetch()
 	err = p.create(ctx, s, cfg, hash, progress)
 	if isTaken(err) {
 		// A container that a killed run had asked for came after we had looked; kind removed it.
@@ -120,7 +122,7 @@ func (p *Provider) adopt(ctx context.Context, s providers.Spec, m *mark, nodes [
 		return nil, fault.New(fault.Refused, "it was made from another kind configuration, and kind can not change one").On("cluster %s", ref).
 			WithHint("go back to the old configuration, or take the cluster down and up again")
 	}
-	if err := p.ready(ctx, c, nodes, s, progress); err != nil {
+	if err := p.ready(ctx, c, nodes, s, outcome == plan.Adopted, progress); err != nil {
 		return nil, err
 	}
 	c.Outcome = outcome
@@ -240,7 +242,7 @@ func (p *Provider) finish(ctx context.Context, ref providers.Ref, s providers.Sp
 		return nil, fault.New(fault.Failed, "its container %s stopped just after it was made", control.Name).On("cluster %s", ref).
 			WithHint("see why: %s logs %s", p.runtime.command, control.Name)
 	}
-	if err := p.ready(ctx, c, nodes, s, progress); err != nil {
+	if err := p.ready(ctx, c, nodes, s, false, progress); err != nil {
 		return nil, err
 	}
 	return c, nil

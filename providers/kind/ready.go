@@ -24,10 +24,11 @@ const readyTimeout = 5 * time.Minute
 // readyPause is the longest pause between two looks at an API server that boots: it can not be watched.
 const readyPause = 300 * time.Millisecond
 
-// ready waits until the API server is ready, every container is a Ready node, and what kind installs runs:
-// the control plane, the cluster's DNS and network, and the provisioner of the default storage class.
-// All of it is watched, not polled. Then the version is compared with the wanted one.
-func (p *Provider) ready(ctx context.Context, c *providers.Cluster, nodes []container, s providers.Spec, progress plan.Progress) error {
+// ready waits until the API server is ready and every container is a Ready node; after a restart also until
+// what kind installs runs again: the cluster's DNS and network, and the provisioner of the default storage
+// class. In a new cluster those come up beside what the caller does next. All of it is watched, not
+// polled. Then the version is compared with the wanted one.
+func (p *Provider) ready(ctx context.Context, c *providers.Cluster, nodes []container, s providers.Spec, restarted bool, progress plan.Progress) error {
 	control := controlPlane(nodes)
 	if control == nil {
 		return fault.New(fault.Failed, "it has no control plane").On("cluster %s", c.Ref)
@@ -39,7 +40,7 @@ func (p *Provider) ready(ctx context.Context, c *providers.Cluster, nodes []cont
 		return fmt.Errorf("cluster %s: %w", c.Ref, err)
 	}
 	defer client.Close()
-	if err := p.settle(ctx, client, nodes, progress); err != nil {
+	if err := p.settle(ctx, client, nodes, restarted, progress); err != nil {
 		return fault.Wrap(err, fault.Failed, "it never got ready").On("cluster %s", c.Ref).
 			WithHint("look into it: %s exec %s journalctl -u kubelet --no-pager -n 50", p.runtime.command, control.Name)
 	}
@@ -51,8 +52,8 @@ func (p *Provider) ready(ctx context.Context, c *providers.Cluster, nodes []cont
 	return versionFits(c, s.Version)
 }
 
-// settle waits for everything of the cluster's own.
-func (p *Provider) settle(ctx context.Context, client *kube.Client, nodes []container, progress plan.Progress) error {
+// settle waits for the nodes, and after a restart for everything of the cluster's own.
+func (p *Provider) settle(ctx context.Context, client *kube.Client, nodes []container, restarted bool, progress plan.Progress) error {
 	// While it boots, it refuses connections, then requests, and then says that it is not ready: none of
 	// that is an error before the time is over.
 	answers := wait.Func("the API server is ready", func(ctx context.Context) (bool, string, error) {
@@ -70,16 +71,20 @@ func (p *Provider) settle(ctx context.Context, client *kube.Client, nodes []cont
 		progress.Note("disableDefaultCNI: nodes become Ready with the network plugin that the stack brings")
 		return nil
 	}
-	system, err := systemWorkloads(ctx, client)
-	if err != nil {
-		return err
-	}
 	watcher := client.Watch(ctx)
 	defer watcher.Close()
-	return watcher.Ready(ctx, append(nodeRefs(nodes), system...), progress)
+	refs := nodeRefs(nodes)
+	if restarted {
+		system, err := systemWorkloads(ctx, client)
+		if err != nil {
+			return err
+		}
+		refs = append(append(refs, controlRefs(nodes)...), system...)
+	}
+	return watcher.Ready(ctx, refs, progress)
 }
 
-// nodeRefs are the nodes, and the pods of the control plane that the kubelets of some of them run.
+// nodeRefs are the nodes.
 func nodeRefs(nodes []container) []kube.Ref {
 	var refs []kube.Ref
 	for _, n := range nodes {
@@ -87,7 +92,15 @@ func nodeRefs(nodes []container) []kube.Ref {
 			continue // a load balancer before several control planes
 		}
 		refs = append(refs, kube.NewRef(corev1.SchemeGroupVersion.WithKind("Node"), "", n.Name))
-		if n.Role == workerRole {
+	}
+	return refs
+}
+
+// controlRefs are the pods of the control plane, which the kubelets of its nodes run.
+func controlRefs(nodes []container) []kube.Ref {
+	var refs []kube.Ref
+	for _, n := range nodes {
+		if n.Role != controlRole {
 			continue
 		}
 		for _, part := range []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"} {
