@@ -123,10 +123,9 @@ var (
 // quotaFault reads what GKE says, with PERMISSION_DENIED, of a quota that is too small; nil when it is about
 // something else. Nothing was made then, and trying again is of no use.
 func quotaFault(message, object string, at place) error {
-	link := "https://console.cloud.google.com/iam-admin/quotas?project=" + at.project
 	if m := clusterText.FindStringSubmatch(message); m != nil {
 		return fault.New(fault.Failed, "%s has room for %s clusters, and has them", m[2], m[1]).On("%s", object).
-			WithHint("remove one, choose another location, or ask for more: %s", link)
+			WithHint("remove one, choose another location, or ask for more: %s", quotaLink(at))
 	}
 	var short []string
 	for _, m := range quotaText.FindAllStringSubmatch(message, -1) {
@@ -135,8 +134,7 @@ func quotaFault(message, object string, at place) error {
 	if len(short) == 0 {
 		return nil
 	}
-	return fault.New(fault.Failed, "the quota of %s is too small: %s", at.region(), strings.Join(short, "; ")).On("%s", object).
-		WithHint("declare fewer or smaller nodes, or ask for more: %s", link)
+	return smallQuota(object, at, short)
 }
 
 // number leaves out a fraction of nothing.

@@ -9,7 +9,7 @@ import (
 )
 
 // Preflight implements providers.Provider: the settings, the credentials, that the API is enabled and lets them in,
-// the version, the name.
+// the version, the name, and the quotas as far as they can be seen.
 func (p *Provider) Preflight(ctx context.Context, s providers.Spec) error {
 	bad := p.check(s)
 	a, err := p.connect(ctx)
@@ -32,7 +32,7 @@ func (p *Provider) Preflight(ctx context.Context, s providers.Spec) error {
 	switch {
 	case errors.Is(err, providers.ErrNotFound):
 		_, err := p.resolveVersion(ctx, a, at, s.Version)
-		return fault.Join(bad, err)
+		return fault.Join(bad, err, p.room(ctx, at))
 	case err != nil:
 		return fault.Join(bad, err)
 	case !ours(c):

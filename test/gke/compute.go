@@ -163,24 +163,24 @@ func balancer(c *cluster, project string, service *corev1.Service) []*Resource {
 	}
 }
 
-// compute serves as much of Compute Engine's API as tells and removes what clusters leave.
+// compute serves as much of Compute Engine's API as tells what clusters may take, and tells and removes what they leave.
 type compute struct{ s *Server }
 
 var (
 	computeAggregated = regexp.MustCompile(`^/compute/v1/projects/([^/]+)/aggregated/([A-Za-z]+)$`)
 	computeGlobal     = regexp.MustCompile(`^/compute/v1/projects/([^/]+)/global/([A-Za-z]+)$`)
 	computeOne        = regexp.MustCompile(`^/compute/v1/projects/([^/]+)/(global|(?:zones|regions)/[^/]+)/([A-Za-z]+)/([^/]+)$`)
+	computeRegion     = regexp.MustCompile(`^/compute/v1/projects/([^/]+)/regions/([^/]+)$`)
+	computeMachine    = regexp.MustCompile(`^/compute/v1/projects/[^/]+/zones/([^/]+)/machineTypes/([^/]+)$`)
 	labelFilter       = regexp.MustCompile(`^labels\.([a-z0-9_-]+)=([a-z0-9_-]+)$`)
 )
 
-// ServeHTTP answers to list, aggregatedList and delete.
+// ServeHTTP answers as Compute Engine does, as far as it goes.
 func (c *compute) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !c.s.tokens.good(r.Header.Get("Authorization"), time.Now()) {
 		writeError(w, failure(codes.Unauthenticated, "", "Request had invalid authentication credentials."))
 		return
 	}
-	var reply any
-	var err error
 	for _, f := range c.s.script.next("compute") {
 		if f.Before != nil {
 			writeError(w, f.Before.status())
@@ -190,21 +190,50 @@ func (c *compute) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			r = r.WithContext(withMissing(r.Context(), f.Missing))
 		}
 	}
-	if m := computeAggregated.FindStringSubmatch(r.URL.Path); m != nil && r.Method == http.MethodGet {
-		reply, err = c.aggregated(r, m[1], m[2])
-	} else if m := computeGlobal.FindStringSubmatch(r.URL.Path); m != nil && r.Method == http.MethodGet {
-		reply, err = c.global(r, m[1], m[2])
-	} else if m := computeOne.FindStringSubmatch(r.URL.Path); m != nil && r.Method == http.MethodDelete {
-		reply, err = c.remove(r.URL.Path)
-	} else {
-		err = failure(codes.NotFound, "", "The requested URL %s was not found on this server.", r.URL.Path)
-	}
+	reply, err := c.answer(r)
 	if err != nil {
 		writeError(w, err)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json; charset=UTF-8")
 	_ = json.NewEncoder(w).Encode(reply)
+}
+
+// answer finds what a request asks for.
+func (c *compute) answer(r *http.Request) (any, error) {
+	path := r.URL.Path
+	if r.Method == http.MethodDelete && computeOne.MatchString(path) {
+		return c.remove(path)
+	}
+	if r.Method == http.MethodGet {
+		if m := computeAggregated.FindStringSubmatch(path); m != nil {
+			return c.aggregated(r, m[1], m[2])
+		}
+		if m := computeGlobal.FindStringSubmatch(path); m != nil {
+			return c.global(r, m[1], m[2])
+		}
+		if m := computeRegion.FindStringSubmatch(path); m != nil {
+			return c.region(m[1], m[2]), nil
+		}
+		if m := computeMachine.FindStringSubmatch(path); m != nil && cpusOf(m[2]) > 0 {
+			return map[string]any{"name": m[2], "guestCpus": cpusOf(m[2]), "zone": m[1]}, nil
+		}
+	}
+	return nil, failure(codes.NotFound, "", "The resource '%s' was not found", strings.TrimPrefix(path, "/compute/v1/"))
+}
+
+// region tells the quotas of a region and how much of each is used.
+func (c *compute) region(project, name string) any {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	used := c.s.used(project, name)
+	var quotas []map[string]any
+	for metric, limit := range c.s.options.Quotas {
+		if metric != MetricClusters {
+			quotas = append(quotas, map[string]any{"metric": metric, "limit": limit, "usage": used[metric]})
+		}
+	}
+	return map[string]any{"name": name, "status": "UP", "quotas": quotas}
 }
 
 // list gives the resources of a kind that a filter lets through.

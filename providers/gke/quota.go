@@ -1,0 +1,136 @@
+package gke
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+)
+
+// room compares what the node pools need at the start with the quotas of the region. It is a look ahead: where
+// Compute Engine does not answer to it, nothing is told, because GKE checks the same before it makes anything.
+func (p *Provider) room(ctx context.Context, at place) error {
+	if p.settings.Autopilot {
+		return nil
+	}
+	c, err := p.compute(at)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	var region struct {
+		Quotas []struct {
+			Metric       string
+			Limit, Usage float64
+		}
+	}
+	if err := c.get(ctx, "/regions/"+at.region(), &region); err != nil {
+		return ctx.Err()
+	}
+	need, err := p.needs(ctx, c)
+	if err != nil {
+		return ctx.Err()
+	}
+	var short []string
+	for _, q := range region.Quotas {
+		if free := q.Limit - q.Usage; need[q.Metric] > free {
+			short = append(short, fmt.Sprintf("%s: needs %g, %g more than is free of the limit of %g", q.Metric, need[q.Metric], need[q.Metric]-free, q.Limit))
+		}
+	}
+	if len(short) == 0 {
+		return nil
+	}
+	slices.Sort(short)
+	return smallQuota("cluster "+at.ref().String(), at, short)
+}
+
+// needs sums up what the pools take at the start, by the metric that it is counted on.
+func (p *Provider) needs(ctx context.Context, c *compute) (map[string]float64, error) {
+	need := map[string]float64{}
+	for _, pool := range p.settings.NodePools {
+		zones := pool.Locations
+		if len(zones) == 0 {
+			zones = p.settings.NodeLocations
+		}
+		count := len(zones)
+		zone := c.at.location
+		switch {
+		case count > 0:
+			zone = zones[0]
+		case c.at.region() == c.at.location:
+			count, zone = 3, "" // GKE chooses three
+		default:
+			count = 1
+		}
+		nodes := float64(max(pool.Nodes, 1) * count)
+		cpus, err := c.cpus(ctx, zone, or(pool.MachineType, "e2-medium"))
+		if err != nil {
+			return nil, err
+		}
+		need[cpuMetric(or(pool.MachineType, "e2-medium"), pool.Spot)] += nodes * float64(cpus)
+		if !p.settings.PrivateNodes {
+			need["IN_USE_ADDRESSES"] += nodes
+		}
+		size := float64(pool.DiskSizeGB)
+		if size == 0 {
+			size = 100
+		}
+		switch or(pool.DiskType, "pd-balanced") {
+		case "pd-balanced", "pd-ssd":
+			need["SSD_TOTAL_GB"] += nodes * size
+		case "pd-standard":
+			need["DISKS_TOTAL_GB"] += nodes * size
+		}
+	}
+	return need, nil
+}
+
+// cpus asks for the size of a machine type. Without a zone it is asked for in whatever zone has it.
+func (c *compute) cpus(ctx context.Context, zone, machine string) (int, error) {
+	var one struct{ GuestCpus int }
+	for _, z := range zonesToAsk(c.at, zone) {
+		if err := c.get(ctx, "/zones/"+z+"/machineTypes/"+machine, &one); err == nil {
+			return one.GuestCpus, nil
+		}
+	}
+	return 0, fmt.Errorf("the size of %s is not known", machine)
+}
+
+func zonesToAsk(at place, zone string) []string {
+	if zone != "" {
+		return []string{zone}
+	}
+	return []string{at.region() + "-b", at.region() + "-c"} // every region has them
+}
+
+// cpuMetric is what the CPUs of a machine type are counted on.
+func cpuMetric(machine string, spot bool) string {
+	if spot {
+		return "PREEMPTIBLE_CPUS"
+	}
+	family, _, _ := strings.Cut(machine, "-")
+	switch family {
+	case "e2", "n1", "f1", "g1":
+		return "CPUS"
+	}
+	return strings.ToUpper(family) + "_CPUS"
+}
+
+// smallQuota is the fault of quotas that are too small.
+func smallQuota(object string, at place, short []string) error {
+	return fault.New(fault.Failed, "the quota of %s is too small: %s", at.region(), strings.Join(short, "; ")).On("%s", object).
+		WithHint("declare fewer or smaller nodes, or ask for more: %s", quotaLink(at))
+}
+
+func quotaLink(at place) string {
+	return "https://console.cloud.google.com/iam-admin/quotas?project=" + at.project
+}
+
+func or(value, standard string) string {
+	if value == "" {
+		return standard
+	}
+	return value
+}
