@@ -81,13 +81,26 @@ func (c *Chart) CRDs() ([]*unstructured.Unstructured, error) {
 	return all, nil
 }
 
-// MergeValues lays values over each other, the later ones winning, as Helm does.
+// MergeValues lays values over each other, the later ones winning, as Helm does with several files: a null stays, for it
+// takes a default of the chart away.
 func MergeValues(layers ...map[string]any) map[string]any {
 	merged := map[string]any{}
 	for _, layer := range layers {
-		merged = chartutil.CoalesceTables(copyOf(layer), merged)
+		overlay(merged, copyOf(layer))
 	}
 	return merged
+}
+
+func overlay(under, over map[string]any) {
+	for key, value := range over {
+		table, isTable := value.(map[string]any)
+		below, hasTable := under[key].(map[string]any)
+		if isTable && hasTable {
+			overlay(below, table)
+		} else {
+			under[key] = value
+		}
+	}
 }
 
 func copyOf(m map[string]any) map[string]any {
