@@ -200,7 +200,8 @@ func (m *making) made(ctx context.Context, id string) error {
 	}
 	c, err := lookUp(ctx, m.api, m.at)
 	if errors.Is(err, providers.ErrNotFound) {
-		return m.failed(why, conditions(o.GetClusterConditions())) //nolint:staticcheck // real servers still fill it
+		//lint:ignore SA1019 the cluster, which would tell it, is gone
+		return m.failed(why, conditions(o.GetClusterConditions()))
 	}
 	if err != nil {
 		return err

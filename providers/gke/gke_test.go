@@ -121,7 +121,7 @@ func foreign(t *testing.T, s *emulator.Server, name string) *containerpb.Cluster
 	t.Helper()
 	client, parent := stranger(t, s), "projects/"+project+"/locations/"+zone
 	o, err := client.CreateCluster(t.Context(), &containerpb.CreateClusterRequest{Parent: parent, Cluster: &containerpb.Cluster{
-		Name: name, InitialNodeCount: 1, ResourceLabels: map[string]string{"team": "other"},
+		Name: name, NodePools: []*containerpb.NodePool{{Name: "theirs", InitialNodeCount: 1}}, ResourceLabels: map[string]string{"team": "other"},
 	}})
 	if err != nil {
 		t.Fatal(err)

@@ -114,7 +114,8 @@ func (j *job) gone(ctx context.Context) error {
 func conditions(list []*containerpb.StatusCondition) string {
 	var out []string
 	for _, c := range list {
-		name := c.GetCode().String() //nolint:staticcheck // canonical_code does not tell a stockout from a quota
+		//lint:ignore SA1019 canonical_code does not tell a stockout from a quota
+		name := c.GetCode().String()
 		if name == "UNKNOWN" && c.GetCanonicalCode() != 0 {
 			name = c.GetCanonicalCode().String()
 		}

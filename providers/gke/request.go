@@ -17,7 +17,7 @@ func request(g config.GKE, at place, version string, labels map[string]string) *
 		IpAllocationPolicy:          addresses(g.Ranges),
 		ControlPlaneEndpointsConfig: endpoints(g.ControlPlane),
 	}
-	if channel := channelOf(g.Channel); channel != containerpb.ReleaseChannel_UNSPECIFIED {
+	if channel := channelOf(g.Channel); channel != noChannel {
 		c.ReleaseChannel = &containerpb.ReleaseChannel{Channel: channel}
 	}
 	if g.PrivateNodes {
@@ -38,7 +38,9 @@ func request(g config.GKE, at place, version string, labels map[string]string) *
 	return &containerpb.CreateClusterRequest{Parent: at.parent(), Cluster: c}
 }
 
-// channelOf is UNSPECIFIED for no channel, which is never sent: it would mean that there is to be none.
+// noChannel is never sent: it would mean that there is to be none.
+const noChannel containerpb.ReleaseChannel_Channel = 0
+
 func channelOf(name string) containerpb.ReleaseChannel_Channel {
 	return containerpb.ReleaseChannel_Channel(containerpb.ReleaseChannel_Channel_value[strings.ToUpper(name)])
 }
@@ -81,7 +83,7 @@ func usesDNS(c *containerpb.Cluster) bool {
 
 func nodePool(p config.GKENodePool) *containerpb.NodePool {
 	node := &containerpb.NodeConfig{
-		MachineType: p.MachineType, DiskSizeGb: int32(p.DiskSizeGB), DiskType: p.DiskType, Spot: p.Spot, //nolint:gosec // was validated
+		MachineType: p.MachineType, DiskSizeGb: int32(p.DiskSizeGB), DiskType: p.DiskType, Spot: p.Spot,
 		ServiceAccount: p.ServiceAccount, Labels: p.Labels,
 		// What a node may do is decided by the roles of its service account, as Google advises.
 		OauthScopes: []string{scope},
@@ -95,13 +97,13 @@ func nodePool(p config.GKENodePool) *containerpb.NodePool {
 		node.Taints = append(node.Taints, &containerpb.NodeTaint{Key: t.Key, Value: t.Value, Effect: effects[t.Effect]})
 	}
 	pool := &containerpb.NodePool{
-		Name: p.Name, InitialNodeCount: int32(max(p.Nodes, 1)), Locations: p.Locations, Config: node, //nolint:gosec // was validated
+		Name: p.Name, InitialNodeCount: int32(max(p.Nodes, 1)), Locations: p.Locations, Config: node,
 		Management: &containerpb.NodeManagement{AutoUpgrade: true, AutoRepair: true},
 	}
 	if a := p.Autoscaling; a != nil {
 		pool.Autoscaling = &containerpb.NodePoolAutoscaling{
-			Enabled: true, MinNodeCount: int32(a.Min), MaxNodeCount: int32(a.Max), //nolint:gosec // was validated
-			TotalMinNodeCount: int32(a.TotalMin), TotalMaxNodeCount: int32(a.TotalMax), //nolint:gosec // was validated
+			Enabled: true, MinNodeCount: int32(a.Min), MaxNodeCount: int32(a.Max),
+			TotalMinNodeCount: int32(a.TotalMin), TotalMaxNodeCount: int32(a.TotalMax),
 			LocationPolicy: containerpb.NodePoolAutoscaling_LocationPolicy(containerpb.NodePoolAutoscaling_LocationPolicy_value[strings.ToUpper(a.Policy)]),
 		}
 	}

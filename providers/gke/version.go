@@ -45,8 +45,8 @@ func channelName(channel string) string {
 
 // versionsOf gives the default and all versions of a channel. Without a channel it is regular when no version is
 // wanted, and whatever channel has the version otherwise.
-func versionsOf(config *containerpb.ServerConfig, channel containerpb.ReleaseChannel_Channel, any bool) (standard string, valid []string) {
-	if channel == containerpb.ReleaseChannel_UNSPECIFIED && any {
+func versionsOf(config *containerpb.ServerConfig, channel containerpb.ReleaseChannel_Channel, latest bool) (standard string, valid []string) {
+	if channel == noChannel && latest {
 		channel = containerpb.ReleaseChannel_REGULAR
 	}
 	standard = config.GetDefaultClusterVersion()
@@ -54,7 +54,7 @@ func versionsOf(config *containerpb.ServerConfig, channel containerpb.ReleaseCha
 		switch channel {
 		case one.GetChannel():
 			return one.GetDefaultVersion(), one.GetValidVersions()
-		case containerpb.ReleaseChannel_UNSPECIFIED:
+		case noChannel:
 			valid = append(valid, one.GetValidVersions()...)
 		}
 	}

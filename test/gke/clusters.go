@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 old clients send and read what is deprecated, and real servers still serve it
+
 package gke
 
 import (
@@ -18,7 +20,7 @@ type api struct {
 
 // CreateCluster begins to make a cluster.
 func (a api) CreateCluster(ctx context.Context, req *containerpb.CreateClusterRequest) (*containerpb.Operation, error) {
-	p, err := placeOf(req.GetParent(), req.GetProjectId(), req.GetZone())
+	p, err := placeOf(req)
 	if err != nil {
 		return nil, err
 	}
@@ -56,10 +58,10 @@ func (a api) CreateCluster(ctx context.Context, req *containerpb.CreateClusterRe
 func complete(p place, c *containerpb.Cluster) {
 	c.Id = randomHex(32)
 	c.SelfLink = p.link(p.project, "clusters", c.GetName())
-	c.Location, c.Zone = p.location, p.location //nolint:staticcheck // old clients read it
+	c.Location, c.Zone = p.location, p.location
 	c.Status = containerpb.Cluster_PROVISIONING
 	c.CreateTime = time.Now().UTC().Format(time.RFC3339)
-	c.CurrentMasterVersion, c.CurrentNodeVersion = c.GetInitialClusterVersion(), c.GetInitialClusterVersion() //nolint:staticcheck // old clients read it
+	c.CurrentMasterVersion, c.CurrentNodeVersion = c.GetInitialClusterVersion(), c.GetInitialClusterVersion()
 	if len(c.GetLocations()) == 0 {
 		c.Locations = zonesOf(p.location)
 	}
@@ -79,8 +81,8 @@ func complete(p place, c *containerpb.Cluster) {
 		// Autopilot makes nodes as pods need them. Here two stand in each zone from the start.
 		c.NodePools = []*containerpb.NodePool{{Name: "default-pool", InitialNodeCount: 2}}
 	}
-	if c.GetInitialNodeCount() > 0 { //nolint:staticcheck // the older form of a request
-		c.NodePools = []*containerpb.NodePool{{Name: "default-pool", InitialNodeCount: c.GetInitialNodeCount(), Config: c.GetNodeConfig()}} //nolint:staticcheck // the same
+	if c.GetInitialNodeCount() > 0 {
+		c.NodePools = []*containerpb.NodePool{{Name: "default-pool", InitialNodeCount: c.GetInitialNodeCount(), Config: c.GetNodeConfig()}}
 	}
 	for _, pool := range c.GetNodePools() {
 		completePool(p, c, pool)
@@ -128,32 +130,23 @@ func groupOf(c *containerpb.Cluster, pool *containerpb.NodePool) string {
 func stamp(c *containerpb.Cluster) {
 	c.LabelFingerprint = randomHex(4)
 	c.Etag = randomHex(8)
-	c.CurrentNodeCount = 0 //nolint:staticcheck // old clients read it
+	c.CurrentNodeCount = 0
 	c.InstanceGroupUrls = nil
 	for _, pool := range c.GetNodePools() {
-		c.CurrentNodeCount += pool.GetInitialNodeCount() * int32(len(pool.GetLocations())) //nolint:staticcheck // the same
-		c.InstanceGroupUrls = append(c.InstanceGroupUrls, pool.GetInstanceGroupUrls()...)  //nolint:staticcheck // the same
+		c.CurrentNodeCount += pool.GetInitialNodeCount() * int32(len(pool.GetLocations()))
+		c.InstanceGroupUrls = append(c.InstanceGroupUrls, pool.GetInstanceGroupUrls()...)
 	}
 }
 
 // GetCluster tells of a cluster.
 func (a api) GetCluster(_ context.Context, req *containerpb.GetClusterRequest) (*containerpb.Cluster, error) {
-	p, err := placeOf(req.GetName(), req.GetProjectId(), req.GetZone(), req.GetClusterId())
-	if err != nil {
-		return nil, err
-	}
-	a.s.mu.Lock()
-	defer a.s.mu.Unlock()
-	c := a.s.state.Clusters[p.cluster()]
-	if c == nil {
-		return nil, p.notFound()
-	}
-	return proto.CloneOf(c.pb()), nil
+	c, _, err := a.find(req)
+	return c, err
 }
 
 // ListClusters tells of all clusters of a location, "-" being all.
 func (a api) ListClusters(ctx context.Context, req *containerpb.ListClustersRequest) (*containerpb.ListClustersResponse, error) {
-	p, err := placeOf(req.GetParent(), req.GetProjectId(), req.GetZone())
+	p, err := placeOf(req)
 	if err != nil {
 		return nil, err
 	}
@@ -170,7 +163,7 @@ func (a api) ListClusters(ctx context.Context, req *containerpb.ListClustersRequ
 
 // DeleteCluster begins to remove a cluster.
 func (a api) DeleteCluster(ctx context.Context, req *containerpb.DeleteClusterRequest) (*containerpb.Operation, error) {
-	p, err := placeOf(req.GetName(), req.GetProjectId(), req.GetZone(), req.GetClusterId())
+	p, err := placeOf(req)
 	if err != nil {
 		return nil, err
 	}
@@ -185,7 +178,7 @@ func (a api) DeleteCluster(ctx context.Context, req *containerpb.DeleteClusterRe
 
 // SetLabels replaces the labels; whoever does it shows the fingerprint of those that it knows.
 func (a api) SetLabels(ctx context.Context, req *containerpb.SetLabelsRequest) (*containerpb.Operation, error) {
-	p, err := placeOf(req.GetName(), req.GetProjectId(), req.GetZone(), req.GetClusterId())
+	p, err := placeOf(req)
 	if err != nil {
 		return nil, err
 	}
@@ -204,7 +197,7 @@ func (a api) SetLabels(ctx context.Context, req *containerpb.SetLabelsRequest) (
 
 // UpdateCluster changes the version or the zones; other updates are not implemented.
 func (a api) UpdateCluster(ctx context.Context, req *containerpb.UpdateClusterRequest) (*containerpb.Operation, error) {
-	p, err := placeOf(req.GetName(), req.GetProjectId(), req.GetZone(), req.GetClusterId())
+	p, err := placeOf(req)
 	if err != nil {
 		return nil, err
 	}

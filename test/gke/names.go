@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
 // place is a project's location, and what is in it.
@@ -25,18 +27,23 @@ var (
 	zoneName   = regexp.MustCompile(`^[a-z]+-[a-z]+[0-9]+-[a-f]$`)
 )
 
-// placeOf reads a request's location: a path or, as in the older form, project and zone with the names of a
-// cluster or operation and of a node pool.
-func placeOf(path, project, zone string, names ...string) (place, error) {
+// placeOf reads what a request is about: from its path or, in the older form, from the names of the project, the
+// zone, the cluster or operation, and the node pool.
+func placeOf(req proto.Message) (place, error) {
+	m := req.ProtoReflect()
+	text := func(fields ...protoreflect.Name) string {
+		for _, name := range fields {
+			if f := m.Descriptor().Fields().ByName(name); f != nil && m.Get(f).String() != "" {
+				return m.Get(f).String()
+			}
+		}
+		return ""
+	}
+	path := text("name", "parent")
 	var p place
 	switch {
 	case path == "":
-		p = place{project: project, location: zone}
-		for i, into := range []*string{&p.name, &p.pool} {
-			if i < len(names) {
-				*into = names[i]
-			}
-		}
+		p = place{project: text("project_id"), location: text("zone"), name: text("cluster_id", "operation_id"), pool: text("node_pool_id")}
 	case parentPath.MatchString(path):
 		m := parentPath.FindStringSubmatch(path)
 		p = place{project: m[1], location: m[2]}

@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 old clients send and read what is deprecated, and real servers still serve it
+
 package gke
 
 import (
@@ -38,7 +40,7 @@ func (s *Server) begin(kind containerpb.Operation_Type, p place, outcome *Outcom
 	o := &operation{
 		Key: p.parent() + "/operations/" + id, Target: p.cluster(), Pool: p.pool, Outcome: outcome,
 		Wire: message[*containerpb.Operation]{&containerpb.Operation{
-			Name: id, Location: p.location, Zone: p.location, //nolint:staticcheck // old clients read it
+			Name: id, Location: p.location, Zone: p.location,
 			OperationType: kind, Status: containerpb.Operation_PENDING, StartTime: now.Format(time.RFC3339Nano),
 			// These have the project's number, not its id.
 			SelfLink: p.link(p.number(), "operations", id), TargetLink: p.link(p.number(), target...),
@@ -97,7 +99,7 @@ func busy(o *operation) error {
 
 // GetOperation tells of an operation.
 func (a api) GetOperation(_ context.Context, req *containerpb.GetOperationRequest) (*containerpb.Operation, error) {
-	p, err := placeOf(req.GetName(), req.GetProjectId(), req.GetZone(), req.GetOperationId())
+	p, err := placeOf(req)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +114,7 @@ func (a api) GetOperation(_ context.Context, req *containerpb.GetOperationReques
 
 // ListOperations tells of all operations of a location, "-" being all.
 func (a api) ListOperations(ctx context.Context, req *containerpb.ListOperationsRequest) (*containerpb.ListOperationsResponse, error) {
-	p, err := placeOf(req.GetParent(), req.GetProjectId(), req.GetZone())
+	p, err := placeOf(req)
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +134,7 @@ func (a api) ListOperations(ctx context.Context, req *containerpb.ListOperations
 
 // CancelOperation ends an operation that is stuck; others are too far to be cancelled.
 func (a api) CancelOperation(_ context.Context, req *containerpb.CancelOperationRequest) (*emptypb.Empty, error) {
-	p, err := placeOf(req.GetName(), req.GetProjectId(), req.GetZone(), req.GetOperationId())
+	p, err := placeOf(req)
 	if err != nil {
 		return nil, err
 	}
@@ -154,5 +156,5 @@ func (s *Server) finish(o *operation, failed *rpcstatus.Status) {
 	o.pb().Status = containerpb.Operation_DONE
 	o.pb().EndTime = time.Now().UTC().Format(time.RFC3339Nano)
 	o.pb().Error = failed
-	o.pb().StatusMessage = failed.GetMessage() //nolint:staticcheck // real servers still fill it
+	o.pb().StatusMessage = failed.GetMessage()
 }

@@ -17,11 +17,24 @@ func poolNamed(c *containerpb.Cluster, name string) *containerpb.NodePool {
 	return c.GetNodePools()[i]
 }
 
+// find gives the cluster that a request is about.
+func (a api) find(req proto.Message) (*containerpb.Cluster, place, error) {
+	p, err := placeOf(req)
+	if err != nil {
+		return nil, p, err
+	}
+	a.s.mu.Lock()
+	defer a.s.mu.Unlock()
+	c := a.s.state.Clusters[p.cluster()]
+	if c == nil {
+		return nil, p, p.notFound()
+	}
+	return proto.CloneOf(c.pb()), p, nil
+}
+
 // ListNodePools tells of a cluster's pools.
-func (a api) ListNodePools(ctx context.Context, req *containerpb.ListNodePoolsRequest) (*containerpb.ListNodePoolsResponse, error) {
-	c, err := a.GetCluster(ctx, &containerpb.GetClusterRequest{
-		Name: req.GetParent(), ProjectId: req.GetProjectId(), Zone: req.GetZone(), ClusterId: req.GetClusterId(), //nolint:staticcheck // the older form
-	})
+func (a api) ListNodePools(_ context.Context, req *containerpb.ListNodePoolsRequest) (*containerpb.ListNodePoolsResponse, error) {
+	c, _, err := a.find(req)
 	if err != nil {
 		return nil, err
 	}
@@ -30,26 +43,20 @@ func (a api) ListNodePools(ctx context.Context, req *containerpb.ListNodePoolsRe
 
 // GetNodePool tells of a pool.
 func (a api) GetNodePool(_ context.Context, req *containerpb.GetNodePoolRequest) (*containerpb.NodePool, error) {
-	p, err := placeOf(req.GetName(), req.GetProjectId(), req.GetZone(), req.GetClusterId(), req.GetNodePoolId())
+	c, p, err := a.find(req)
 	if err != nil {
 		return nil, err
 	}
-	a.s.mu.Lock()
-	defer a.s.mu.Unlock()
-	c := a.s.state.Clusters[p.cluster()]
-	if c == nil {
-		return nil, p.notFound()
-	}
-	pool := poolNamed(c.pb(), p.pool)
+	pool := poolNamed(c, p.pool)
 	if pool == nil {
 		return nil, failure(codes.NotFound, "", "Not found: %s/nodePools/%s.", p.cluster(), p.pool)
 	}
-	return proto.CloneOf(pool), nil
+	return pool, nil
 }
 
 // CreateNodePool begins to add a pool.
 func (a api) CreateNodePool(ctx context.Context, req *containerpb.CreateNodePoolRequest) (*containerpb.Operation, error) {
-	p, err := placeOf(req.GetParent(), req.GetProjectId(), req.GetZone(), req.GetClusterId())
+	p, err := placeOf(req)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +84,7 @@ func (a api) CreateNodePool(ctx context.Context, req *containerpb.CreateNodePool
 
 // DeleteNodePool begins to remove a pool.
 func (a api) DeleteNodePool(ctx context.Context, req *containerpb.DeleteNodePoolRequest) (*containerpb.Operation, error) {
-	p, err := placeOf(req.GetName(), req.GetProjectId(), req.GetZone(), req.GetClusterId(), req.GetNodePoolId())
+	p, err := placeOf(req)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +96,7 @@ func (a api) DeleteNodePool(ctx context.Context, req *containerpb.DeleteNodePool
 
 // SetNodePoolSize sets the number of nodes of a pool in each zone.
 func (a api) SetNodePoolSize(ctx context.Context, req *containerpb.SetNodePoolSizeRequest) (*containerpb.Operation, error) {
-	p, err := placeOf(req.GetName(), req.GetProjectId(), req.GetZone(), req.GetClusterId(), req.GetNodePoolId())
+	p, err := placeOf(req)
 	if err != nil {
 		return nil, err
 	}
@@ -111,7 +118,7 @@ func (a api) SetNodePoolSize(ctx context.Context, req *containerpb.SetNodePoolSi
 
 // SetNodePoolAutoscaling sets the bounds of a pool.
 func (a api) SetNodePoolAutoscaling(ctx context.Context, req *containerpb.SetNodePoolAutoscalingRequest) (*containerpb.Operation, error) {
-	p, err := placeOf(req.GetName(), req.GetProjectId(), req.GetZone(), req.GetClusterId(), req.GetNodePoolId())
+	p, err := placeOf(req)
 	if err != nil {
 		return nil, err
 	}

@@ -101,12 +101,7 @@ func (t *transcoder) call(w http.ResponseWriter, r *http.Request, route route, v
 	for _, header := range []string{"authorization", "x-goog-request-params", "x-goog-api-client", "user-agent"} {
 		md.Set(header, r.Header.Values(header)...)
 	}
-	decode := func(in any) error {
-		if err := route.decode(r, in.(proto.Message), values); err != nil {
-			return status.Error(codes.InvalidArgument, err.Error())
-		}
-		return nil
-	}
+	decode := func(in any) error { return route.decode(r, in.(proto.Message), values) }
 	out, err := route.method.Handler(t.service, metadata.NewIncomingContext(r.Context(), md), decode, t.intercept)
 	if err != nil {
 		writeError(w, err)
@@ -125,7 +120,7 @@ func (t *transcoder) call(w http.ResponseWriter, r *http.Request, route route, v
 func (r route) decode(req *http.Request, in proto.Message, values []string) error {
 	raw, err := io.ReadAll(http.MaxBytesReader(nil, req.Body, 8<<20))
 	if err != nil {
-		return err
+		return invalid("%v", err)
 	}
 	into := in.ProtoReflect()
 	if len(raw) > 0 && r.body != "" {
@@ -134,7 +129,7 @@ func (r route) decode(req *http.Request, in proto.Message, values []string) erro
 			target = into.Mutable(into.Descriptor().Fields().ByName(protoreflect.Name(r.body))).Message().Interface()
 		}
 		if err := protojson.Unmarshal(raw, target); err != nil {
-			return fmt.Errorf("Invalid JSON payload received. %w", err) //nolint:staticcheck // as Google says it
+			return invalid("Invalid JSON payload received. %v", err)
 		}
 	}
 	for i, field := range r.fields {
@@ -161,7 +156,7 @@ func set(m protoreflect.Message, path, value string) error {
 		field = m.Descriptor().Fields().ByJSONName(name)
 	}
 	if field == nil {
-		return fmt.Errorf("Invalid JSON payload received. Unknown name %q: Cannot bind query parameter.", path) //nolint:staticcheck // as Google says it
+		return invalid("Invalid JSON payload received. Unknown name %q: Cannot bind query parameter.", path)
 	}
 	if nested {
 		return set(m.Mutable(field).Message(), rest, value)
@@ -173,7 +168,7 @@ func set(m protoreflect.Message, path, value string) error {
 	}
 	part := m.New().Interface()
 	if err := protojson.Unmarshal([]byte(fmt.Sprintf("{%q:%s}", field.Name(), quoted)), part); err != nil {
-		return fmt.Errorf("Invalid value at '%s': %q", path, value) //nolint:staticcheck // as Google says it
+		return invalid("Invalid value at '%s': %q", path, value)
 	}
 	proto.Merge(m.Interface(), part)
 	return nil

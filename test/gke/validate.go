@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 old clients send and read what is deprecated, and real servers still serve it
+
 package gke
 
 import (

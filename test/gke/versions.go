@@ -60,7 +60,7 @@ func serverConfig() *containerpb.ServerConfig {
 
 // GetServerConfig tells the versions.
 func (a api) GetServerConfig(_ context.Context, req *containerpb.GetServerConfigRequest) (*containerpb.ServerConfig, error) {
-	if _, err := placeOf(req.GetName(), req.GetProjectId(), req.GetZone()); err != nil {
+	if _, err := placeOf(req); err != nil {
 		return nil, err
 	}
 	return serverConfig(), nil

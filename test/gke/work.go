@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 old clients send and read what is deprecated, and real servers still serve it
+
 package gke
 
 import (
@@ -314,10 +316,10 @@ func (s *Server) settle(o *operation, failed *rpcstatus.Status) {
 		var conditions []*containerpb.StatusCondition
 		if outcome.Condition != "" {
 			conditions = []*containerpb.StatusCondition{{
-				Code:    containerpb.StatusCondition_Code(containerpb.StatusCondition_Code_value[outcome.Condition]), //nolint:staticcheck // canonical_code has no such detail
+				Code:    containerpb.StatusCondition_Code(containerpb.StatusCondition_Code_value[outcome.Condition]),
 				Message: failed.GetMessage(),
 			}}
-			kept.pb().ClusterConditions = conditions //nolint:staticcheck // real servers still fill it
+			kept.pb().ClusterConditions = conditions
 		}
 		c := s.state.Clusters[o.Target]
 		if c == nil {
