@@ -17,6 +17,7 @@ const (
 	provisionTimeout = 40 * time.Minute // GKE takes up to ten minutes, and may have to wait for another operation
 	deleteTimeout    = 40 * time.Minute
 	accessTimeout    = time.Minute
+	leaseTimeout     = 2 * time.Minute // for another run to end
 )
 
 func (j *Job) spec() providers.Spec {
@@ -164,6 +165,31 @@ func (j *Job) findOwned() plan.Step {
 			}
 			j.cluster = cluster
 			return plan.Unchanged, nil
+		},
+	}
+}
+
+// oldAnswers is how long a cluster that is to go may take to answer. One that does not has nobody working on it.
+const oldAnswers = 5 * time.Second
+
+// takeLeaseOfOld waits until no other run works on the cluster that is to go.
+func (j *Job) takeLeaseOfOld(ctx context.Context) plan.Step {
+	return plan.Step{
+		ID: "lease", Title: "take the lease of the cluster", Timeout: leaseTimeout,
+		Do: func(step context.Context, p plan.Progress) (plan.Outcome, error) {
+			if j.cluster == nil || j.cluster.REST == nil {
+				return plan.Unchanged, nil
+			}
+			if err := j.connect(ctx, j.cluster); err != nil {
+				return "", err
+			}
+			soon, cancel := context.WithTimeout(step, oldAnswers)
+			defer cancel()
+			if err := j.client.Answers(soon); err != nil && step.Err() == nil {
+				p.Note("its API server does not answer, so no other run is working on it")
+				return plan.Unchanged, nil
+			}
+			return plan.Unchanged, j.client.HoldLease(step, ctx, p)
 		},
 	}
 }

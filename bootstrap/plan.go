@@ -59,11 +59,13 @@ func (j *Job) Status(ctx context.Context) *plan.Plan {
 	return p
 }
 
-// Down takes it away in the reverse order. What rekindle did not make stays.
-func (j *Job) Down() *plan.Plan {
+// Down takes it away in the reverse order. What rekindle did not make stays. The context is as in Up.
+func (j *Job) Down(ctx context.Context) *plan.Plan {
+	ctx = j.live(ctx)
 	p := plan.New("down " + j.Name())
 	owned := p.Add(j.findOwned())
-	deleted := p.Add(j.deleteCluster(), owned)
+	lease := p.Add(j.takeLeaseOfOld(ctx), owned)
+	deleted := p.Add(j.deleteCluster(), lease)
 	forgotten := add(p, j.removeContext(), deleted)
 	p.Add(j.listLeftovers(), deleted, forgotten)
 	return p

@@ -20,7 +20,7 @@ type releaseSteps struct {
 // looks half-done really was left behind.
 func (j *Job) takeLease(ctx context.Context) plan.Step {
 	return plan.Step{
-		ID: "lease", Title: "take the lease of the cluster", Timeout: 2 * time.Minute,
+		ID: "lease", Title: "take the lease of the cluster", Timeout: leaseTimeout,
 		Do: func(step context.Context, p plan.Progress) (plan.Outcome, error) {
 			return plan.Unchanged, j.client.HoldLease(step, ctx, p)
 		},

@@ -117,7 +117,15 @@ func (j *Job) syncPath() *plan.Step {
 			if err != nil {
 				return "", err
 			}
-			return j.flux.Sync(ctx, j.client, j.watcher, target, j.pointed, p)
+			outcome, err := j.flux.Sync(ctx, j.client, j.watcher, target, j.pointed, p)
+			if err != nil || j.compareApplied(ctx) == nil {
+				return outcome, err
+			}
+			// Flux is at the commit, but somebody has changed by hand what it applied.
+			if err := j.flux.Again(ctx, j.client, j.watcher, target, p); err != nil {
+				return "", err
+			}
+			return plan.Changed, j.compareApplied(ctx)
 		},
 	}
 }
@@ -135,9 +143,37 @@ func (j *Job) compareSync() *plan.Step {
 			if err != nil {
 				return "", err
 			}
-			return plan.Unchanged, j.flux.Status(ctx, j.client, j.watcher, target)
+			if err := j.flux.Status(ctx, j.client, j.watcher, target); err != nil {
+				return "", err
+			}
+			return plan.Unchanged, j.compareApplied(ctx)
 		},
 	}
+}
+
+// compareApplied tells what somebody changed by hand and Flux has not put back yet.
+func (j *Job) compareApplied(ctx context.Context) error {
+	if j.rendered == nil {
+		return nil
+	}
+	objs, err := kube.FromJSON(j.rendered.Objects)
+	if err != nil {
+		return err
+	}
+	objs = slices.DeleteFunc(objs, func(obj *unstructured.Unstructured) bool { return !flux.AppliesAsRendered(obj) })
+	different, err := j.client.Compare(ctx, objs)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, d := range different {
+		if d.Missing {
+			return nil // Flux's own status tells; or a generated name has another hash, made from decrypted content
+		}
+		errs = append(errs, fault.New(fault.Failed, "changed in the cluster: %s", d).On("%s", d.Ref).
+			WithHint("Flux puts it back within its interval; if it does not, another controller owns that field: leave it out of the repository"))
+	}
+	return fault.Join(errs...)
 }
 
 // target is what the reconciler is pointed at.

@@ -114,8 +114,13 @@ func readyOf(obj *unstructured.Unstructured) readiness {
 // isAnswerTo says whether a failure is of the present generation and not older than a request: only
 // such a failure says anything about what is wanted now.
 func (r readiness) isAnswerTo(obj *unstructured.Unstructured, request string) bool {
-	handled, _, _ := unstructured.NestedString(obj.Object, "status", "lastHandledReconcileAt")
-	return r.status == "False" && r.current && (request == "" || handled == request)
+	return r.status == "False" && r.current && (request == "" || handled(obj) == request)
+}
+
+// handled is the request that Flux has answered last.
+func handled(obj *unstructured.Unstructured) string {
+	request, _, _ := unstructured.NestedString(obj.Object, "status", "lastHandledReconcileAt")
+	return request
 }
 
 // String is "BuildFailed: message".

@@ -79,6 +79,16 @@ func (f *Flux) kustomization(t Target) (*unstructured.Unstructured, error) {
 	return f.object(kustomizeGroup, kindKustomization, spec), nil
 }
 
+// AppliesAsRendered says whether Flux keeps an object exactly as kustomize renders it: not encrypted, and not
+// annotated for Flux to leave it, or parts of it, to others.
+func AppliesAsRendered(obj *unstructured.Unstructured) bool {
+	if _, encrypted := obj.Object["sops"]; encrypted {
+		return false
+	}
+	annotations := obj.GetAnnotations()
+	return annotations[kustomizeGroup+"/ssa"] == "" && annotations[kustomizeGroup+"/reconcile"] != "disabled"
+}
+
 func (f *Flux) object(group, kind string, spec map[string]any) *unstructured.Unstructured {
 	return &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": group + "/" + version,

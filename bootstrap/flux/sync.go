@@ -77,6 +77,25 @@ func (f *Flux) Sync(ctx context.Context, c *kube.Client, w *kube.Watcher, t Targ
 	return outcome, nil
 }
 
+// Again makes Flux apply the path once more, and waits until it has and everything is healthy.
+func (f *Flux) Again(ctx context.Context, c *kube.Client, w *kube.Watcher, t Target, p plan.Progress) error {
+	request, err := f.poke(ctx, c, f.kustomizationRef())
+	if err != nil {
+		return err
+	}
+	judge := applied(t.Commit, request)
+	again := func(obj *unstructured.Unstructured) kube.Health {
+		if h := judge(obj); !h.Ready || handled(obj) == request {
+			return h
+		}
+		return kube.Health{Message: "is to be applied once more"}
+	}
+	if err := w.Until(ctx, f.kustomizationRef(), "synced", again, p); err != nil {
+		return f.stuck(ctx, c, err)
+	}
+	return nil
+}
+
 // apply makes one of our objects be as wanted, and gives it as it was before.
 func (f *Flux) apply(ctx context.Context, c *kube.Client, obj *unstructured.Unstructured) (live *unstructured.Unstructured, o plan.Outcome, err error) {
 	ref := kube.RefOf(obj)

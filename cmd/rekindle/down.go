@@ -26,7 +26,7 @@ that does not exist succeeds.`,
 				if err := a.confirm("remove the cluster " + job.Name() + " and everything in it"); err != nil {
 					return err
 				}
-				return s.run(ctx, job.Down())
+				return s.run(ctx, job.Down(ctx))
 			})
 		},
 	}

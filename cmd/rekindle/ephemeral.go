@@ -55,7 +55,8 @@ func (s *session) up(ctx context.Context, job *bootstrap.Job) error {
 // when nothing is left.
 func (s *session) away(ctx context.Context, e *ephemeral, job *bootstrap.Job) error {
 	job.Close()
-	if err := s.run(context.WithoutCancel(ctx), job.Down()); err != nil {
+	ctx = context.WithoutCancel(ctx)
+	if err := s.run(ctx, job.Down(ctx)); err != nil {
 		return err
 	}
 	if err := e.End(); err != nil {

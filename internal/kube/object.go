@@ -3,6 +3,7 @@ package kube
 import (
 	"bufio"
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -181,4 +182,21 @@ func (c *Client) resource(ref Ref) (dynamic.ResourceInterface, error) {
 		return nil, fmt.Errorf("%s has no namespace", ref)
 	}
 	return resource.Namespace(ref.Namespace), nil
+}
+
+// FromJSON makes objects of what was decoded from YAML or JSON by any library: their numbers become those
+// that unstructured objects have.
+func FromJSON(decoded []map[string]any) ([]*unstructured.Unstructured, error) {
+	objs := make([]*unstructured.Unstructured, len(decoded))
+	for i, value := range decoded {
+		raw, err := json.Marshal(value)
+		if err != nil {
+			return nil, err
+		}
+		objs[i] = &unstructured.Unstructured{}
+		if err := objs[i].UnmarshalJSON(raw); err != nil {
+			return nil, err
+		}
+	}
+	return objs, nil
 }
