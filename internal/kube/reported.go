@@ -37,12 +37,17 @@ func PromisesConditions(crd *unstructured.Unstructured) (schema.GroupKind, bool)
 // Reported waits until the controllers of objects have written a first condition, for at most 20 s of an
 // object's age: then it gives those that nobody reports of.
 func (w *Watcher) Reported(ctx context.Context, refs []Ref, p plan.Progress) (silent []Ref, err error) {
+	return w.reportedBy(ctx, refs, silence, p)
+}
+
+// reportedBy is Reported with another age.
+func (w *Watcher) reportedBy(ctx context.Context, refs []Ref, age time.Duration, p plan.Progress) (silent []Ref, err error) {
 	for _, ref := range refs {
 		obj, err := w.client.Get(ctx, ref)
 		if err != nil {
 			return nil, fault.Wrap(err, fault.Failed, "read").On("%s", ref)
 		}
-		left := silence
+		left := age
 		if obj != nil {
 			left -= time.Since(obj.GetCreationTimestamp().Time)
 		}

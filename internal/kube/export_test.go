@@ -1,0 +1,13 @@
+package kube
+
+import (
+	"context"
+	"time"
+
+	"github.com/rekindle-dev/rekindle/internal/plan"
+)
+
+// ReportedBy is Reported with another age than that of the product, which a test would have to sit out.
+func (w *Watcher) ReportedBy(ctx context.Context, refs []Ref, age time.Duration, p plan.Progress) ([]Ref, error) {
+	return w.reportedBy(ctx, refs, age, p)
+}
