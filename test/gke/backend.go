@@ -23,36 +23,63 @@ import (
 const poolLabel = "cloud.google.com/gke-nodepool"
 
 // backend runs the control planes that stand behind the clusters.
-type backend struct{ kwok *kwok.Provider }
+type backend interface {
+	// ensure has a control plane run, and gives access to it with all rights. Where its nodes can not be changed
+	// later, it has those.
+	ensure(ctx context.Context, id string, nodes []*corev1.Node) (*rest.Config, error)
+	// nodes makes the nodes be exactly those, and waits until they are Ready.
+	nodes(ctx context.Context, id string, nodes []*corev1.Node) error
+	// access to one that runs.
+	access(ctx context.Context, id string) (*rest.Config, error)
+	// delete removes it, with everything in it.
+	delete(ctx context.Context, id string) error
+}
 
-func (b backend) ref(id string) providers.Ref { return providers.Ref{Provider: kwok.Name, Name: id} }
+// access finds a cluster of a provider that answers.
+func access(ctx context.Context, p providers.Provider, ref providers.Ref) (*rest.Config, error) {
+	found, err := p.Find(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	if found.REST == nil {
+		return nil, fmt.Errorf("the control plane %s does not run", ref)
+	}
+	return found.REST, nil
+}
 
-// ensure has a control plane run, and gives access to it with all rights.
-func (b backend) ensure(ctx context.Context, id string) (*rest.Config, error) {
+// simulated has the nodes of kwok, which come and go at once.
+type simulated struct{ kwok *kwok.Provider }
+
+func (b simulated) ref(id string) providers.Ref { return providers.Ref{Provider: kwok.Name, Name: id} }
+
+func (b simulated) ensure(ctx context.Context, id string, _ []*corev1.Node) (*rest.Config, error) {
 	c, err := b.kwok.Ensure(ctx, providers.Spec{Name: id}, nil)
 	if err != nil {
 		return nil, err
 	}
-	client, err := kubernetes.NewForConfig(c.REST)
-	if err != nil {
-		return nil, err
-	}
-	return c.REST, storageClasses(ctx, client)
+	return c.REST, storageClasses(ctx, c.REST, "pd.csi.storage.gke.io")
 }
 
-// delete removes it, with everything in it.
-func (b backend) delete(ctx context.Context, id string) error {
+func (b simulated) access(ctx context.Context, id string) (*rest.Config, error) {
+	return access(ctx, b.kwok, b.ref(id))
+}
+
+func (b simulated) delete(ctx context.Context, id string) error {
 	return b.kwok.Delete(ctx, b.ref(id), nil)
 }
 
 // storageClasses are GKE's, of which standard-rwo is the default.
-func storageClasses(ctx context.Context, client kubernetes.Interface) error {
+func storageClasses(ctx context.Context, config *rest.Config, provisioner string) error {
 	const isDefault = "storageclass.kubernetes.io/is-default-class"
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return err
+	}
 	classes := client.StorageV1().StorageClasses()
 	for _, name := range []string{"standard-rwo", "premium-rwo"} {
 		class := &storagev1.StorageClass{
 			ObjectMeta:  metav1.ObjectMeta{Name: name, Annotations: map[string]string{isDefault: fmt.Sprint(name == "standard-rwo")}},
-			Provisioner: "pd.csi.storage.gke.io", AllowVolumeExpansion: new(true),
+			Provisioner: provisioner, AllowVolumeExpansion: new(true),
 			VolumeBindingMode: new(storagev1.VolumeBindingWaitForFirstConsumer),
 		}
 		if _, err := classes.Create(ctx, class, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
@@ -68,8 +95,11 @@ func storageClasses(ctx context.Context, client kubernetes.Interface) error {
 	return err
 }
 
-// nodes makes the cluster's nodes be exactly those, and waits until they are Ready.
-func (b backend) nodes(ctx context.Context, config *rest.Config, want []*corev1.Node) error {
+func (b simulated) nodes(ctx context.Context, id string, want []*corev1.Node) error {
+	config, err := b.access(ctx, id)
+	if err != nil {
+		return err
+	}
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return err

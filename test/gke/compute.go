@@ -118,7 +118,7 @@ func (s *Server) drop(link string) {
 // remains looks into a cluster that is about to go for what GKE would leave behind: what belongs to Services
 // of type LoadBalancer, and the disks of volumes.
 func (s *Server) remains(c *cluster) ([]*Resource, error) {
-	config, err := s.access(c)
+	config, err := s.backend.access(s.life, c.Backend)
 	if err != nil {
 		return nil, err
 	}

@@ -9,7 +9,7 @@
 // What it does as GKE does: the rules of requests, told one at a time with INVALID_ARGUMENT; quotas, told at
 // once with PERMISSION_DENIED; one operation at a time on a cluster; the statuses of operations, clusters and
 // node pools; labels with their fingerprint; versions and channels; the Compute resources that stay behind a
-// deleted cluster. Everything is kept in a folder: the emulator may be ended at any time, also by
+// deleted cluster. With [Options].Behind the nodes are real, too. Everything is kept in a folder: the emulator may be ended at any time, also by
 // force, and goes on with its operations when it is opened again.
 //
 // What goes wrong is written in a script, see [Fault].

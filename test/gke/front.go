@@ -48,12 +48,16 @@ func openFront(port int, config *rest.Config, clusterCA, publicCA *ca, tokens *a
 	if err != nil {
 		return nil, err
 	}
+	upgrade, err := overHTTP1(config)
+	if err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(target)
 			r.Out.Header.Del("Authorization")
 		},
-		Transport: transport, FlushInterval: -1, ModifyResponse: renameVersion(version),
+		Transport: upgrading{transport, upgrade}, FlushInterval: -1, ModifyResponse: renameVersion(version),
 	}
 	f := &front{port: listener.Addr().(*net.TCPAddr).Port, done: make(chan struct{})}
 	f.server = &http.Server{
@@ -73,6 +77,22 @@ func openFront(port int, config *rest.Config, clusterCA, publicCA *ca, tokens *a
 		_ = f.server.ServeTLS(listener, "", "")
 	}()
 	return f, nil
+}
+
+// upgrading sends requests that change the protocol, as exec and port-forward do, over HTTP/1: HTTP/2 can not.
+type upgrading struct{ plain, upgrade http.RoundTripper }
+
+func (u upgrading) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Header.Get("Upgrade") != "" {
+		return u.upgrade.RoundTrip(r)
+	}
+	return u.plain.RoundTrip(r)
+}
+
+func overHTTP1(config *rest.Config) (http.RoundTripper, error) {
+	config = rest.CopyConfig(config)
+	config.NextProtos = []string{"http/1.1"}
+	return rest.TransportFor(config)
 }
 
 func (f *front) address() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(f.port)) }

@@ -125,7 +125,7 @@ func done(t *testing.T, c *container.ClusterManagerClient, o *containerpb.Operat
 		o, err = c.GetOperation(ctx, &containerpb.GetOperationRequest{Name: parent + "/operations/" + id})
 		return err == nil && o.GetStatus() == containerpb.Operation_DONE, "", err
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	if err := wait.Poll(ctx, over, 200*time.Millisecond, nil); err != nil {
 		t.Fatal(err)
@@ -138,6 +138,10 @@ func cluster(name string, pools ...*containerpb.NodePool) *containerpb.CreateClu
 		pools = []*containerpb.NodePool{{Name: "default", InitialNodeCount: 1}}
 	}
 	return &containerpb.CreateClusterRequest{Parent: parent, Cluster: &containerpb.Cluster{Name: name, NodePools: pools}}
+}
+
+func gone(name string) *containerpb.DeleteClusterRequest {
+	return &containerpb.DeleteClusterRequest{Name: parent + "/clusters/" + name}
 }
 
 func get(t *testing.T, c *container.ClusterManagerClient, name string) *containerpb.Cluster {
@@ -164,7 +168,7 @@ func TestLifeOfACluster(t *testing.T) {
 		}
 		_, err = c.CreateCluster(ctx, cluster("life"))
 		wants(t, err, codes.AlreadyExists, "Already exists: "+parent+"/clusters/life")
-		_, err = c.DeleteCluster(ctx, &containerpb.DeleteClusterRequest{Name: parent + "/clusters/life"})
+		_, err = c.DeleteCluster(ctx, gone("life"))
 		wants(t, err, codes.FailedPrecondition, "running incompatible operation "+o.GetName())
 		done(t, c, o, nil)
 		looks(t, s, get(t, c, "life"))
@@ -174,7 +178,7 @@ func TestLifeOfACluster(t *testing.T) {
 		if err != nil || len(list.GetClusters()) != 1 {
 			t.Errorf("list: %v, %v", list, err)
 		}
-		o, err = c.DeleteCluster(ctx, &containerpb.DeleteClusterRequest{Name: parent + "/clusters/life"})
+		o, err = c.DeleteCluster(ctx, gone("life"))
 		if err == nil && get(t, c, "life").GetStatus() != containerpb.Cluster_STOPPING {
 			t.Error("it does not stop")
 		}
@@ -346,7 +350,7 @@ func TestTheScript(t *testing.T) {
 		if o := done(t, c, o, nil); o.GetError().GetCode() != int32(codes.Canceled) {
 			t.Errorf("it ended with %v", o.GetError())
 		}
-		o, err = c.DeleteCluster(t.Context(), &containerpb.DeleteClusterRequest{Name: parent + "/clusters/stuck"})
+		o, err = c.DeleteCluster(t.Context(), gone("stuck"))
 		done(t, c, o, err)
 	})
 }

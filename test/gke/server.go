@@ -19,6 +19,7 @@ import (
 	"cloud.google.com/go/container/apiv1/containerpb"
 	"google.golang.org/grpc"
 
+	"github.com/rekindle-dev/rekindle/providers"
 	"github.com/rekindle-dev/rekindle/providers/kwok"
 )
 
@@ -32,6 +33,9 @@ type Options struct {
 	Project string
 	// Kwok are the settings of what runs behind clusters; its State is by default inside of Dir.
 	Kwok kwok.Options
+	// Behind makes what runs behind clusters in place of kwok: a provider whose clusters have so many real nodes
+	// that take pods, such as kind. Nodes are not added to a cluster later. What its version is, is not looked at.
+	Behind func(nodes int) (providers.Provider, error)
 	// Quotas of each region, by metric; default [DefaultQuotas].
 	Quotas map[string]float64
 	// Networks that each project has, with one subnetwork of the same name in every region; default "default".
@@ -91,7 +95,7 @@ func Open(ctx context.Context, o Options) (_ *Server, err error) {
 	if s.ca, err = openCA(o.Dir, "GKE emulator"); err != nil {
 		return nil, err
 	}
-	if s.backend.kwok, err = kwok.New(o.Kwok); err != nil {
+	if s.backend, err = behind(o); err != nil {
 		return nil, err
 	}
 	listener, err := s.listen()
@@ -112,6 +116,14 @@ func Open(ctx context.Context, o Options) (_ *Server, err error) {
 		return nil, errors.Join(err, s.stop())
 	}
 	return s, s.serve(listener)
+}
+
+func behind(o Options) (backend, error) {
+	if o.Behind != nil {
+		return real{o.Behind}, nil
+	}
+	p, err := kwok.New(o.Kwok)
+	return simulated{p}, err
 }
 
 func withDefaults(o Options) Options {
@@ -229,12 +241,10 @@ func (s *Server) stop() error {
 
 // Destroy removes the clusters that run behind an emulator which was closed, and its folder.
 func (s *Server) Destroy(ctx context.Context) error {
-	list, err := s.backend.kwok.List(ctx)
-	for _, c := range list {
-		err = errors.Join(err, s.backend.kwok.Delete(ctx, c.Ref, nil))
-	}
-	if err != nil {
-		return err
+	for _, c := range s.state.Clusters {
+		if err := s.backend.delete(ctx, c.Backend); err != nil {
+			return err
+		}
 	}
 	return os.RemoveAll(s.options.Dir)
 }

@@ -13,7 +13,6 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/client-go/rest"
 
 	"github.com/rekindle-dev/rekindle/internal/wait"
 )
@@ -107,7 +106,7 @@ func (s *Server) last(began time.Time, pace time.Duration) error {
 // attach has a cluster's control plane run and its front answer.
 func (s *Server) attach(ctx context.Context, key string) error {
 	c := s.cluster(key)
-	config, err := s.backend.ensure(ctx, c.Backend)
+	config, err := s.backend.ensure(ctx, c.Backend, nodesOf(c.pb()))
 	if err != nil {
 		return err
 	}
@@ -157,30 +156,15 @@ func describe(c *containerpb.Cluster, f *front, own *ca) {
 // populate brings the nodes, with progress.
 func (s *Server) populate(o *operation) error {
 	c := s.cluster(o.Target)
-	config, err := s.access(c)
-	if err != nil {
-		return err
-	}
 	want := nodesOf(c.pb())
 	total := len(want)
 	want = want[:max(total-o.outcome().Lost, 0)]
 	s.progress(o.Key, 0, total)
-	if err := s.backend.nodes(s.life, config, want); err != nil {
+	if err := s.backend.nodes(s.life, c.Backend, want); err != nil {
 		return err
 	}
 	s.progress(o.Key, len(want), total)
 	return nil
-}
-
-func (s *Server) access(c *cluster) (*rest.Config, error) {
-	found, err := s.backend.kwok.Find(s.life, s.backend.ref(c.Backend))
-	if err != nil {
-		return nil, err
-	}
-	if found.REST == nil {
-		return nil, fmt.Errorf("the control plane of %s does not run", c.Key)
-	}
-	return found.REST, nil
 }
 
 func (s *Server) progress(key string, done, total int) {

@@ -18,6 +18,11 @@ import (
 	"syscall"
 	"time"
 
+	"sigs.k8s.io/kind/pkg/apis/config/v1alpha4"
+	"sigs.k8s.io/yaml"
+
+	"github.com/rekindle-dev/rekindle/providers"
+	"github.com/rekindle-dev/rekindle/providers/kind"
 	"github.com/rekindle-dev/rekindle/providers/kwok"
 	gke "github.com/rekindle-dev/rekindle/test/gke"
 )
@@ -55,6 +60,7 @@ func flags(args []string) (o gke.Options, destroy bool, err error) {
 	f.DurationVar(&o.Pace.Change, "change", 0, "how long any other operation takes at least")
 	f.DurationVar(&o.Pace.Collect, "collect", 0, "how long after its cluster something goes that is removed by itself")
 	f.BoolVar(&destroy, "destroy", false, "remove the folder and what runs behind it, and end")
+	kindFile := f.String("kind", "", "run real nodes behind clusters: a `file` with a kind configuration, to which the nodes are added")
 	script := f.String("script", "", "a `file` with a list of faults")
 	f.Func("network", "a `network` that projects have; may be given several times", func(name string) error {
 		o.Networks = append(o.Networks, name)
@@ -75,11 +81,36 @@ func flags(args []string) (o gke.Options, destroy bool, err error) {
 	if o.Dir == "" || f.NArg() > 0 {
 		return o, false, errors.New("want -dir FOLDER and no other arguments")
 	}
+	if *kindFile != "" {
+		base, err := os.ReadFile(*kindFile)
+		if err != nil {
+			return o, false, err
+		}
+		o.Behind = func(nodes int) (providers.Provider, error) { return withWorkers(base, *kindFile, nodes) }
+	}
 	if *script != "" {
 		o.Script, err = gke.ReadScript(*script)
 	}
 	o.Log = os.Stderr
 	return o, destroy, err
+}
+
+// withWorkers makes kind clusters of a configuration and more nodes like its last.
+func withWorkers(base []byte, file string, nodes int) (providers.Provider, error) {
+	var cfg v1alpha4.Cluster
+	if err := yaml.UnmarshalStrict(base, &cfg); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	if len(cfg.Nodes) == 0 {
+		cfg.Nodes = []v1alpha4.Node{{Role: v1alpha4.ControlPlaneRole}}
+	}
+	worker := cfg.Nodes[len(cfg.Nodes)-1]
+	worker.Role, worker.ExtraPortMappings = v1alpha4.WorkerRole, nil
+	for range nodes {
+		cfg.Nodes = append(cfg.Nodes, worker)
+	}
+	raw, err := yaml.Marshal(cfg)
+	return kind.New(kind.Settings{Config: raw, File: file}), err
 }
 
 func serve(ctx context.Context, args []string) error {
