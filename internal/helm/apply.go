@@ -48,6 +48,7 @@ func apply(ctx context.Context, cfg *action.Configuration, c *kube.Client, r Rel
 	upgrade.Namespace, upgrade.Labels = r.Namespace, labels
 	upgrade.SkipCRDs, upgrade.Timeout, upgrade.MaxHistory = true, r.Timeout, maxHistory
 	upgrade.DisableOpenAPIValidation = true
+	upgrade.ResetValues = true // else no values would mean those of the last revision
 	return upgrade.Run(r.Name, r.Chart.chart, copyOf(r.Values))
 }
 

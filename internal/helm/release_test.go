@@ -50,8 +50,12 @@ func TestAReleaseGetsARevisionOnlyForAChange(t *testing.T) {
 		t.Errorf("after other values: %+v, color %s", state, s.color())
 	}
 	s.mustEnsure(blue, plan.Unchanged)
-	if n := len(s.revisions()); n != 2 {
-		t.Errorf("%d revisions, want 2", n)
+	s.mustEnsure(r, plan.Changed)
+	if state := s.look(r, 3, "deployed"); !state.AsWanted() || s.color() != "red" {
+		t.Errorf("after no values again: %+v, color %s", state, s.color())
+	}
+	if n := len(s.revisions()); n != 3 {
+		t.Errorf("%d revisions, want 3", n)
 	}
 }
 

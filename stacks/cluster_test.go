@@ -1,0 +1,198 @@
+package stacks_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"helm.sh/helm/v3/pkg/release"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/providers/kwok/kwoktest"
+	"github.com/rekindle-dev/rekindle/stacks"
+)
+
+func TestMain(m *testing.M) { kwoktest.Main(m) }
+
+const web = `
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: {{ .Values.replicas }}
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      nodeSelector: {{ toJson .Values.nodes }}
+      containers: [{name: web, image: example.com/web}]
+`
+
+// place is a namespace of a test's own on the shared cluster.
+type place struct {
+	*testing.T
+	client  *kube.Client
+	watcher *kube.Watcher
+	name    string
+}
+
+func newPlace(t *testing.T) *place {
+	t.Helper()
+	c, err := kube.Connect(kwoktest.Shared(t).REST)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := c.Watch(t.Context())
+	t.Cleanup(w.Close)
+	return &place{t, c, w, strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-"))}
+}
+
+// release is the only one of a stack, with these values.
+func (p *place) release(values string, o stacks.Options, files map[string]string) *stacks.Release {
+	p.Helper()
+	files["values.yaml"] = "replicas: 1\nnodes: {}\n"
+	s := fetched(p.T, repository("- {name: web, namespace: "+p.name+", chart: ./app, timeout: 5s, values: "+values+"}\n", chartOf("app", files)), o)
+	if _, err := p.client.EstablishCRDs(p.Context(), s.CRDs(), nil); err != nil {
+		p.Fatal(err)
+	}
+	return s.Releases[0]
+}
+
+func (p *place) web(values string) *stacks.Release {
+	p.Helper()
+	return p.release(values, stacks.Options{Simulated: true}, map[string]string{"templates/web.yaml": web})
+}
+
+func (p *place) ensure(r *stacks.Release, progress plan.Progress) (plan.Outcome, error) {
+	ctx, cancel := context.WithTimeout(p.Context(), r.Timeout.Duration)
+	defer cancel()
+	return r.Ensure(ctx, p.client, p.watcher, progress)
+}
+
+func (p *place) mustEnsure(r *stacks.Release, want plan.Outcome) {
+	p.Helper()
+	if outcome, err := p.ensure(r, nil); err != nil || outcome != want {
+		p.Fatalf("got %s, %v, want %s", outcome, err, want)
+	}
+}
+
+// differs wants Check to tell a difference.
+func (p *place) differs(r *stacks.Release, kind fault.Kind, says ...string) {
+	p.Helper()
+	wants(p.T, r.Check(p.Context(), p.client, p.watcher, nil), kind, says...)
+}
+
+func TestCheckTellsEveryDifference(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	r := p.web("{}")
+	p.differs(r, fault.Failed, "release web", "not installed", "rekindle up")
+	p.mustEnsure(r, plan.Changed)
+	if err := r.Check(t.Context(), p.client, p.watcher, nil); err != nil {
+		t.Fatalf("as declared: %v", err)
+	}
+	p.mustEnsure(r, plan.Unchanged)
+	p.differs(p.web("{replicas: 2}"), fault.Failed, "revision 1", "other values")
+
+	apps := p.client.Typed().AppsV1().Deployments(p.name)
+	if _, err := apps.Patch(t.Context(), "web", types.MergePatchType, []byte(`{"spec":{"replicas":0}}`), metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	p.differs(r, fault.Failed, "changed in the cluster", "Deployment "+p.name+"/web", "spec.replicas")
+	p.mustEnsure(r, plan.Changed)
+
+	p.relabel("v2", map[string]string{"status": string(release.StatusDeployed)}, "rekindle.dev/owner")
+	p.differs(r, fault.Refused, "not made by rekindle")
+	if _, err := p.ensure(r, nil); fault.KindOf(err) != fault.Refused {
+		t.Errorf("ensure over a foreign one: %v", err)
+	}
+}
+
+// relabel sets and removes labels of the Secret of a revision.
+func (p *place) relabel(revision string, set map[string]string, remove ...string) {
+	p.Helper()
+	secrets := p.client.Typed().CoreV1().Secrets(p.name)
+	secret, err := secrets.Get(p.Context(), "sh.helm.release.v1.web."+revision, metav1.GetOptions{})
+	if err != nil {
+		p.Fatal(err)
+	}
+	for name, value := range set {
+		secret.Labels[name] = value
+	}
+	for _, name := range remove {
+		delete(secret.Labels, name)
+	}
+	if _, err := secrets.Update(p.Context(), secret, metav1.UpdateOptions{}); err != nil {
+		p.Fatal(err)
+	}
+}
+
+func TestAReleaseThatDoesNotGetReadyNamesItsCause(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	r := p.web("{nodes: {nowhere: here}}")
+	began := time.Now()
+	_, err := p.ensure(r, nil)
+	wants(t, err, fault.Failed, "release web", "Deployment "+p.name+"/web", "unschedulable", "node affinity/selector", "releases[].timeout", "5s")
+	if took := time.Since(began); took > 30*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	p.differs(r, fault.Failed, "Deployment "+p.name+"/web", "unschedulable")
+	p.mustEnsure(p.web("{}"), plan.Changed)
+}
+
+func TestAReleaseThatFailedIsTold(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	r := p.release("{}", stacks.Options{Simulated: true}, map[string]string{"templates/x.yaml": "apiVersion: v1\nkind: Service\nmetadata: {name: x}\nspec: {ports: [{port: 99999999}]}\n"})
+	if _, err := p.ensure(r, nil); err == nil || !strings.Contains(err.Error(), "99999999") {
+		t.Errorf("got %v", err)
+	}
+	p.differs(r, fault.Failed, "revision 1 is failed")
+}
+
+// TestWhatIsNotProvableDoesNotHoldARelease has an aggregated API and a custom resource behind which nothing runs.
+func TestWhatIsNotProvableDoesNotHoldARelease(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	files := map[string]string{
+		"crds/x.yaml": strings.ReplaceAll(crdOf("thing", "string", "subresources: {status: {}},"), "own.example.com", "held.example.com"),
+		"templates/x.yaml": `
+apiVersion: apiregistration.k8s.io/v1
+kind: APIService
+metadata: {name: v1.metrics.held.example.com}
+spec:
+  group: metrics.held.example.com
+  version: v1
+  groupPriorityMinimum: 100
+  versionPriority: 100
+  insecureSkipTLSVerify: true
+  service: {name: none, namespace: {{ .Release.Namespace }}}
+---
+apiVersion: held.example.com/v1
+kind: thing
+metadata: {name: one}
+`,
+	}
+	r := p.release("{}", stacks.Options{Simulated: true}, files)
+	defer func() {
+		if outcome, err := r.Remove(context.WithoutCancel(t.Context()), p.client, p.watcher, nil); err != nil || outcome != plan.Changed {
+			t.Errorf("remove: %s, %v", outcome, err)
+		}
+	}()
+	p.mustEnsure(r, plan.Changed)
+	if err := r.Check(t.Context(), p.client, p.watcher, nil); err != nil {
+		t.Errorf("check: %v", err)
+	}
+	if got := strings.Join(r.Caveats(), ", "); !strings.Contains(got, "aggregated API v1.metrics.held.example.com") || !strings.Contains(got, "thing one") {
+		t.Errorf("caveats %s", got)
+	}
+	real := p.release("{}", stacks.Options{}, files)
+	_, err := p.ensure(real, nil)
+	wants(t, err, fault.Failed, "thing", "not yet seen by its controller")
+}
