@@ -138,8 +138,9 @@ func (a *app) message(text string) {
 
 // fault tells the error that ends the run, unless the report of the run told it already.
 func (a *app) fault(err error) {
-	if a.rep == nil {
-		a.tellBy(report.Options{Redactor: a.secrets})
+	if a.rep == nil { // the arguments were wrong: it is told in the format asked for, as far as that is known
+		format, _ := report.ParseFormat(a.output)
+		a.tellBy(report.Options{Format: format, Redactor: a.secrets})
 	}
 	a.rep.Fault(err)
 }

@@ -197,7 +197,7 @@ func (d *Documents) loadStacks() []error {
 func (d *Documents) each(file, shown string, variables map[string]string, take func(*document)) []error {
 	raw, err := readFile(d.FS, file)
 	if err != nil {
-		return []error{fault.New(fault.Usage, "%s", cause(err)).At(shown, 1)}
+		return []error{fault.New(fault.Usage, "%s", cause(err)).At(shown, 0)}
 	}
 	if !utf8.Valid(raw) {
 		return []error{fault.New(fault.Usage, "it is not UTF-8 text").At(shown, invalidLine(raw))}

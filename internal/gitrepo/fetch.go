@@ -90,9 +90,10 @@ func explainFetch(ctx context.Context, r Remote, commit plumbing.Hash, err error
 	if !gone || ctx.Err() != nil {
 		return explain(ctx, r, err)
 	}
-	e := fault.Wrap(err, fault.Failed, "it has no commit %s", commit).On("repository %s", r.name())
 	if r.Ref.Commit != "" {
-		return e.WithHint("push the commit, or correct spec.source.ref.commit")
+		return fault.Wrap(err, fault.Usage, "it has no commit %s", commit).On("repository %s", r.name()).
+			WithHint("push the commit, or correct spec.source.ref.commit")
 	}
-	return e.Transient().WithHint("%s moved while it was read: run the command again", RefName(r.Ref))
+	return fault.Wrap(err, fault.Failed, "it has no commit %s", commit).On("repository %s", r.name()).
+		Transient().WithHint("%s moved while it was read: run the command again", RefName(r.Ref))
 }

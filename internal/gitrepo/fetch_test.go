@@ -139,7 +139,7 @@ func TestFaultsOfAnAnsweringServer(t *testing.T) {
 
 	wantFault(t, open(Remote{URL: url, Ref: config.Ref{Branch: "release-1.3"}}), fault.Usage, "no branch release-1.3", "release-1.2, main")
 	wantFault(t, open(Remote{URL: url, Ref: config.Ref{Tag: "v1"}}), fault.Usage, "no tag v1", "no tags at all")
-	wantFault(t, open(Remote{URL: url, Ref: config.Ref{Commit: strings.Repeat("1", 40)}}), fault.Failed, "no commit 1111")
+	wantFault(t, open(Remote{URL: url, Ref: config.Ref{Commit: strings.Repeat("1", 40)}}), fault.Usage, "no commit 1111", "spec.source.ref.commit")
 	wantFault(t, open(Remote{URL: url, Ref: config.Ref{Commit: "abc123"}}), fault.Usage, "not a full commit id", "git rev-parse abc123")
 	wantFault(t, open(Remote{URL: url + "x"}), fault.Failed, "no such repository", "spec.source.url")
 	wantFault(t, open(Remote{URL: "file:///tmp"}), fault.Usage, "not read over file", "--source-from")

@@ -32,7 +32,7 @@ type Document struct {
 	Faults   []DocumentFault  `json:"faults"`   // why the run is not proven
 	Name     string           `json:"name"`     // what the run was for: "up prod"
 	Plan     string           `json:"plan"`     // the hash of its plan
-	Start    time.Time        `json:"start"`
+	Start    time.Time        `json:"start,omitzero"`
 	ExitCode int              `json:"exitCode"`
 }
 

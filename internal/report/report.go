@@ -202,7 +202,7 @@ func (r *Reporter) End(result *engine.Result, err error) error {
 }
 
 // Fault tells the error that ends a command, unless End told it. A command that has no run still
-// gets its page and, as JSON, its last line.
+// gets its page and, as JSON, its last line: a report without steps.
 func (r *Reporter) Fault(err error) {
 	r.halt()
 	var told *toldError
@@ -211,16 +211,13 @@ func (r *Reporter) Fault(err error) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if page := r.writePage(newDocument(&r.run, nil, err)); page != nil {
+	doc := newDocument(&r.run, nil, err)
+	if page := r.writePage(doc); page != nil {
 		err = fault.Join(err, page)
+		doc = newDocument(&r.run, nil, err)
 	}
 	if r.o.Format == JSON {
-		r.printJSON(struct {
-			Type     string   `json:"type"`
-			Error    string   `json:"error"`
-			Hints    []string `json:"hints,omitempty"`
-			ExitCode int      `json:"exitCode"`
-		}{"error", err.Error(), fault.Hints(err), fault.Code(err)})
+		r.printJSON(doc)
 		return
 	}
 	r.print(r.err, fault.Text(err))

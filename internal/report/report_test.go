@@ -58,7 +58,9 @@ func TestFaultWithoutARun(t *testing.T) {
 	r := New(&out, &errOut, Options{Format: JSON, HTML: page})
 	err := fault.New(fault.Usage, "unknown field \"regoin\"").At("cluster.yaml", 3).WithHint("did you mean region?")
 	r.Fault(err)
-	want := `{"type":"error","error":"cluster.yaml:3: unknown field \"regoin\"","hints":["did you mean region?"],"exitCode":2}` + "\n"
+	want := `{"type":"report","result":"failed","seconds":0,"changes":0,"criticalPath":[],"steps":[],"unproven":[],"warnings":[],` +
+		`"faults":[{"error":"cluster.yaml:3: unknown field \"regoin\"","hints":["did you mean region?"]}],` +
+		`"name":"","plan":"","exitCode":2}` + "\n"
 	if out.String() != want {
 		t.Errorf("got %swant %s", out.String(), want)
 	}
