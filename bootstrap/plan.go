@@ -31,9 +31,9 @@ func (j *Job) Up(ctx context.Context) *plan.Plan {
 
 	cluster := p.Add(j.provision(ctx))
 	access := add(p, j.addContext(), cluster)
-	lease := p.Add(j.takeLease(ctx), access)
+	lease := p.Add(j.takeLease(ctx), cluster, access)
 
-	system := p.Add(j.systemReady(), access) // beside everything else: only the proof needs it
+	system := p.Add(j.systemReady(), cluster, access) // beside everything else: only the proof needs it
 	crds := add(p, j.establishCRDs(), lease)
 	keys := add(p, j.applyKeys(), lease)
 	releases := j.addReleases(p, lease, crds) // each after the releases it needs; the reconciler is one
