@@ -109,7 +109,7 @@ func (p *Provider) Preflight(ctx context.Context, s providers.Spec) error {
 	m, err := p.state.readMark(s.Name)
 	switch {
 	case errors.Is(err, providers.ErrNotFound):
-		return nil
+		return p.state.room()
 	case err != nil:
 		return p.refuse(err, s.Name)
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+	"golang.org/x/sys/unix"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/plan"
@@ -47,6 +48,29 @@ func (s state) cluster(name string) string { return filepath.Join(s.clusters(), 
 func (s state) making(name string) string { return filepath.Join(s.clusters(), ".making."+name) }
 func (s state) trash(name string) string {
 	return filepath.Join(s.clusters(), ".trash."+name+"."+rand.Text()[:8])
+}
+
+// minFree is the room that a new cluster needs, in bytes: etcd alone begins with two files of 64 MB.
+const minFree = 300 << 20
+
+// room looks whether a cluster fits on the disk.
+func (s state) room() error {
+	dir := string(s)
+	for { // the first folder that exists
+		if _, err := os.Stat(dir); err == nil || dir == filepath.Dir(dir) {
+			break
+		}
+		dir = filepath.Dir(dir)
+	}
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return nil // what can not be asked is left to the first write
+	}
+	if free := st.Bavail * uint64(st.Bsize); free < minFree {
+		return fault.New(fault.Failed, "only %d MiB are free in %s, a cluster needs %d", free>>20, dir, minFree>>20).On("disk").
+			WithHint("make room, or set XDG_STATE_HOME to a folder on another disk")
+	}
+	return nil
 }
 
 // exclusively runs f while no other caller changes the cluster of this name. Its lock is a file beside the
