@@ -1,0 +1,122 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/internal/runs"
+	"github.com/rekindle-dev/rekindle/providers"
+	"github.com/rekindle-dev/rekindle/providers/kwok"
+)
+
+// TestGCTakesOnlyWhatIsDue has every kind of cluster and record that gc can meet.
+func TestGCTakesOnlyWhatIsDue(t *testing.T) {
+	simulated, err := kwok.New(kwok.Options{State: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	past, future := now.Add(-time.Minute), now.Add(time.Minute)
+	cluster := func(name, run string, expires time.Time) *providers.Cluster {
+		return &providers.Cluster{Ref: providers.Ref{Provider: kwok.Name, Name: name}, Run: run, Expires: expires, Complete: true}
+	}
+	clusters := []*providers.Cluster{
+		cluster("stays", "", time.Time{}), cluster("past", "p", past), cluster("young", "y", future), cluster("dead", "d", future), cluster("kept", "k", future),
+	}
+	record := func(provider, id, name string, expires time.Time, kept bool) *runs.Old {
+		old := &runs.Old{}
+		old.Record = runs.Record{ID: id, Provider: provider, Cluster: name, Expires: expires, Kept: kept}
+		return old
+	}
+	old := []*runs.Old{
+		record(kwok.Name, "d", "dead", future, false), record(kwok.Name, "k", "kept", future, true),
+		record(kwok.Name, "g", "gone", future, false), record("kind", "o", "other", past, false),
+	}
+	for name, c := range map[string]struct {
+		options gcOptions
+		want    string
+	}{
+		"as it is":      {gcOptions{}, "kwok/gone kwok/past"},
+		"the dead too":  {gcOptions{dead: true}, "kwok/dead kwok/gone kwok/past"},
+		"one kept":      {gcOptions{run: "k"}, "kwok/gone kwok/kept kwok/past"},
+		"one that runs": {gcOptions{run: "y"}, "kwok/gone kwok/past kwok/young"},
+	} {
+		p := plan.New("gc")
+		collectable(p, named{kwok.Name, simulated}, clusters, old, c.options, now)
+		var ids []string
+		for _, s := range p.Steps() {
+			ids = append(ids, string(s.ID))
+		}
+		slices.Sort(ids)
+		if got := strings.Join(ids, " "); got != c.want {
+			t.Errorf("%s: %s, want %s", name, got, c.want)
+		}
+	}
+}
+
+func TestARowTellsTheStateAndTheTimes(t *testing.T) {
+	now := time.Now()
+	ref := providers.Ref{Provider: "kwok", Name: "x"}
+	for _, c := range []struct {
+		cluster providers.Cluster
+		want    string
+	}{
+		{providers.Cluster{Ref: ref, Version: "v1.37.2", Complete: true, Created: now.Add(-2 * time.Hour)}, "x|kwok|v1.37.2|complete|120m|never|"},
+		{providers.Cluster{Ref: ref, Created: now.Add(-time.Minute), Expires: now.Add(time.Hour), Run: "r"}, "x|kwok||half-made|60s|in 60m|r"},
+		{providers.Cluster{Ref: ref, Complete: true, Expires: now.Add(-30 * time.Second)}, "x|kwok||complete||30s ago|"},
+	} {
+		if got := strings.Join(row(&c.cluster, now), "|"); got != c.want {
+			t.Errorf("got %s, want %s", got, c.want)
+		}
+	}
+}
+
+func TestAProviderThatIsNoneIsBadUsage(t *testing.T) {
+	for _, command := range []string{"list", "gc"} {
+		if code, out := call(t, command, "--provider", "vmware"); code != fault.ExitUsage || !strings.Contains(out, "use kwok or kind") {
+			t.Errorf("%s: exit code %d with:\n%s", command, code, out)
+		}
+	}
+}
+
+// TestNothingIsLostWithoutAYes calls down with nobody at the terminal.
+func TestNothingIsLostWithoutAYes(t *testing.T) {
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	a := newApp(null, os.Stdout, os.Stderr)
+	defer a.close()
+	if err := a.confirm("delete the cluster x"); fault.Code(err) != fault.ExitRefused || !strings.Contains(fault.Text(err), "--yes") {
+		t.Errorf("got %v", err)
+	}
+	a.yes = true
+	if err := a.confirm("delete the cluster x"); err != nil {
+		t.Errorf("with --yes: %v", err)
+	}
+}
+
+func TestTheExitCodeIsThatOfTheCommandOrOfTheFault(t *testing.T) {
+	failed := exec.Command("false").Run()
+	for _, c := range []struct {
+		err  error
+		want int
+	}{
+		{fault.New(fault.Refused, "x"), fault.ExitRefused},
+		{fmt.Errorf("run: %w", &commandError{code: 17, err: errors.New("exit 17")}), 17},
+		{errors.Join(fault.New(fault.Failed, "x"), failed), fault.ExitFailed},
+	} {
+		if got := exitCode(c.err); got != c.want {
+			t.Errorf("%v: %d, want %d", c.err, got, c.want)
+		}
+	}
+}
