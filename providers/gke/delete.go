@@ -71,14 +71,14 @@ func (j *job) take(ctx context.Context) error {
 
 // stopping waits while somebody deletes the cluster.
 func (j *job) stopping(ctx context.Context) error {
-	id, err := j.current(ctx)
+	o, err := j.current(ctx)
 	if err != nil {
 		return err
 	}
-	if id == "" {
+	if o == nil {
 		return j.gone(ctx)
 	}
-	return j.deleted(ctx, id)
+	return j.deleted(ctx, o.GetName())
 }
 
 // send asks for the deletion; nil means to look again.

@@ -3,6 +3,7 @@ package gke
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"cloud.google.com/go/container/apiv1/containerpb"
@@ -101,12 +102,12 @@ func (m *making) advance(ctx context.Context, c *containerpb.Cluster) (done bool
 
 // provisioned waits while GKE makes the cluster: for the operation, or for the cluster when that is not known.
 func (m *making) provisioned(ctx context.Context) error {
-	id, err := m.current(ctx)
+	o, err := m.current(ctx)
 	if err != nil {
 		return err
 	}
-	if id != "" {
-		return m.made(ctx, id)
+	if o != nil {
+		return m.made(ctx, o.GetName())
 	}
 	return wait.Poll(ctx, wait.Func("GKE makes the cluster", func(ctx context.Context) (bool, string, error) {
 		c, err := m.api.cluster(ctx, m.at)
@@ -123,13 +124,15 @@ func (m *making) provisioned(ctx context.Context) error {
 // create sends the request, unless it is already on its way. An error of which it is not known whether the
 // request had an effect is no error here: the next look tells.
 func (m *making) create(ctx context.Context) error {
-	id, err := m.current(ctx)
+	o, err := m.current(ctx)
 	if err != nil {
 		return err
 	}
-	if id != "" { // the cluster is not shown yet, or no longer
-		m.outcome = plan.Adopted
-		return m.made(ctx, id)
+	if o != nil { // the cluster is not shown yet, or no longer
+		if m.outcome == plan.Unchanged && o.GetOperationType() == containerpb.Operation_CREATE_CLUSTER {
+			m.outcome = plan.Adopted
+		}
+		return m.made(ctx, o.GetName())
 	}
 	version, err := m.resolve(ctx)
 	if err != nil {
@@ -137,7 +140,7 @@ func (m *making) create(ctx context.Context) error {
 	}
 	m.progress.Note("asking GKE for Kubernetes " + version)
 	labels := labelsFor(m.settings, m.spec, time.Now())
-	o, err := m.api.create(ctx, request(m.settings, m.at, version, labels))
+	o, err = m.api.create(ctx, request(m.settings, m.at, version, labels))
 	if err != nil {
 		return m.unsent(ctx, err)
 	}
@@ -195,7 +198,7 @@ func (m *making) made(ctx context.Context, id string) error {
 		return nil
 	}
 	why := o.GetError().GetMessage()
-	if kindOf(o) != "create cluster" {
+	if o.GetOperationType() != containerpb.Operation_CREATE_CLUSTER {
 		return nil // the cluster's status tells what is to be done
 	}
 	c, err := lookUp(ctx, m.api, m.at)
@@ -232,7 +235,7 @@ func (m *making) failed(why, condition string) error {
 		return q
 	}
 	f := fault.New(fault.Failed, "GKE could not make it: %s", text).On("cluster %s", m.at.ref())
-	if len(condition) >= len(stockout) && condition[:len(stockout)] == stockout {
+	if strings.HasPrefix(condition, stockout) {
 		return f.WithHint("Google has no such machines there now: choose other zones in nodeLocations, or another machineType")
 	}
 	return f.WithHint("see the operation: gcloud container operations list %s", m.at.flags())

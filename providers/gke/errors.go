@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/wait"
 	"github.com/rekindle-dev/rekindle/providers"
 )
 
@@ -77,7 +78,8 @@ func busyWith(err error) string {
 // told is what a person reads of an error of the API: what was tried, on what, and what to do about it.
 func told(err error, at place, what string) error {
 	var own *fault.Error
-	if err == nil || errors.As(err, &own) || errors.Is(err, context.Canceled) {
+	var timeout *wait.TimeoutError
+	if err == nil || errors.As(err, &own) || errors.As(err, &timeout) || errors.Is(err, context.Canceled) {
 		return err
 	}
 	object := "project " + at.project

@@ -146,7 +146,7 @@ func TestTooManyRequests(t *testing.T) { // fault 4
 
 func TestGKEUpgradesByItself(t *testing.T) { // fault 5
 	s := start(t, emulator.Options{
-		Pace:   emulator.Pace{Change: 2 * time.Second},
+		Pace:   emulator.Pace{Change: time.Second},
 		Script: []emulator.Fault{{Method: "CreateCluster", Operation: &emulator.Outcome{Then: "UPGRADE_NODES"}}},
 	})
 	p := provider(t, s, small())
@@ -288,7 +288,7 @@ func TestKilledAnywhere(t *testing.T) { // fault 9
 }
 
 func TestTokensExpire(t *testing.T) { // fault 10
-	s := start(t, emulator.Options{Pace: emulator.Pace{Create: 3 * time.Second}})
+	s := start(t, emulator.Options{Pace: emulator.Pace{Create: 2 * time.Second}})
 	p := provider(t, s, small())
 	ctx, cancel := context.WithCancel(t.Context())
 	var expiry sync.WaitGroup

@@ -77,7 +77,7 @@ func provider(t *testing.T, s *emulator.Server, settings config.GKE) *gke.Provid
 // impatient does not wait long for nodes that do not come.
 func impatient(t *testing.T, s *emulator.Server, settings config.GKE) *gke.Provider {
 	t.Helper()
-	return within(t, s, settings, 3*time.Second)
+	return within(t, s, settings, 1500*time.Millisecond)
 }
 
 func within(t *testing.T, s *emulator.Server, settings config.GKE, registration time.Duration) *gke.Provider {
@@ -89,7 +89,7 @@ func within(t *testing.T, s *emulator.Server, settings config.GKE, registration 
 	p, err := gke.New(gke.Options{
 		Settings: settings, Override: gke.Override{Endpoint: s.URL(), CAFile: s.CAFile()},
 		TokenCommand: []string{self, tokenArg},
-		Pause:        200 * time.Millisecond, Registration: registration, Collection: 20 * time.Second,
+		Pause:        100 * time.Millisecond, Registration: registration, Collection: 20 * time.Second,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -141,7 +141,7 @@ func foreign(t *testing.T, s *emulator.Server, name string) *containerpb.Cluster
 }
 
 func TestProvider(t *testing.T) {
-	s := start(t, emulator.Options{Pace: emulator.Pace{Pending: 100 * time.Millisecond, Create: 3 * time.Second}})
+	s := start(t, emulator.Options{Pace: emulator.Pace{Pending: 100 * time.Millisecond, Create: time.Second}})
 	providertest.Run(t, providertest.Subject{
 		New:   func(t *testing.T) providers.Provider { return provider(t, s, small()) },
 		Nodes: 1, Name: gke.Name, Prefix: "suite-",

@@ -84,13 +84,10 @@ func kindOf(o *containerpb.Operation) string { return words(o.GetOperationType()
 // words makes GKE's CAPITAL_LETTERS readable.
 func words(s string) string { return strings.ToLower(strings.ReplaceAll(s, "_", " ")) }
 
-// current is the id of the operation that goes on on the cluster, "" without one.
-func (j *job) current(ctx context.Context) (string, error) {
+// current is the operation that goes on on the cluster, nil without one.
+func (j *job) current(ctx context.Context) (*containerpb.Operation, error) {
 	o, err := patiently(ctx, func(ctx context.Context) (*containerpb.Operation, error) { return j.api.running(ctx, j.at) })
-	if err != nil || o == nil {
-		return "", told(err, j.at, "list its operations")
-	}
-	return o.GetName(), nil
+	return o, told(err, j.at, "list its operations")
 }
 
 // gone waits until GKE does not know the cluster.

@@ -29,7 +29,7 @@ type Options struct {
 	// TokenCommand prints an ExecCredential; it is written into kubeconfigs. Default is this program with the
 	// argument "token".
 	TokenCommand []string
-	// Pause is the longest between two looks at something that takes minutes; default 5s.
+	// Pause is the longest between two looks at something that takes minutes; default 2s.
 	Pause time.Duration
 	// Registration is how long nodes may take to be Ready when GKE says that they run; default 10 minutes.
 	Registration time.Duration
@@ -70,7 +70,7 @@ func New(o Options) (*Provider, error) {
 	}
 	return &Provider{
 		settings: o.Settings, override: o.Override, tokenCommand: o.TokenCommand,
-		pause: or(o.Pause, 5*time.Second), registration: or(o.Registration, 10*time.Minute), collection: or(o.Collection, 10*time.Minute),
+		pause: or(o.Pause, 2*time.Second), registration: or(o.Registration, 10*time.Minute), collection: or(o.Collection, 10*time.Minute),
 		tokens: &tokens{find: o.Override.credentials},
 	}, nil
 }

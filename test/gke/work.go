@@ -5,6 +5,7 @@ package gke
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -285,7 +286,7 @@ func (s *Server) forget(key string) error {
 		return err
 	}
 	s.update(func() { delete(s.state.Clusters, key) })
-	return nil
+	return os.RemoveAll(s.folder(c))
 }
 
 // settle ends an operation and gives the cluster the status that it is to have then.
