@@ -74,7 +74,7 @@ Exit codes: 0 proven, 1 failed, 2 bad usage or documents, 3 refused, 130 interru
 	)
 	root.AddCommand(
 		a.upCommand(), a.planCommand(), a.statusCommand(), a.downCommand(), a.rehearseCommand(), a.runCommand(), a.listCommand(), a.gcCommand(),
-		a.serveCommand(), a.assetsCommand(), a.schemaCommand(), a.versionCommand(), a.superviseCommand(),
+		a.serveCommand(), a.assetsCommand(), a.schemaCommand(), a.versionCommand(), a.superviseCommand(), a.tokenCommand(),
 	)
 	root.SetCompletionCommandGroupID("tools")
 	root.SetHelpCommandGroupID("tools")

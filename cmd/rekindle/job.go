@@ -16,6 +16,7 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/gitrepo"
 	"github.com/rekindle-dev/rekindle/providers"
+	"github.com/rekindle-dev/rekindle/providers/gke"
 	"github.com/rekindle-dev/rekindle/providers/kind"
 	"github.com/rekindle-dev/rekindle/providers/kwok"
 	"github.com/rekindle-dev/rekindle/stacks"
@@ -124,6 +125,8 @@ func (a *app) tools(docs *config.Documents, o jobOptions) (*bootstrap.Tools, err
 			settings = *spec.Kind
 		}
 		t.Provider, err = kindProvider(docs, settings)
+	case gke.Name:
+		t.Provider, err = gke.New(gke.Options{Settings: *spec.GKE, Override: gke.OverrideFrom(os.Getenv)})
 	default:
 		err = notBuilt(docs, t.At.Provider)
 	}
@@ -145,13 +148,13 @@ func providerOf(docs *config.Documents, o jobOptions) string {
 	case spec.Kind != nil:
 		return kind.Name
 	case spec.GKE != nil:
-		return "gke"
+		return gke.Name
 	}
 	return "existing"
 }
 
 func notBuilt(docs *config.Documents, provider string) error {
-	return fault.New(fault.Usage, "spec.provider.%s: this build makes clusters on kind and kwok only", provider).
+	return fault.New(fault.Usage, "spec.provider.%s: this build makes clusters on gke, kind and kwok only", provider).
 		At(docs.Place("spec.provider." + provider))
 }
 

@@ -5,6 +5,8 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
+	"log"
 	"os"
 	"os/signal"
 	"syscall"
@@ -21,7 +23,8 @@ func main() {
 
 // run is the whole command: it returns the exit code (docs/exit-codes.md).
 func run(args []string, stdin *os.File, stdout, stderr *os.File) int {
-	klog.SetLogger(logr.Discard()) // only report prints
+	klog.SetLogger(logr.Discard()) // only report prints, not client-go
+	log.SetOutput(io.Discard)      // nor Helm
 	a := newApp(stdin, stdout, stderr)
 	defer a.close()
 	ctx, stop := interruptible(a.message)

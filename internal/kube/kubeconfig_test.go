@@ -1,10 +1,13 @@
 package kube
 
 import (
+	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -174,5 +177,28 @@ func TestMergesAtOnceAllCount(t *testing.T) {
 	all.Wait()
 	if got := len(read(t, path).Contexts); got != len(names) {
 		t.Errorf("%d contexts of %d", got, len(names))
+	}
+}
+
+// TestALockOfAKilledProcessIsTakenOver: kubectl's own is waited for, and ours as long as its holder lives.
+func TestALockOfAKilledProcessIsTakenOver(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "config")
+	if err := os.WriteFile(file+".lock", []byte("rekindle\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	merge(t, file, "a", "https://a", false)
+	if _, err := os.Stat(file + ".lock"); err == nil {
+		t.Error("the lock is left")
+	}
+	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(file), ".kubeconfig-*")); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+	if err := os.WriteFile(file+".lock", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	if _, err := Merge(ctx, file, "b", entry("https://b"), false); err == nil || !strings.Contains(err.Error(), "another process holds it") {
+		t.Errorf("kubectl's lock was not respected: %v", err)
 	}
 }

@@ -4,20 +4,14 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
 
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
-	"github.com/rekindle-dev/rekindle/internal/wait"
 )
-
-// lockTime is how long another process may hold a kubeconfig before that is an error.
-const lockTime = 10 * time.Second
 
 // edit changes a kubeconfig under its lock. A change that leaves it equal does not touch the file; one
 // that does not want it kept removes it.
@@ -62,28 +56,6 @@ func edit(ctx context.Context, file string,
 		return false, fault.Wrap(err, fault.Failed, "write").On("kubeconfig %s", file)
 	}
 	return true, nil
-}
-
-// lock takes the lock that client-go and kubectl take, and returns what frees it.
-func lock(ctx context.Context, file string) (unlock func(), err error) {
-	name := file + ".lock"
-	ctx, cancel := context.WithTimeout(ctx, lockTime)
-	defer cancel()
-	free := wait.Func(name+" to be free", func(context.Context) (bool, string, error) {
-		f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL, 0)
-		if errors.Is(err, fs.ErrExist) {
-			return false, "another process holds it", nil
-		}
-		if err != nil {
-			return false, "", err
-		}
-		return true, "", f.Close()
-	})
-	if err := wait.Poll(ctx, free, 200*time.Millisecond, nil); err != nil {
-		return nil, fault.Wrap(err, fault.Failed, "lock").On("kubeconfig %s", file).
-			WithHint("if no kubectl runs that writes it, remove %s", name)
-	}
-	return func() { _ = os.Remove(name) }, nil // a lock left behind is told by the next one who waits
 }
 
 // replace writes a file as a whole or not at all, readable for its owner only.

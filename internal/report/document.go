@@ -11,17 +11,16 @@ import (
 
 // The results of a run.
 const (
-	resultProven      = "proven"
-	resultFailed      = "failed"
-	resultRefused     = "refused"
-	resultInterrupted = "interrupted"
+	resultProven  = "proven"
+	resultFailed  = "failed"
+	resultRefused = "refused"
 )
 
 // Document is what became of a run, as the last line of -o json and on the page of --report. All
 // times are in seconds; starts are counted from the start of the run.
 type Document struct {
 	Type         string         `json:"type"`         // "report"
-	Result       string         `json:"result"`       // proven, failed, refused, interrupted
+	Result       string         `json:"result"`       // proven, failed, refused; interrupted is failed, with exitCode 130
 	Seconds      float64        `json:"seconds"`      // length of the run
 	Changes      int            `json:"changes"`      // steps that changed or adopted something
 	CriticalPath []DocumentLink `json:"criticalPath"` // the chain of steps that decided the length, first to last
@@ -159,8 +158,6 @@ func resultOf(err error) string {
 	switch fault.KindOf(err) {
 	case fault.Refused:
 		return resultRefused
-	case fault.Interrupted:
-		return resultInterrupted
 	default:
 		return resultFailed
 	}

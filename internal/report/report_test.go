@@ -35,10 +35,14 @@ func TestTextFormat(t *testing.T) {
 }
 
 func TestResults(t *testing.T) {
-	for want, err := range map[string]error{
-		"proven": nil, "failed": errors.New("x"), "refused": fault.New(fault.Refused, "not ours"),
-		"interrupted": fmt.Errorf("run: %w", context.Canceled),
+	for _, c := range []struct {
+		want string
+		err  error
+	}{
+		{"proven", nil}, {"failed", errors.New("x")}, {"refused", fault.New(fault.Refused, "not ours")},
+		{"failed", fmt.Errorf("run: %w", context.Canceled)},
 	} {
+		want, err := c.want, c.err
 		var out bytes.Buffer
 		r := New(&out, &out, Options{Format: JSON})
 		end := r.End(&engine.Result{Name: "up x"}, err)
