@@ -58,9 +58,13 @@ func (f fn) Check(ctx context.Context) (bool, string, error) { return f.check(ct
 // Poll looks until the condition holds, with a pause between two looks that grows from a tenth of
 // max to max. It is for what cannot be watched; what has a watch is watched (internal/kube).
 func Poll(ctx context.Context, c Condition, maxPause time.Duration, p plan.Progress) error {
-	start, pause, last := time.Now(), max(maxPause/10, 5*time.Millisecond), ""
+	start, pause, last, before := time.Now(), max(maxPause/10, 5*time.Millisecond), "", ""
 	for {
 		ok, detail, err := c.Check(ctx)
+		if ctx.Err() != nil && before != "" {
+			detail = before // a look that was cut off says less than the one before it
+		}
+		before = detail
 		switch {
 		case err != nil:
 			return fmt.Errorf("%s: %w", c, err)

@@ -55,3 +55,19 @@ func TestBackoff(t *testing.T) {
 		}
 	}
 }
+
+func TestALookThatIsCutOffDoesNotHideTheOneBefore(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	looks := 0
+	err := Poll(ctx, Func("the nodes are Ready", func(ctx context.Context) (bool, string, error) {
+		if looks++; looks == 1 {
+			return false, "2 of 3 nodes", nil
+		}
+		cancel()
+		return false, "context canceled while asking", nil
+	}), time.Millisecond, nil)
+	var late *TimeoutError
+	if !errors.As(err, &late) || late.Detail != "2 of 3 nodes" {
+		t.Errorf("got %v", err)
+	}
+}

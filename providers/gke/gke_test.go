@@ -77,7 +77,7 @@ func provider(t *testing.T, s *emulator.Server, settings config.GKE) *gke.Provid
 // impatient does not wait long for nodes that do not come.
 func impatient(t *testing.T, s *emulator.Server, settings config.GKE) *gke.Provider {
 	t.Helper()
-	return within(t, s, settings, 1500*time.Millisecond)
+	return within(t, s, settings, 5*time.Second)
 }
 
 func within(t *testing.T, s *emulator.Server, settings config.GKE, registration time.Duration) *gke.Provider {
