@@ -213,7 +213,8 @@ func TestDeath(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "no process outlives its supervisor", func(context.Context) (bool, error) {
-		return !slices.ContainsFunc(slices.Collect(maps.Values(pids)), runs), nil
+		ended, err := gone(t, state, "boot")
+		return ended && !slices.ContainsFunc(slices.Collect(maps.Values(pids)), runs), err
 	})
 	stopped, err := p.Find(t.Context(), ref("boot"))
 	if err != nil || stopped.Complete || stopped.REST != nil {
@@ -297,4 +298,12 @@ func TestSettings(t *testing.T) {
 	if err := p.Preflight(t.Context(), providers.Spec{Name: "set"}); fault.KindOf(err) != fault.Refused {
 		t.Errorf("other settings, preflight: %v", err)
 	}
+}
+
+// gone says whether a cluster has no supervisor any more: a process that is being killed has lost its command line
+// before it lets go of its lock.
+func gone(t *testing.T, state, name string) (bool, error) {
+	t.Helper()
+	alive, err := supervise.Folder{Path: filepath.Join(state, "clusters", name)}.Alive()
+	return !alive && len(supervisorOf(t, state, name)) == 0, err
 }

@@ -86,7 +86,7 @@ func TestRunOnHost(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the supervisor is gone", func(context.Context) (bool, error) {
-		return len(supervisorOf(t, state, "host")) == 0, nil
+		return gone(t, state, "host")
 	})
 	if again, err := p.Ensure(t.Context(), providers.Spec{Name: "host"}, nil); err != nil || again.Outcome != plan.Adopted {
 		t.Fatalf("ensure: %+v, %v", again, err)

@@ -79,7 +79,7 @@ func TestAReleaseThatNeverGetsReady(t *testing.T) {
 		!strings.Contains(doc.Faults[0].Error, "didn't match Pod's node affinity/selector") {
 		t.Errorf("the cause is not told: %+v", doc.Faults)
 	}
-	if code, out, _ := w.run("status", "clusters/dev/stuck.yaml"); code != 1 || !strings.Contains(out, "release stuck") {
+	if code, out, _ := w.run("status", "clusters/dev/stuck.yaml"); code != 1 || !strings.Contains(out, "Deployment apps/stuck: 0/1 ready") {
 		t.Errorf("status: exit %d\n%s", code, out)
 	}
 }
