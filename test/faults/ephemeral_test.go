@@ -76,16 +76,16 @@ func TestAKilledRunIsCollected(t *testing.T) {
 		if _, out, hit := w.strike(at, syscall.SIGKILL, "run", bareFile, "--", "true"); !hit {
 			t.Fatalf("run was never at %q\n%s", at, out)
 		}
-		w.must("gc")
+		w.must("gc", "--provider", "kwok")
 		if at.step == "lease" && len(w.clusters()) != 2 {
 			t.Errorf("killed at %q: gc did not leave a cluster whose TTL is not over: %v", at, w.clusters())
 		}
-		w.must("gc", "--dead")
+		w.must("gc", "--provider", "kwok", "--dead")
 		if all := w.clusters(); len(all) != 1 || all[0] != "bare" {
 			t.Errorf("killed at %q: after gc there is %v", at, all)
 		}
 	}
-	if code, out, _ := w.run("gc"); code != 0 {
+	if code, out, _ := w.run("gc", "--provider", "kwok"); code != 0 {
 		t.Errorf("exit %d\n%s", code, out)
 	}
 	w.must("down", bareFile, "--yes")

@@ -82,15 +82,14 @@ func read(t *testing.T, file string, v any) {
 func TestThePipelinesOfCI(t *testing.T) {
 	for name, steps := range map[string]func(t *testing.T, command string) []step{
 		"github": func(t *testing.T, command string) []step {
-			return githubSteps(t, map[string]string{"document": bareFile, "command": command, "provider": "kwok"})
+			return githubSteps(t, map[string]string{"document": dev, "command": command, "provider": "kwok"})
 		},
 		"gitlab": func(t *testing.T, command string) []step {
-			return gitlabSteps(t, map[string]string{"DOCUMENT": bareFile, "COMMAND": command})
+			return gitlabSteps(t, map[string]string{"DOCUMENT": dev, "COMMAND": command})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			w.commit(map[string]string{bareFile: bare + "  source:\n    url: https://git.example.com/acme/shop.git\n    path: overlays/dev\n"})
 			seen := filepath.Join(w.home, "seen")
 			for i, s := range steps(t, `echo "$REKINDLE_CLUSTER" >`+seen) {
 				cmd := exec.CommandContext(t.Context(), "bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", s.run)
@@ -103,7 +102,7 @@ func TestThePipelinesOfCI(t *testing.T) {
 					t.Fatalf("step %d: %v\n%s", i+1, err, out)
 				}
 			}
-			if raw, err := os.ReadFile(seen); err != nil || !strings.HasPrefix(string(raw), "bare-run-") {
+			if raw, err := os.ReadFile(seen); err != nil || !strings.HasPrefix(string(raw), "shop-dev-run-") {
 				t.Errorf("the command saw %q, %v", raw, err)
 			}
 			w.nothingLeft()
