@@ -102,12 +102,13 @@ func (f Folder) Status() (Status, error) {
 
 // Apply makes the set of processes be exactly set, starting the supervisor if there is none, and
 // returns once the supervisor has acted on it: every wanted process was started. The outcome is
-// Unchanged when the supervisor was there and had the very same set.
+// Unchanged when a living supervisor was there and had the very same set.
 func (f Folder) Apply(ctx context.Context, set []Process, p plan.Progress) (plan.Outcome, error) {
 	set = slices.SortedFunc(slices.Values(set), func(a, b Process) int { return strings.Compare(a.Name, b.Name) })
 	now, err := f.wanted()
 	if err == nil && now.Stop { // by a caller that was killed before the end: that comes first
 		err = f.Stop(ctx, p)
+		now.Processes = nil
 	}
 	if err != nil {
 		return "", err
@@ -116,35 +117,48 @@ func (f Folder) Apply(ctx context.Context, set []Process, p plan.Progress) (plan
 	if err != nil {
 		return "", err
 	}
-	same := !now.Stop && reflect.DeepEqual(now.Processes, set)
-	if !same {
-		now = wanted{Seq: now.Seq + 1, Processes: set}
-	} else if !alive {
-		now.Seq++ // so that the status of the supervisor that ended is not taken for the new one's
-	}
+	same := reflect.DeepEqual(now.Processes, set)
 	if err := ctx.Err(); err != nil {
 		return "", err
 	}
-	if !same || !alive {
-		if err := writeJSON(filepath.Join(f.Path, wantedFile), now); err != nil {
-			return "", err
-		}
-	}
-	if alive {
-		err = f.poke()
-	} else {
-		err = f.start()
-	}
-	if err != nil {
+	// A new number even for the same set: that a supervisor holds the lock proves nothing, one that was
+	// killed holds it for a moment more. That it has seen this number does.
+	now = wanted{Seq: now.Seq + 1, Processes: set}
+	if err := writeJSON(filepath.Join(f.Path, wantedFile), now); err != nil {
 		return "", err
 	}
-	if err := f.waitFor(ctx, now.Seq, p); err != nil {
+	if alive {
+		alive, err = f.heard(ctx, now.Seq, p)
+	}
+	if err == nil && !alive {
+		err = f.start()
+	}
+	if err == nil && !alive {
+		err = f.waitFor(ctx, now.Seq, p)
+	}
+	if err != nil {
 		return "", err
 	}
 	if same && alive {
 		return plan.Unchanged, nil
 	}
 	return plan.Changed, nil
+}
+
+// heard pokes the supervisor and waits until it has acted on a wanted set, or is gone.
+func (f Folder) heard(ctx context.Context, seq int64, p plan.Progress) (alive bool, err error) {
+	if err := f.poke(); err != nil {
+		return false, err
+	}
+	acted := wait.Func("the supervisor acts on the cluster's processes", func(context.Context) (bool, string, error) {
+		status, err := f.Status()
+		if alive = err == nil && status.Seq >= seq; alive {
+			return true, "", nil
+		}
+		held, err := f.Alive()
+		return !held, "", err
+	})
+	return alive, wait.Poll(ctx, acted, 20*time.Millisecond, p)
 }
 
 // Stop ends all processes and their supervisor at once, and returns when they are gone.
@@ -221,7 +235,7 @@ func (f Folder) start() error {
 	return nil
 }
 
-// waitFor waits until a supervisor has acted on a wanted set.
+// waitFor waits until a supervisor that was just started has acted on a wanted set.
 func (f Folder) waitFor(ctx context.Context, seq int64, p plan.Progress) error {
 	started := time.Now()
 	acted := wait.Func("the supervisor starts the cluster's processes", func(context.Context) (bool, string, error) {

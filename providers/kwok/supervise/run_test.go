@@ -179,34 +179,60 @@ func TestSupervisorThatCanNotBeStarted(t *testing.T) {
 	}
 }
 
-// TestNothingOutlivesTheSupervisor kills it. On Linux the kernel ends its processes.
-func TestNothingOutlivesTheSupervisor(t *testing.T) {
-	dir := t.TempDir()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(self, playSupervisor, dir)
+// supervisor starts one on a new folder, as a process of this test.
+func supervisor(t *testing.T) (*exec.Cmd, supervise.Folder) {
+	t.Helper()
+	f := folder(t)
+	cmd := exec.Command(f.Argv[0], playSupervisor, f.Path)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	f := supervise.Folder{Path: dir, Argv: []string{self, playSupervisor}}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	err = wait.Poll(ctx, wait.Func("it lives", func(context.Context) (bool, string, error) {
+	if err := wait.Poll(ctx, wait.Func("it lives", func(context.Context) (bool, string, error) {
 		alive, err := f.Alive()
 		return alive, "", err
-	}), 50*time.Millisecond, nil)
-	if err != nil {
+	}), 50*time.Millisecond, nil); err != nil {
 		t.Fatal(err)
 	}
+	return cmd, f
+}
+
+// TestASupervisorThatOnlyHoldsItsLock is not taken for one that acts: one that is being killed does for a moment.
+func TestASupervisorThatOnlyHoldsItsLock(t *testing.T) {
+	cmd, f := supervisor(t)
+	set := shell("x", "exec sleep 600")
+	apply(t, f, plan.Changed, set)
+	if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	var once sync.Once
+	got, err := f.Apply(t.Context(), []supervise.Process{set}, func(plan.Update) {
+		once.Do(func() { // it waits, so it has seen the lock
+			if err := cmd.Process.Kill(); err != nil {
+				t.Error(err)
+			}
+			_ = cmd.Wait()
+		})
+	})
+	if err != nil || got != plan.Changed {
+		t.Fatalf("%q, %v", got, err)
+	}
+	until(t, f, "it runs", func(s map[string]supervise.State) bool { return running(s["x"].Pid) })
+}
+
+// TestNothingOutlivesTheSupervisor kills it. On Linux the kernel ends its processes.
+func TestNothingOutlivesTheSupervisor(t *testing.T) {
+	cmd, f := supervisor(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
 	apply(t, f, plan.Changed, shell("x", "exec sleep 600"))
 	s := until(t, f, "it runs", func(s map[string]supervise.State) bool { return running(s["x"].Pid) })
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait()
-	err = wait.Poll(ctx, wait.Func("its process is gone", func(context.Context) (bool, string, error) {
+	err := wait.Poll(ctx, wait.Func("its process is gone", func(context.Context) (bool, string, error) {
 		raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s["x"].Pid))
 		return err != nil || strings.Contains(string(raw), ") Z "), "", nil
 	}), 50*time.Millisecond, nil)
