@@ -296,7 +296,11 @@ func TestReadyWaitsForAKindThatComesLate(t *testing.T) {
 	go func() {
 		done <- w.Ready(s.within(time.Minute), []kube.Ref{ref}, func(u plan.Update) { told <- u.Waiting })
 	}()
-	<-told
+	select {
+	case <-told:
+	case err := <-done:
+		t.Fatalf("it did not wait: %v", err)
+	}
 	if _, err := s.client.EstablishCRDs(t.Context(), s.parse(crdOf("late")), nil); err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 
@@ -26,6 +27,7 @@ type item struct {
 	ref     Ref
 	key     streamKey
 	known   bool   // the server serves its kind: key is set and listened to
+	defined bool   // the CRD of its kind is established
 	version string // of the newest state seen
 	dirty   bool   // state is newer than health
 	state   *unstructured.Unstructured
@@ -45,7 +47,7 @@ type waiter struct {
 
 	mu       sync.Mutex
 	byName   map[streamKey]map[string][]*item
-	newKinds bool // a CRD has changed: kinds that were unknown may be served now
+	newKinds bool // a CRD was established: kinds that were unknown are served now, or in a moment
 	broken   map[streamKey]error
 	fatal    error
 	wake     chan struct{}
@@ -147,6 +149,9 @@ func (w *waiter) wait(ctx context.Context) error {
 		case causes.known = <-causes.found:
 			causes.done()
 		case <-tick.C:
+			if err := w.join(ctx); err != nil {
+				return err
+			}
 			causes.look(ctx, pending)
 		}
 	}
@@ -177,21 +182,41 @@ func (w *waiter) join(ctx context.Context) error {
 		}
 		key, known, err := w.watcher.keyOf(it.ref)
 		switch {
-		case transient(err):
-			known = false
-		case err != nil:
+		case err != nil && !transient(err):
 			return err
-		}
-		if !known {
-			key = crdStream()
-		} else {
+		case err != nil || !known:
+			if err := w.awaitKind(ctx, it); err != nil {
+				return err
+			}
+		default:
 			w.expect(key, it)
-		}
-		if w.listen(key) && known {
-			late = append(late, it)
+			if w.listen(key) {
+				late = append(late, it)
+			}
 		}
 	}
 	return w.lookAgain(ctx, late)
+}
+
+// awaitKind listens for the CRD of an item. It is established a little before its kind is served: until
+// the kind is, it is looked for again with each tick.
+func (w *waiter) awaitKind(ctx context.Context, it *item) error {
+	w.mu.Lock()
+	w.newKinds = w.newKinds || it.defined
+	joined := w.joined[w.watcher.stream(crdStream())]
+	w.mu.Unlock()
+	if joined || !w.listen(crdStream()) {
+		return nil
+	}
+	// The stream was running: it told of what there is before we listened.
+	crds, err := w.client.dynamic.Resource(crdGVR).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return fault.Wrap(err, fault.Failed, "list the kinds that are defined")
+	}
+	for i := range crds.Items {
+		w.saw(crdStream(), &crds.Items[i], false)
+	}
+	return nil
 }
 
 func (w *waiter) expect(key streamKey, it *item) {
@@ -276,17 +301,18 @@ func (w *waiter) saw(key streamKey, obj *unstructured.Unstructured, gone bool) {
 	}
 }
 
-// wantsKind says whether a CRD that is established defines the kind of an item.
+// wantsKind says whether a CRD that is established defines the kind of an item. The caller holds the lock.
 func (w *waiter) wantsKind(crd *unstructured.Unstructured) bool {
 	if !crdHealth(crd).Ready {
 		return false
 	}
+	wanted := false
 	for _, it := range w.items {
-		if !it.known && definesKind(crd.GetName(), it.ref.GroupKind()) {
-			return true
+		if !it.known && definesKind(crd, it.ref.GroupKind()) {
+			it.defined, wanted = true, true
 		}
 	}
-	return false
+	return wanted
 }
 
 func (w *waiter) relisted(key streamKey, names map[string]bool, version string) {

@@ -109,7 +109,9 @@ func (w *Watcher) keyOf(ref Ref) (key streamKey, known bool, err error) {
 // crdStream is the key of the stream that sees kinds appear.
 func crdStream() streamKey { return streamKey{gvr: crdGVR} }
 
-// definesKind says whether a CRD, as seen by a stream, is the one of a kind.
-func definesKind(name string, gk schema.GroupKind) bool {
-	return gk.Group != "" && len(name) > len(gk.Group) && name[len(name)-len(gk.Group)-1:] == "."+gk.Group
+// definesKind says whether a CRD is the one of a kind.
+func definesKind(crd *unstructured.Unstructured, gk schema.GroupKind) bool {
+	group, _, _ := unstructured.NestedString(crd.Object, "spec", "group")
+	kind, _, _ := unstructured.NestedString(crd.Object, "spec", "names", "kind")
+	return group == gk.Group && kind == gk.Kind
 }
