@@ -1,0 +1,6 @@
+package gate
+
+import "github.com/rekindle-dev/rekindle/internal/kube"
+
+// NewRefusing gives a gate as it is where the server can not change pods by a policy.
+func NewRefusing(c *kube.Client) *Gate { return &Gate{client: c, refuses: true} }
