@@ -57,13 +57,15 @@ type Job struct {
 	watcher   *kube.Watcher
 	simulated bool
 	flux      *flux.Flux
+	state     State
+	patience  time.Duration      // how much longer workloads may take, because their data is on its way
 	pointed   bool               // this run pointed the reconciler at its source
 	end       context.CancelFunc // of what outlives a single step
 }
 
 // New checks what documents alone can not tell: that this build can do what they ask for.
 func New(docs *config.Documents, name string, tools Tools) (*Job, error) {
-	j := &Job{docs: docs, tools: tools, name: name}
+	j := &Job{docs: docs, tools: tools, name: name, state: noState{}}
 	if j.name == "" {
 		j.name = docs.Cluster.Metadata.Name
 	}

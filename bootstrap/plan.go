@@ -6,6 +6,7 @@ package bootstrap
 
 import (
 	"context"
+	"slices"
 
 	"github.com/rekindle-dev/rekindle/internal/plan"
 )
@@ -20,6 +21,7 @@ func (j *Job) Prepare() *plan.Plan {
 	rendered := add(p, j.renderPath(), source)
 	keys := add(p, j.readKeys(), source)
 	add(p, j.proveKeys(), keys, rendered)
+	j.state.Choose(p, rendered)
 	return p
 }
 
@@ -36,14 +38,18 @@ func (j *Job) Up(ctx context.Context) *plan.Plan {
 	system := p.Add(j.systemReady(), cluster, access) // beside everything else: only the proof needs it
 	crds := add(p, j.establishCRDs(), lease)
 	keys := add(p, j.applyKeys(), lease)
-	releases := j.addReleases(p, lease, crds) // each after the releases it needs; the reconciler is one
+	gate := j.state.Gate(p, lease)                        // of a rebuild: no pod starts before its data is there
+	kept := j.state.Objects(p, gate, crds, keys)          // and what controllers would else make anew is there before them
+	releases := j.addReleases(p, lease, crds, gate, kept) // each after the releases it needs; the reconciler is one
 	controllers := add(p, j.runControllers(), releases.reconciler)
 
-	pointed := add(p, j.pointReconciler(releases.admission), lease, crds, keys)
+	pointed := add(p, j.pointReconciler(releases.admission), lease, crds, keys, gate, kept)
 	source := add(p, j.followSource(), pointed, controllers, releases.reconciler)
-	synced := add(p, j.syncPath(), append(releases.admission, source)...)
+	restored := j.state.Volumes(p, gate, pointed) // the claims that Git is known to make
+	synced := add(p, j.syncPath(), slices.Concat(releases.admission, restored, []plan.ID{source})...)
+	open := j.state.Open(p, synced) // every claim has its data: the gate goes
 
-	j.addChecks(p, append(releases.all, system, synced)...)
+	j.addChecks(p, append(releases.all, system, synced, open)...)
 	return p
 }
 

@@ -117,7 +117,8 @@ func (j *Job) syncPath() *plan.Step {
 			if err != nil {
 				return "", err
 			}
-			outcome, err := j.flux.Sync(ctx, j.client, j.watcher, target, j.pointed, p)
+			first := j.pointed && j.patience == 0 // else Flux may have given up while the data was on its way
+			outcome, err := j.flux.Sync(ctx, j.client, j.watcher, target, first, p)
 			if err != nil || j.compareApplied(ctx) == nil {
 				return outcome, err
 			}
