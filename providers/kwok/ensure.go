@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"k8s.io/client-go/rest"
@@ -58,17 +59,17 @@ func (p *Provider) ensure(ctx context.Context, s providers.Spec, programs map[st
 	if err != nil {
 		return nil, err
 	}
-	started, err := p.start(ctx, m, programs, progress)
+	var c *providers.Cluster
+	changed := false
+	started, err := p.run(ctx, m, programs, progress, func() (err error) {
+		if c, err = p.describe(m, true); err != nil {
+			return err
+		}
+		changed, err = p.complete(ctx, s.Name, c.REST, progress)
+		return p.explain(err, s.Name)
+	})
 	if err != nil {
 		return nil, err
-	}
-	c, err := p.describe(m, true)
-	if err != nil {
-		return nil, err
-	}
-	changed, err := p.complete(ctx, s.Name, c.REST, progress)
-	if err != nil {
-		return nil, p.explain(err, s.Name)
 	}
 	c.Outcome = plan.Unchanged
 	switch {
@@ -116,6 +117,29 @@ func (p *Provider) found(ctx context.Context, s providers.Spec) (mark, error) {
 		return m, err
 	}
 	return m, os.Rename(folder, p.state.cluster(s.Name))
+}
+
+// errPortTaken says that one of the cluster's processes found its port taken.
+var errPortTaken = errors.New("another program has taken its port")
+
+// portTries is how often the processes of a cluster are started until all get their ports.
+const portTries = 3
+
+// run has the cluster's processes run and waits for them by ready. A port may be taken by another program
+// between our look and the server's: then all processes get what is free, and are started again.
+func (p *Provider) run(ctx context.Context, m mark, programs map[string]string, progress plan.Progress, ready func() error) (plan.Outcome, error) {
+	for try := 1; ; try++ {
+		outcome, err := p.start(ctx, m, programs, progress)
+		if err == nil {
+			err = ready()
+		}
+		if try == portTries || !errors.Is(err, errPortTaken) {
+			return outcome, err
+		}
+		if err := p.folder(m.Cluster).Stop(ctx, progress); err != nil {
+			return "", err
+		}
+	}
 }
 
 // start has the cluster's processes run.
@@ -224,11 +248,21 @@ func (p *Provider) crashed(name string) error {
 		return nil //nolint:nilerr // it is written again in a moment
 	}
 	for process, s := range status.Processes {
-		if s.Restarts > maxRestarts && time.Since(s.Started) < time.Minute {
-			tail, _ := supervise.Tail(folder.Log(process), 600)
-			return fault.New(fault.Failed, "%s does not stay up (%s): %s", process, s.LastExit, lastLine(tail)).
-				On("cluster %s", p.ref(name)).WithHint("see %s", folder.Log(process))
+		if s.Restarts == 0 || time.Since(s.Started) > time.Minute {
+			continue
 		}
+		tail, _ := supervise.Tail(folder.Log(process), 600)
+		cause := error(nil)
+		switch last := lastLine(tail); {
+		case strings.Contains(last, syscall.EADDRINUSE.Error()):
+			cause = errPortTaken
+		case s.Restarts > maxRestarts:
+			cause = errors.New(last)
+		default:
+			continue
+		}
+		return fault.Wrap(cause, fault.Failed, "%s does not stay up (%s)", process, s.LastExit).
+			On("cluster %s", p.ref(name)).WithHint("see %s", folder.Log(process))
 	}
 	return nil
 }

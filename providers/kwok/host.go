@@ -69,20 +69,18 @@ func (p *Provider) runOnHost(ctx context.Context, r providers.Ref, procs []provi
 			return "", err
 		}
 	}
-	outcome, err := p.start(ctx, m, programs, progress)
-	if err != nil {
-		return "", err
-	}
-	at, err := readPorts(filepath.Join(p.state.cluster(r.Name), portsFile))
-	if err != nil {
-		return "", err
-	}
-	for _, proc := range procs {
-		if err := p.awaitHost(ctx, r.Name, proc, at, progress); err != nil {
-			return "", err
+	return p.run(ctx, m, programs, progress, func() error {
+		at, err := readPorts(filepath.Join(p.state.cluster(r.Name), portsFile))
+		if err != nil {
+			return err
 		}
-	}
-	return outcome, nil
+		for _, proc := range procs {
+			if err := p.awaitHost(ctx, r.Name, proc, at, progress); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // checkHost finds faults in a set of processes.
