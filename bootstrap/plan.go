@@ -16,12 +16,12 @@ import (
 func (j *Job) Prepare() *plan.Plan {
 	p := plan.New("prepare " + j.Name())
 	p.Add(j.preflight())
-	p.Add(j.fetchCharts())
+	charts := p.Add(j.fetchCharts())
 	source := add(p, j.openSource())
 	rendered := add(p, j.renderPath(), source)
 	keys := add(p, j.readKeys(), source)
 	add(p, j.proveKeys(), keys, rendered)
-	j.state.Choose(p, rendered)
+	j.state.Choose(p, charts, rendered)
 	return p
 }
 

@@ -1,18 +1,23 @@
 package bootstrap
 
 import (
+	"context"
+	"slices"
 	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/providers"
 )
 
 // State is what a rebuild adds to the plans of a cluster: the data that Git can not hold. Each method may add steps
 // to the plan, and gives the ids of those that others have to wait for; see [Job.Up] for the order.
 type State interface {
 	// Choose adds to Prepare what can be known of the data before there is a cluster.
-	Choose(p *plan.Plan, rendered plan.ID)
+	Choose(p *plan.Plan, needs ...plan.ID)
 	// Gate holds back whatever would start without its data.
 	Gate(p *plan.Plan, needs ...plan.ID) plan.ID
 	// Objects brings back kept objects, before any controller runs that would make others in their place.
@@ -26,7 +31,7 @@ type State interface {
 // noState is that of a cluster which is to begin empty.
 type noState struct{}
 
-func (noState) Choose(*plan.Plan, plan.ID)               {}
+func (noState) Choose(*plan.Plan, ...plan.ID)            {}
 func (noState) Gate(*plan.Plan, ...plan.ID) plan.ID      { return "" }
 func (noState) Objects(*plan.Plan, ...plan.ID) plan.ID   { return "" }
 func (noState) Volumes(*plan.Plan, ...plan.ID) []plan.ID { return nil }
@@ -44,3 +49,33 @@ func (j *Job) Client() *kube.Client { return j.client }
 
 // Watcher tells readiness; it is there as long as Client is.
 func (j *Job) Watcher() *kube.Watcher { return j.watcher }
+
+// Volumes gives the objects of the charts and of the repository that have to do with volumes: claims, StatefulSets
+// and storage classes. There are none before Prepare.
+func (j *Job) Volumes() []*unstructured.Unstructured {
+	var all []*unstructured.Unstructured
+	for _, r := range j.stack.Releases {
+		for _, obj := range r.Objects() {
+			if isAboutVolumes(obj) && obj.GetNamespace() == "" && obj.GetKind() != "StorageClass" {
+				obj = obj.DeepCopy()
+				obj.SetNamespace(r.Namespace)
+			}
+			all = append(all, obj)
+		}
+	}
+	return slices.DeleteFunc(append(all, j.renderedObjects()...), func(obj *unstructured.Unstructured) bool { return !isAboutVolumes(obj) })
+}
+
+func isAboutVolumes(obj *unstructured.Unstructured) bool {
+	switch obj.GroupVersionKind().GroupKind().String() {
+	case "PersistentVolumeClaim", "StatefulSet.apps", "StorageClass.storage.k8s.io":
+		return true
+	}
+	return false
+}
+
+// HostAddress is how the cluster's pods reach this machine. Not every provider has a way.
+func (j *Job) HostAddress(ctx context.Context) (string, error) { return j.hostAddress(ctx) }
+
+// Ref names the cluster.
+func (j *Job) Ref() providers.Ref { return j.ref() }

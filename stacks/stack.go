@@ -115,6 +115,9 @@ func (s *Stack) Objects() []*unstructured.Unstructured {
 	return all
 }
 
+// Objects gives what the chart renders to.
+func (r *Release) Objects() []*unstructured.Unstructured { return slices.Clone(r.rendered) }
+
 // CRDs gives the CRDs of all charts, each once.
 func (s *Stack) CRDs() []*unstructured.Unstructured {
 	all, err := s.crds()

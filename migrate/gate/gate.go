@@ -248,20 +248,27 @@ func (g *Gate) apply(ctx context.Context, obj *unstructured.Unstructured) error 
 	return err
 }
 
-// Waiting gives the claims that the gate of a cluster still holds back, in their order, and the set that they are to
-// be filled from; no set when there is no gate of ours.
-func Waiting(ctx context.Context, c *kube.Client) (set string, claims []string, err error) {
+// Found is the gate of a cluster as whoever comes by finds it.
+type Found struct {
+	Set     string
+	Since   time.Time
+	Waiting []Claim // in their order
+}
+
+// Find looks for a gate of ours; nil when there is none.
+func Find(ctx context.Context, c *kube.Client) (*Found, error) {
 	settings, err := c.Get(ctx, settingsRef())
 	if err != nil || settings == nil || !isOurs(settings) {
-		return "", nil, err
+		return nil, err
 	}
+	found := &Found{Set: settings.GetAnnotations()[setMark], Since: settings.GetCreationTimestamp().Time}
 	data, _, err := unstructured.NestedStringMap(settings.Object, "data")
 	for _, key := range slices.Sorted(maps.Keys(data)) {
 		if claim := claimOf(key); data[key] == stateWait && !isProbe(claim) {
-			claims = append(claims, claim.String())
+			found.Waiting = append(found.Waiting, claim)
 		}
 	}
-	return settings.GetAnnotations()[setMark], claims, err
+	return found, err
 }
 
 func isOurs(obj *unstructured.Unstructured) bool {

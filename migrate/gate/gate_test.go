@@ -152,7 +152,7 @@ func (w *world) pods() string {
 
 func condition(p *corev1.Pod) string {
 	switch {
-	case slices.ContainsFunc(p.Spec.SchedulingGates, func(s corev1.PodSchedulingGate) bool { return s.Name == gate.PodGate }):
+	case gate.Held(p):
 		return "held"
 	case p.Status.Phase == corev1.PodRunning:
 		return "running"
@@ -182,9 +182,9 @@ func TestAStatefulSetStartsPodByPodAsItsClaimsGetTheirData(t *testing.T) {
 	w.until("db-0 held")
 	w.lift(g, "data-db-0")
 	w.until("db-0 running, db-1 held")
-	set, waiting, err := gate.Waiting(t.Context(), w.client)
-	if err != nil || set != "set-1" || !slices.Equal(waiting, []string{"podbypod/data-db-1"}) {
-		t.Errorf("the gate says: set %s waits for %v (%v)", set, waiting, err)
+	found, err := gate.Find(t.Context(), w.client)
+	if err != nil || found == nil || found.Set != "set-1" || !slices.Equal(found.Waiting, []gate.Claim{w.claim("data-db-1")}) {
+		t.Errorf("the gate says %+v (%v)", found, err)
 	}
 	w.lift(g, "data-db-1")
 	w.until("db-0 running, db-1 running")

@@ -60,7 +60,7 @@ func (g *Gate) holds(ctx context.Context) (held bool, detail string) {
 	made, err := g.client.Typed().CoreV1().Pods(Namespace).Create(ctx, probe, dryRun())
 	switch {
 	case err == nil:
-		return isHeld(made), ""
+		return Held(made), ""
 	case g.refuses && strings.Contains(err.Error(), refusal):
 		return true, ""
 	}
@@ -76,7 +76,7 @@ func (g *Gate) release(ctx context.Context) error {
 	var errs []error
 	for i := range pods.Items {
 		pod := &pods.Items[i]
-		if !isHeld(pod) || g.waits(pod) {
+		if !Held(pod) || g.waits(pod) {
 			continue
 		}
 		patch := []byte(`{"spec":{"schedulingGates":[{"$patch":"delete","name":"` + PodGate + `"}]}}`)
@@ -96,7 +96,8 @@ func (g *Gate) waits(pod *corev1.Pod) bool {
 	})
 }
 
-func isHeld(pod *corev1.Pod) bool {
+// Held says whether a pod is held back by the gate.
+func Held(pod *corev1.Pod) bool {
 	return slices.ContainsFunc(pod.Spec.SchedulingGates, func(s corev1.PodSchedulingGate) bool { return s.Name == PodGate })
 }
 
