@@ -62,6 +62,10 @@ func TestAClusterOfTheNodeImageRunsAPodThroughTheMirror(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
+	// A bare pod is refused before its namespace has this; kind does not wait for it.
+	if out, err := kubectl(ctx, "", "wait", "--for=create", "serviceaccount/default", "--timeout=1m"); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
 	if out, err := kubectl(ctx, exporter, "apply", "-f", "-"); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
