@@ -4,6 +4,7 @@
 //	script      a shell script: kind, helm install --wait one by one, Flux, kubectl wait
 //	up          rekindle up of the same, from nothing to proven
 //	helmfile    helmfile sync of the same releases with the same needs, on a cluster that exists
+//	helmfile-proven  the same, which waits as long as rekindle does: also for what an operator makes
 //	stack       rekindle up of the same releases on the same cluster
 //	rehearse    rekindle rehearse of the sample
 //	version     rekindle version: the time to start
@@ -48,7 +49,8 @@ type contest struct {
 // sample is one measurement.
 type sample struct {
 	seconds float64
-	maxRSS  int64 // bytes of the measured process, its children not counted
+	maxRSS  int64          // bytes of the measured process, its children not counted
+	path    []criticalStep // of rekindle's own report
 }
 
 func bench(ctx context.Context, runs int, only string) error {
@@ -68,7 +70,7 @@ func bench(ctx context.Context, runs int, only string) error {
 			if err != nil {
 				return fmt.Errorf("%s, run %d: %w", c.name, round+1, err)
 			}
-			fmt.Fprintf(os.Stderr, "%s, run %d: %.1f s\n", c.name, round+1, got.seconds)
+			fmt.Fprintf(os.Stderr, "%s, run %d: %.1f s %s\n", c.name, round+1, got.seconds, got.path)
 			results[c.name] = append(results[c.name], got)
 		}
 	}
@@ -99,6 +101,7 @@ func print(results map[string][]sample) {
 	ratio("script / up", "script", "up")
 	ratio("up / kind", "up", "kind")
 	ratio("stack / helmfile", "stack", "helmfile")
+	ratio("stack / helmfile-proven", "stack", "helmfile-proven")
 }
 
 func median(all []sample) float64 {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"embed"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -169,11 +170,33 @@ func (s *stage) time(ctx context.Context, extra []string, name string, args ...s
 	if err != nil {
 		return sample{}, fmt.Errorf("%s %s: %w\n%s", name, strings.Join(args, " "), err, out.String())
 	}
-	got := sample{seconds: took}
+	got := sample{seconds: took, path: criticalPath(out.Bytes())}
 	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
 		got.maxRSS = usage.Maxrss << 10
 	}
 	return got, nil
+}
+
+// criticalStep is one step of those that a run's time is made of.
+type criticalStep struct {
+	ID      string  `json:"id"`
+	Seconds float64 `json:"seconds"`
+}
+
+func (c criticalStep) String() string { return fmt.Sprintf("%s %.1f", c.ID, c.Seconds) }
+
+// criticalPath reads it from the report of rekindle; none when the output has no report.
+func criticalPath(out []byte) []criticalStep {
+	for line := range bytes.Lines(out) {
+		var report struct {
+			Type         string         `json:"type"`
+			CriticalPath []criticalStep `json:"criticalPath"`
+		}
+		if json.Unmarshal(line, &report) == nil && report.Type == "report" {
+			return report.CriticalPath
+		}
+	}
+	return nil
 }
 
 // emptyCluster makes the cluster alone, and waits for its own workloads.
