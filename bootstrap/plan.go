@@ -36,11 +36,12 @@ func (j *Job) Up(ctx context.Context) *plan.Plan {
 	lease := p.Add(j.takeLease(ctx), cluster, access)
 
 	system := p.Add(j.systemReady(), cluster, access) // beside everything else: only the proof needs it
+	network := add(p, j.networkReady(), lease)
 	crds := add(p, j.establishCRDs(), lease)
 	keys := add(p, j.applyKeys(), lease)
-	gate := j.state.Gate(p, lease)                        // of a rebuild: no pod starts before its data is there
-	kept := j.state.Objects(p, gate, crds, keys)          // and what controllers would else make anew is there before them
-	releases := j.addReleases(p, lease, crds, gate, kept) // each after the releases it needs; the reconciler is one
+	gate := j.state.Gate(p, lease)                                 // of a rebuild: no pod starts before its data is there
+	kept := j.state.Objects(p, gate, crds, keys)                   // and what controllers would else make anew is there before them
+	releases := j.addReleases(p, lease, network, crds, gate, kept) // each after the releases it needs; the reconciler is one
 	controllers := add(p, j.runControllers(), releases.reconciler)
 
 	pointed := add(p, j.pointReconciler(releases.admission), lease, crds, keys, gate, kept)

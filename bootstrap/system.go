@@ -11,6 +11,31 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/plan"
 )
 
+// networkReady waits for what makes the network of the new cluster: a controller that does not reach the API
+// server by its Service exits, and is then held back for ten seconds and more. What runs on the network of its
+// node needs no other, so it comes up even where the stack has yet to bring one.
+func (j *Job) networkReady() *plan.Step {
+	if j.simulated {
+		return nil
+	}
+	return &plan.Step{
+		ID: "network", Title: "wait for the cluster's network", Timeout: 10 * time.Minute,
+		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+			daemons, err := j.client.Typed().AppsV1().DaemonSets(metav1.NamespaceSystem).List(ctx, metav1.ListOptions{})
+			if err != nil {
+				return "", err
+			}
+			var refs []kube.Ref
+			for _, d := range daemons.Items {
+				if d.Spec.Template.Spec.HostNetwork && !ofHelm(d.ObjectMeta) {
+					refs = append(refs, workloadRef("DaemonSet", d.ObjectMeta))
+				}
+			}
+			return plan.Unchanged, j.watcher.Ready(ctx, refs, p)
+		},
+	}
+}
+
 // systemReady waits for what the provider itself put into the new cluster: DNS, the proxy, the
 // storage provisioner. Releases do not wait for it.
 func (j *Job) systemReady() plan.Step {
@@ -43,8 +68,8 @@ func (j *Job) systemWorkloads(ctx context.Context) ([]kube.Ref, error) {
 	}
 	var refs []kube.Ref
 	add := func(kind string, o metav1.ObjectMeta) {
-		if !ours[o.Namespace] && o.Labels["app.kubernetes.io/managed-by"] != "Helm" {
-			refs = append(refs, kube.NewRef(schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: kind}, o.Namespace, o.Name))
+		if !ours[o.Namespace] && !ofHelm(o) {
+			refs = append(refs, workloadRef(kind, o))
 		}
 	}
 	for _, d := range deployments.Items {
@@ -54,4 +79,11 @@ func (j *Job) systemWorkloads(ctx context.Context) ([]kube.Ref, error) {
 		add("DaemonSet", d.ObjectMeta)
 	}
 	return refs, nil
+}
+
+// ofHelm says whether a workload belongs to a release.
+func ofHelm(o metav1.ObjectMeta) bool { return o.Labels["app.kubernetes.io/managed-by"] == "Helm" }
+
+func workloadRef(kind string, o metav1.ObjectMeta) kube.Ref {
+	return kube.NewRef(schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: kind}, o.Namespace, o.Name)
 }

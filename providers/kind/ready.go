@@ -3,7 +3,6 @@ package kind
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -25,11 +24,10 @@ const readyTimeout = 5 * time.Minute
 // readyPause is the longest pause between two looks at an API server that boots: it can not be watched.
 const readyPause = 300 * time.Millisecond
 
-// ready waits until the API server is ready, every container is a Ready node, and the network works: a controller
-// that does not reach the API server by its Service exits, and is then held back for ten seconds and more.
-// After a restart it waits too until the rest of what kind installs runs again: DNS, and the provisioner of
-// the default storage class. In a new cluster those come up beside what the caller does next. All of it
-// is watched, not polled. Then the version is compared with the wanted one.
+// ready waits until the API server is ready and every container is a Ready node. After a restart it waits too
+// until what kind installs runs again: the network's daemons, DNS, and the provisioner of the default storage
+// class. In a new cluster those come up beside what the caller does next. All of it is watched, not polled.
+// Then the version is compared with the wanted one.
 func (p *Provider) ready(ctx context.Context, c *providers.Cluster, nodes []container, s providers.Spec, restarted bool, progress plan.Progress) error {
 	control := controlPlane(nodes)
 	if control == nil {
@@ -75,13 +73,12 @@ func (p *Provider) settle(ctx context.Context, client *kube.Client, nodes []cont
 	}
 	watcher := client.Watch(ctx)
 	defer watcher.Close()
+	if !restarted {
+		return watcher.Ready(ctx, nodeRefs(nodes), progress)
+	}
 	system, err := systemWorkloads(ctx, client)
 	if err != nil {
 		return err
-	}
-	if !restarted {
-		system = slices.DeleteFunc(system, func(ref kube.Ref) bool { return ref.Kind != "DaemonSet" })
-		return watcher.Ready(ctx, append(nodeRefs(nodes), system...), progress)
 	}
 	return watcher.Ready(ctx, append(append(nodeRefs(nodes), controlRefs(nodes)...), system...), progress)
 }
