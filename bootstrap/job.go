@@ -58,7 +58,6 @@ type Job struct {
 	simulated bool
 	flux      *flux.Flux
 	state     State
-	patience  time.Duration      // how much longer workloads may take, because their data is on its way
 	pointed   bool               // this run pointed the reconciler at its source
 	end       context.CancelFunc // of what outlives a single step
 }

@@ -46,8 +46,9 @@ func (j *Job) Up(ctx context.Context) *plan.Plan {
 
 	pointed := add(p, j.pointReconciler(releases.admission), lease, crds, keys, gate, kept)
 	source := add(p, j.followSource(), pointed, controllers, releases.reconciler)
-	restored := j.state.Volumes(p, gate, pointed) // the claims that Git is known to make
-	synced := add(p, j.syncPath(), slices.Concat(releases.admission, restored, []plan.ID{source})...)
+	applied := add(p, j.applyPath(), append(releases.admission, source)...)
+	restored := j.state.Volumes(p, gate, network) // beside all that boots: what gets its data then starts
+	synced := add(p, j.syncPath(), slices.Concat(releases.admission, restored, []plan.ID{source, applied})...)
 	open := j.state.Open(p, synced) // every claim has its data: the gate goes
 
 	j.addChecks(p, append(releases.all, system, synced, open)...)

@@ -65,13 +65,22 @@ func (j *Job) addReleases(p *plan.Plan, needs ...plan.ID) releaseSteps {
 func releaseID(name string) plan.ID { return plan.ID("release/" + name) }
 
 func (j *Job) ensureRelease(r *stacks.Release) plan.Step {
-	return plan.Step{
-		ID: releaseID(r.Name), Title: "install " + r.Title(), Timeout: r.Timeout.Duration + j.patience, Retries: 1,
+	s := plan.Step{
+		ID: releaseID(r.Name), Title: "install " + r.Title(), Timeout: r.Timeout.Duration, Retries: 1,
 		Inputs: r.Inputs(), Caveats: r.Caveats(),
 		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 			return r.Ensure(ctx, j.client, j.watcher, p)
 		},
 	}
+	if j.waitsForData() {
+		s.Timeout = 0 // it begins to run when the data is there
+		s.Do = func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+			ctx, cancel := patient(ctx, j.state.Quiet(), r.Timeout.Duration)
+			defer cancel()
+			return r.Ensure(ctx, j.client, j.watcher, p)
+		}
+	}
+	return s
 }
 
 // addReleaseChecks appends one step for each release that compares and changes nothing.

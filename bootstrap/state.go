@@ -3,7 +3,6 @@ package bootstrap
 import (
 	"context"
 	"slices"
-	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -26,6 +25,9 @@ type State interface {
 	Volumes(p *plan.Plan, needs ...plan.ID) []plan.ID
 	// Open ends what Gate began.
 	Open(p *plan.Plan, synced plan.ID) plan.ID
+	// Quiet is closed when no data is on its way any more. Until then a workload that is not ready yet may be waiting
+	// for it. Nil when there never is any.
+	Quiet() <-chan struct{}
 }
 
 // noState is that of a cluster which is to begin empty.
@@ -36,10 +38,13 @@ func (noState) Gate(*plan.Plan, ...plan.ID) plan.ID      { return "" }
 func (noState) Objects(*plan.Plan, ...plan.ID) plan.ID   { return "" }
 func (noState) Volumes(*plan.Plan, ...plan.ID) []plan.ID { return nil }
 func (noState) Open(*plan.Plan, plan.ID) plan.ID         { return "" }
+func (noState) Quiet() <-chan struct{}                   { return nil }
 
-// WithState makes the plans of the job bring state along. What waits for workloads is given as much more time as
-// the data may take.
-func (j *Job) WithState(s State, patience time.Duration) { j.state, j.patience = s, patience }
+// WithState makes the plans of the job bring state along.
+func (j *Job) WithState(s State) { j.state = s }
+
+// waitsForData says whether workloads may not be ready because their data is on its way.
+func (j *Job) waitsForData() bool { return j.state.Quiet() != nil }
 
 // Documents are what the job works from.
 func (j *Job) Documents() *config.Documents { return j.docs }

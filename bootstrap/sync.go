@@ -103,6 +103,26 @@ func (j *Job) followSource() *plan.Step {
 	}
 }
 
+// applyPath waits until Flux has applied the path, before what it applied is healthy: that may wait for its data. A path
+// that can not be applied is told at once.
+func (j *Job) applyPath() *plan.Step {
+	if j.flux == nil || !j.waitsForData() {
+		return nil
+	}
+	return &plan.Step{
+		ID: "apply", Title: fmt.Sprintf("apply %s at %.12s", pathOf(j.docs.Cluster.Spec.Source.Path), j.commit), Timeout: syncTimeout,
+		Inputs: map[string]string{"commit": j.commit},
+		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+			target, err := j.target(ctx)
+			if err != nil {
+				return "", err
+			}
+			outcome, _, err := j.flux.Apply(ctx, j.client, j.watcher, target, j.pointed, p)
+			return outcome, err
+		},
+	}
+}
+
 // syncPath makes it apply the path, and waits until it did so at the resolved commit and everything
 // that it applied is healthy.
 func (j *Job) syncPath() *plan.Step {
@@ -117,8 +137,8 @@ func (j *Job) syncPath() *plan.Step {
 			if err != nil {
 				return "", err
 			}
-			first := j.pointed && j.patience == 0 // else Flux may have given up while the data was on its way
-			outcome, err := j.flux.Sync(ctx, j.client, j.watcher, target, first, p)
+			fresh := j.pointed && !j.waitsForData() // else Flux may have given up while the data was on its way
+			outcome, err := j.flux.Sync(ctx, j.client, j.watcher, target, fresh, p)
 			if err != nil || j.compareApplied(ctx) == nil {
 				return outcome, err
 			}

@@ -55,16 +55,7 @@ func (f *Flux) Follow(ctx context.Context, c *kube.Client, w *kube.Watcher, t Ta
 //
 // fresh is as in Follow.
 func (f *Flux) Sync(ctx context.Context, c *kube.Client, w *kube.Watcher, t Target, fresh bool, p plan.Progress) (plan.Outcome, error) {
-	obj, err := f.kustomization(t)
-	if err != nil {
-		return "", err
-	}
-	request := ""
-	outcome, err := f.ensure(ctx, c, obj, t.Commit, fresh,
-		func(r string) kube.Judge { request = r; return checkedBy(t.Commit, r) },
-		func(ctx context.Context, judge kube.Judge) error {
-			return w.Until(ctx, f.kustomizationRef(), "applied", judge, p)
-		})
+	outcome, request, err := f.Apply(ctx, c, w, t, fresh, p)
 	if err != nil {
 		return outcome, err
 	}
@@ -75,6 +66,21 @@ func (f *Flux) Sync(ctx context.Context, c *kube.Client, w *kube.Watcher, t Targ
 		return outcome, f.stuck(ctx, c, err)
 	}
 	return outcome, nil
+}
+
+// Apply makes the object that applies the path, and waits until Flux has applied everything, healthy or not. The
+// request is what it was asked with, empty when it needed no asking; fresh is as in Follow.
+func (f *Flux) Apply(ctx context.Context, c *kube.Client, w *kube.Watcher, t Target, fresh bool, p plan.Progress) (o plan.Outcome, request string, err error) {
+	obj, err := f.kustomization(t)
+	if err != nil {
+		return "", "", err
+	}
+	o, err = f.ensure(ctx, c, obj, t.Commit, fresh,
+		func(r string) kube.Judge { request = r; return checkedBy(t.Commit, r) },
+		func(ctx context.Context, judge kube.Judge) error {
+			return w.Until(ctx, f.kustomizationRef(), "applied", judge, p)
+		})
+	return o, request, err
 }
 
 // Again makes Flux apply the path once more, and waits until it has and everything is healthy.
