@@ -200,7 +200,7 @@ func TestAStatefulSetStartsPodByPodAsItsClaimsGetTheirData(t *testing.T) {
 // leavesNothing looks for all that a gate consists of.
 func (w *world) leavesNothing() {
 	w.Helper()
-	refs := []kube.Ref{{Kind: "ConfigMap", Namespace: gate.Namespace, Name: gate.Name}}
+	var refs []kube.Ref
 	for _, kind := range []string{"MutatingAdmissionPolicy", "ValidatingAdmissionPolicy"} {
 		for _, kind := range []string{kind, kind + "Binding"} {
 			refs = append(refs, kube.Ref{Group: "admissionregistration.k8s.io", Kind: kind, Name: gate.Name})
@@ -271,8 +271,9 @@ func TestAGateIsTakenOver(t *testing.T) {
 
 func TestAStrangersPolicyIsLeftAlone(t *testing.T) {
 	w := newWorld(t, "stranger")
-	ref := kube.Ref{Kind: "ConfigMap", Namespace: gate.Namespace, Name: gate.Name}
-	w.apply("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: " + gate.Name + ", namespace: " + gate.Namespace + "}\ndata: {theirs: 'yes'}")
+	ref := kube.Ref{Group: "admissionregistration.k8s.io", Kind: "ValidatingAdmissionPolicyBinding", Name: gate.Name}
+	w.apply("apiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingAdmissionPolicyBinding\nmetadata: {name: " + gate.Name + "}\n" +
+		"spec: {policyName: theirs, validationActions: [Deny]}")
 	defer func() {
 		if err := w.client.Delete(context.WithoutCancel(t.Context()), []kube.Ref{ref}, nil); err != nil {
 			t.Error(err)
@@ -290,16 +291,6 @@ func TestAStrangersPolicyIsLeftAlone(t *testing.T) {
 	if err != nil || obj == nil || obj.GetLabels()[providers.LabelOwner] != "" {
 		t.Errorf("the stranger's object is %v (%v)", obj, err)
 	}
-}
-
-func TestAClaimWhoseNameIsTooLongIsRefused(t *testing.T) {
-	w := newWorld(t, "long")
-	long := strings.Repeat("x", 250)
-	_, err := gate.New(w.client).PutUp(t.Context(), "set-1", w.claims(long), nil)
-	if fault.KindOf(err) != fault.Refused || !strings.Contains(err.Error(), long) {
-		t.Errorf("got %v", err)
-	}
-	w.leavesNothing()
 }
 
 // Where the server can not change pods by a policy, they are refused, and made as soon as their data is there.

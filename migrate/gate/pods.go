@@ -22,22 +22,18 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/wait"
 )
 
-// proveHeld waits until the server follows the newest change: it holds back the pod of the newest probe.
-func (g *Gate) proveHeld(ctx context.Context, p plan.Progress) error {
-	return g.prove(ctx, "the gate holds", true, p)
-}
-
-// proveGone waits until the server holds back nothing any more.
-func (g *Gate) proveGone(ctx context.Context, p plan.Progress) error {
-	return g.prove(ctx, "the gate is away", false, p)
-}
-
-func (g *Gate) prove(ctx context.Context, what string, want bool, p plan.Progress) error {
+// prove waits until the server follows the newest change: it holds back the pod of the newest probe, or, when the gate
+// is to be away, nothing any more.
+func (g *Gate) prove(ctx context.Context, holds bool, p plan.Progress) error {
+	what := "the gate holds"
+	if !holds {
+		what = "the gate is away"
+	}
 	ctx, cancel := context.WithTimeout(ctx, proofTime)
 	defer cancel()
 	condition := wait.Func(what, func(ctx context.Context) (bool, string, error) {
 		held, detail := g.holds(ctx)
-		return detail == "" && held == want, detail, nil
+		return detail == "" && held == holds, detail, nil
 	})
 	if err := wait.Poll(ctx, condition, proofLook, p); err != nil {
 		return fault.Wrap(err, fault.Failed, "the API server does not follow its admission policies").On("gate").Transient()
@@ -49,7 +45,7 @@ func (g *Gate) prove(ctx context.Context, what string, want bool, p plan.Progres
 // not be known.
 func (g *Gate) holds(ctx context.Context) (held bool, detail string) {
 	probe := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{GenerateName: Name + "-probe-", Namespace: Namespace},
+		ObjectMeta: metav1.ObjectMeta{GenerateName: Name + "-probe-", Namespace: proofNamespace},
 		Spec: corev1.PodSpec{
 			Containers: []corev1.Container{{Name: "none", Image: "none.invalid/none"}},
 			Volumes: []corev1.Volume{{Name: "probe", VolumeSource: corev1.VolumeSource{
@@ -57,7 +53,7 @@ func (g *Gate) holds(ctx context.Context) (held bool, detail string) {
 			}}},
 		},
 	}
-	made, err := g.client.Typed().CoreV1().Pods(Namespace).Create(ctx, probe, dryRun())
+	made, err := g.client.Typed().CoreV1().Pods(proofNamespace).Create(ctx, probe, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 	switch {
 	case err == nil:
 		return Held(made), ""
@@ -92,7 +88,7 @@ func (g *Gate) release(ctx context.Context) error {
 func (g *Gate) waits(pod *corev1.Pod) bool {
 	return slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool {
 		return v.PersistentVolumeClaim != nil &&
-			g.claims[Claim{pod.Namespace, v.PersistentVolumeClaim.ClaimName}] == stateWait
+			g.claims[Claim{pod.Namespace, v.PersistentVolumeClaim.ClaimName}]
 	})
 }
 

@@ -1,14 +1,16 @@
 package gate
 
 import (
-	"errors"
-	"fmt"
+	"encoding/json"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/providers"
 )
 
 const (
@@ -22,9 +24,6 @@ const (
 const (
 	// isNoMover lets the pods pass that bring the data.
 	isNoMover = `object.metadata.?labels[?'` + MoverMark + `'].orValue('') != 'true'`
-	// mountsWaiting matches pods that mount a claim of which the ConfigMap says that it waits.
-	mountsWaiting = `object.spec.?volumes.orValue([]).exists(v, has(v.persistentVolumeClaim) && ` +
-		`params.?data[?(request.namespace + '.' + v.persistentVolumeClaim.claimName)].orValue('') == '` + stateWait + `')`
 	// addGate holds a pod back.
 	addGate = `Object{spec: Object.spec{schedulingGates: [Object.spec.schedulingGates{name: "` + PodGate + `"}]}}`
 	// refusal is told to whoever makes the pod, where it can not be held back.
@@ -32,40 +31,38 @@ const (
 )
 
 // choose finds out which kind of policy the server has.
-func (g *Gate) choose() error {
-	if g.refuses {
-		return nil
+func (g *Gate) choose() (err error) {
+	if !g.refuses {
+		g.gvk, err = g.version(mutating)
+		g.refuses = meta.IsNoMatchError(err)
 	}
-	_, err := g.version(mutating)
+	if g.refuses {
+		g.gvk, err = g.version(validating)
+	}
 	if meta.IsNoMatchError(err) {
-		g.refuses = true
-		return nil
+		return fault.Wrap(err, fault.Refused, "this API server has no admission policies that a gate could be made of").On("gate").
+			WithHint("Kubernetes has them from 1.30 on")
 	}
 	return err
 }
 
-// kind is that of the policy.
-func (g *Gate) kind() string {
-	if g.refuses {
-		return validating
+// mountsOne matches pods that mount one of the claims.
+func mountsOne(claims []Claim) string {
+	names := make([]string, len(claims))
+	for i, c := range claims {
+		names[i] = "'" + c.String() + "'" // names of Kubernetes have no character that CEL would read otherwise
 	}
-	return mutating
+	return `object.spec.?volumes.orValue([]).exists(v, has(v.persistentVolumeClaim) && ` +
+		`request.namespace + '/' + v.persistentVolumeClaim.claimName in [` + strings.Join(names, ", ") + `])`
 }
 
 // version is the newest that the server has of a kind of policy.
 func (g *Gate) version(kind string) (schema.GroupVersionKind, error) {
-	var none error
-	for _, version := range []string{"v1", "v1beta1"} {
-		mapping, err := g.client.Mapper().RESTMapping(schema.GroupKind{Group: group, Kind: kind}, version)
-		switch {
-		case err == nil:
-			return mapping.GroupVersionKind, nil
-		case !meta.IsNoMatchError(err):
-			return schema.GroupVersionKind{}, err
-		}
-		none = errors.Join(none, err)
+	mapping, err := g.client.Mapper().RESTMapping(schema.GroupKind{Group: group, Kind: kind}, "v1", "v1beta1")
+	if err != nil {
+		return schema.GroupVersionKind{}, err
 	}
-	return schema.GroupVersionKind{}, &meta.NoKindMatchError{GroupKind: schema.GroupKind{Group: group, Kind: kind}, SearchedVersions: []string{"v1", "v1beta1"}}
+	return mapping.GroupVersionKind, nil
 }
 
 // refs names everything that a gate can consist of, in the order in which it goes.
@@ -76,41 +73,55 @@ func (g *Gate) refs() []kube.Ref {
 			refs = append(refs, kube.Ref{Group: group, Kind: kind + suffix, Name: Name})
 		}
 	}
-	return append(refs, settingsRef())
+	return refs
 }
 
-// policy makes the policy and its binding.
-func (g *Gate) policy() (policy, binding *unstructured.Unstructured, err error) {
-	gvk, err := g.version(g.kind())
+// policyRef names the policy itself.
+func (g *Gate) policyRef() kube.Ref { return kube.NewRef(g.gvk, "", Name) }
+
+// policy makes the policy that holds back the pods of these claims.
+func (g *Gate) policy(claims []Claim) (*unstructured.Unstructured, error) {
+	list, err := json.Marshal(claims)
 	if err != nil {
-		return nil, nil, fmt.Errorf("this API server has no admission policies that a gate could be made of: %w", err)
+		return nil, err
 	}
 	spec := map[string]any{
 		"failurePolicy": "Fail",
-		"paramKind":     map[string]any{"apiVersion": "v1", "kind": "ConfigMap"},
 		"matchConstraints": map[string]any{"resourceRules": []any{map[string]any{
 			"apiGroups": []any{""}, "apiVersions": []any{"v1"}, "operations": []any{"CREATE"}, "resources": []any{"pods"},
 		}}},
 		"matchConditions": []any{
 			map[string]any{"name": "is-no-mover", "expression": isNoMover},
-			map[string]any{"name": "mounts-a-waiting-claim", "expression": mountsWaiting},
+			map[string]any{"name": "mounts-a-waiting-claim", "expression": mountsOne(claims)},
 		},
-	}
-	bound := map[string]any{
-		"policyName": Name,
-		"paramRef":   map[string]any{"name": Name, "namespace": Namespace, "parameterNotFoundAction": "Deny"},
 	}
 	if g.refuses {
 		spec["validations"] = []any{map[string]any{"expression": "false", "message": refusal}}
-		bound["validationActions"] = []any{"Deny"}
 	} else {
 		spec["reinvocationPolicy"] = "IfNeeded" // a webhook may have added a volume
 		spec["mutations"] = []any{map[string]any{
 			"patchType": "ApplyConfiguration", "applyConfiguration": map[string]any{"expression": addGate},
 		}}
 	}
-	policy, binding = object(kube.NewRef(gvk, "", Name)), object(kube.NewRef(gvk, "", Name))
-	binding.SetKind(gvk.Kind + "Binding")
-	policy.Object["spec"], binding.Object["spec"] = spec, bound
-	return policy, binding, nil
+	policy := object(g.gvk, spec)
+	policy.SetAnnotations(map[string]string{setMark: g.set, waitMark: string(list)})
+	return policy, nil
+}
+
+// binding makes the policy count, everywhere.
+func (g *Gate) binding() *unstructured.Unstructured {
+	spec := map[string]any{"policyName": Name}
+	if g.refuses {
+		spec["validationActions"] = []any{"Deny"}
+	}
+	return object(g.gvk.GroupVersion().WithKind(g.gvk.Kind+"Binding"), spec)
+}
+
+// object is one with our mark.
+func object(gvk schema.GroupVersionKind, spec map[string]any) *unstructured.Unstructured {
+	obj := &unstructured.Unstructured{Object: map[string]any{"spec": spec}}
+	obj.SetGroupVersionKind(gvk)
+	obj.SetName(Name)
+	obj.SetLabels(map[string]string{ownerMark: providers.Owner})
+	return obj
 }
