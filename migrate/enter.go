@@ -1,0 +1,233 @@
+package migrate
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/migrate/gate"
+	"github.com/rekindle-dev/rekindle/providers"
+)
+
+// Marks on a claim. Each holds the id of a set.
+const (
+	RestoredMark  = "rekindle.dev/restored"  // it has all its data, verified
+	restoringMark = "rekindle.dev/restoring" // what it has may be overwritten: it came from there, and is not all
+)
+
+// putUpGate holds back the pods of the claims that wait for data, when it is sure that these have none that would
+// be lost.
+func (r *Rebuild) putUpGate(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+	c := r.job.Client()
+	waiting, err := r.look(ctx, c)
+	if err != nil {
+		return "", err
+	}
+	if err := r.ensureClasses(ctx, c); err != nil {
+		return "", err
+	}
+	if !slices.Contains(slices.Collect(maps.Values(waiting)), true) {
+		return plan.Unchanged, nil // all of it is there: nobody has to wait
+	}
+	r.gate = gate.New(c)
+	outcome, err := r.gate.PutUp(ctx, r.set.ID, waiting, p)
+	if err != nil {
+		return "", err
+	}
+	if err := r.evict(ctx, c, waiting, p); err != nil {
+		return "", err
+	}
+	return outcome, r.serve(ctx, c)
+}
+
+// look tells for each claim of the set whether it waits for its data, and refuses those that have other data.
+func (r *Rebuild) look(ctx context.Context, c *kube.Client) (map[gate.Claim]bool, error) {
+	found, err := gate.Find(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	waiting := map[gate.Claim]bool{}
+	var errs []error
+	for _, one := range r.claims {
+		pvc, err := c.Typed().CoreV1().PersistentVolumeClaims(one.at.Namespace).Get(ctx, one.at.Name, metav1.GetOptions{})
+		switch {
+		case apierrors.IsNotFound(err):
+			waiting[one.at] = true
+		case err != nil:
+			return nil, err
+		default:
+			waiting[one.at] = pvc.Annotations[RestoredMark] != r.set.ID
+			if waiting[one.at] && !r.o.Force && r.hasOther(pvc, found) {
+				errs = append(errs, fault.New(fault.Refused, "it has data that did not come from the set %s", r.set.ID).On("claim %s", one.at).
+					WithHint("--force overwrites it; rekindle snapshot keeps what it has now"))
+			}
+		}
+	}
+	return waiting, fault.Join(errs...)
+}
+
+// hasOther says whether a claim may have data that would be lost. One that was made behind a gate has none.
+func (r *Rebuild) hasOther(pvc *corev1.PersistentVolumeClaim, found *gate.Found) bool {
+	behind := found != nil && found.Set == r.set.ID && !pvc.CreationTimestamp.Time.Before(found.Since)
+	return pvc.Status.Phase == corev1.ClaimBound && pvc.Annotations[restoringMark] != r.set.ID && !behind
+}
+
+// evict makes pods come again, through the gate, that were there before it. One that runs is deleted by force only.
+func (r *Rebuild) evict(ctx context.Context, c *kube.Client, waiting map[gate.Claim]bool, p plan.Progress) error {
+	namespaces := map[string]bool{}
+	for at, waits := range waiting {
+		if waits {
+			namespaces[at.Namespace] = true
+		}
+	}
+	early := map[kube.Ref]types.UID{}
+	var errs []error
+	for _, namespace := range slices.Sorted(maps.Keys(namespaces)) {
+		pods, err := c.Typed().CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		for i := range pods.Items {
+			pod := &pods.Items[i]
+			if !slips(pod, waiting) {
+				continue
+			}
+			ref := kube.NewRef(corev1.SchemeGroupVersion.WithKind("Pod"), namespace, pod.Name)
+			if pod.Spec.NodeName != "" && !r.o.Force {
+				errs = append(errs, fault.New(fault.Refused, "it runs with a claim that waits for its data").On("%s", ref).
+					WithHint("scale what made it to 0, or let --force delete it: it comes again when its data is there"))
+				continue
+			}
+			early[ref] = pod.UID
+		}
+	}
+	if err := fault.Join(errs...); err != nil {
+		return err
+	}
+	for ref, uid := range early {
+		errs = append(errs, r.deletePod(ctx, c, ref, uid, p))
+	}
+	return fault.Join(errs...)
+}
+
+// deletePod deletes one pod, and waits until it is gone: another of its name may have come in its place.
+func (r *Rebuild) deletePod(ctx context.Context, c *kube.Client, ref kube.Ref, uid types.UID, p plan.Progress) error {
+	err := c.Typed().CoreV1().Pods(ref.Namespace).Delete(ctx, ref.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(uid))})
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil
+	}
+	if err != nil {
+		return fault.Wrap(err, fault.Failed, "delete it, so that it comes again behind the gate").On("%s", ref)
+	}
+	return r.job.Watcher().Until(ctx, ref, "gone", func(obj *unstructured.Unstructured) kube.Health {
+		return kube.Health{Ready: obj == nil || obj.GetUID() != uid, Message: "still exists"}
+	}, p)
+}
+
+// slips says whether a pod is past the gate although a claim of it waits.
+func slips(pod *corev1.Pod, waiting map[gate.Claim]bool) bool {
+	if gate.Held(pod) || pod.Labels[gate.MoverMark] == "true" || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
+		return false
+	}
+	return slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool {
+		return v.PersistentVolumeClaim != nil && waiting[gate.Claim{Namespace: pod.Namespace, Name: v.PersistentVolumeClaim.ClaimName}]
+	})
+}
+
+// ensureClasses gives the cluster the storage classes of the one that was, as spec.state.storageClasses says: each is
+// a copy of the class that stands for it, so that the repository applies as it is.
+func (r *Rebuild) ensureClasses(ctx context.Context, c *kube.Client) error {
+	classes := c.Typed().StorageV1().StorageClasses()
+	mapping := r.mapping()
+	for _, from := range slices.Sorted(maps.Keys(mapping)) {
+		_, err := classes.Get(ctx, from, metav1.GetOptions{})
+		if err == nil {
+			continue
+		}
+		if !apierrors.IsNotFound(err) {
+			return err
+		}
+		to, err := classes.Get(ctx, mapping[from], metav1.GetOptions{})
+		if err != nil {
+			return fault.Wrap(err, fault.Failed, "it shall stand for %s", from).On("StorageClass %s", mapping[from]).
+				WithHint("kubectl get storageclass lists those that there are; see spec.state.storageClasses")
+		}
+		if _, err := classes.Create(ctx, standIn(from, to), metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+			return fault.Wrap(err, fault.Failed, "make it").On("StorageClass %s", from)
+		}
+	}
+	return nil
+}
+
+// standIn is a copy of a class under another name, and never the default one.
+func standIn(name string, of *storagev1.StorageClass) *storagev1.StorageClass {
+	class := of.DeepCopy()
+	class.ObjectMeta = metav1.ObjectMeta{
+		Name: name, Labels: map[string]string{providers.LabelOwner: providers.Owner},
+		Annotations: map[string]string{"rekindle.dev/stands-for": of.Name},
+	}
+	return class
+}
+
+// serve makes the repository of state reachable for the movers.
+func (r *Rebuild) serve(ctx context.Context, c *kube.Client) error {
+	if r.restorer != nil {
+		return nil
+	}
+	host := ""
+	if r.o.Local {
+		var err error
+		if host, err = r.job.HostAddress(ctx); err != nil {
+			return err
+		}
+	}
+	access, end, err := r.o.Sets.Expose(ctx, host)
+	if err != nil {
+		return fault.Wrap(err, fault.Failed, "make it reachable for the cluster").On("state repository")
+	}
+	r.unserve, r.restorer = end, r.o.Restorer(c, access, r.set)
+	return nil
+}
+
+// putBack brings back kept objects, and the namespaces that they are in.
+func (r *Rebuild) putBack(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+	c := r.job.Client()
+	namespaces := map[string]bool{}
+	for _, o := range r.set.Objects {
+		meta, _ := o["metadata"].(map[string]any)
+		if namespace, _ := meta["namespace"].(string); namespace != "" {
+			namespaces[namespace] = true
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(namespaces)) {
+		if err := ensureNamespace(ctx, c, name); err != nil {
+			return "", err
+		}
+	}
+	n, err := r.o.PutBack(ctx, c, r.set.Objects)
+	if err != nil || n == 0 {
+		return plan.Unchanged, err
+	}
+	p.Note(fmt.Sprintf("%d of %d were missing", n, len(r.set.Objects)))
+	return plan.Changed, nil
+}
+
+// ensureNamespace makes a namespace that does not exist. What else is to be known of it, the repository brings.
+func ensureNamespace(ctx context.Context, c *kube.Client, name string) error {
+	_, err := c.Typed().CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		return fault.Wrap(err, fault.Failed, "make it").On("Namespace %s", name)
+	}
+	return nil
+}

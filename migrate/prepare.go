@@ -1,0 +1,169 @@
+package migrate
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/internal/state"
+	"github.com/rekindle-dev/rekindle/migrate/gate"
+)
+
+// PriorityMark on a claim says in which order data comes back where not all of it can at once: a number, higher first.
+const PriorityMark = "rekindle.dev/restore-priority"
+
+// claim is one of the set that has data, on its way into the cluster.
+type claim struct {
+	state.Claim
+	at       gate.Claim
+	known    bool                          // the documents are known to make it
+	make     *corev1.PersistentVolumeClaim // how, when there is no need to wait until they do
+	priority int
+}
+
+func (c *claim) step() plan.ID { return plan.ID("restore/" + c.at.String()) }
+
+// prepare finds out which claims come back, and all that is known to be in the way, at once.
+func (r *Rebuild) prepare(p plan.Progress) error {
+	objs := r.job.Volumes()
+	wants, err := wantedClaims(objs)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	inSet := map[gate.Claim]bool{}
+	r.claims = nil
+	for _, c := range r.set.Claims {
+		at := gate.Claim{Namespace: c.Namespace, Name: c.Name}
+		inSet[at] = true
+		want, known := wants[at]
+		switch {
+		case c.Snapshot == "":
+			p.Note(fmt.Sprintf("claim %s begins empty: %s", at, c.Skipped))
+			continue
+		case !known:
+			p.Warn(fmt.Sprintf("claim %s is in the set, but nothing in the repository is known to make it: it gets its data if it appears", at))
+		default:
+			errs = append(errs, fits(c, want))
+		}
+		priority, err := priorityOf(c)
+		if err != nil {
+			p.Warn(err.Error())
+		}
+		r.claims = append(r.claims, &claim{Claim: c, at: at, known: known, make: want.make, priority: priority})
+	}
+	for _, at := range slices.SortedFunc(maps.Keys(wants), compareClaims) {
+		if !inSet[at] {
+			p.Warn(fmt.Sprintf("claim %s is in the repository, but not in the set: it begins empty", at))
+		}
+	}
+	slices.SortStableFunc(r.claims, func(a, b *claim) int { // what takes longest begins first
+		return cmp.Or(cmp.Compare(b.priority, a.priority), cmp.Compare(b.Bytes, a.Bytes))
+	})
+	errs = append(errs, r.checkClasses(wants, classNames(objs)))
+	return fault.Join(errs...)
+}
+
+func compareClaims(a, b gate.Claim) int { return strings.Compare(a.String(), b.String()) }
+
+func priorityOf(c state.Claim) (int, error) {
+	text := c.Annotations[PriorityMark]
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		return 0, fmt.Errorf("claim %s/%s: %s: %q is no number, and counts as 0", c.Namespace, c.Name, PriorityMark, text)
+	}
+	return n, nil
+}
+
+// fits says why the data of a claim can not go into the one that the repository makes.
+func fits(c state.Claim, want wanted) error {
+	if mode := cmp.Or(c.VolumeMode, want.mode()); mode != want.mode() {
+		return fault.New(fault.Usage, "the snapshot is of a volume in mode %s, the repository makes one in mode %s", mode, want.mode()).On("claim %s", want.Claim)
+	}
+	return holds(c, want.spec.Resources.Requests.Storage().String())
+}
+
+// holds refuses a claim that is smaller than the one that was.
+func holds(c state.Claim, size string) error {
+	was, err := resource.ParseQuantity(c.Size)
+	if err != nil {
+		return nil // an old set that does not tell
+	}
+	is, err := resource.ParseQuantity(size)
+	if err != nil {
+		return fmt.Errorf("size of claim %s/%s: %w", c.Namespace, c.Name, err)
+	}
+	if is.Cmp(was) < 0 {
+		return fault.New(fault.Usage, "it asks for %s, and the one in the snapshot had %s", size, c.Size).On("claim %s/%s", c.Namespace, c.Name).
+			WithHint("a volume never shrinks: let the repository ask for %s or more", c.Size)
+	}
+	return nil
+}
+
+// checkClasses finds the storage classes that claims will ask for and nothing brings. Where it is not known what the
+// provider brings, the gate looks at the cluster itself.
+func (r *Rebuild) checkClasses(wants map[gate.Claim]wanted, made map[string]bool) error {
+	brought, ok := broughtBy(r.job.Ref().Provider)
+	if !ok {
+		return nil
+	}
+	for _, name := range brought {
+		made[name] = true
+	}
+	mapping := r.mapping()
+	var errs []error
+	for _, from := range slices.Sorted(maps.Keys(mapping)) {
+		if to := mapping[from]; from != to && !made[to] {
+			errs = append(errs, fault.New(fault.Usage, "nothing brings the storage class %q", to).At(r.job.Documents().Place("spec.state.storageClasses."+from)).
+				WithHint("this cluster has %s", strings.Join(slices.Sorted(maps.Keys(made)), ", ")))
+		}
+	}
+	users := map[string][]string{}
+	for at, want := range wants {
+		users[want.class()] = append(users[want.class()], at.String())
+	}
+	for _, c := range r.claims {
+		if !c.known {
+			users[c.Class] = append(users[c.Class], c.at.String())
+		}
+	}
+	for _, class := range slices.Sorted(maps.Keys(users)) {
+		if _, mapped := mapping[class]; class == "" || made[class] || mapped {
+			continue
+		}
+		slices.Sort(users[class])
+		errs = append(errs, fault.New(fault.Usage, "%s ask for the storage class %q, which a cluster on %s does not have",
+			strings.Join(users[class], ", "), class, r.job.Ref().Provider).At(r.job.Documents().Place("spec.state")).
+			WithHint("say which one stands for it: spec.state.storageClasses: {%s: %s}", class, brought[0]))
+	}
+	return fault.Join(errs...)
+}
+
+func (r *Rebuild) mapping() map[string]string {
+	if r.job.Documents().Cluster.Spec.State == nil {
+		return nil
+	}
+	return r.job.Documents().Cluster.Spec.State.StorageClasses
+}
+
+// broughtBy names the storage classes that a new cluster has by itself, the default one first, where that is known.
+func broughtBy(provider string) (classes []string, known bool) {
+	switch provider {
+	case "kind":
+		return []string{"standard"}, true
+	case "gke":
+		return []string{"standard-rwo", "standard", "premium-rwo"}, true
+	}
+	return nil, false
+}

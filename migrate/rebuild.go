@@ -1,0 +1,229 @@
+package migrate
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/rekindle-dev/rekindle/bootstrap"
+	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/internal/state"
+	"github.com/rekindle-dev/rekindle/migrate/gate"
+)
+
+// Times within which a step must be done.
+const (
+	chooseTimeout  = 5 * time.Minute
+	gateTimeout    = 5 * time.Minute
+	appearTimeout  = 15 * time.Minute // for a claim to be made by the chart or the repository that is known to
+	restoreTimeout = 24 * time.Hour   // a terabyte over a slow line
+)
+
+// Sets is the repository of state, as far as a rebuild needs it.
+type Sets interface {
+	// Choose gives the newest complete set; or the one of an id; or, for a time, the newest complete one not after it.
+	Choose(ctx context.Context, at string) (*state.Manifest, error)
+	// Expose makes the repository reachable for pods until end is called. host is this machine as they see it; empty
+	// when the repository is elsewhere.
+	Expose(ctx context.Context, host string) (a state.Access, end func(), err error)
+}
+
+// Restorer fills a claim that exists with what a set holds of it, and verifies it by reading it back.
+type Restorer interface {
+	Restore(ctx context.Context, claim state.Claim, namespace, name string, p plan.Progress) error
+}
+
+// RebuildOptions says what is brought back, and by what.
+type RebuildOptions struct {
+	Sets  Sets
+	Local bool   // the repository is a folder of this machine: pods reach it here
+	At    string // the set, as Sets.Choose understands it
+	Force bool   // overwrite claims that have data of another origin
+
+	Restorer func(c *kube.Client, a state.Access, set *state.Manifest) Restorer
+	// PutBack creates those kept objects that are missing, and says how many.
+	PutBack func(ctx context.Context, c *kube.Client, objects []map[string]any) (int, error)
+}
+
+// Rebuild adds the state of a lost cluster to the plan of up. It is a [bootstrap.State].
+type Rebuild struct {
+	job *bootstrap.Job
+	o   RebuildOptions
+
+	set      *state.Manifest // chosen by Prepare
+	claims   []*claim        // of the set that have data, the most urgent first
+	gate     *gate.Gate      // put up by the step gate, nil before
+	restorer Restorer
+	unserve  func()
+	slots    *slots
+
+	settled chan struct{} // closed when the repository is synced: what it has not made by then, it does not make
+	settle  sync.Once
+
+	mu    sync.Mutex
+	known map[*claim]bool // of the known claims, those whose step has not ended
+	quiet chan struct{}   // closed when there are none of them
+	hush  sync.Once
+}
+
+// NewRebuild makes the plans of the job bring back the state of a set. Close ends what they leave running.
+func NewRebuild(job *bootstrap.Job, o RebuildOptions) *Rebuild {
+	r := &Rebuild{job: job, o: o, slots: newSlots(parallel), settled: make(chan struct{}), quiet: make(chan struct{})}
+	job.WithState(r)
+	return r
+}
+
+// Set is what was chosen by Prepare; nil before.
+func (r *Rebuild) Set() *state.Manifest { return r.set }
+
+// Close ends what the steps of the plan started.
+func (r *Rebuild) Close() {
+	if r.unserve != nil {
+		r.unserve()
+	}
+	r.unserve = nil
+}
+
+// Choose finds the set, and everything that is known to be in the way of it, before there is a cluster.
+func (r *Rebuild) Choose(p *plan.Plan, needs ...plan.ID) {
+	p.Add(plan.Step{
+		ID: "state", Title: "choose the snapshot set", Timeout: chooseTimeout, Retries: 2,
+		Reason: "data that can not be brought back is known before anything is built",
+		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+			set, err := r.o.Sets.Choose(ctx, r.o.At)
+			if err != nil {
+				return "", err
+			}
+			p.Note(describe(set, time.Now()))
+			r.set = set
+			return plan.Unchanged, r.prepare(p)
+		},
+	}, needs...)
+}
+
+// Gate holds back every pod that mounts a claim of the set.
+func (r *Rebuild) Gate(p *plan.Plan, needs ...plan.ID) plan.ID {
+	if len(r.claims) == 0 || r.job.Simulated() {
+		return ""
+	}
+	return p.Add(plan.Step{
+		ID: "gate", Title: fmt.Sprintf("hold back the pods of %d claims", len(r.claims)), Timeout: gateTimeout, Retries: 1,
+		Reason: "no pod starts before its data is there", Inputs: r.inputs(),
+		Do: r.putUpGate,
+	}, needs...)
+}
+
+// Objects brings back the kept objects.
+func (r *Rebuild) Objects(p *plan.Plan, needs ...plan.ID) plan.ID {
+	if len(r.set.Objects) == 0 {
+		return ""
+	}
+	return p.Add(plan.Step{
+		ID: "objects", Title: fmt.Sprintf("bring back %d kept objects", len(r.set.Objects)), Timeout: gateTimeout, Retries: 2,
+		Reason: "controllers that find none make new ones", Inputs: r.inputs(),
+		Do: r.putBack,
+	}, needs...)
+}
+
+// Volumes fills each claim as soon as it exists. The ids are those of claims that the documents are known to make.
+func (r *Rebuild) Volumes(p *plan.Plan, needs ...plan.ID) []plan.ID {
+	var known []plan.ID
+	r.known = map[*claim]bool{}
+	for _, c := range r.claims {
+		step := plan.Step{
+			ID: c.step(), Title: fmt.Sprintf("restore %s (%s, %d files)", c.at, bytesText(c.Bytes), c.Files),
+			Timeout: restoreTimeout, Inputs: r.inputs(),
+			Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+				defer r.ended(c)
+				return r.restore(ctx, c, p)
+			},
+		}
+		r.known[c] = c.known && !r.job.Simulated()
+		if r.job.Simulated() {
+			step.Caveats = []string{fmt.Sprintf("the data of %s", c.at)}
+			step.Do = func(context.Context, plan.Progress) (plan.Outcome, error) { return plan.Unproven, nil }
+		}
+		id := p.Add(step, needs...)
+		if c.known {
+			known = append(known, id)
+		}
+	}
+	r.settleQuiet() // there may be none at all
+	return known
+}
+
+// Quiet is closed when the step of each known claim has ended, one way or the other.
+func (r *Rebuild) Quiet() <-chan struct{} { return r.quiet }
+
+// ended counts a claim as one that nobody waits for any more.
+func (r *Rebuild) ended(c *claim) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.known[c] = false
+	r.settleQuiet()
+}
+
+func (r *Rebuild) settleQuiet() {
+	for _, waits := range r.known {
+		if waits {
+			return
+		}
+	}
+	r.hush.Do(func() { close(r.quiet) })
+}
+
+// Open takes the gate away, when every claim has its data.
+func (r *Rebuild) Open(p *plan.Plan, synced plan.ID) plan.ID {
+	if len(r.claims) == 0 || r.job.Simulated() {
+		return ""
+	}
+	if slices.ContainsFunc(r.claims, func(c *claim) bool { return !c.known }) {
+		p.Add(plan.Step{
+			ID: "settled", Title: "see which claims are made no more", Always: true, Timeout: gateTimeout,
+			Do: func(context.Context, plan.Progress) (plan.Outcome, error) {
+				r.settle.Do(func() { close(r.settled) })
+				return plan.Unchanged, nil
+			},
+		}, synced)
+	}
+	needs := []plan.ID{synced}
+	for _, c := range r.claims {
+		needs = append(needs, c.step())
+	}
+	return p.Add(plan.Step{
+		ID: "open", Title: "take the gate away", Timeout: gateTimeout, Retries: 2,
+		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+			return gate.New(r.job.Client()).TakeAway(ctx, p)
+		},
+	}, needs...)
+}
+
+func (r *Rebuild) inputs() map[string]string { return map[string]string{"set": r.set.ID} }
+
+// describe says what a set holds, and how old it is.
+func describe(set *state.Manifest, now time.Time) string {
+	var bytes, files int64
+	for _, c := range set.Claims {
+		bytes, files = bytes+c.Bytes, files+c.Files
+	}
+	return fmt.Sprintf("set %s of %s, %s old: %d volumes with %s in %d files, %d kept objects", set.ID,
+		set.Time.UTC().Format("2006-01-02 15:04:05 UTC"), now.Sub(set.Time).Round(time.Second), len(set.Claims), bytesText(bytes), files, len(set.Objects))
+}
+
+// bytesText is a size as a person reads it: "1.5 GiB".
+func bytesText(n int64) string {
+	if n < 1024 {
+		return fmt.Sprintf("%d B", n)
+	}
+	size, unit := float64(n)/1024, "KiB"
+	for _, next := range []string{"MiB", "GiB", "TiB"} {
+		if size < 1024 {
+			break
+		}
+		size, unit = size/1024, next
+	}
+	return fmt.Sprintf("%.1f %s", size, unit)
+}

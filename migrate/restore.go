@@ -1,0 +1,121 @@
+package migrate
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+)
+
+// restore fills one claim, once it exists, and lets its pods start.
+func (r *Rebuild) restore(ctx context.Context, c *claim, p plan.Progress) (plan.Outcome, error) {
+	if r.gate == nil {
+		return plan.Unchanged, nil // the gate's step has seen that everything is there
+	}
+	pvc, err := r.await(ctx, c, p)
+	switch {
+	case err != nil:
+		return "", err
+	case pvc == nil:
+		p.Warn(fmt.Sprintf("the repository does not make the claim %s any more: its data stays in the set %s", c.at, r.set.ID))
+		return plan.Unchanged, nil
+	case pvc.Annotations[RestoredMark] == r.set.ID:
+		return plan.Unchanged, r.gate.Lift(ctx, c.at, p)
+	}
+	if err := holds(c.Claim, pvc.Spec.Resources.Requests.Storage().String()); err != nil {
+		return "", err
+	}
+	if err := r.fill(ctx, c, p); err != nil {
+		return "", fault.Wrap(err, fault.Failed, "its data did not come back").On("claim %s", c.at).
+			WithHint("its pods are held back by the gate, and nothing is lost: mend the cause and run the same command again")
+	}
+	return plan.Changed, r.gate.Lift(ctx, c.at, p)
+}
+
+// fill brings the data of a claim, and marks the claim before and after: who finds a mark knows how far it came.
+func (r *Rebuild) fill(ctx context.Context, c *claim, p plan.Progress) error {
+	free, err := r.slots.take(ctx, c.priority, p)
+	if err != nil {
+		return err
+	}
+	defer free()
+	if err := r.mark(ctx, c, `{%q:%q,%q:null}`, restoringMark, r.set.ID, RestoredMark); err != nil {
+		return err
+	}
+	if err := r.restorer.Restore(ctx, c.Claim, c.at.Namespace, c.at.Name, p); err != nil {
+		return err
+	}
+	return r.mark(ctx, c, `{%q:%q,%q:null}`, RestoredMark, r.set.ID, restoringMark)
+}
+
+func (r *Rebuild) mark(ctx context.Context, c *claim, annotations string, args ...any) error {
+	return r.job.Client().MergePatch(ctx, refOf(c), fmt.Appendf(nil, `{"metadata":{"annotations":`+annotations+`}}`, args...))
+}
+
+// await waits until the claim exists, or makes it. It gives none when the repository is applied and has not made one
+// that it was not known to make.
+func (r *Rebuild) await(ctx context.Context, c *claim, p plan.Progress) (*corev1.PersistentVolumeClaim, error) {
+	if c.make != nil {
+		return r.make(ctx, c)
+	}
+	waiting, cancel := context.WithTimeout(ctx, appearTimeout)
+	defer cancel()
+	if !c.known {
+		waiting, cancel = until(ctx, r.settled)
+		defer cancel()
+	}
+	err := r.job.Watcher().Until(waiting, refOf(c), "there", func(obj *unstructured.Unstructured) kube.Health {
+		return kube.Health{Ready: obj != nil, Message: "is not made yet"}
+	}, p)
+	if err != nil && (c.known || ctx.Err() != nil || waiting.Err() == nil) {
+		return nil, err
+	}
+	pvc, err := r.job.Client().Typed().CoreV1().PersistentVolumeClaims(c.at.Namespace).Get(ctx, c.at.Name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) && !c.known {
+		return nil, nil
+	}
+	return pvc, err
+}
+
+// make makes a claim that does not exist yet.
+func (r *Rebuild) make(ctx context.Context, c *claim) (*corev1.PersistentVolumeClaim, error) {
+	claims := r.job.Client().Typed().CoreV1().PersistentVolumeClaims(c.at.Namespace)
+	pvc, err := claims.Get(ctx, c.at.Name, metav1.GetOptions{})
+	if !apierrors.IsNotFound(err) {
+		return pvc, err
+	}
+	if err := ensureNamespace(ctx, r.job.Client(), c.at.Namespace); err != nil {
+		return nil, err
+	}
+	pvc, err = claims.Create(ctx, c.make, metav1.CreateOptions{})
+	if apierrors.IsAlreadyExists(err) {
+		return claims.Get(ctx, c.at.Name, metav1.GetOptions{})
+	}
+	return pvc, err
+}
+
+// until gives a context that is cancelled when the channel is closed.
+func until(ctx context.Context, closed <-chan struct{}) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	running.Go(func() {
+		select {
+		case <-closed:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	return ctx, func() { cancel(); running.Wait() }
+}
+
+func refOf(c *claim) kube.Ref {
+	return kube.NewRef(corev1.SchemeGroupVersion.WithKind("PersistentVolumeClaim"), c.at.Namespace, c.at.Name)
+}

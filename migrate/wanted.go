@@ -1,0 +1,113 @@
+package migrate
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/utils/ptr"
+
+	"github.com/rekindle-dev/rekindle/migrate/gate"
+)
+
+// wanted is a claim that the documents are known to make.
+type wanted struct {
+	gate.Claim
+	spec corev1.PersistentVolumeClaimSpec
+	make *corev1.PersistentVolumeClaim // as the controller of a StatefulSet will make it, pod by pod; else nil
+}
+
+// class is its storage class; empty for the cluster's default one.
+func (w wanted) class() string { return ptr.Deref(w.spec.StorageClassName, "") }
+
+// mode is how its pods see the volume.
+func (w wanted) mode() string {
+	return string(ptr.Deref(w.spec.VolumeMode, corev1.PersistentVolumeFilesystem))
+}
+
+// wantedClaims are those that objects make: claims themselves, and those of the templates of StatefulSets. What
+// operators make of their own resources is not among them.
+func wantedClaims(objs []*unstructured.Unstructured) (map[gate.Claim]wanted, error) {
+	claims := map[gate.Claim]wanted{}
+	for _, obj := range objs {
+		switch obj.GetKind() {
+		case "PersistentVolumeClaim":
+			var pvc corev1.PersistentVolumeClaim
+			if err := read(obj, &pvc); err != nil {
+				return nil, err
+			}
+			at := gate.Claim{Namespace: namespaceOf(obj), Name: pvc.Name}
+			claims[at] = wanted{at, pvc.Spec, nil}
+		case "StatefulSet":
+			var set appsv1.StatefulSet
+			if err := read(obj, &set); err != nil {
+				return nil, err
+			}
+			if set.Spec.Selector == nil {
+				continue // the API server will say so
+			}
+			for _, template := range set.Spec.VolumeClaimTemplates {
+				for i := range ptr.Deref(set.Spec.Replicas, 1) {
+					at := gate.Claim{Namespace: namespaceOf(obj), Name: fmt.Sprintf("%s-%s-%d", template.Name, set.Name, first(&set)+i)}
+					claims[at] = wanted{at, template.Spec, ofTemplate(at, &set, template)}
+				}
+			}
+		}
+	}
+	return claims, nil
+}
+
+// ofTemplate is the claim that a StatefulSet's controller would make. It takes one that is there already for its own;
+// so the data of all pods can come at once.
+func ofTemplate(at gate.Claim, set *appsv1.StatefulSet, template corev1.PersistentVolumeClaim) *corev1.PersistentVolumeClaim {
+	labels := maps.Clone(template.Labels)
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	maps.Copy(labels, set.Spec.Selector.MatchLabels)
+	return &corev1.PersistentVolumeClaim{
+		ObjectMeta: metav1.ObjectMeta{Name: at.Name, Namespace: at.Namespace, Labels: labels, Annotations: template.Annotations},
+		Spec:       template.Spec,
+	}
+}
+
+// first is the ordinal of a StatefulSet's first pod.
+func first(set *appsv1.StatefulSet) int32 {
+	if set.Spec.Ordinals == nil {
+		return 0
+	}
+	return set.Spec.Ordinals.Start
+}
+
+func read(obj *unstructured.Unstructured, into any) error {
+	raw, err := json.Marshal(obj.Object)
+	if err == nil {
+		err = json.Unmarshal(raw, into)
+	}
+	if err != nil {
+		return fmt.Errorf("%s %s/%s: %w", obj.GetKind(), obj.GetNamespace(), obj.GetName(), err)
+	}
+	return nil
+}
+
+func namespaceOf(obj *unstructured.Unstructured) string {
+	if obj.GetNamespace() == "" {
+		return "default"
+	}
+	return obj.GetNamespace()
+}
+
+// classNames are the storage classes that objects make.
+func classNames(objs []*unstructured.Unstructured) map[string]bool {
+	names := map[string]bool{}
+	for _, obj := range objs {
+		if obj.GetKind() == "StorageClass" {
+			names[obj.GetName()] = true
+		}
+	}
+	return names
+}
