@@ -49,7 +49,7 @@ func (j *Job) Up(ctx context.Context) *plan.Plan {
 	applied := add(p, j.applyPath(), append(releases.admission, source)...)
 	restored := j.state.Volumes(p, gate, network) // beside all that boots: what gets its data then starts
 	synced := add(p, j.syncPath(), slices.Concat(releases.admission, restored, []plan.ID{source, applied})...)
-	open := j.state.Open(p, synced) // every claim has its data: the gate goes
+	open := j.state.Open(p, append(releases.all, synced)...) // every claim has its data: the gate goes
 
 	j.addChecks(p, append(releases.all, system, synced, open)...)
 	return p

@@ -24,7 +24,7 @@ type State interface {
 	// Volumes fills the claims while everything else comes up. The ids are those of claims that are sure to come.
 	Volumes(p *plan.Plan, needs ...plan.ID) []plan.ID
 	// Open ends what Gate began.
-	Open(p *plan.Plan, synced plan.ID) plan.ID
+	Open(p *plan.Plan, needs ...plan.ID) plan.ID
 	// Quiet is closed when no data is on its way any more. Until then a workload that is not ready yet may be waiting
 	// for it. Nil when there never is any.
 	Quiet() <-chan struct{}
@@ -37,7 +37,7 @@ func (noState) Choose(*plan.Plan, ...plan.ID)            {}
 func (noState) Gate(*plan.Plan, ...plan.ID) plan.ID      { return "" }
 func (noState) Objects(*plan.Plan, ...plan.ID) plan.ID   { return "" }
 func (noState) Volumes(*plan.Plan, ...plan.ID) []plan.ID { return nil }
-func (noState) Open(*plan.Plan, plan.ID) plan.ID         { return "" }
+func (noState) Open(*plan.Plan, ...plan.ID) plan.ID      { return "" }
 func (noState) Quiet() <-chan struct{}                   { return nil }
 
 // WithState makes the plans of the job bring state along.

@@ -60,7 +60,7 @@ type Rebuild struct {
 	unserve  func()
 	slots    *slots
 
-	settled chan struct{} // closed when the repository is synced: what it has not made by then, it does not make
+	settled chan struct{} // closed when all is applied: what was not made by then, nothing makes
 	settle  sync.Once
 
 	mu    sync.Mutex
@@ -176,7 +176,7 @@ func (r *Rebuild) settleQuiet() {
 }
 
 // Open takes the gate away, when every claim has its data.
-func (r *Rebuild) Open(p *plan.Plan, synced plan.ID) plan.ID {
+func (r *Rebuild) Open(p *plan.Plan, needs ...plan.ID) plan.ID {
 	if len(r.claims) == 0 || r.job.Simulated() {
 		return ""
 	}
@@ -187,9 +187,9 @@ func (r *Rebuild) Open(p *plan.Plan, synced plan.ID) plan.ID {
 				r.settle.Do(func() { close(r.settled) })
 				return plan.Unchanged, nil
 			},
-		}, synced)
+		}, needs...)
 	}
-	needs := []plan.ID{synced}
+	needs = slices.Clone(needs)
 	for _, c := range r.claims {
 		needs = append(needs, c.step())
 	}
