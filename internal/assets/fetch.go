@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bufio"
 	"bytes"
+	"compress/bzip2"
 	"compress/gzip"
 	"context"
 	"crypto/sha256"
@@ -30,6 +31,7 @@ type Release struct {
 	SHA256 string // of the file, hexadecimal; empty: Sums says it
 	Sums   string // URL of a file with the sum alone, or with "sum  name" lines
 	Member string // path of the program in a .tar.gz; empty: the file is the program
+	Bzip2  bool   // the file is the program, compressed so
 }
 
 // unreachableError says that a release file could not be had, and that this is no sign of tampering.
@@ -87,9 +89,24 @@ func (c *Cache) fetch(ctx context.Context, a Asset, p plan.Progress) (string, er
 				return err
 			}
 		}
+		if a.Release.Bzip2 {
+			if file, err = expand(file, filepath.Join(dir, "program")); err != nil {
+				return err
+			}
+		}
 		return install(file, to)
 	})
 	return to, err
+}
+
+// expand takes the compression off a file.
+func expand(from, to string) (string, error) {
+	f, err := os.Open(from)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	return to, writeAll(to, bzip2.NewReader(f))
 }
 
 // wantedSum is the sum that the release's file must have.

@@ -1,0 +1,97 @@
+package state
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+)
+
+// Verify proves a set: that the snapshots of its manifest are there and whole, and that the repository gives back
+// what was written. It reads a part of the data again: "100%" is all of it, "2.5%" or "1/10" a sample.
+func (r *Repository) Verify(ctx context.Context, m *Manifest, part string, p plan.Progress) error {
+	sets, err := r.Sets(ctx)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(sets, func(s Summary) bool { return s.ID == m.ID })
+	if i < 0 {
+		return r.on(fault.New(fault.Failed, "the set %s is gone", m.ID).WithHint("rekindle snapshots tells those there are"))
+	}
+	var errs []error
+	for _, c := range m.Claims {
+		at := slices.IndexFunc(sets[i].Claims, func(s ClaimSummary) bool { return s.Snapshot == c.Snapshot })
+		if at >= 0 && sets[i].Claims[at].Files != c.Files {
+			errs = append(errs, r.on(fault.New(fault.Failed, "the snapshot of claim %s/%s has %d files, its manifest tells %d", c.Namespace, c.Name, sets[i].Claims[at].Files, c.Files)))
+		}
+	}
+	p.Waiting("restic reads the data again")
+	_, err = r.run(ctx, call{args: []string{"check", "--json", "--retry-lock", lockTimeout, "--read-data-subset", part}, line: func(line []byte) {
+		var status struct {
+			Done  int64 `json:"packs_done"`
+			Total int64 `json:"packs_total"`
+		}
+		if json.Unmarshal(line, &status) == nil && status.Total > 0 {
+			p.Count(status.Done, status.Total, "packs")
+		}
+	}})
+	if err != nil {
+		err = fault.Wrap(err, fault.KindOf(err), "it does not give back what was written").On("set %s", m.ID).
+			WithHint("restic check tells more, restic repair what can be saved; choose another set until then")
+	}
+	return fault.Join(append(errs, err)...)
+}
+
+// Excess lists the sets that last complete ones leave over: the older complete ones, and those that are not whole and
+// older than the newest complete one. A newer one that is not whole may be in the making.
+func Excess(sets []Summary, last int) []Summary {
+	var over []Summary
+	complete := 0
+	for _, s := range sets { // the newest first
+		switch {
+		case s.Complete:
+			complete++
+			if complete > last {
+				over = append(over, s)
+			}
+		case complete > 0:
+			over = append(over, s)
+		}
+	}
+	return over
+}
+
+// Remove removes whole sets, and then the data that no other snapshot needs. A set's manifest goes first: one that is
+// removed in part is never chosen.
+func (r *Repository) Remove(ctx context.Context, sets []Summary, p plan.Progress) error {
+	var manifests, others []string
+	for _, s := range sets {
+		if s.manifest != "" {
+			manifests = append(manifests, s.manifest)
+		}
+		others = append(others, s.snapshots...)
+	}
+	for _, ids := range [][]string{manifests, others} {
+		if len(ids) == 0 {
+			continue
+		}
+		p.Waiting("restic forgets " + strings.Join(short(ids), ", "))
+		if _, err := r.run(ctx, call{args: append([]string{"forget", "--json", "--retry-lock", lockTimeout}, ids...)}); err != nil {
+			return err
+		}
+	}
+	p.Waiting("restic removes the data that nothing needs any more")
+	_, err := r.run(ctx, call{args: []string{"prune", "--quiet", "--retry-lock", lockTimeout}})
+	return err
+}
+
+func short(ids []string) []string {
+	var out []string
+	for _, id := range ids {
+		out = append(out, id[:min(8, len(id))])
+	}
+	return out
+}

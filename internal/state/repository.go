@@ -1,0 +1,145 @@
+package state
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/state/rest"
+)
+
+// Settings of a repository.
+type Settings struct {
+	Repository string            // as restic names it; a path is local
+	Password   []byte            // that it was, or is to be, made with
+	Env        map[string]string // credentials of its backend, by restic's own names; see Credentials
+	Restic     string            // path of the program on this machine
+	Cluster    string            // whose sets are read and written
+}
+
+// Repository is a restic repository that holds the sets of one cluster, and maybe those of others.
+type Repository struct {
+	settings Settings
+}
+
+// Open takes the settings; it does not look at the repository yet.
+func Open(s Settings) (*Repository, error) {
+	if len(s.Password) == 0 {
+		return nil, fault.New(fault.Usage, "the password of the repository is empty").WithHint("see where spec.state.password comes from")
+	}
+	if dir, local := isLocal(s.Repository); local {
+		s.Repository = dir
+	}
+	return &Repository{settings: s}, nil
+}
+
+// Local says whether the repository is a folder of this machine.
+func (r *Repository) Local() bool {
+	_, local := isLocal(r.settings.Repository)
+	return local
+}
+
+// name is the repository without what is secret in its URL.
+func (r *Repository) name() string {
+	scheme, rest, ok := strings.Cut(r.settings.Repository, ":")
+	if u, err := url.Parse(rest); ok && err == nil && u.User != nil {
+		return scheme + ":" + u.Redacted()
+	}
+	return r.settings.Repository
+}
+
+// Init makes the repository unless there is one. It is an error when the password does not open the one there is.
+func (r *Repository) Init(ctx context.Context) (created bool, err error) {
+	if err := r.look(ctx); !errors.Is(err, errNoRepository) {
+		return false, err
+	}
+	if dir, local := isLocal(r.settings.Repository); local {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return false, fault.Wrap(err, fault.Failed, "make the repository's folder").WithHint("see who may write there, or name another folder in spec.state.repository")
+		}
+	}
+	_, err = r.run(ctx, call{args: []string{"init"}})
+	if err != nil {
+		if late := r.look(ctx); late == nil {
+			return false, nil // another run made it meanwhile
+		}
+	}
+	return err == nil, err
+}
+
+// look opens the repository.
+func (r *Repository) look(ctx context.Context) error {
+	_, err := r.run(ctx, call{args: []string{"cat", "config", "--no-lock"}})
+	return err
+}
+
+// Expose makes the repository reachable for pods until end is called. A folder of this machine is served for that
+// time, to who knows a password that is made up for it; host is this machine as pods see it. Elsewhere it is
+// reached as it is, with the same credentials.
+func (r *Repository) Expose(ctx context.Context, host string) (a Access, end func(), err error) {
+	env := map[string]string{"RESTIC_PASSWORD": string(r.settings.Password)}
+	dir, local := isLocal(r.settings.Repository)
+	if !local {
+		if file := r.settings.Env["GOOGLE_APPLICATION_CREDENTIALS"]; file != "" {
+			return Access{}, nil, fault.New(fault.Usage, "GOOGLE_APPLICATION_CREDENTIALS is the file %s of this machine: pods can not read it", file).
+				On("repository %s", r.name()).WithHint("set GOOGLE_ACCESS_TOKEN instead: GOOGLE_ACCESS_TOKEN=$(gcloud auth print-access-token)")
+		}
+		for name, value := range r.settings.Env {
+			env[name] = value
+		}
+		env["RESTIC_REPOSITORY"] = r.settings.Repository
+		return Access{URL: r.settings.Repository, Env: env}, func() {}, nil
+	}
+	if host == "" {
+		return Access{}, nil, fault.New(fault.Usage, "it is a folder of this machine, which the cluster's pods can not reach").On("repository %s", r.name()).
+			WithHint("name a repository that both reach, such as s3:… or rest:…, in spec.state.repository")
+	}
+	server, err := rest.Serve(ctx, dir, net.JoinHostPort(host, "0"))
+	if err != nil {
+		return Access{}, nil, fault.Wrap(err, fault.Failed, "serve the folder to the cluster").On("repository %s", r.name())
+	}
+	env["RESTIC_REPOSITORY"] = server.Repository()
+	return Access{URL: server.Repository(), Env: env}, func() { _ = server.Close() }, nil
+}
+
+// Credentials picks, from an environment, what the backend of a repository takes. Nothing else goes to pods.
+func Credentials(repository string, environ []string) map[string]string {
+	prefixes := map[string][]string{
+		"s3": {"AWS_"}, "gs": {"GOOGLE_"}, "azure": {"AZURE_"}, "b2": {"B2_"}, "swift": {"ST_", "OS_"},
+		"rest": {"RESTIC_REST_"}, "rclone": {"RCLONE_"},
+	}
+	scheme, _, _ := strings.Cut(repository, ":")
+	env := map[string]string{}
+	for _, entry := range environ {
+		name, value, _ := strings.Cut(entry, "=")
+		for _, prefix := range prefixes[scheme] {
+			if strings.HasPrefix(name, prefix) && value != "" {
+				env[name] = value
+			}
+		}
+	}
+	return env
+}
+
+// secrets are the values that no report may show.
+func (r *Repository) secrets() []string {
+	values := []string{string(bytes.TrimSpace(r.settings.Password))}
+	for _, value := range r.settings.Env {
+		values = append(values, value)
+	}
+	return values
+}
+
+// Secrets gives each secret value of the repository to a function that keeps it out of all output.
+func (r *Repository) Secrets(hide func(string)) {
+	for _, value := range r.secrets() {
+		if len(value) > 3 {
+			hide(value)
+		}
+	}
+}

@@ -1,0 +1,198 @@
+package state
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/rekindle-dev/rekindle/internal/assets"
+	"github.com/rekindle-dev/rekindle/internal/fault"
+)
+
+// ResticVersion is that of the program of this build, and of the default image of movers.
+const ResticVersion = "v0.18.1"
+
+//go:embed modules/restic.txtar
+var resticModule []byte
+
+// ResticAsset is the program that reads and writes repositories on this machine.
+func ResticAsset() assets.Asset {
+	const name = "restic"
+	version := strings.TrimPrefix(ResticVersion, "v")
+	base := "https://github.com/restic/restic/releases/download/" + ResticVersion
+	return assets.Asset{
+		Name: name, Version: ResticVersion,
+		Release: &assets.Release{
+			URL:   fmt.Sprintf("%s/restic_%s_%s_%s.bz2", base, version, runtime.GOOS, runtime.GOARCH),
+			Sums:  base + "/SHA256SUMS",
+			Bzip2: true,
+		},
+		Module: &assets.Module{
+			Name: name, Archive: resticModule, LDFlags: []string{"-s", "-w"},
+			Programs: []assets.Program{{Name: name, Package: "github.com/restic/restic/cmd/restic"}},
+		},
+	}
+}
+
+// Exit codes of restic: https://restic.readthedocs.io/en/stable/075_scripting.html#exit-codes.
+const (
+	exitNoRepository  = 10
+	exitLocked        = 11
+	exitWrongPassword = 12
+)
+
+// lockTimeout is how long restic waits for another that uses the repository alone.
+const lockTimeout = "2m"
+
+// stopGrace is how long restic has to remove its lock when it is to end.
+const stopGrace = 15 * time.Second
+
+// exitError is a restic that failed.
+type exitError struct {
+	code int
+	text string // the last of what it said
+}
+
+func (e *exitError) Error() string { return e.text }
+
+// call is one run of restic.
+type call struct {
+	args []string
+	in   io.Reader
+	line func(line []byte) // is told each line of its output; nil: all of it is returned
+}
+
+// run calls restic once. Nothing secret is among its arguments.
+func (r *Repository) run(ctx context.Context, c call) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, r.settings.Restic, c.args...)
+	cmd.Env = r.environment()
+	cmd.Stdin = c.in
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) } // then it removes its lock
+	cmd.WaitDelay = stopGrace
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C is for us, who tell it
+	var out, said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &said
+	if c.line != nil {
+		lines := &lineWriter{tell: c.line}
+		cmd.Stdout = lines
+	}
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit):
+		return nil, r.explain(&exitError{exit.ExitCode(), lastWords(said.Bytes())})
+	case err != nil:
+		return nil, fault.Wrap(err, fault.Failed, "run restic")
+	}
+	return out.Bytes(), nil
+}
+
+// environment is what restic gets: the repository, its password, its backend's credentials, and nothing else
+// of the caller's that could be secret.
+func (r *Repository) environment() []string {
+	env := []string{"RESTIC_REPOSITORY=" + r.settings.Repository, "RESTIC_PASSWORD=" + string(r.settings.Password), "RESTIC_PROGRESS_FPS=2"}
+	for _, name := range []string{"PATH", "HOME", "USER", "TMPDIR", "XDG_CACHE_HOME", "SSH_AUTH_SOCK", "SSL_CERT_FILE", "SSL_CERT_DIR",
+		"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"} {
+		if value, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+value)
+		}
+	}
+	for name, value := range r.settings.Env {
+		env = append(env, name+"="+value)
+	}
+	return env
+}
+
+// explain turns how restic ended into what a person can act on.
+func (r *Repository) explain(e *exitError) error {
+	f := fault.Wrap(e, fault.Failed, "restic").On("repository %s", r.name())
+	switch {
+	case e.code == exitWrongPassword:
+		return fault.New(fault.Usage, "the password does not open it").On("repository %s", r.name()).
+			WithHint("spec.state.password has to be the one that the repository was made with")
+	case e.code == exitNoRepository:
+		return errors.Join(errNoRepository, fault.New(fault.Failed, "there is no repository, or it can not be reached: %s", e.text).On("repository %s", r.name()).
+			WithHint("see whether spec.state.repository and its credentials are right; the first snapshot makes a repository"))
+	case e.code == exitLocked:
+		return f.WithHint("another run uses it alone; if none is left, restic unlock removes its lock").Transient()
+	case strings.Contains(e.text, "dial tcp") || strings.Contains(e.text, "no such host") || strings.Contains(e.text, "connection refused"):
+		return f.WithHint("see whether the repository can be reached from this machine").Transient()
+	}
+	return f
+}
+
+// errNoRepository says that there is none at the address.
+var errNoRepository = errors.New("no repository")
+
+// lastWords is the end of what restic said on its standard error, in one line. With --json it says it so.
+func lastWords(said []byte) string {
+	var words []string
+	lines := bufio.NewScanner(bytes.NewReader(said))
+	for lines.Scan() {
+		line := strings.TrimSpace(lines.Text())
+		var message struct {
+			Message string `json:"message"`
+			Error   struct {
+				Message string `json:"message"`
+			} `json:"error"`
+		}
+		if json.Unmarshal([]byte(line), &message) == nil {
+			line = strings.TrimSpace(message.Message + message.Error.Message)
+		}
+		if line != "" {
+			words = append(words, line)
+		}
+	}
+	const most = 4
+	if len(words) > most {
+		words = words[len(words)-most:]
+	}
+	if len(words) == 0 {
+		return "it said nothing"
+	}
+	return strings.Join(words, "; ")
+}
+
+// lineWriter tells whole lines.
+type lineWriter struct {
+	tell func([]byte)
+	rest []byte
+}
+
+func (w *lineWriter) Write(p []byte) (int, error) {
+	w.rest = append(w.rest, p...)
+	for {
+		line, rest, found := bytes.Cut(w.rest, []byte("\n"))
+		if !found {
+			return len(p), nil
+		}
+		w.tell(line)
+		w.rest = bytes.Clone(rest)
+	}
+}
+
+// isLocal says whether a repository is a folder of this machine, and which.
+func isLocal(repository string) (dir string, local bool) {
+	if dir, ok := strings.CutPrefix(repository, "local:"); ok {
+		return dir, true
+	}
+	if scheme, _, ok := strings.Cut(repository, ":"); ok && !strings.ContainsAny(scheme, `/\.`) && scheme != "" {
+		return "", false
+	}
+	return filepath.Clean(repository), true
+}

@@ -1,0 +1,256 @@
+package state
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+)
+
+// Tags of restic's snapshots. All of a set have the first two, the manifest has one of the last two too.
+const (
+	tagOurs       = "rekindle"
+	tagSet        = "set="
+	tagClaim      = "claim="
+	tagComplete   = "complete"
+	tagIncomplete = "incomplete"
+)
+
+// manifestFile is the one file of the snapshot that holds a manifest.
+const manifestFile = "manifest.json"
+
+// idLayout is the time in the id of a set.
+const idLayout = "20060102-150405"
+
+// NewID names a set that begins now.
+func NewID(now time.Time) string {
+	return now.UTC().Format(idLayout) + "-" + strings.ToLower(rand.Text()[:6])
+}
+
+// timeOf reads the time from an id.
+func timeOf(id string) (time.Time, bool) {
+	t, err := time.Parse(idLayout, id[:min(len(id), len(idLayout))])
+	return t, err == nil
+}
+
+// BackupArgs are restic's arguments for the snapshot of a claim, whose data is at path: with --json, into a set of a
+// cluster. What is unchanged since the parent, an earlier snapshot of the same claim, is not read again; it may be empty.
+func BackupArgs(cluster, set, claim, path, parent string) []string {
+	args := []string{"backup", "--json", "--retry-lock", lockTimeout, "--host", cluster,
+		"--tag", strings.Join([]string{tagOurs, tagSet + set, tagClaim + claim}, ","), "--group-by", "host,tags"}
+	if parent != "" {
+		args = append(args, "--parent", parent)
+	}
+	return append(args, path)
+}
+
+// RestoreArgs are restic's arguments to bring the data of a snapshot, taken at path, back to target and to read it again.
+func RestoreArgs(snapshot, path, target string) []string {
+	return []string{"restore", snapshot + ":" + path, "--json", "--no-lock", "--target", target, "--verify"}
+}
+
+// Summary tells a set without what its manifest alone knows.
+type Summary struct {
+	ID       string         `json:"id"`
+	Cluster  string         `json:"cluster"`
+	Time     time.Time      `json:"time"` // when it was begun, UTC
+	Complete bool           `json:"complete"`
+	Claims   []ClaimSummary `json:"claims"`
+
+	manifest  string   // restic's id of the manifest's snapshot; empty: there is none
+	snapshots []string // restic's ids of the others
+}
+
+// ClaimSummary is what restic itself tells of a claim's snapshot.
+type ClaimSummary struct {
+	Claim    string `json:"claim"` // namespace/name
+	Snapshot string `json:"snapshot"`
+	Files    int64  `json:"files"`
+	Bytes    int64  `json:"bytes"`
+}
+
+// Bytes is the size of the data of all claims.
+func (s *Summary) Bytes() int64 {
+	n := int64(0)
+	for _, c := range s.Claims {
+		n += c.Bytes
+	}
+	return n
+}
+
+// snapshot is how restic lists one.
+type snapshot struct {
+	ID      string   `json:"id"`
+	Tags    []string `json:"tags"`
+	Host    string   `json:"hostname"`
+	Summary *struct {
+		Files int64 `json:"total_files_processed"`
+		Bytes int64 `json:"total_bytes_processed"`
+	} `json:"summary"`
+}
+
+func (s *snapshot) tag(prefix string) string {
+	for _, tag := range s.Tags {
+		if value, ok := strings.CutPrefix(tag, prefix); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+// Sets lists the sets of the cluster, the newest first, also those that are not whole.
+func (r *Repository) Sets(ctx context.Context) ([]Summary, error) {
+	raw, err := r.run(ctx, call{args: []string{"snapshots", "--json", "--no-lock", "--host", r.settings.Cluster, "--tag", tagOurs}})
+	if err != nil {
+		return nil, err
+	}
+	var all []snapshot
+	if err := json.Unmarshal(raw, &all); err != nil {
+		return nil, fmt.Errorf("restic snapshots: %w", err)
+	}
+	return group(all), nil
+}
+
+// group makes sets of snapshots.
+func group(all []snapshot) []Summary {
+	sets := map[string]*Summary{}
+	for i := range all {
+		s := &all[i]
+		id := s.tag(tagSet)
+		begun, ok := timeOf(id)
+		if !ok {
+			continue // not of ours, whatever its tags
+		}
+		set := sets[id]
+		if set == nil {
+			set = &Summary{ID: id, Cluster: s.Host, Time: begun}
+			sets[id] = set
+		}
+		if claim := s.tag(tagClaim); claim != "" {
+			one := ClaimSummary{Claim: claim, Snapshot: s.ID}
+			if s.Summary != nil {
+				one.Files, one.Bytes = s.Summary.Files, s.Summary.Bytes
+			}
+			set.Claims, set.snapshots = append(set.Claims, one), append(set.snapshots, s.ID)
+			continue
+		}
+		set.manifest, set.Complete = s.ID, slices.Contains(s.Tags, tagComplete)
+	}
+	list := []Summary{}
+	for _, set := range sets {
+		slices.SortFunc(set.Claims, func(a, b ClaimSummary) int { return strings.Compare(a.Claim, b.Claim) })
+		list = append(list, *set)
+	}
+	slices.SortFunc(list, func(a, b Summary) int { return cmp.Or(b.Time.Compare(a.Time), strings.Compare(b.ID, a.ID)) })
+	return list
+}
+
+// Choose gives the manifest of a set: of the newest complete one; or, for an id or its beginning, of that one; or, for
+// a time (RFC 3339, or a date), of the newest complete one not after it. A set that is not whole is refused, and so is
+// one whose snapshots somebody removed.
+func (r *Repository) Choose(ctx context.Context, at string) (*Manifest, error) {
+	sets, err := r.Sets(ctx)
+	if err != nil {
+		return nil, err
+	}
+	set, missing := choose(sets, at)
+	if missing != nil {
+		return nil, r.on(missing)
+	}
+	return r.load(ctx, set)
+}
+
+func (r *Repository) on(err *fault.Error) error {
+	return err.On("repository %s, cluster %s", r.name(), r.settings.Cluster)
+}
+
+// choose finds the set that at means.
+func choose(sets []Summary, at string) (*Summary, *fault.Error) {
+	limit, isTime := parseTime(at)
+	for i := range sets {
+		s := &sets[i]
+		switch {
+		case at == "" || isTime:
+			if s.Complete && (at == "" || !s.Time.After(limit)) {
+				return s, nil
+			}
+		case strings.HasPrefix(s.ID, at):
+			if i+1 < len(sets) && strings.HasPrefix(sets[i+1].ID, at) && s.ID != at {
+				return nil, fault.New(fault.Usage, "%s is the beginning of more than one set", at).WithHint("%s or %s?", s.ID, sets[i+1].ID)
+			}
+			if !s.Complete {
+				return nil, fault.New(fault.Refused, "the set %s is not whole", s.ID).WithHint("choose another: rekindle snapshots tells them")
+			}
+			return s, nil
+		}
+	}
+	switch {
+	case len(sets) == 0:
+		return nil, fault.New(fault.Failed, "it has no snapshots").WithHint("rekindle snapshot FILE takes one; sets belong to the cluster whose name they have")
+	case at == "":
+		return nil, fault.New(fault.Failed, "none of its %d sets is whole", len(sets)).WithHint("rekindle snapshots tells them")
+	case isTime:
+		return nil, fault.New(fault.Usage, "no complete set is as old as %s", at).WithHint("rekindle snapshots tells them; the oldest is of %s", sets[len(sets)-1].Time.Format(time.RFC3339))
+	}
+	return nil, fault.New(fault.Usage, "there is no set %q", at).WithHint("give an id that rekindle snapshots tells, or a time like 2026-11-23T06:00:00Z")
+}
+
+// parseTime reads a moment; a date alone means its end. Both are in UTC unless they say otherwise.
+func parseTime(text string) (time.Time, bool) {
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04", "2006-01-02 15:04"} {
+		if t, err := time.Parse(layout, text); err == nil {
+			return t, true
+		}
+	}
+	if t, err := time.Parse(time.DateOnly, text); err == nil {
+		return t.AddDate(0, 0, 1).Add(-time.Second), true
+	}
+	return time.Time{}, false
+}
+
+// load reads the manifest of a set and compares it with what the repository has.
+func (r *Repository) load(ctx context.Context, set *Summary) (*Manifest, error) {
+	raw, err := r.run(ctx, call{args: []string{"dump", "--no-lock", set.manifest, "/" + manifestFile}})
+	if err != nil {
+		return nil, err
+	}
+	var m Manifest
+	if err := json.Unmarshal(raw, &m); err != nil {
+		return nil, r.on(fault.Wrap(err, fault.Failed, "the manifest of the set %s can not be read", set.ID))
+	}
+	if m.Version != Version {
+		return nil, r.on(fault.New(fault.Failed, "the manifest of the set %s has version %d, this build reads %d", set.ID, m.Version, Version).
+			WithHint("use the rekindle that made it, or a newer one"))
+	}
+	var errs []error
+	for _, c := range m.Claims {
+		if c.Snapshot != "" && !slices.Contains(set.snapshots, c.Snapshot) {
+			errs = append(errs, r.on(fault.New(fault.Failed, "the snapshot %.8s of claim %s/%s is gone from the set %s", c.Snapshot, c.Namespace, c.Name, set.ID).
+				WithHint("somebody removed it: choose another set with --at")))
+		}
+	}
+	return &m, fault.Join(errs...)
+}
+
+// Put writes the manifest of a set, whose snapshots are there: with it the set comes into being.
+func (r *Repository) Put(ctx context.Context, m Manifest) error {
+	m.Version = Version
+	raw, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	whole := tagIncomplete
+	if m.Complete {
+		whole = tagComplete
+	}
+	_, err = r.run(ctx, call{in: bytes.NewReader(raw), args: []string{"backup", "--quiet", "--json", "--retry-lock", lockTimeout,
+		"--host", m.Cluster, "--tag", strings.Join([]string{tagOurs, tagSet + m.ID, whole}, ","), "--stdin", "--stdin-filename", manifestFile}})
+	return err
+}
