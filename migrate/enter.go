@@ -38,7 +38,7 @@ func (r *Rebuild) putUpGate(ctx context.Context, p plan.Progress) (plan.Outcome,
 		return "", err
 	}
 	if !slices.Contains(slices.Collect(maps.Values(waiting)), true) {
-		return plan.Unchanged, nil // all of it is there: nobody has to wait
+		return gate.New(c).TakeAway(ctx, p) // all of it is there: nobody has to wait any more
 	}
 	r.gate = gate.New(c)
 	outcome, err := r.gate.PutUp(ctx, r.set.ID, waiting, p)
@@ -46,6 +46,10 @@ func (r *Rebuild) putUpGate(ctx context.Context, p plan.Progress) (plan.Outcome,
 		return "", err
 	}
 	if err := r.evict(ctx, c, waiting, p); err != nil {
+		if outcome == plan.Changed { // this run's own: refusing leaves everything as it was
+			_, away := r.gate.TakeAway(ctx, p)
+			err = fault.Join(err, away)
+		}
 		return "", err
 	}
 	return outcome, r.serve(ctx, c)
@@ -186,7 +190,7 @@ func (r *Rebuild) serve(ctx context.Context, c *kube.Client) error {
 		return nil
 	}
 	host := ""
-	if r.o.Local {
+	if r.o.Sets.Local() {
 		var err error
 		if host, err = r.job.HostAddress(ctx); err != nil {
 			return err

@@ -34,7 +34,7 @@ func (c *claim) step() plan.ID { return plan.ID("restore/" + c.at.String()) }
 // prepare finds out which claims come back, and all that is known to be in the way, at once.
 func (r *Rebuild) prepare(p plan.Progress) error {
 	objs := r.job.Volumes()
-	wants, err := wantedClaims(objs)
+	wants, templates, err := wantedClaims(objs)
 	if err != nil {
 		return err
 	}
@@ -45,6 +45,11 @@ func (r *Rebuild) prepare(p plan.Progress) error {
 		at := gate.Claim{Namespace: c.Namespace, Name: c.Name}
 		inSet[at] = true
 		want, known := wants[at]
+		for _, of := range templates {
+			if !known {
+				want, known = of.find(at)
+			}
+		}
 		switch {
 		case c.Snapshot == "":
 			p.Note(fmt.Sprintf("claim %s begins empty: %s", at, c.Skipped))

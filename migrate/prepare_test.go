@@ -64,13 +64,16 @@ func TestClaimsThatOnlyOneSideKnowsAreTold(t *testing.T) {
 	l := newLab(t)
 	skipped := volume("data-cache-0")
 	skipped.Snapshot, skipped.Skipped = "", "annotation rekindle.dev/snapshot: skip"
-	l.set = set("set-1", volume("data-db-0"), volume("data-old-0"), skipped)
+	l.set = set("set-1", volume("data-db-0"), volume("data-db-7"), volume("data-old-0"), skipped)
 	_, _, told, err := l.prepared()
 	if err != nil {
 		t.Fatal(err)
 	}
+	if strings.Contains(told, "data-db-7") {
+		t.Errorf("a pod more than the repository says, which something may have scaled:\n%s", told)
+	}
 	for _, want := range []string{
-		"set set-1 of ", "1h0m0s old: 3 volumes with ",
+		"set set-1 of ", "1h0m0s old: 4 volumes with ",
 		"claim shop/data-old-0 is in the set, but nothing in the repository is known to make it",
 		"claim shop/data-db-1 is in the repository, but not in the set: it begins empty",
 		"claim shop/data-cache-0 begins empty: annotation rekindle.dev/snapshot: skip",

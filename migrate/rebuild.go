@@ -24,6 +24,8 @@ const (
 
 // Sets is the repository of state, as far as a rebuild needs it.
 type Sets interface {
+	// Local says whether the repository is a folder of this machine, so that pods can reach it only here.
+	Local() bool
 	// Choose gives the newest complete set; or the one of an id; or, for a time, the newest complete one not after it.
 	Choose(ctx context.Context, at string) (*state.Manifest, error)
 	// Expose makes the repository reachable for pods until end is called. host is this machine as they see it; empty
@@ -39,7 +41,6 @@ type Restorer interface {
 // RebuildOptions says what is brought back, and by what.
 type RebuildOptions struct {
 	Sets  Sets
-	Local bool   // the repository is a folder of this machine: pods reach it here
 	At    string // the set, as Sets.Choose understands it
 	Force bool   // overwrite claims that have data of another origin
 

@@ -92,7 +92,9 @@ func volume(name string) state.Claim {
 	}
 }
 
-// Choose and Expose make the lab a repository.
+// Local, Choose and Expose make the lab a repository.
+func (l *lab) Local() bool { return false }
+
 func (l *lab) Choose(context.Context, string) (*state.Manifest, error) { return l.set, nil }
 
 func (l *lab) Expose(context.Context, string) (state.Access, func(), error) {

@@ -34,6 +34,9 @@ func (r *Rebuild) restore(ctx context.Context, c *claim, p plan.Progress) (plan.
 		return "", err
 	}
 	if err := r.fill(ctx, c, p); err != nil {
+		if ctx.Err() != nil {
+			return "", err
+		}
 		return "", fault.Wrap(err, fault.Failed, "its data did not come back").On("claim %s", c.at).
 			WithHint("its pods are held back by the gate, and nothing is lost: mend the cause and run the same command again")
 	}

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"strconv"
+	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -29,50 +31,71 @@ func (w wanted) mode() string {
 	return string(ptr.Deref(w.spec.VolumeMode, corev1.PersistentVolumeFilesystem))
 }
 
+// series are the claims that a StatefulSet has of one template, as many as it has pods: others than the documents say,
+// where something scales it.
+type series struct {
+	namespace, prefix string
+	template          corev1.PersistentVolumeClaim
+	set               *appsv1.StatefulSet
+}
+
+// claim is the one of a pod, as the StatefulSet's controller would make it. It takes one that is there already for its
+// own; so the data of all pods can come at once.
+func (s series) claim(ordinal int32) wanted {
+	at := gate.Claim{Namespace: s.namespace, Name: fmt.Sprintf("%s%d", s.prefix, ordinal)}
+	labels := maps.Clone(s.template.Labels)
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	maps.Copy(labels, s.set.Spec.Selector.MatchLabels)
+	return wanted{at, s.template.Spec, &corev1.PersistentVolumeClaim{
+		ObjectMeta: metav1.ObjectMeta{Name: at.Name, Namespace: at.Namespace, Labels: labels, Annotations: s.template.Annotations},
+		Spec:       s.template.Spec,
+	}}
+}
+
+// find gives the claim of that name, if it is one of these.
+func (s series) find(at gate.Claim) (wanted, bool) {
+	text, is := strings.CutPrefix(at.Name, s.prefix)
+	ordinal, err := strconv.ParseInt(text, 10, 32)
+	if !is || at.Namespace != s.namespace || err != nil || ordinal < 0 || text != strconv.FormatInt(ordinal, 10) {
+		return wanted{}, false
+	}
+	return s.claim(int32(ordinal)), true
+}
+
 // wantedClaims are those that objects make: claims themselves, and those of the templates of StatefulSets. What
 // operators make of their own resources is not among them.
-func wantedClaims(objs []*unstructured.Unstructured) (map[gate.Claim]wanted, error) {
-	claims := map[gate.Claim]wanted{}
+func wantedClaims(objs []*unstructured.Unstructured) (claims map[gate.Claim]wanted, all []series, err error) {
+	claims = map[gate.Claim]wanted{}
 	for _, obj := range objs {
 		switch obj.GetKind() {
 		case "PersistentVolumeClaim":
 			var pvc corev1.PersistentVolumeClaim
 			if err := read(obj, &pvc); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			at := gate.Claim{Namespace: namespaceOf(obj), Name: pvc.Name}
 			claims[at] = wanted{at, pvc.Spec, nil}
 		case "StatefulSet":
 			var set appsv1.StatefulSet
 			if err := read(obj, &set); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			if set.Spec.Selector == nil {
 				continue // the API server will say so
 			}
 			for _, template := range set.Spec.VolumeClaimTemplates {
+				of := series{namespaceOf(obj), template.Name + "-" + set.Name + "-", template, &set}
+				all = append(all, of)
 				for i := range ptr.Deref(set.Spec.Replicas, 1) {
-					at := gate.Claim{Namespace: namespaceOf(obj), Name: fmt.Sprintf("%s-%s-%d", template.Name, set.Name, first(&set)+i)}
-					claims[at] = wanted{at, template.Spec, ofTemplate(at, &set, template)}
+					want := of.claim(first(&set) + i)
+					claims[want.Claim] = want
 				}
 			}
 		}
 	}
-	return claims, nil
-}
-
-// ofTemplate is the claim that a StatefulSet's controller would make. It takes one that is there already for its own;
-// so the data of all pods can come at once.
-func ofTemplate(at gate.Claim, set *appsv1.StatefulSet, template corev1.PersistentVolumeClaim) *corev1.PersistentVolumeClaim {
-	labels := maps.Clone(template.Labels)
-	if labels == nil {
-		labels = map[string]string{}
-	}
-	maps.Copy(labels, set.Spec.Selector.MatchLabels)
-	return &corev1.PersistentVolumeClaim{
-		ObjectMeta: metav1.ObjectMeta{Name: at.Name, Namespace: at.Namespace, Labels: labels, Annotations: template.Annotations},
-		Spec:       template.Spec,
-	}
+	return claims, all, nil
 }
 
 // first is the ordinal of a StatefulSet's first pod.

@@ -48,7 +48,15 @@ func podIsReady(pod *corev1.Pod) bool {
 	})
 }
 
+// stateGate is the scheduling gate of a pod that waits for the data of its claims (migrate/gate).
+const stateGate = "rekindle.dev/state"
+
 func (c *Client) explainPod(ctx context.Context, pod *corev1.Pod) []string {
+	for _, gate := range pod.Spec.SchedulingGates {
+		if gate.Name == stateGate {
+			return []string{"pod held back until its claims have their data: rekindle rebuild, run to its end, brings it"}
+		}
+	}
 	for _, cond := range pod.Status.Conditions {
 		if cond.Type == corev1.PodScheduled && cond.Status == corev1.ConditionFalse {
 			return append([]string{"pod unschedulable: " + oneLine(cond.Message, 300)}, c.explainClaims(ctx, pod)...)
