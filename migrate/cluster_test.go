@@ -7,9 +7,11 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/rekindle-dev/rekindle/internal/engine"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/migrate"
 	"github.com/rekindle-dev/rekindle/migrate/gate"
@@ -28,58 +30,93 @@ func TestARebuild(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	both := []string{"data-db-0", "data-db-1"}
+	all := []string{"data-db-0", "data-db-1", "files"}
 
 	l.mover.fails = "data-db-1"
 	result := l.rebuild()
 	if fault.KindOf(result.Err) != fault.Failed || !strings.Contains(result.Err.Error(), "claim shop/data-db-1: its data did not come back: the line is cut") {
 		t.Errorf("got %v", result.Err)
 	}
-	if got := l.pods(); !strings.Contains(got, "db-0 Running held=false, db-1 Pending held=true") {
+	if got := l.pods(); !strings.Contains(got, "db-0 Running held=false, db-1 Pending held=true, web Running held=false") {
 		t.Errorf("half-way the pods are %s", got)
 	}
-	if got := l.mover.took(); !slices.Equal(got, []string{"data-db-0"}) {
-		t.Errorf("restored %v", got)
-	}
+	l.took("data-db-0", "files")
 	l.finds(gate.Claim{Namespace: "shop", Name: "data-db-1"})
 
 	l.mover.fails = ""
+	l.mapsClass()
 	l.mustRebuild()
-	if got := l.mover.took(); !slices.Equal(got, []string{"data-db-1"}) {
-		t.Errorf("the second run restored %v", got)
-	}
+	l.took("data-db-1")
 	l.runs()
+	l.hasStandIn()
 
-	if result := l.mustRebuild(); result.Changes() != 0 || len(l.mover.took()) != 0 {
+	if result := l.mustRebuild(); result.Changes() != 0 {
 		t.Errorf("a third run changed %d things", result.Changes())
 	}
+	l.took()
 
-	l.set = set("set-2", volume("data-db-0"), volume("data-db-1"))
+	l.set = set("set-2", volume("data-db-0"), volume("data-db-1"), volume("files"), volume("nobody-makes-it"))
 	result = l.rebuild()
 	if text := fault.Text(result.Err); fault.KindOf(result.Err) != fault.Refused || !strings.Contains(text, "shop/data-db-0") || !strings.Contains(text, "--force") {
 		t.Errorf("another set over data that is in use: %s", text)
 	}
-	l.runs() // and it is left as it was
+	l.took()
+	l.runs() // it is left as it was
 
 	l.force = true
-	l.mustRebuild()
-	if got := l.mover.took(); !slices.Equal(got, both) {
-		t.Errorf("by force, restored %v", got)
-	}
+	result = l.mustRebuild()
+	l.took(all...)
 	l.runs()
+	if !slices.ContainsFunc(result.Steps, func(s engine.StepResult) bool {
+		return s.ID == "restore/shop/nobody-makes-it" && strings.Contains(strings.Join(s.Warnings, ""), "its data stays in the set set-2")
+	}) {
+		t.Error("nothing is said of the claim that nobody makes")
+	}
 	if len(l.mover.seen) > 0 {
 		t.Errorf("these ran while their data came: %v", l.mover.seen)
+	}
+}
+
+// took wants exactly these claims to have been restored since it was asked last.
+func (l *lab) took(want ...string) {
+	l.Helper()
+	if got := l.mover.took(); !slices.Equal(got, want) {
+		l.Errorf("restored %v, want %v", got, want)
+	}
+}
+
+// mapsClass has a class of the cluster stand for the one that the chart asks for.
+func (l *lab) mapsClass() {
+	l.Helper()
+	l.more = strings.Replace(states, "MAPPING", "fast: slow", 1)
+	_, err := l.mover.client.Typed().StorageV1().StorageClasses().Create(l.Context(), &storagev1.StorageClass{
+		ObjectMeta:  metav1.ObjectMeta{Name: "slow", Annotations: map[string]string{"storageclass.kubernetes.io/is-default-class": "true"}},
+		Provisioner: "example.com/none", Parameters: map[string]string{"disk": "spinning"},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		l.Fatal(err)
+	}
+}
+
+func (l *lab) hasStandIn() {
+	l.Helper()
+	class, err := l.mover.client.Typed().StorageV1().StorageClasses().Get(l.Context(), "fast", metav1.GetOptions{})
+	if err != nil {
+		l.Fatal(err)
+	}
+	if class.Provisioner != "example.com/none" || class.Parameters["disk"] != "spinning" || class.Annotations["storageclass.kubernetes.io/is-default-class"] != "" {
+		l.Errorf("fast is %+v", class)
 	}
 }
 
 // runs wants all pods to run and no gate to be there.
 func (l *lab) runs() {
 	l.Helper()
-	if got := l.pods(); got != "db-0 Running held=false, db-1 Running held=false" {
+	if got := l.pods(); got != "db-0 Running held=false, db-1 Running held=false, web Running held=false" {
 		l.Errorf("the pods are %s", got)
 	}
 	l.finds()
-	for _, name := range []string{"data-db-0", "data-db-1"} {
+	for _, name := range []string{"data-db-0", "data-db-1", "files"} {
 		pvc, err := l.mover.client.Typed().CoreV1().PersistentVolumeClaims("shop").Get(l.Context(), name, metav1.GetOptions{})
 		if err != nil || pvc.Annotations[migrate.RestoredMark] == "" {
 			l.Errorf("%s has no mark of what it holds: %v (%v)", name, pvc.Annotations, err)

@@ -19,7 +19,7 @@ func TestWhatIsInTheWayOfTheDataIsToldAtOnce(t *testing.T) {
 	}{
 		"nothing": {"fast: standard", nil, nil},
 		"a class that the target lacks": {"", nil, []string{
-			`shop/data-db-0, shop/data-db-1 ask for the storage class "fast"`, "storageClasses: {fast: standard}"}},
+			`shop/data-db-0, shop/data-db-1, shop/files ask for the storage class "fast"`, "storageClasses: {fast: standard}"}},
 		"a class that is mapped to nothing": {"fast: quick", nil, []string{
 			`nothing brings the storage class "quick"`, "cluster.yaml:7: ", "this cluster has standard"}},
 		"a volume that shrinks": {"fast: standard", func(l *lab) { l.set.Claims[1].Size = "2Gi" }, []string{
@@ -64,7 +64,7 @@ func TestClaimsThatOnlyOneSideKnowsAreTold(t *testing.T) {
 	l := newLab(t)
 	skipped := volume("data-cache-0")
 	skipped.Snapshot, skipped.Skipped = "", "annotation rekindle.dev/snapshot: skip"
-	l.set = set("set-1", volume("data-db-0"), volume("data-db-7"), volume("data-old-0"), skipped)
+	l.set = set("set-1", volume("data-db-0"), volume("data-db-7"), volume("data-old-0"), skipped, volume("files"))
 	_, _, told, err := l.prepared()
 	if err != nil {
 		t.Fatal(err)
@@ -73,7 +73,7 @@ func TestClaimsThatOnlyOneSideKnowsAreTold(t *testing.T) {
 		t.Errorf("a pod more than the repository says, which something may have scaled:\n%s", told)
 	}
 	for _, want := range []string{
-		"set set-1 of ", "1h0m0s old: 4 volumes with ",
+		"set set-1 of ", "1h0m0s old: 5 volumes with ",
 		"claim shop/data-old-0 is in the set, but nothing in the repository is known to make it",
 		"claim shop/data-db-1 is in the repository, but not in the set: it begins empty",
 		"claim shop/data-cache-0 begins empty: annotation rekindle.dev/snapshot: skip",

@@ -56,6 +56,12 @@ spec:
     metadata: {labels: {app: web}}
     spec:
       containers: [{name: web, image: example.invalid/web}]
+      volumes: [{name: files, persistentVolumeClaim: {claimName: files}}]
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: files}
+spec: {storageClassName: fast, accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
 `
 
 // real is a simulated cluster of which nobody is told that it is one: volumes count.
@@ -77,7 +83,7 @@ func newLab(t *testing.T) *lab {
 	t.Helper()
 	return &lab{
 		T: t, provider: real{kwoktest.Provider(t)}, at: providers.Ref{Provider: "test", Name: "lost"}, chart: chart,
-		set: set("set-1", volume("data-db-0"), volume("data-db-1")), mover: &mover{},
+		set: set("set-1", volume("data-db-0"), volume("data-db-1"), volume("files")), mover: &mover{},
 	}
 }
 
@@ -177,9 +183,11 @@ func (l *lab) pods() string {
 	}
 	var all []string
 	for _, p := range pods.Items {
-		if p.Labels["app"] == "db" {
-			all = append(all, fmt.Sprintf("%s %s held=%v", p.Name, p.Status.Phase, gate.Held(&p)))
+		name := p.Name
+		if p.Labels["app"] == "web" {
+			name = "web"
 		}
+		all = append(all, fmt.Sprintf("%s %s held=%v", name, p.Status.Phase, gate.Held(&p)))
 	}
 	return strings.Join(all, ", ")
 }
