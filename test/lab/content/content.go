@@ -7,6 +7,8 @@ import (
 	"embed"
 	"fmt"
 
+	"github.com/rekindle-dev/rekindle/internal/assets"
+	"github.com/rekindle-dev/rekindle/internal/state"
 	"github.com/rekindle-dev/rekindle/providers/kwok"
 	"github.com/rekindle-dev/rekindle/test/lab/image"
 )
@@ -15,9 +17,10 @@ import (
 var modules embed.FS
 
 // Module gives a module, as txtar with go.mod, go.sum and tools.go. Those of Flux are the kwok
-// provider's, which runs the controllers on the host: what was built for it serves here too.
+// provider's, which runs the controllers on the host, and restic is that of the command: what was built for them
+// serves here too.
 func Module(name string) ([]byte, error) {
-	for _, asset := range kwok.Assets() {
+	for _, asset := range append([]assets.Asset{state.ResticAsset()}, kwok.Assets()...) {
 		if asset.Module != nil && asset.Module.Name == name {
 			return asset.Module.Archive, nil
 		}
@@ -34,7 +37,7 @@ const nobody = "65534:65534"
 
 // Images are all images, named as upstream names them, with the tags that the charts ask for.
 func Images() []image.Spec {
-	return append(append(platform(), reconciler()...), shop()...)
+	return append(append(append(platform(), reconciler()...), restic()), shop()...)
 }
 
 // platform are the components of the sample stack.
@@ -75,6 +78,13 @@ func reconciler() []image.Spec {
 		program("ghcr.io/fluxcd/kustomize-controller:v1.9.4", "kustomize-controller",
 			"kustomize-controller", "github.com/fluxcd/kustomize-controller"),
 	}
+}
+
+// restic moves the data of volumes.
+func restic() image.Spec {
+	s := program("ghcr.io/restic/restic:0.18.1", "restic", "restic", "github.com/restic/restic/cmd/restic")
+	s.User = "0:0"
+	return s
 }
 
 // shop are the programs of the sample repository.

@@ -1,0 +1,205 @@
+package volumes
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/state"
+)
+
+// SkipMark on a claim, with the value "skip", leaves its data out of snapshots.
+const (
+	SkipMark  = "rekindle.dev/snapshot"
+	skipValue = "skip"
+)
+
+// Volume is a claim of a cluster, as a snapshot finds it.
+type Volume struct {
+	state.Claim       // Skipped says why its data is left out on purpose
+	Fault       error // why its data can not be had, although it should; nil for most
+	Node        string
+	Hooked      []Pod // running pods that mount it and have hooks
+
+	uid types.UID
+}
+
+// String is "shop/data-0".
+func (v *Volume) String() string { return v.Namespace + "/" + v.Name }
+
+// Taken says whether a snapshot takes its data.
+func (v *Volume) Taken() bool { return v.Skipped == "" && v.Fault == nil }
+
+// Find lists the claims of the cluster in their order: those whose data a snapshot takes, those that are skipped, and
+// those that ought to be taken and can not be, each with the reason.
+func Find(ctx context.Context, c *kube.Client) ([]Volume, error) {
+	claims, err := c.Typed().CoreV1().PersistentVolumeClaims("").List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Failed, "list the claims")
+	}
+	pods, err := c.Typed().CoreV1().Pods("").List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Failed, "list the pods")
+	}
+	users := usersOf(pods.Items)
+	volumes := make([]Volume, 0, len(claims.Items))
+	for i := range claims.Items {
+		pvc := &claims.Items[i]
+		volumes = append(volumes, found(pvc, users[pvc.Namespace+"/"+pvc.Name]))
+	}
+	slices.SortFunc(volumes, func(a, b Volume) int {
+		return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
+	})
+	return volumes, nil
+}
+
+// usersOf gives, by claim, the pods on nodes that have it mounted, in their order.
+func usersOf(pods []corev1.Pod) map[string][]*corev1.Pod {
+	users := map[string][]*corev1.Pod{}
+	for i := range pods {
+		pod := &pods[i]
+		over := pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
+		if over || pod.Spec.NodeName == "" || pod.Labels[moverMark] != "" {
+			continue
+		}
+		for _, v := range pod.Spec.Volumes {
+			name := ""
+			switch {
+			case v.PersistentVolumeClaim != nil:
+				name = v.PersistentVolumeClaim.ClaimName
+			case v.Ephemeral != nil:
+				name = pod.Name + "-" + v.Name
+			default:
+				continue
+			}
+			key := pod.Namespace + "/" + name
+			users[key] = append(users[key], pod)
+		}
+	}
+	for _, list := range users {
+		slices.SortFunc(list, func(a, b *corev1.Pod) int { return strings.Compare(a.Name, b.Name) })
+	}
+	return users
+}
+
+// found describes one claim.
+func found(pvc *corev1.PersistentVolumeClaim, users []*corev1.Pod) Volume {
+	v := Volume{uid: pvc.UID, Claim: state.Claim{
+		Namespace: pvc.Namespace, Name: pvc.Name, Class: ptr.Deref(pvc.Spec.StorageClassName, ""),
+		VolumeMode:  string(ptr.Deref(pvc.Spec.VolumeMode, corev1.PersistentVolumeFilesystem)),
+		AccessModes: modes(pvc.Spec.AccessModes), Size: pvc.Spec.Resources.Requests.Storage().String(),
+		Labels: pvc.Labels, Annotations: ownAnnotations(pvc.Annotations),
+	}}
+	if len(users) > 0 {
+		v.Node = users[0].Spec.NodeName
+	}
+	if v.Skipped = skipped(pvc); v.Skipped != "" {
+		return v
+	}
+	if f := unreadable(pvc, users); f != nil {
+		v.Fault = f.On("claim %s", &v)
+		return v
+	}
+	var errs []error
+	for _, pod := range users {
+		hooked, err := hooksOf(pod)
+		errs = append(errs, err)
+		if hooked != nil {
+			v.Hooked = append(v.Hooked, *hooked)
+		}
+	}
+	v.Fault = fault.Join(errs...)
+	return v
+}
+
+// skipped says why a claim has nothing that a snapshot should take.
+func skipped(pvc *corev1.PersistentVolumeClaim) string {
+	owner := metav1.GetControllerOf(pvc)
+	switch {
+	case pvc.Annotations[SkipMark] == skipValue:
+		return fmt.Sprintf("annotation %s: %s", SkipMark, skipValue)
+	case pvc.DeletionTimestamp != nil:
+		return "it is being deleted"
+	case pvc.Status.Phase == corev1.ClaimPending:
+		return "it is Pending: no volume was ever bound to it"
+	case owner != nil && owner.Kind == "Pod":
+		return fmt.Sprintf("it is ephemeral: it ends with the pod %s", owner.Name)
+	}
+	return ""
+}
+
+// unreadable says why the data of a claim can not be read by a mover.
+func unreadable(pvc *corev1.PersistentVolumeClaim, users []*corev1.Pod) *fault.Error {
+	optOut := fmt.Sprintf("kubectl annotate -n %s pvc %s %s=%s leaves it out", pvc.Namespace, pvc.Name, SkipMark, skipValue)
+	switch {
+	case pvc.Status.Phase == corev1.ClaimLost:
+		return fault.New(fault.Failed, "its volume %s is gone, and the data with it", pvc.Spec.VolumeName).
+			WithHint("bring the volume back; if nobody misses it, %s", optOut)
+	case ptr.Deref(pvc.Spec.VolumeMode, "") == corev1.PersistentVolumeBlock:
+		return fault.New(fault.Failed, "it is a block device without a file system: only files can be taken").
+			WithHint("save it with the tools of what writes to it; %s", optOut)
+	case slices.Contains(pvc.Spec.AccessModes, corev1.ReadWriteOncePod) && len(users) > 0:
+		return fault.New(fault.Failed, "it is ReadWriteOncePod, and the pod %s has it: nothing else can mount it", users[0].Name).
+			WithHint("scale that to 0 for the time of the snapshot, or ask for ReadWriteOnce; %s", optOut)
+	}
+	return nil
+}
+
+func modes(of []corev1.PersistentVolumeAccessMode) []string {
+	var names []string
+	for _, mode := range of {
+		names = append(names, string(mode))
+	}
+	return names
+}
+
+// ownAnnotations leaves out those that the machinery of one cluster wrote, which mean nothing in another.
+func ownAnnotations(all map[string]string) map[string]string {
+	var own map[string]string
+	for name, value := range all {
+		if strings.HasPrefix(name, "pv.kubernetes.io/") || strings.Contains(name, "storage.kubernetes.io/") || name == corev1.LastAppliedConfigAnnotation {
+			continue
+		}
+		if own == nil {
+			own = map[string]string{}
+		}
+		own[name] = value
+	}
+	return own
+}
+
+// Together groups the volumes that are taken for the same moment: those that a pod with hooks has in common. Most are
+// alone. Volumes that are not taken are left out.
+func Together(all []Volume) [][]Volume {
+	var groups [][]Volume
+	for _, v := range all {
+		if !v.Taken() {
+			continue
+		}
+		joined := []Volume{v}
+		groups = slices.DeleteFunc(groups, func(group []Volume) bool {
+			if !slices.ContainsFunc(group, func(other Volume) bool { return sharePod(&v, &other) }) {
+				return false
+			}
+			joined = append(slices.Clone(group), joined...)
+			return true
+		})
+		groups = append(groups, joined)
+	}
+	return groups
+}
+
+func sharePod(a, b *Volume) bool {
+	return slices.ContainsFunc(a.Hooked, func(p Pod) bool {
+		return slices.ContainsFunc(b.Hooked, func(q Pod) bool { return p.Namespace == q.Namespace && p.Name == q.Name })
+	})
+}

@@ -1,0 +1,165 @@
+package volumes
+
+import (
+	"strings"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
+
+	"github.com/rekindle-dev/rekindle/internal/state"
+	"github.com/rekindle-dev/rekindle/providers"
+)
+
+// DefaultImage is what movers run where the documents do not say.
+const DefaultImage = "ghcr.io/restic/restic:0.18.1"
+
+// Marks of what makes a mover.
+const (
+	moverMark = "rekindle.dev/mover" // the label, "true", of its pod: the gate of a rebuild lets it pass
+	claimMark = "rekindle.dev/claim" // the label with the UID of the claim that it serves
+)
+
+const (
+	container = "restic"
+	dataPath  = "/data"  // where the claim is
+	cachePath = "/cache" // what restic remembers of the repository, and its temporary files
+
+	moverLimit = 24 * 60 * 60 // seconds that a mover may live, also when nobody looks after it any more
+	moverKept  = 10 * 60      // seconds until one that has ended is removed, when its run was killed
+)
+
+// The memory of a mover is bounded: restic takes 150 MiB for a million blobs, and the Go runtime keeps below the limit.
+const (
+	memoryWanted = "256Mi"
+	memoryLimit  = "1Gi"
+	memoryTarget = "850MiB"
+	cpuWanted    = "100m"
+)
+
+// task is what a mover is to do.
+type task struct {
+	verb      string // backup or restore
+	namespace string
+	claim     string
+	uid       types.UID // of the claim
+	node      string    // where the claim is mounted; empty lets the scheduler choose
+	args      []string
+	write     bool
+}
+
+func (t *task) labels() map[string]string {
+	return map[string]string{
+		providers.LabelOwner: providers.Owner, moverMark: "true", claimMark: string(t.uid), "app.kubernetes.io/name": "rekindle-" + t.verb,
+	}
+}
+
+// job is the mover of a task. It begins suspended, so that its Secret can belong to it before its pod needs it.
+func job(t *task, name, image string) *batchv1.Job {
+	return &batchv1.Job{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: t.namespace, Labels: t.labels()},
+		Spec: batchv1.JobSpec{
+			Suspend: ptr.To(true), BackoffLimit: ptr.To[int32](0), Completions: ptr.To[int32](1), Parallelism: ptr.To[int32](1),
+			ActiveDeadlineSeconds: ptr.To[int64](moverLimit), TTLSecondsAfterFinished: ptr.To[int32](moverKept),
+			Template: corev1.PodTemplateSpec{
+				ObjectMeta: metav1.ObjectMeta{Labels: t.labels(), Annotations: map[string]string{
+					"cluster-autoscaler.kubernetes.io/safe-to-evict": "false", "sidecar.istio.io/inject": "false", "linkerd.io/inject": "disabled",
+				}},
+				Spec: podSpec(t, name, image),
+			},
+		},
+	}
+}
+
+func podSpec(t *task, secret, image string) corev1.PodSpec {
+	spec := corev1.PodSpec{
+		RestartPolicy: corev1.RestartPolicyNever, AutomountServiceAccountToken: ptr.To(false), EnableServiceLinks: ptr.To(false),
+		TerminationGracePeriodSeconds: ptr.To[int64](30), // for restic to remove its lock
+		Tolerations:                   []corev1.Toleration{{Operator: corev1.TolerationOpExists}},
+		SecurityContext: &corev1.PodSecurityContext{
+			RunAsUser: ptr.To[int64](0), RunAsGroup: ptr.To[int64](0), // files of every owner; no fsGroup, which would change them
+			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+		},
+		Containers: []corev1.Container{{
+			Name: container, Image: image, Args: t.args, SecurityContext: securityContext(t.write),
+			ImagePullPolicy: corev1.PullIfNotPresent,
+			EnvFrom:         []corev1.EnvFromSource{{SecretRef: &corev1.SecretEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: secret}}}},
+			Env: []corev1.EnvVar{
+				{Name: "RESTIC_CACHE_DIR", Value: cachePath}, {Name: "TMPDIR", Value: cachePath}, {Name: "HOME", Value: cachePath},
+				{Name: "RESTIC_PROGRESS_FPS", Value: "2"}, {Name: "GOMEMLIMIT", Value: memoryTarget},
+			},
+			Resources: corev1.ResourceRequirements{
+				Requests: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse(memoryWanted), corev1.ResourceCPU: resource.MustParse(cpuWanted)},
+				Limits:   corev1.ResourceList{corev1.ResourceMemory: resource.MustParse(memoryLimit)},
+			},
+			VolumeMounts: []corev1.VolumeMount{{Name: "data", MountPath: dataPath, ReadOnly: !t.write}, {Name: "cache", MountPath: cachePath}},
+		}},
+		Volumes: []corev1.Volume{
+			{Name: "data", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: t.claim}}},
+			{Name: "cache", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}},
+		},
+	}
+	if t.node != "" {
+		spec.Affinity = onNode(t.node)
+	}
+	return spec
+}
+
+// onNode wants one node, by way of the scheduler, which knows whether there is room for a pod.
+func onNode(name string) *corev1.Affinity {
+	return &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{
+		NodeSelectorTerms: []corev1.NodeSelectorTerm{{MatchFields: []corev1.NodeSelectorRequirement{
+			{Key: "metadata.name", Operator: corev1.NodeSelectorOpIn, Values: []string{name}},
+		}}},
+	}}}
+}
+
+// securityContext lets root read files of every owner; and, for a restore, make them. All of these capabilities pass
+// the Pod Security standard "baseline". DAC_READ_SEARCH would not, and it opens files by their handle, also outside of
+// the volume; where the volume is mounted read-only DAC_OVERRIDE can do no more than read.
+func securityContext(write bool) *corev1.SecurityContext {
+	can := []corev1.Capability{"DAC_OVERRIDE"}
+	if write {
+		// FSETID keeps the setgid bit of files of other groups.
+		can = append(can, "CHOWN", "FOWNER", "FSETID", "MKNOD", "SETFCAP")
+	}
+	return &corev1.SecurityContext{
+		AllowPrivilegeEscalation: ptr.To(false), ReadOnlyRootFilesystem: ptr.To(true),
+		Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}, Add: can},
+	}
+}
+
+// secret holds how a mover reaches the repository. It goes when the Job goes.
+func secret(owner *batchv1.Job, a state.Access) *corev1.Secret {
+	data := map[string]string{"RESTIC_REPOSITORY": a.URL}
+	for name, value := range a.Env {
+		data[name] = value
+	}
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: owner.Name, Namespace: owner.Namespace, Labels: owner.Labels,
+			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(owner, batchv1.SchemeGroupVersion.WithKind("Job"))},
+		},
+		StringData: data, Immutable: ptr.To(true),
+	}
+}
+
+// backupTask reads a volume where it is mounted.
+func backupTask(v *Volume, cluster, set, parent string) *task {
+	return &task{
+		verb: "backup", namespace: v.Namespace, claim: v.Name, uid: v.uid, node: v.Node,
+		args: state.BackupArgs(cluster, set, v.String(), dataPath, parent),
+	}
+}
+
+// restoreTask makes a claim be what a snapshot holds: what is there besides goes, and so a restore that was cut off is
+// finished by the next. It includes the folder that the volume is mounted at, whose owner and mode count too.
+func restoreTask(snapshot, namespace, name string, uid types.UID) *task {
+	return &task{
+		verb: "restore", namespace: namespace, claim: name, uid: uid, write: true,
+		args: strings.Fields("restore " + snapshot + " --json --no-lock --target / --include " + dataPath + " --delete --sparse --verify"),
+	}
+}

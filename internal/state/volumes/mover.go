@@ -1,0 +1,100 @@
+package volumes
+
+import (
+	"context"
+	"fmt"
+
+	"golang.org/x/sync/errgroup"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/internal/state"
+)
+
+// tries is how often a mover is begun that something else ended: a node that went, an eviction, a kill.
+const tries = 3
+
+// Mover moves the data of claims between a cluster and a repository. Its methods may be called side by side.
+type Mover struct {
+	Client  *kube.Client
+	Access  state.Access      // how pods reach the repository
+	Image   string            // of restic; DefaultImage without
+	Set     string            // id of the snapshot set that is made
+	Cluster string            // whose set it is
+	Parents map[string]string // namespace/name → snapshot of the set before: what did not change since is not read again
+}
+
+// Backup takes the data of volumes that belong together, side by side, between the hooks of their pods. It gives
+// those that were taken, with their snapshots, also when others were not.
+func (m *Mover) Backup(ctx context.Context, volumes []Volume, p plan.Progress) ([]state.Claim, error) {
+	claims := make([]state.Claim, len(volumes))
+	err := quietly(ctx, m.Client, podsOf(volumes), p, func() error {
+		errs := make([]error, len(volumes))
+		var group errgroup.Group
+		for i := range volumes {
+			group.Go(func() error {
+				claims[i], errs[i] = m.backup(ctx, &volumes[i], p)
+				return nil
+			})
+		}
+		_ = group.Wait() // all errors are told
+		return fault.Join(errs...)
+	})
+	var taken []state.Claim
+	for _, claim := range claims {
+		if claim.Snapshot != "" {
+			taken = append(taken, claim)
+		}
+	}
+	return taken, err
+}
+
+func (m *Mover) backup(ctx context.Context, v *Volume, p plan.Progress) (state.Claim, error) {
+	said, err := m.run(ctx, backupTask(v, m.Cluster, m.Set, m.Parents[v.String()]), p)
+	if err != nil {
+		return state.Claim{}, fault.Wrap(err, fault.KindOf(err), "take its data").On("claim %s", v)
+	}
+	if said.Snapshot == "" {
+		return state.Claim{}, fault.New(fault.Failed, "restic ended without a snapshot").On("claim %s", v)
+	}
+	claim := v.Claim
+	claim.Snapshot, claim.Files, claim.Bytes = said.Snapshot, said.FilesProcessed, said.BytesProcessed
+	p.Note(fmt.Sprintf("%s: %s in %d files", v, size(claim.Bytes), claim.Files))
+	return claim, nil
+}
+
+// Restore makes the claim namespace/name be what a snapshot holds, and reads it back. The claim exists; it is bound by
+// being used. A restore of less than the snapshot's is an error. It may be repeated, and finishes what was begun.
+func (m *Mover) Restore(ctx context.Context, claim state.Claim, namespace, name string, p plan.Progress) error {
+	pvc, err := m.Client.Typed().CoreV1().PersistentVolumeClaims(namespace).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return fault.Wrap(err, fault.Failed, "find it").On("claim %s/%s", namespace, name)
+	}
+	said, err := m.run(ctx, restoreTask(claim.Snapshot, namespace, name, pvc.UID), p)
+	if err != nil {
+		return fault.Wrap(err, fault.KindOf(err), "restore it").On("claim %s/%s", namespace, name)
+	}
+	if text := short(said, claim); text != "" {
+		return fault.New(fault.Failed, "the restore is short: %s", text).On("claim %s/%s", namespace, name).
+			WithHint("rekindle snapshot verify tells whether the repository is whole; run this again, or choose another set with --at")
+	}
+	p.Note(fmt.Sprintf("%s in %d files came back and were read again", size(claim.Bytes), claim.Files))
+	return nil
+}
+
+// short says what a restore lacks. restic counts folders and links among what it restores, but not in the number of
+// files of a snapshot; and a file with several names once there, and by its names here.
+func short(said *message, claim state.Claim) string {
+	files, bytes := said.FilesRestored+said.FilesSkipped, said.BytesRestored+said.BytesSkipped
+	switch {
+	case files == 0:
+		return "nothing came back"
+	case files < said.TotalFiles || said.TotalFiles <= claim.Files: // one more at least: the folder that holds all
+		return fmt.Sprintf("%d of %d files", files, max(said.TotalFiles, claim.Files))
+	case bytes < said.TotalBytes || bytes == 0 && claim.Bytes > 0:
+		return fmt.Sprintf("%s of %s", size(bytes), size(max(said.TotalBytes, claim.Bytes)))
+	}
+	return ""
+}

@@ -1,0 +1,121 @@
+package volumes
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/rekindle-dev/rekindle/internal/plan"
+)
+
+// message is a line of restic's --json output, of backup and of restore:
+// https://restic.readthedocs.io/en/stable/075_scripting.html#json-output.
+type message struct {
+	Type       string `json:"message_type"`
+	TotalFiles int64  `json:"total_files"`
+	TotalBytes int64  `json:"total_bytes"`
+
+	FilesDone int64 `json:"files_done"`
+	BytesDone int64 `json:"bytes_done"`
+
+	Snapshot       string `json:"snapshot_id"`
+	FilesProcessed int64  `json:"total_files_processed"`
+	BytesProcessed int64  `json:"total_bytes_processed"`
+
+	FilesRestored int64 `json:"files_restored"`
+	FilesSkipped  int64 `json:"files_skipped"`
+	BytesRestored int64 `json:"bytes_restored"`
+	BytesSkipped  int64 `json:"bytes_skipped"`
+
+	Message string `json:"message"`
+	Error   struct {
+		Message string `json:"message"`
+	} `json:"error"`
+	Item string `json:"item"`
+}
+
+// words are how many of the last lines that are no progress are kept for an error.
+const words = 5
+
+// reading is what restic said so far.
+type reading struct {
+	summary *message
+	said    []string // errors, and what is no JSON, at most the last few
+	told    string
+}
+
+// read takes the output until it ends. Lines of any length are taken.
+func (r *reading) read(from io.Reader, p plan.Progress) error {
+	lines := bufio.NewReader(from)
+	for {
+		line, err := lines.ReadString('\n')
+		if line = strings.TrimSpace(line); line != "" {
+			r.line(line, p)
+		}
+		switch err {
+		case nil:
+		case io.EOF:
+			return nil
+		default:
+			return err
+		}
+	}
+}
+
+func (r *reading) line(line string, p plan.Progress) {
+	var m message
+	if json.Unmarshal([]byte(line), &m) != nil {
+		r.say(line)
+		return
+	}
+	switch m.Type {
+	case "status":
+		r.tell(&m, p)
+	case "summary":
+		r.summary = &m
+	case "error", "exit_error":
+		text := m.Message + m.Error.Message
+		if m.Item != "" && !strings.Contains(text, m.Item) {
+			text = m.Item + ": " + text
+		}
+		r.say(strings.TrimPrefix(text, "Fatal: "))
+	}
+}
+
+func (r *reading) say(text string) {
+	if r.said = append(r.said, text); len(r.said) > words {
+		r.said = r.said[1:]
+	}
+}
+
+// tell tells progress, as often as there is some.
+func (r *reading) tell(m *message, p plan.Progress) {
+	bytes, files := m.BytesDone+m.BytesRestored+m.BytesSkipped, m.FilesDone+m.FilesRestored+m.FilesSkipped
+	if m.TotalFiles == 0 {
+		return
+	}
+	text := fmt.Sprintf("%s of %s, %d of %d files", size(bytes), size(m.TotalBytes), files, m.TotalFiles)
+	if text == r.told {
+		return
+	}
+	r.told = text
+	p.Count(bytes, m.TotalBytes, "bytes")
+	p.Waiting(text)
+}
+
+// size is a number of bytes as a person reads it.
+func size(n int64) string {
+	if n < 1<<10 {
+		return fmt.Sprintf("%d B", n)
+	}
+	value, unit := float64(n)/(1<<10), "KiB"
+	for _, next := range []string{"MiB", "GiB", "TiB"} {
+		if value < 1<<10 {
+			break
+		}
+		value, unit = value/(1<<10), next
+	}
+	return fmt.Sprintf("%.1f %s", value, unit)
+}

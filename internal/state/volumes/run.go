@@ -1,0 +1,216 @@
+package volumes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/rand"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/internal/wait"
+)
+
+const (
+	startTimeout  = 10 * time.Minute // for a volume to be made and attached, and the image to be pulled
+	removeTimeout = time.Minute
+	lookEvery     = 500 * time.Millisecond
+	explainEvery  = 3 * time.Second
+	logTries      = 20
+)
+
+// errEnded says that something else than restic ended a mover.
+var errEnded = errors.New("the mover was ended")
+
+// run runs a task to its end, and again when something else ended it. Nothing of it is left in the cluster.
+func (m *Mover) run(ctx context.Context, t *task, p plan.Progress) (*message, error) {
+	for try := 1; ; try++ {
+		if err := m.removeOld(ctx, t, p); err != nil {
+			return nil, err
+		}
+		said, err := m.once(ctx, t, p)
+		if err == nil || try == tries || ctx.Err() != nil || !errors.Is(err, errEnded) {
+			return said, err
+		}
+		p.Note(fmt.Sprintf("begun again: %v", err))
+	}
+}
+
+// removeOld removes the movers of the claim that a run left which was killed, and returns when they are gone: two that
+// write to the same volume would spoil it.
+func (m *Mover) removeOld(ctx context.Context, t *task, p plan.Progress) error {
+	selector := metav1.ListOptions{LabelSelector: moverMark + "=true," + claimMark + "=" + string(t.uid)}
+	jobs, err := m.Client.Typed().BatchV1().Jobs(t.namespace).List(ctx, selector)
+	if err != nil {
+		return fault.Wrap(err, fault.Failed, "list movers")
+	}
+	for i := range jobs.Items {
+		p.Note("removed the mover " + jobs.Items[i].Name + " of an earlier run")
+		if err := m.remove(ctx, &jobs.Items[i]); err != nil {
+			return err
+		}
+	}
+	gone := wait.Func("the mover of an earlier run to be gone", func(ctx context.Context) (bool, string, error) {
+		pods, err := m.Client.Typed().CoreV1().Pods(t.namespace).List(ctx, selector)
+		if err != nil {
+			return false, err.Error(), nil
+		}
+		return len(pods.Items) == 0, "", nil
+	})
+	return wait.Poll(ctx, gone, lookEvery, p)
+}
+
+// remove deletes a mover, its pod and its Secret.
+func (m *Mover) remove(ctx context.Context, j *batchv1.Job) error {
+	background := metav1.DeletePropagationBackground
+	err := m.Client.Typed().BatchV1().Jobs(j.Namespace).Delete(ctx, j.Name, metav1.DeleteOptions{PropagationPolicy: &background})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fault.Wrap(err, fault.Failed, "remove it").On("Job %s/%s", j.Namespace, j.Name).
+			WithHint("kubectl delete -n %s job %s; the next run does it too", j.Namespace, j.Name)
+	}
+	return nil
+}
+
+// once runs a task in one mover.
+func (m *Mover) once(ctx context.Context, t *task, p plan.Progress) (said *message, err error) {
+	j, err := m.begin(ctx, t)
+	if j != nil {
+		defer func() {
+			after, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTimeout)
+			defer cancel()
+			err = errors.Join(err, m.remove(after, j))
+		}()
+	}
+	if err != nil {
+		return nil, err
+	}
+	pod, err := m.started(ctx, j, p)
+	if err != nil {
+		return nil, err
+	}
+	return m.follow(ctx, pod, p)
+}
+
+// begin makes the Job, then the Secret that belongs to it, and only then lets it run. A Job comes with every error
+// after it was made.
+func (m *Mover) begin(ctx context.Context, t *task) (*batchv1.Job, error) {
+	image := m.Image
+	if image == "" {
+		image = DefaultImage
+	}
+	jobs := m.Client.Typed().BatchV1().Jobs(t.namespace)
+	j, err := jobs.Create(ctx, job(t, "rekindle-"+t.verb+"-"+rand.String(8), image), metav1.CreateOptions{FieldManager: kube.Manager})
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Failed, "make its mover")
+	}
+	if _, err := m.Client.Typed().CoreV1().Secrets(t.namespace).Create(ctx, secret(j, m.Access), metav1.CreateOptions{FieldManager: kube.Manager}); err != nil {
+		return j, fault.Wrap(err, fault.Failed, "give its mover access to the repository")
+	}
+	_, err = jobs.Patch(ctx, j.Name, types.MergePatchType, []byte(`{"spec":{"suspend":false}}`), metav1.PatchOptions{FieldManager: kube.Manager})
+	return j, err
+}
+
+// started waits until the pod of a mover runs, or has ended.
+func (m *Mover) started(ctx context.Context, j *batchv1.Job, p plan.Progress) (*corev1.Pod, error) {
+	var pod *corev1.Pod
+	ref := kube.NewRef(batchv1.SchemeGroupVersion.WithKind("Job"), j.Namespace, j.Name)
+	cause, explained := "", time.Now()
+	running := wait.Func("its mover to start", func(ctx context.Context) (bool, string, error) {
+		pods, err := m.Client.Typed().CoreV1().Pods(j.Namespace).List(ctx, metav1.ListOptions{LabelSelector: batchv1.JobNameLabel + "=" + j.Name})
+		if err != nil {
+			return false, err.Error(), nil
+		}
+		if len(pods.Items) > 0 {
+			if pod = &pods.Items[0]; pod.Status.Phase != corev1.PodPending {
+				return true, "", nil
+			}
+		}
+		if time.Since(explained) > explainEvery {
+			cause, explained = strings.Join(m.Client.Explain(ctx, []kube.Ref{ref}), "; "), time.Now()
+		}
+		if strings.Contains(cause, "violates PodSecurity") {
+			return false, "", fault.New(fault.Failed, "%s", cause).
+				WithHint("a mover reads files of every owner as root: let the namespace enforce baseline: kubectl label ns %s pod-security.kubernetes.io/enforce=baseline --overwrite", j.Namespace)
+		}
+		return false, cause, nil
+	})
+	limited, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	return pod, wait.Poll(limited, running, lookEvery, p)
+}
+
+// follow reads what the mover says until it has ended.
+func (m *Mover) follow(ctx context.Context, pod *corev1.Pod, p plan.Progress) (*message, error) {
+	pods := m.Client.Typed().CoreV1().Pods(pod.Namespace)
+	said := &reading{}
+	var ended *corev1.ContainerStateTerminated
+	unread := 0 // looks at a mover that has ended but whose log could not be read
+	done := wait.Func("its mover", func(ctx context.Context) (bool, string, error) {
+		said = &reading{told: said.told} // the whole log is read again after a stream that broke
+		logs, err := pods.GetLogs(pod.Name, &corev1.PodLogOptions{Container: container, Follow: true}).Stream(ctx)
+		if err == nil {
+			err = errors.Join(said.read(logs, p), logs.Close())
+		}
+		now, getErr := pods.Get(ctx, pod.Name, metav1.GetOptions{})
+		switch {
+		case apierrors.IsNotFound(getErr) || getErr == nil && now.UID != pod.UID:
+			return false, "", fmt.Errorf("%w: its pod was deleted", errEnded)
+		case getErr != nil:
+			return false, getErr.Error(), nil
+		}
+		if ended = terminated(now); ended != nil {
+			unread++
+			return err == nil || unread == logTries, "its log can not be read", nil
+		}
+		if now.Status.Phase == corev1.PodFailed {
+			return false, "", fmt.Errorf("%w: %s %s", errEnded, now.Status.Reason, now.Status.Message)
+		}
+		return false, "", nil
+	})
+	if err := wait.Poll(ctx, done, lookEvery, p); err != nil {
+		return nil, err
+	}
+	return judge(said, ended)
+}
+
+func terminated(pod *corev1.Pod) *corev1.ContainerStateTerminated {
+	for _, status := range pod.Status.ContainerStatuses {
+		if status.Name == container {
+			return status.State.Terminated
+		}
+	}
+	return nil
+}
+
+// Exit codes of a process that a signal ended.
+const (
+	exitKilled     = 137
+	exitTerminated = 143
+	exitInterrupt  = 130 // restic's own, when it was told to end
+)
+
+// judge says how a mover ended.
+func judge(said *reading, ended *corev1.ContainerStateTerminated) (*message, error) {
+	words := strings.Join(said.said, "; ")
+	switch {
+	case ended.Reason == "OOMKilled":
+		return nil, fault.New(fault.Failed, "its mover needs more memory than %s", memoryLimit).
+			WithHint("a repository of its own for this cluster, and rekindle keep, make the index smaller that restic holds in memory")
+	case ended.ExitCode == exitKilled || ended.ExitCode == exitTerminated || ended.ExitCode == exitInterrupt:
+		return nil, fmt.Errorf("%w: exit code %d %s", errEnded, ended.ExitCode, words)
+	case ended.ExitCode != 0:
+		return nil, fault.New(fault.Failed, "restic: exit code %d: %s", ended.ExitCode, words)
+	case said.summary == nil:
+		return nil, fault.New(fault.Failed, "restic ended without telling what it did: %s", words)
+	}
+	return said.summary, nil
+}
