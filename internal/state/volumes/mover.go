@@ -85,16 +85,19 @@ func (m *Mover) Restore(ctx context.Context, claim state.Claim, namespace, name 
 }
 
 // short says what a restore lacks. restic counts folders and links among what it restores, but not in the number of
-// files of a snapshot; and a file with several names once there, and by its names here.
+// files of a snapshot; and the bytes of a file with several names once there, and by its names here. What was in place
+// already is counted beside the rest.
 func short(said *message, claim state.Claim) string {
-	files, bytes := said.FilesRestored+said.FilesSkipped, said.BytesRestored+said.BytesSkipped
+	files := said.TotalFiles + said.FilesSkipped
 	switch {
-	case files == 0:
+	case said.FilesRestored+said.FilesSkipped == 0:
 		return "nothing came back"
-	case files < said.TotalFiles || said.TotalFiles <= claim.Files: // one more at least: the folder that holds all
-		return fmt.Sprintf("%d of %d files", files, max(said.TotalFiles, claim.Files))
-	case bytes < said.TotalBytes || bytes == 0 && claim.Bytes > 0:
-		return fmt.Sprintf("%s of %s", size(bytes), size(max(said.TotalBytes, claim.Bytes)))
+	case files <= claim.Files: // one more at least: the folder that holds all
+		return fmt.Sprintf("%d of %d files", files, claim.Files)
+	case said.FilesRestored < said.TotalFiles:
+		return fmt.Sprintf("%d of %d files", said.FilesRestored, said.TotalFiles)
+	case said.BytesRestored < said.TotalBytes, claim.Bytes > 0 && said.BytesRestored+said.BytesSkipped == 0:
+		return fmt.Sprintf("%s of %s", size(said.BytesRestored+said.BytesSkipped), size(claim.Bytes))
 	}
 	return ""
 }

@@ -93,15 +93,16 @@ func (r *reading) say(text string) {
 // tell tells progress, as often as there is some.
 func (r *reading) tell(m *message, p plan.Progress) {
 	bytes, files := m.BytesDone+m.BytesRestored+m.BytesSkipped, m.FilesDone+m.FilesRestored+m.FilesSkipped
-	if m.TotalFiles == 0 {
+	allBytes, allFiles := m.TotalBytes+m.BytesSkipped, m.TotalFiles+m.FilesSkipped
+	if allFiles == 0 {
 		return
 	}
-	text := fmt.Sprintf("%s of %s, %d of %d files", size(bytes), size(m.TotalBytes), files, m.TotalFiles)
+	text := fmt.Sprintf("%s of %s, %d of %d files", size(bytes), size(allBytes), files, allFiles)
 	if text == r.told {
 		return
 	}
 	r.told = text
-	p.Count(bytes, m.TotalBytes, "bytes")
+	p.Count(bytes, allBytes, "bytes")
 	p.Waiting(text)
 }
 
