@@ -80,6 +80,9 @@ func NewRebuild(job *bootstrap.Job, o RebuildOptions) *Rebuild {
 // Set is what was chosen by Prepare; nil before.
 func (r *Rebuild) Set() *state.Manifest { return r.set }
 
+// Claims is how many steps of the plan fill a claim each, once Prepare has run. They wait for steps beside them.
+func (r *Rebuild) Claims() int { return len(r.claims) }
+
 // Close ends what the steps of the plan started.
 func (r *Rebuild) Close() {
 	if r.unserve != nil {

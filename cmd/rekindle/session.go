@@ -8,10 +8,14 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/plan"
 )
 
+// parallel is how many steps run at the same time.
+const parallel = 16
+
 // session runs plans one after another and tells them as one run.
 type session struct {
 	app     *app
 	name    string // of the whole, where it is not that of its last plan
+	waiting int    // steps that mostly wait for others: they keep none of these from running
 	results []*engine.Result
 }
 
@@ -19,7 +23,7 @@ type session struct {
 // it succeeded.
 func (s *session) run(ctx context.Context, p *plan.Plan) error {
 	s.app.rep.Begin(p)
-	result := engine.Run(ctx, p, engine.Options{Emit: s.app.rep.Event})
+	result := engine.Run(ctx, p, engine.Options{Emit: s.app.rep.Event, Parallel: parallel + s.waiting})
 	s.results = append(s.results, result)
 	return result.Err
 }

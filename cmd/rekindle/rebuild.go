@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/state"
+	"github.com/rekindle-dev/rekindle/internal/state/volumes"
+	"github.com/rekindle-dev/rekindle/migrate"
+	"github.com/rekindle-dev/rekindle/providers/kind"
+	"github.com/rekindle-dev/rekindle/providers/kwok"
+)
+
+// rebuildOptions are the flags of rebuild.
+type rebuildOptions struct {
+	jobOptions
+	at    string
+	force bool
+}
+
+func (a *app) rebuildCommand() *cobra.Command {
+	var o rebuildOptions
+	c := &cobra.Command{
+		Use:   "rebuild FILE|URL//PATH",
+		Short: "up, with the state of a snapshot restored and verified",
+		Long: `rebuild makes the cluster that the document declares, as up does, and brings back what Git
+can not hold: the data of its volumes and its kept objects, from a snapshot set in the
+repository spec.state.repository. No pod that mounts a volume starts before that volume has
+its data, verified by reading it back; everything else comes up meanwhile.
+
+It can be killed at any point and run again: what is restored is not restored twice. Volumes
+that have other data are refused without --force.`,
+		Example: `  rekindle rebuild clusters/prod/cluster.yaml
+  rekindle rebuild clusters/prod/cluster.yaml --at 2026-11-23T06:00:00Z
+  rekindle rebuild clusters/prod/cluster.yaml --as prod-2 --provider kind`,
+		GroupID: "cluster",
+		Args:    cobra.ExactArgs(1),
+		RunE:    func(c *cobra.Command, args []string) error { return a.rebuild(c.Context(), args[0], o) },
+	}
+	o.register(c)
+	f := c.Flags()
+	f.BoolVar(&o.use, "use", false, "make the cluster's context the current one")
+	f.StringVar(&o.at, "at", "", "restore this `SET`: an id, or a time, which is the newest complete set not after it (default: the newest complete one)")
+	f.StringVar(&o.name, "as", "", "give the cluster this `NAME` in place of the document's")
+	f.StringVar(&o.provider, "provider", "", "make the cluster on this `PROVIDER`, kind or kwok, in place of the document's")
+	f.BoolVar(&o.force, "force", false, "overwrite volumes that have data of another origin")
+	_ = c.RegisterFlagCompletionFunc("provider", cobra.FixedCompletions([]string{kind.Name, kwok.Name}, cobra.ShellCompDirectiveNoFileComp))
+	return c
+}
+
+func (a *app) rebuild(ctx context.Context, arg string, o rebuildOptions) error {
+	if o.provider != "" && o.provider != kind.Name && o.provider != kwok.Name {
+		return fault.New(fault.Usage, "--provider %s: it is kind or kwok; other providers have settings, which a document gives", o.provider)
+	}
+	return a.session(ctx, func(ctx context.Context, s *session) error {
+		docs, keyDir, err := a.load(ctx, arg)
+		if err != nil {
+			return err
+		}
+		s.name = "rebuild " + nameOf(docs, o.jobOptions)
+		repository, err := a.repository(ctx, docs, keyDir)
+		if err != nil {
+			return err
+		}
+		job, closeJob, err := a.job(ctx, arg, o.jobOptions)
+		if err != nil {
+			return err
+		}
+		defer closeJob()
+		rebuild := migrate.NewRebuild(job, migrate.RebuildOptions{
+			Sets: repository, At: o.at, Force: o.force, PutBack: volumes.PutBack,
+			Restorer: func(c *kube.Client, access state.Access, set *state.Manifest) migrate.Restorer {
+				return &volumes.Mover{Client: c, Access: access, Set: set.ID, Cluster: set.Cluster}
+			},
+		})
+		defer rebuild.Close()
+		if err := s.run(ctx, job.Prepare()); err != nil {
+			return err
+		}
+		s.waiting = rebuild.Claims()
+		return s.run(ctx, job.Up(ctx))
+	})
+}
