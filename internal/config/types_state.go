@@ -12,6 +12,8 @@ type State struct {
 	Keep Keep `json:"keep,omitempty"`
 	// Objects are live objects that go into a snapshot beside the volumes.
 	Objects []StateObject `json:"objects,omitempty"`
+	// Image of restic that runs beside the volumes; default ghcr.io/restic/restic:0.18.1.
+	Image string `json:"image,omitempty"`
 	// StorageClasses maps a class of the cluster that was to one of this cluster: {standard-rwo: standard}.
 	StorageClasses map[string]string `json:"storageClasses,omitempty"`
 }

@@ -1,0 +1,22 @@
+package bootstrap
+
+import (
+	"context"
+
+	"github.com/rekindle-dev/rekindle/internal/plan"
+)
+
+// Visit begins a plan for a cluster that exists: it finds the cluster and takes its lease, so that no other run changes
+// it meanwhile. The context is as in Up. What needs the cluster needs the step whose id it gives.
+func (j *Job) Visit(ctx context.Context, p *plan.Plan) plan.ID {
+	ctx = j.live(ctx)
+	return p.Add(j.takeLease(ctx), p.Add(j.findCluster(ctx)))
+}
+
+// Applied is the commit that the reconciler applied last; empty when it is not known, or there is no reconciler.
+func (j *Job) Applied(ctx context.Context) (string, error) {
+	if j.flux == nil || j.docs.Cluster.Spec.Source == nil {
+		return "", nil
+	}
+	return j.flux.Applied(ctx, j.client)
+}

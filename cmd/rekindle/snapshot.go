@@ -1,0 +1,56 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rekindle-dev/rekindle/migrate"
+)
+
+func (a *app) snapshotCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "snapshot FILE|URL//PATH",
+		Short: "Take what Git can not hold: the data of volumes, and kept objects",
+		Long: `snapshot takes a set of the cluster that the document declares, and writes it to the
+repository spec.state.repository: the data of every bound claim, read by restic beside the
+volume, and the objects of spec.state.objects. Commands in the annotations that Velero knows
+run before and after (pre.hook.backup.velero.io/command, post.hook...). The annotation
+rekindle.dev/snapshot: skip leaves a claim out.
+
+A set that lacks something is written, told as incomplete, and never restored by default;
+the exit code is 1 then.`,
+		Example: `  rekindle snapshot clusters/prod/cluster.yaml`,
+		GroupID: "cluster",
+		Args:    cobra.ExactArgs(1),
+		RunE:    func(c *cobra.Command, args []string) error { return a.snapshot(c.Context(), args[0]) },
+	}
+	c.ValidArgsFunction = func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return []string{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt
+	}
+	return c
+}
+
+func (a *app) snapshot(ctx context.Context, arg string) error {
+	return a.session(ctx, func(ctx context.Context, s *session) error {
+		docs, keyDir, err := a.load(ctx, arg)
+		if err != nil {
+			return err
+		}
+		repository, err := a.repository(ctx, docs, keyDir)
+		if err != nil {
+			return err
+		}
+		job, closeJob, err := a.job(ctx, arg, jobOptions{})
+		if err != nil {
+			return err
+		}
+		defer closeJob()
+		snapshot := migrate.NewSnapshot(job, repository)
+		defer snapshot.Close()
+		if err := s.run(ctx, snapshot.Look(ctx)); err != nil {
+			return err
+		}
+		return s.run(ctx, snapshot.Take())
+	})
+}

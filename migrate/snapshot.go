@@ -1,0 +1,305 @@
+package migrate
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rekindle-dev/rekindle/bootstrap"
+	"github.com/rekindle-dev/rekindle/internal/config"
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/internal/state"
+	"github.com/rekindle-dev/rekindle/internal/state/volumes"
+)
+
+// Times within which a step of a snapshot must be done.
+const (
+	lookTimeout   = 5 * time.Minute
+	backupTimeout = 24 * time.Hour // the first one of a terabyte
+)
+
+// Repository is the repository of state, as far as a snapshot needs it.
+type Repository interface {
+	Init(ctx context.Context) (created bool, err error)
+	Sets(ctx context.Context) ([]state.Summary, error)
+	Put(ctx context.Context, m state.Manifest) error
+	Expose(ctx context.Context, host string) (a state.Access, end func(), err error)
+	Local() bool
+}
+
+// Snapshot makes the plans that take a snapshot set of a cluster.
+type Snapshot struct {
+	job        *bootstrap.Job
+	repository Repository
+	spec       config.State
+
+	volumes []volumes.Volume  // found by Look
+	parents map[string]string // claim → its snapshot in the newest set that has one
+	mover   *volumes.Mover
+	unserve func()
+	room    chan struct{} // as many as may be taken at once
+
+	mu      sync.Mutex // guards what follows, which steps side by side write
+	set     state.Manifest
+	taken   map[string]state.Claim
+	missing []string // why the set is not complete
+	begun   bool     // there is something that a manifest is to tell of
+	read    bool     // the kept objects are in the set
+	end     sync.Once
+}
+
+// NewSnapshot takes a snapshot of the job's cluster into a repository. The documents have a spec.state. Close ends what
+// the steps leave running.
+func NewSnapshot(job *bootstrap.Job, r Repository) *Snapshot {
+	return &Snapshot{
+		job: job, repository: r, spec: *job.Documents().Cluster.Spec.State,
+		parents: map[string]string{}, taken: map[string]state.Claim{}, room: make(chan struct{}, parallel), unserve: func() {},
+	}
+}
+
+// Close ends what the steps started.
+func (s *Snapshot) Close() { s.end.Do(func() { s.unserve() }) }
+
+// Look finds what there is to take, and where it goes. The context bounds the lease of the cluster, as does closing
+// the job.
+func (s *Snapshot) Look(ctx context.Context) *plan.Plan {
+	p := plan.New("look at " + s.job.Name())
+	p.Add(plan.Step{
+		ID: "repository", Title: "open the state repository", Timeout: lookTimeout, Retries: 2,
+		Do: s.open,
+	})
+	lease := s.job.Visit(ctx, p)
+	p.Add(plan.Step{
+		ID: "volumes", Title: "find the volumes", Timeout: lookTimeout, Retries: 2,
+		Do: s.find,
+	}, lease)
+	return p
+}
+
+// open makes the repository on first use, and finds the snapshots that the new ones continue.
+func (s *Snapshot) open(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+	created, err := s.repository.Init(ctx)
+	if err != nil {
+		return "", err
+	}
+	sets, err := s.repository.Sets(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, set := range sets { // the newest first
+		for _, c := range set.Claims {
+			if s.parents[c.Claim] == "" {
+				s.parents[c.Claim] = c.Snapshot
+			}
+		}
+	}
+	if created {
+		p.Note("it is new: without its password nobody opens it again")
+		return plan.Changed, nil
+	}
+	return plan.Unchanged, nil
+}
+
+func (s *Snapshot) find(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+	found, err := volumes.Find(ctx, s.job.Client())
+	if err != nil {
+		return "", err
+	}
+	for i := range found {
+		v := &found[i]
+		if s.job.Simulated() && v.Taken() {
+			v.Skipped = "its node is simulated: there is no data"
+		}
+		if v.Skipped != "" {
+			p.Note(fmt.Sprintf("claim %s is left out: %s", v, v.Skipped))
+		}
+	}
+	s.volumes = found
+	return plan.Unchanged, nil
+}
+
+// Take takes what Look found: the volumes side by side, each with the hooks of its pods, then the kept objects, then the
+// manifest, which makes a set of it. It is written also when something is missing, and says so.
+func (s *Snapshot) Take() *plan.Plan {
+	now := time.Now().UTC()
+	s.set = state.Manifest{Version: state.Version, ID: state.NewID(now), Cluster: s.job.Name(), Time: now}
+	p := plan.New("snapshot " + s.job.Name())
+	groups := volumes.Together(s.volumes)
+	var steps []plan.ID
+	for i := range s.volumes {
+		if v := &s.volumes[i]; v.Fault != nil {
+			steps = append(steps, p.Add(s.refuse(v)))
+		}
+	}
+	if len(groups) > 0 {
+		served := p.Add(plan.Step{
+			ID: "access", Title: "make the state repository reachable for pods", Timeout: lookTimeout,
+			Do: func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) { return plan.Unchanged, s.expose(ctx) },
+		})
+		for _, group := range groups {
+			steps = append(steps, p.Add(s.take(group), served))
+		}
+	}
+	if len(s.spec.Objects) > 0 {
+		steps = append(steps, p.Add(plan.Step{
+			ID: "objects", Title: "read the kept objects", Timeout: lookTimeout, Retries: 2,
+			Do: s.keep,
+		}))
+	}
+	p.Add(plan.Step{
+		ID: "manifest", Title: "write the set " + s.set.ID, Timeout: lookTimeout, Retries: 2, Always: true,
+		Do: s.finish,
+	}, steps...)
+	return p
+}
+
+// expose lets movers reach the repository.
+func (s *Snapshot) expose(ctx context.Context) error {
+	host := ""
+	if s.repository.Local() {
+		var err error
+		if host, err = s.job.HostAddress(ctx); err != nil {
+			return err
+		}
+	}
+	access, end, err := s.repository.Expose(context.WithoutCancel(ctx), host) // for as long as movers run, until Close
+	if err != nil {
+		return err
+	}
+	s.unserve = end
+	s.mover = &volumes.Mover{
+		Client: s.job.Client(), Access: access, Image: s.spec.Image, Set: s.set.ID, Cluster: s.set.Cluster, Parents: s.parents,
+	}
+	return nil
+}
+
+// refuse tells of a volume that can not be taken.
+func (s *Snapshot) refuse(v *volumes.Volume) plan.Step {
+	return plan.Step{
+		ID: plan.ID("volume/" + v.String()), Title: "take " + v.String(),
+		Do: func(context.Context, plan.Progress) (plan.Outcome, error) { return "", s.lacks(v.Fault) },
+	}
+}
+
+// take takes the volumes of a group.
+func (s *Snapshot) take(group []volumes.Volume) plan.Step {
+	var names []string
+	for i := range group {
+		names = append(names, group[i].String())
+	}
+	return plan.Step{
+		ID: plan.ID("volume/" + names[0]), Title: "take " + strings.Join(names, ", "), Timeout: backupTimeout,
+		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+			select {
+			case s.room <- struct{}{}:
+				defer func() { <-s.room }()
+			default:
+				p.Waiting("other volumes to be taken first")
+				select {
+				case s.room <- struct{}{}:
+					defer func() { <-s.room }()
+				case <-ctx.Done():
+					return "", s.lacks(ctx.Err())
+				}
+			}
+			s.begins()
+			claims, err := s.mover.Backup(ctx, group, p)
+			s.mu.Lock()
+			for _, c := range claims {
+				s.taken[c.Namespace+"/"+c.Name] = c
+			}
+			s.mu.Unlock()
+			return plan.Changed, s.lacks(err)
+		},
+	}
+}
+
+// keep reads the kept objects.
+func (s *Snapshot) keep(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+	var all []map[string]any
+	for _, o := range s.spec.Objects {
+		objects, err := volumes.Keep(ctx, s.job.Client(), []config.StateObject{o})
+		if err != nil {
+			return "", s.lacks(err)
+		}
+		if len(objects) == 0 {
+			p.Warn(fmt.Sprintf("spec.state.objects: the cluster has no %s that is selected (namespace %q, selector %q)", o.Kind, o.Namespace, o.Selector))
+		}
+		all = append(all, objects...)
+	}
+	p.Note(fmt.Sprintf("%d kept objects", len(all)))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.set.Objects, s.read, s.begun = all, true, true
+	return plan.Unchanged, nil
+}
+
+func (s *Snapshot) begins() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.begun = true
+}
+
+// lacks keeps why the set is not complete; nil is no reason.
+func (s *Snapshot) lacks(err error) error {
+	if err == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, one := range fault.All(err) {
+		s.missing = append(s.missing, one.Error())
+	}
+	return err
+}
+
+// finish writes the manifest.
+func (s *Snapshot) finish(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+	set := s.manifest()
+	if !set.Complete && !s.begun {
+		p.Warn("nothing was taken: no set is written")
+		return plan.Unchanged, nil
+	}
+	var err error
+	if set.Commit, err = s.job.Applied(ctx); err != nil {
+		p.Warn(fmt.Sprintf("the commit that the cluster follows is not in the set: %v", err))
+	}
+	if err := s.repository.Put(ctx, set); err != nil {
+		return "", fault.Wrap(err, fault.KindOf(err), "write its manifest").On("set %s", set.ID).
+			WithHint("without it there is no set: run rekindle snapshot again; the data that was taken is not sent twice")
+	}
+	if !set.Complete {
+		p.Warn(fmt.Sprintf("the set %s is not complete: rekindle rebuild does not choose it", set.ID))
+	}
+	return plan.Changed, nil
+}
+
+// manifest tells what was taken and what was not.
+func (s *Snapshot) manifest() state.Manifest {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	set := s.set
+	for i := range s.volumes {
+		v := &s.volumes[i]
+		claim, ok := s.taken[v.String()]
+		switch {
+		case ok:
+		case v.Taken():
+			claim = v.Claim
+			claim.Skipped = "it could not be taken"
+			set.Faults = append(set.Faults, fmt.Sprintf("claim %s: not taken", v))
+		default:
+			claim = v.Claim
+		}
+		set.Claims = append(set.Claims, claim)
+	}
+	set.Faults = append(set.Faults, s.missing...)
+	if len(s.spec.Objects) > 0 && !s.read {
+		set.Faults = append(set.Faults, "the kept objects were not read")
+	}
+	set.Complete = len(set.Faults) == 0
+	return set
+}
