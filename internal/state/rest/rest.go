@@ -40,7 +40,8 @@ type Server struct {
 	password string
 	address  string
 	http     *http.Server
-	ended    chan error
+	ended    chan struct{} // closed when it serves no more
+	err      error         // why, once ended is closed
 }
 
 // Serve listens on an address, whose port may be 0, until Close is called or the context is done.
@@ -49,16 +50,15 @@ func Serve(ctx context.Context, dir, address string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{dir: dir, password: rand.Text(), address: l.Addr().String(), ended: make(chan error, 1)}
+	s := &Server{dir: dir, password: rand.Text(), address: l.Addr().String(), ended: make(chan struct{})}
 	s.http = &http.Server{Handler: s, ReadHeaderTimeout: 30 * time.Second}
 	stop := context.AfterFunc(ctx, func() { _ = s.http.Close() })
 	go func() {
+		defer close(s.ended)
 		defer stop()
-		err := s.http.Serve(l)
-		if errors.Is(err, http.ErrServerClosed) {
-			err = nil
+		if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			s.err = err
 		}
-		s.ended <- err
 	}()
 	return s, nil
 }
@@ -68,10 +68,11 @@ func (s *Server) Repository() string {
 	return "rest:" + (&url.URL{Scheme: "http", User: url.UserPassword(user, s.password), Host: s.address, Path: "/"}).String()
 }
 
-// Close ends the server: at once for those who ask now, and it returns when it has ended.
+// Close ends the server, also for those who are being answered, and returns when it has ended. It may be repeated.
 func (s *Server) Close() error {
 	err := s.http.Close()
-	return errors.Join(err, <-s.ended)
+	<-s.ended
+	return errors.Join(err, s.err)
 }
 
 // ServeHTTP implements http.Handler.

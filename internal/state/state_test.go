@@ -1,0 +1,327 @@
+package state_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rekindle-dev/rekindle/internal/assets"
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/state"
+)
+
+const password = "correct horse"
+
+// restic is the program, built or fetched once for all tests of this package.
+var restic = sync.OnceValues(func() (string, error) {
+	cache, err := assets.Open("")
+	if err != nil {
+		return "", err
+	}
+	return cache.Get(context.Background(), state.ResticAsset(), nil)
+})
+
+// repo is a repository in a folder.
+type repo struct {
+	t      *testing.T
+	dir    string
+	restic string
+	*state.Repository
+}
+
+func newRepo(t *testing.T) *repo {
+	t.Helper()
+	program, err := restic()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	r := &repo{t: t, dir: filepath.Join(t.TempDir(), "state"), restic: program}
+	r.Repository = r.open(r.dir, password)
+	if created, err := r.Init(t.Context()); err != nil || !created {
+		t.Fatalf("init: %v, %v", created, err)
+	}
+	return r
+}
+
+func (r *repo) open(at, password string) *state.Repository {
+	r.t.Helper()
+	opened, err := state.Open(state.Settings{Repository: at, Password: []byte(password), Restic: r.restic, Cluster: "prod"})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return opened
+}
+
+// plain runs restic as a user would, on the repository at an address.
+func (r *repo) plain(at string, args ...string) string {
+	r.t.Helper()
+	cmd := exec.Command(r.restic, args...)
+	cmd.Env = append(os.Environ(), "RESTIC_REPOSITORY="+at, "RESTIC_PASSWORD="+password)
+	out, err := cmd.Output()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		r.t.Fatalf("restic %s: %v: %s", args, err, exit.Stderr)
+	}
+	return string(out)
+}
+
+// files writes a folder with some files, whose content depends on seed.
+func (r *repo) files(n int, seed string) string {
+	r.t.Helper()
+	dir := r.t.TempDir()
+	for i := range n {
+		raw := bytes.Repeat([]byte(fmt.Sprintf("%s %d\n", seed, i)), 1000)
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprint(i)), raw, 0o640); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// take makes a set with the claim shop/data of so many files, as a mover and its planner do.
+func (r *repo) take(at time.Time, files int, complete bool) state.Manifest {
+	r.t.Helper()
+	id := state.NewID(at)
+	dir := r.files(files, id)
+	out := r.plain(r.dir, state.BackupArgs("prod", id, "shop/data", dir, "")...)
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	var summary struct {
+		Snapshot string `json:"snapshot_id"`
+		Files    int64  `json:"total_files_processed"`
+		Bytes    int64  `json:"total_bytes_processed"`
+	}
+	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &summary); err != nil || summary.Files != int64(files) {
+		r.t.Fatalf("%+v, %v", summary, err)
+	}
+	m := state.Manifest{ID: id, Cluster: "prod", Time: at, Complete: complete, Claims: []state.Claim{{
+		Namespace: "shop", Name: "data", Size: "1Gi", Snapshot: summary.Snapshot, Files: summary.Files, Bytes: summary.Bytes,
+	}}}
+	if err := r.Put(r.t.Context(), m); err != nil {
+		r.t.Fatal(err)
+	}
+	return m
+}
+
+func hour(n int) time.Time { return time.Date(2026, 11, 23, n, 0, 0, 0, time.UTC) }
+
+func TestSetsAreChosen(t *testing.T) {
+	r := newRepo(t)
+	if created, err := r.Init(t.Context()); err != nil || created {
+		t.Errorf("init again: %v, %v", created, err)
+	}
+	if _, err := r.Choose(t.Context(), ""); err == nil || !strings.Contains(err.Error(), "no snapshots") {
+		t.Errorf("of an empty repository: %v", err)
+	}
+	first, second := r.take(hour(6), 3, true), r.take(hour(8), 4, true)
+	broken := r.take(hour(10), 2, false)
+	for at, want := range map[string]string{
+		"": second.ID, second.ID: second.ID, first.ID[:15]: first.ID,
+		"2026-11-23T07:59:00Z": first.ID, "2026-11-23T10:00:00+02:00": second.ID, "2026-11-23": second.ID,
+	} {
+		m, err := r.Choose(t.Context(), at)
+		if err != nil || m.ID != want || len(m.Claims) != 1 || m.Claims[0].Files == 0 {
+			t.Errorf("%q: %+v, %v", at, m, err)
+		}
+	}
+	for at, says := range map[string]string{
+		broken.ID: "not whole", "20261123": "more than one", "2026-11-22": "no complete set is as old", "nonsense": "there is no set",
+	} {
+		if m, err := r.Choose(t.Context(), at); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%q: %+v, %v", at, m, err)
+		}
+	}
+	sets, err := r.Sets(t.Context())
+	if err != nil || len(sets) != 3 || sets[0].Complete || sets[1].Claims[0].Files != 4 || sets[1].Bytes() != second.Claims[0].Bytes {
+		t.Errorf("%+v, %v", sets, err)
+	}
+	// Of another cluster in the same repository nothing is seen.
+	other, err := state.Open(state.Settings{Repository: r.dir, Password: []byte(password), Restic: r.restic, Cluster: "dev"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sets, err := other.Sets(t.Context()); err != nil || len(sets) != 0 {
+		t.Errorf("%+v, %v", sets, err)
+	}
+}
+
+func TestWhatIsLostIsNamed(t *testing.T) {
+	r := newRepo(t)
+	m := r.take(hour(6), 20, true)
+	if err := r.Verify(t.Context(), &m, "100%", nil); err != nil {
+		t.Fatal(err)
+	}
+	packs, err := filepath.Glob(filepath.Join(r.dir, "data", "*", "*"))
+	if err != nil || len(packs) == 0 {
+		t.Fatal(packs, err)
+	}
+	raw, err := os.ReadFile(packs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw[len(raw)/3] ^= 1
+	if err := errors.Join(os.Chmod(packs[0], 0o600), os.WriteFile(packs[0], raw, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Verify(t.Context(), &m, "100%", nil); err == nil || !strings.Contains(err.Error(), m.ID) {
+		t.Errorf("a flipped bit: %v", err)
+	}
+	if err := os.Remove(packs[0]); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Verify(t.Context(), &m, "1/2", nil); err == nil {
+		t.Error("a pack is gone, and nobody says so")
+	}
+	r.plain(r.dir, "forget", m.Claims[0].Snapshot)
+	if got, err := r.Choose(t.Context(), m.ID); err == nil || !strings.Contains(err.Error(), "claim shop/data is gone") {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+func TestTheWrongPasswordAndNoRepository(t *testing.T) {
+	r := newRepo(t)
+	wrong := r.open(r.dir, "wrong")
+	if _, err := wrong.Init(t.Context()); fault.KindOf(err) != fault.Usage || strings.Contains(fault.Text(err), "wrong-") {
+		t.Errorf("got %v", err)
+	}
+	none := r.open(filepath.Join(t.TempDir(), "none"), password)
+	if _, err := none.Sets(t.Context()); err == nil || !strings.Contains(err.Error(), "no repository") {
+		t.Errorf("got %v", err)
+	}
+	nobody := r.open("rest:http://127.0.0.1:1/", password)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	if _, err := nobody.Sets(ctx); err == nil {
+		t.Error("no error of a repository that can not be reached")
+	}
+	if _, err := state.Open(state.Settings{Repository: r.dir}); fault.KindOf(err) != fault.Usage {
+		t.Errorf("no password: %v", err)
+	}
+}
+
+func TestKeepRemovesWholeSets(t *testing.T) {
+	r := newRepo(t)
+	for i := range 4 {
+		r.take(hour(i), 2, i != 1)
+	}
+	making := r.take(hour(9), 1, false)
+	sets, err := r.Sets(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	over := state.Excess(sets, 2)
+	if len(over) != 2 || over[0].Time != hour(1) || over[1].Time != hour(0) {
+		t.Fatalf("%+v", over)
+	}
+	// A run that is killed has removed a set in part: the next one does the rest.
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := r.Remove(ctx, over, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if err := r.Remove(t.Context(), over, nil); err != nil {
+		t.Fatal(err)
+	}
+	left, err := r.Sets(t.Context())
+	if err != nil || len(left) != 3 || left[0].ID != making.ID || left[2].Time != hour(2) {
+		t.Errorf("%+v, %v", left, err)
+	}
+	if m, err := r.Choose(t.Context(), ""); err != nil || r.Verify(t.Context(), m, "100%", nil) != nil {
+		t.Errorf("%+v, %v", m, err)
+	}
+}
+
+// TestAServedFolder is read and written by restic over HTTP, and is the same repository as the folder.
+func TestAServedFolder(t *testing.T) {
+	r := newRepo(t)
+	m := r.take(hour(6), 5, true)
+	access, end, err := r.Expose(t.Context(), "127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer end()
+	if access.Env["RESTIC_PASSWORD"] != password || access.Env["RESTIC_REPOSITORY"] != access.URL {
+		t.Errorf("%v", access)
+	}
+	from := r.files(7, "served")
+	r.plain(access.URL, state.BackupArgs("prod", state.NewID(hour(7)), "shop/data", from, m.Claims[0].Snapshot)...)
+	to := t.TempDir()
+	r.plain(access.URL, "restore", "latest:"+from, "--target", to, "--verify")
+	same(t, from, to)
+	r.plain(access.URL, "check", "--read-data")
+	r.plain(r.dir, "check", "--read-data")
+	r.plain(access.URL, "forget", "--prune", "--keep-last", "1", "--host", "prod", "--group-by", "host")
+
+	address := strings.TrimPrefix(access.URL, "rest:")
+	bare := address[:strings.Index(address, "//")+2] + address[strings.Index(address, "@")+1:]
+	for url, want := range map[string]int{
+		bare + "config": http.StatusUnauthorized, address + "../../etc/passwd": http.StatusNotFound, address + "keys/..%2fconfig": http.StatusNotFound,
+		address + "data/": http.StatusNotAcceptable, address + "data/" + strings.Repeat("0", 64): http.StatusNotFound,
+	} {
+		resp, err := http.Get(url) //nolint:noctx // a test
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("GET %s: %s, want %d", strings.ReplaceAll(url, address, "/"), resp.Status, want)
+		}
+	}
+	resp, err := http.Post(address+"data/"+strings.Repeat("0", 64), "", strings.NewReader("not what its name says")) //nolint:noctx // a test
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusBadRequest {
+		t.Errorf("a file whose content is not that of its name: %s", resp.Status)
+	}
+	end()
+	if _, err := http.Get(address + "config"); err == nil { //nolint:noctx,bodyclose // there is none
+		t.Error("it is served after the end")
+	}
+}
+
+func same(t *testing.T, a, b string) {
+	t.Helper()
+	entries, err := os.ReadDir(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		one, err1 := os.ReadFile(filepath.Join(a, e.Name()))
+		two, err2 := os.ReadFile(filepath.Join(b, e.Name()))
+		if err := errors.Join(err1, err2); err != nil || !bytes.Equal(one, two) {
+			t.Errorf("%s differs, %v", e.Name(), err)
+		}
+	}
+	there, err := os.ReadDir(b)
+	if err != nil || len(there) != len(entries) {
+		t.Errorf("%d files and %d, %v", len(entries), len(there), err)
+	}
+}
+
+func TestCredentialsOfTheBackendAlone(t *testing.T) {
+	environ := []string{"AWS_SECRET_ACCESS_KEY=a", "AWS_REGION=", "GOOGLE_PROJECT_ID=b", "HOME=/root", "RESTIC_PASSWORD=c"}
+	for repository, want := range map[string][]string{
+		"s3:https://s3.example.com/b": {"AWS_SECRET_ACCESS_KEY"}, "gs:b:/": {"GOOGLE_PROJECT_ID"}, "/srv/state": nil, "rest:https://x/": nil,
+	} {
+		var got []string
+		for name := range state.Credentials(repository, environ) {
+			got = append(got, name)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %v", repository, got)
+		}
+	}
+}
