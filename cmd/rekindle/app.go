@@ -73,7 +73,7 @@ Exit codes: 0 proven, 1 failed, 2 bad usage or documents, 3 refused, 130 interru
 		&cobra.Group{ID: "tools", Title: "Tools:"},
 	)
 	root.AddCommand(
-		a.upCommand(), a.planCommand(), a.statusCommand(), a.downCommand(), a.snapshotCommand(), a.rebuildCommand(), a.rehearseCommand(), a.runCommand(), a.listCommand(), a.gcCommand(),
+		a.upCommand(), a.planCommand(), a.statusCommand(), a.downCommand(), a.snapshotCommand(), a.snapshotsCommand(), a.keepCommand(), a.rebuildCommand(), a.rehearseCommand(), a.runCommand(), a.listCommand(), a.gcCommand(),
 		a.serveCommand(), a.assetsCommand(), a.schemaCommand(), a.versionCommand(), a.superviseCommand(), a.tokenCommand(),
 	)
 	root.SetCompletionCommandGroupID("tools")
@@ -97,7 +97,7 @@ func noSuchCommand(root *cobra.Command, args []string) error {
 	return err.WithHint("%s --help", root.Name())
 }
 
-// exactArgs makes a wrong number of arguments a fault with a hint.
+// exactArgs makes a wrong number of arguments of a command, and of those below it, a fault with a hint.
 func exactArgs(c *cobra.Command) {
 	check := c.Args
 	if check == nil {
@@ -108,6 +108,9 @@ func exactArgs(c *cobra.Command) {
 			return fault.Wrap(err, fault.Usage, "bad usage").WithHint("%s", c.UseLine())
 		}
 		return nil
+	}
+	for _, sub := range c.Commands() {
+		exactArgs(sub)
 	}
 }
 

@@ -41,9 +41,7 @@ func (o *jobOptions) register(c *cobra.Command) {
 	c.Flags().StringVar(&o.sourceFrom, "source-from", "",
 		"take the repository from this `DIR`, with its uncommitted changes, and serve it to the cluster for the time of this run")
 	_ = c.MarkFlagDirname("source-from")
-	c.ValidArgsFunction = func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		return []string{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt
-	}
+	completeDocument(c)
 }
 
 // job loads the documents and makes everything that the plans of them work with. The function ends what

@@ -25,9 +25,8 @@ the exit code is 1 then.`,
 		Args:    cobra.ExactArgs(1),
 		RunE:    func(c *cobra.Command, args []string) error { return a.snapshot(c.Context(), args[0]) },
 	}
-	c.ValidArgsFunction = func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		return []string{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt
-	}
+	completeDocument(c)
+	c.AddCommand(a.verifySnapshotCommand())
 	return c
 }
 

@@ -7,6 +7,7 @@
 package script
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,6 +21,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/rekindle-dev/rekindle/internal/assets"
+	"github.com/rekindle-dev/rekindle/internal/state"
 	"github.com/rekindle-dev/rekindle/test/repos"
 )
 
@@ -40,11 +43,29 @@ func run(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "build the command: %v\n%s", err, out)
 		return 1
 	}
-	if err := os.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH")); err != nil {
+	restic, err := resticProgram()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	path := strings.Join([]string{bin, filepath.Dir(restic), os.Getenv("PATH")}, string(os.PathListSeparator))
+	if err := os.Setenv("PATH", path); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return m.Run()
+}
+
+// resticProgram is that of the user's cache of programs: no script shall build it again.
+func resticProgram() (string, error) {
+	cache, err := assets.Open("")
+	if err != nil {
+		return "", err
+	}
+	if err := os.Setenv("ASSETS", cache.Dir); err != nil {
+		return "", err
+	}
+	return cache.Get(context.Background(), state.ResticAsset(), nil)
 }
 
 func TestScripts(t *testing.T) {
@@ -75,6 +96,7 @@ func setup(env *testscript.Env) error {
 	home := filepath.Join(env.WorkDir, "home")
 	env.Setenv("HOME", home)
 	env.Setenv("REKINDLE_ASSETS", filepath.Join(home, "assets"))
+	env.Setenv("ASSETS", os.Getenv("ASSETS"))
 	env.Setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
 	env.Setenv("SOPS_AGE_KEY", key)
 	env.Setenv("DEV", filepath.Join("shop", "clusters", "dev", "cluster.yaml"))

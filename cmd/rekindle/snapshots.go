@@ -1,0 +1,206 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/util/duration"
+
+	"github.com/rekindle-dev/rekindle/internal/config"
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/internal/state"
+)
+
+func (a *app) snapshotsCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "snapshots FILE|URL//PATH",
+		Short: "The snapshot sets of a cluster, the newest first",
+		Long: `snapshots lists what the repository spec.state.repository has of the cluster: each set with its
+age, its volumes and their size, and whether it is whole. rebuild takes the newest complete
+one unless --at says another. No cluster is asked.`,
+		GroupID: "cluster",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			ctx, cancel := a.limit(c.Context())
+			defer cancel()
+			return a.withRepository(ctx, args[0], func(_ *config.Documents, r *state.Repository) error {
+				sets, err := r.Sets(ctx)
+				if err != nil {
+					return err
+				}
+				return a.tellSets(sets)
+			})
+		},
+	}
+	completeDocument(c)
+	return c
+}
+
+// withRepository opens the state repository of a document.
+func (a *app) withRepository(ctx context.Context, arg string, do func(docs *config.Documents, r *state.Repository) error) error {
+	docs, keyDir, err := a.load(ctx, arg)
+	if err != nil {
+		return err
+	}
+	r, err := a.repository(ctx, docs, keyDir)
+	if err != nil {
+		return err
+	}
+	return do(docs, r)
+}
+
+func (a *app) tellSets(sets []state.Summary) error {
+	var rows [][]string
+	now := time.Now()
+	for _, s := range sets {
+		whole := "complete"
+		if !s.Complete {
+			whole = "incomplete"
+		}
+		files := int64(0)
+		for _, c := range s.Claims {
+			files += c.Files
+		}
+		rows = append(rows, []string{s.ID, s.Time.Format(time.RFC3339), duration.HumanDuration(now.Sub(s.Time)), whole,
+			fmt.Sprint(len(s.Claims)), fmt.Sprint(files), bytesText(s.Bytes())})
+	}
+	return a.rep.Table("set", []string{"set", "taken", "age", "state", "volumes", "files", "size"}, rows)
+}
+
+// bytesText tells a size in a few characters: 3.1Gi.
+func bytesText(n int64) string {
+	if n < 1<<10 {
+		return fmt.Sprintf("%d", n)
+	}
+	unit, text := int64(1), ""
+	for _, u := range []string{"Ki", "Mi", "Gi", "Ti"} {
+		if n < unit<<10 {
+			break
+		}
+		unit, text = unit<<10, u
+	}
+	return fmt.Sprintf("%.1f%s", float64(n)/float64(unit), text)
+}
+
+// verifyOptions are the flags of snapshot verify.
+type verifyOptions struct {
+	at   string
+	part string
+}
+
+func (a *app) verifySnapshotCommand() *cobra.Command {
+	o := verifyOptions{}
+	c := &cobra.Command{
+		Use:   "verify FILE|URL//PATH",
+		Short: "Read a snapshot set back: is everything there that its manifest tells?",
+		Long: `verify looks whether the set has all snapshots that its manifest tells of, and has restic read
+the repository's data again and compare it with its checksums. No cluster is asked.`,
+		Example: `  rekindle snapshot verify clusters/prod/cluster.yaml
+  rekindle snapshot verify clusters/prod/cluster.yaml --read-data 5%`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error { return a.verifySnapshot(c.Context(), args[0], o) },
+	}
+	c.Flags().StringVar(&o.at, "at", "", "verify this `SET`: an id, or a time (default: the newest complete one)")
+	c.Flags().StringVar(&o.part, "read-data", "100%", "read this `PART` of the repository's data again: a percentage, n/t, or a size like 10G")
+	completeDocument(c)
+	return c
+}
+
+func (a *app) verifySnapshot(ctx context.Context, arg string, o verifyOptions) error {
+	return a.session(ctx, func(ctx context.Context, s *session) error {
+		return a.withRepository(ctx, arg, func(docs *config.Documents, r *state.Repository) error {
+			var set *state.Manifest
+			p := plan.New("verify " + docs.Cluster.Metadata.Name)
+			chosen := p.Add(plan.Step{
+				ID: "set", Title: "read the set's manifest", Timeout: 5 * time.Minute, Retries: 2,
+				Do: func(ctx context.Context, p plan.Progress) (_ plan.Outcome, err error) {
+					if set, err = r.Choose(ctx, o.at); err == nil {
+						p.Note(fmt.Sprintf("%s, %d volumes, %d objects", set.ID, len(set.Claims), len(set.Objects)))
+					}
+					return plan.Unchanged, err
+				},
+			})
+			p.Add(plan.Step{
+				ID: "data", Title: "read " + o.part + " of the data again", Timeout: 24 * time.Hour,
+				Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+					return plan.Unchanged, r.Verify(ctx, set, o.part, p)
+				},
+			}, chosen)
+			return s.run(ctx, p)
+		})
+	})
+}
+
+// completeDocument completes the argument to a document's file.
+func completeDocument(c *cobra.Command) {
+	c.ValidArgsFunction = func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return []string{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt
+	}
+}
+
+// keepOptions are the flags of keep.
+type keepOptions struct {
+	last   int
+	dryRun bool
+}
+
+func (a *app) keepCommand() *cobra.Command {
+	var o keepOptions
+	c := &cobra.Command{
+		Use:   "keep FILE|URL//PATH",
+		Short: "Remove the snapshot sets beyond those that are to be kept",
+		Long: `keep removes whole sets of the cluster: the complete ones beyond the newest spec.state.keep.last,
+and those that are not whole and older than the newest complete one. Then it frees the data
+that nothing needs any more. Sets of other clusters in the same repository stay.`,
+		Example: `  rekindle keep clusters/prod/cluster.yaml --dry-run
+  rekindle keep clusters/prod/cluster.yaml --last 30 --yes`,
+		GroupID: "cluster",
+		Args:    cobra.ExactArgs(1),
+		RunE:    func(c *cobra.Command, args []string) error { return a.keepSets(c.Context(), args[0], o) },
+	}
+	c.Flags().IntVar(&o.last, "last", 0, "keep the newest `N` complete sets (default: spec.state.keep.last)")
+	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "tell what would be removed, and remove nothing")
+	completeDocument(c)
+	return c
+}
+
+func (a *app) keepSets(ctx context.Context, arg string, o keepOptions) error {
+	return a.session(ctx, func(ctx context.Context, s *session) error {
+		return a.withRepository(ctx, arg, func(docs *config.Documents, r *state.Repository) error {
+			last := o.last
+			if last == 0 {
+				last = docs.Cluster.Spec.State.Keep.Last
+			}
+			if last < 1 {
+				return fault.New(fault.Usage, "the document does not say how many sets are to be kept").At(docs.Place("spec.state")).
+					WithHint("write keep: {last: 14}, or give --last")
+			}
+			sets, err := r.Sets(ctx)
+			if err != nil {
+				return err
+			}
+			over := state.Excess(sets, last)
+			if o.dryRun {
+				return a.tellSets(over)
+			}
+			if len(over) == 0 {
+				a.rep.Message(fmt.Sprintf("nothing to remove: there are %d sets", len(sets)))
+				return nil
+			}
+			if err := a.confirm(fmt.Sprintf("remove %d of %d snapshot sets, for ever", len(over), len(sets))); err != nil {
+				return err
+			}
+			p := plan.New("keep " + docs.Cluster.Metadata.Name)
+			p.Add(plan.Step{
+				ID: "remove", Title: fmt.Sprintf("remove %d snapshot sets", len(over)), Timeout: 24 * time.Hour,
+				Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+					return plan.Changed, r.Remove(ctx, over, p)
+				},
+			})
+			return s.run(ctx, p)
+		})
+	})
+}
