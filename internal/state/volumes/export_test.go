@@ -1,0 +1,22 @@
+package volumes
+
+import (
+	"context"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/rekindle-dev/rekindle/internal/state"
+)
+
+// Abandon begins a restore and leaves it alone, as a run does that is killed.
+func Abandon(ctx context.Context, t *testing.T, m *Mover, claim state.Claim, namespace, name string) {
+	t.Helper()
+	pvc, err := m.Client.Typed().CoreV1().PersistentVolumeClaims(namespace).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.begin(ctx, restoreTask(claim.Snapshot, namespace, name, pvc.UID)); err != nil {
+		t.Fatal(err)
+	}
+}
