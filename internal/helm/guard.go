@@ -3,6 +3,7 @@ package helm
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -94,7 +95,7 @@ func refsOf(list helmkube.ResourceList, kinds ...string) []kube.Ref {
 	var refs []kube.Ref
 	for _, info := range list {
 		gvk := info.Mapping.GroupVersionKind
-		if len(kinds) > 0 && !contains(kinds, gvk.Kind) {
+		if len(kinds) > 0 && !slices.Contains(kinds, gvk.Kind) {
 			continue
 		}
 		namespace := info.Namespace
@@ -104,15 +105,6 @@ func refsOf(list helmkube.ResourceList, kinds ...string) []kube.Ref {
 		refs = append(refs, kube.NewRef(gvk, namespace, info.Name))
 	}
 	return refs
-}
-
-func contains(all []string, one string) bool {
-	for _, s := range all {
-		if s == one {
-			return true
-		}
-	}
-	return false
 }
 
 // refused says that Helm's own wait was reached, which nothing here asks for.

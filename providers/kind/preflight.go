@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/kind/pkg/apis/config/v1alpha4"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/folders"
 	"github.com/rekindle-dev/rekindle/providers"
 )
 
@@ -150,7 +151,7 @@ func spaceLeft(root string) error {
 	if root == "" || remote() {
 		return nil
 	}
-	free, err := freeBytes(root)
+	free, err := folders.Free(root)
 	if err != nil || free >= minFree {
 		return nil // a runtime in a virtual machine has no folder here to look at
 	}

@@ -14,9 +14,8 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
-	"golang.org/x/sys/unix"
-
 	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/folders"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/wait"
 	"github.com/rekindle-dev/rekindle/providers"
@@ -62,11 +61,11 @@ func (s state) room() error {
 		}
 		dir = filepath.Dir(dir)
 	}
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
-		return nil // what can not be asked is left to the first write
+	free, err := folders.Free(dir)
+	if err != nil {
+		return nil //nolint:nilerr // what can not be asked is left to the first write
 	}
-	if free := st.Bavail * uint64(st.Bsize); free < minFree {
+	if free < minFree {
 		return fault.New(fault.Failed, "only %d MiB are free in %s, a cluster needs %d", free>>20, dir, minFree>>20).On("disk").
 			WithHint("make room, or set XDG_STATE_HOME to a folder on another disk")
 	}

@@ -1,11 +1,11 @@
 //go:build unix
 
-package kind
+package folders
 
 import "golang.org/x/sys/unix"
 
-// freeBytes is the space that an ordinary user may still take on the file system of a path.
-func freeBytes(path string) (uint64, error) {
+// Free is the space, in bytes, that an ordinary user may still take on the file system of a path.
+func Free(path string) (uint64, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(path, &st); err != nil {
 		return 0, err
