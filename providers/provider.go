@@ -13,16 +13,17 @@ import (
 	"k8s.io/client-go/rest"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
+	"github.com/rekindle-dev/rekindle/internal/marks"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 )
 
 // Owner is the value of the owner mark on everything that rekindle makes.
-const Owner = "rekindle"
+const Owner = marks.Owner
 
 // Names of the marks. Where infrastructure has labels with Kubernetes' syntax these are their keys;
 // other providers translate them (GKE: "rekindle-owner").
 const (
-	LabelOwner   = "rekindle.dev/owner"
+	LabelOwner   = marks.LabelOwner
 	LabelCluster = "rekindle.dev/cluster"
 	LabelHash    = "rekindle.dev/spec-hash"
 	LabelRun     = "rekindle.dev/run"

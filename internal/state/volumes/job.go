@@ -10,8 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 
+	"github.com/rekindle-dev/rekindle/internal/marks"
 	"github.com/rekindle-dev/rekindle/internal/state"
-	"github.com/rekindle-dev/rekindle/providers"
 )
 
 // DefaultImage is what movers run where the documents do not say.
@@ -53,7 +53,7 @@ type task struct {
 
 func (t *task) labels() map[string]string {
 	return map[string]string{
-		providers.LabelOwner: providers.Owner, moverMark: "true", claimMark: string(t.uid), "app.kubernetes.io/name": "rekindle-" + t.verb,
+		marks.LabelOwner: marks.Owner, moverMark: "true", claimMark: string(t.uid), "app.kubernetes.io/name": "rekindle-" + t.verb,
 	}
 }
 
