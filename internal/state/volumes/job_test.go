@@ -1,0 +1,172 @@
+package volumes
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/internal/state"
+)
+
+func volume() *Volume {
+	return &Volume{Claim: state.Claim{Namespace: "shop", Name: "data-0"}, Node: "node-1", uid: "u-1"}
+}
+
+func TestAMoverHasNoMoreThanItNeeds(t *testing.T) {
+	back, forth := job(backupTask(volume(), "prod", "set-1", ""), "m", "image"), job(restoreTask("abc", "shop", "data-0", "u-1"), "m", "image")
+	for name, j := range map[string]*batchv1.Job{"backup": back, "restore": forth} {
+		spec := j.Spec.Template.Spec
+		c := spec.Containers[0]
+		switch {
+		case *spec.AutomountServiceAccountToken:
+			t.Errorf("%s: it has a token of the API server", name)
+		case !*c.SecurityContext.ReadOnlyRootFilesystem, *c.SecurityContext.AllowPrivilegeEscalation, c.SecurityContext.Capabilities.Drop[0] != "ALL":
+			t.Errorf("%s: %+v", name, c.SecurityContext)
+		case spec.SecurityContext.FSGroup != nil:
+			t.Errorf("%s: the kubelet would change the group of every file", name)
+		case c.Resources.Limits.Memory().IsZero():
+			t.Errorf("%s: its memory is not bounded", name)
+		case *j.Spec.BackoffLimit != 0, j.Spec.TTLSecondsAfterFinished == nil, j.Spec.ActiveDeadlineSeconds == nil:
+			t.Errorf("%s: it may begin again by itself, or stay: %+v", name, j.Spec)
+		case j.Spec.Template.Labels["rekindle.dev/mover"] != "true", j.Labels["rekindle.dev/owner"] != "rekindle":
+			t.Errorf("%s: labels %v", name, j.Spec.Template.Labels)
+		case len(c.Command) > 0:
+			t.Errorf("%s: it needs more of the image than its entry point: %v", name, c.Command)
+		case strings.Contains(fmt.Sprint(c.Args, c.Env), "horse"):
+			t.Errorf("%s: a secret is in the open", name)
+		}
+	}
+	if c := back.Spec.Template.Spec.Containers[0]; !c.VolumeMounts[0].ReadOnly || !slices.Equal(c.SecurityContext.Capabilities.Add, []corev1.Capability{"DAC_OVERRIDE"}) {
+		t.Errorf("a backup can change data: %+v %v", c.VolumeMounts[0], c.SecurityContext.Capabilities.Add)
+	}
+	if terms := back.Spec.Template.Spec.Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms; terms[0].MatchFields[0].Values[0] != "node-1" {
+		t.Errorf("it may run where the volume is not: %+v", terms)
+	}
+	if forth.Spec.Template.Spec.Affinity != nil {
+		t.Error("a volume that nobody has mounted is bound to a node by its mover")
+	}
+	args := strings.Join(back.Spec.Template.Spec.Containers[0].Args, " ")
+	for _, want := range []string{"backup", "--host prod", "set=set-1", "claim=shop/data-0", "/data"} {
+		if !strings.Contains(args, want) {
+			t.Errorf("restic gets %s, not %s", args, want)
+		}
+	}
+}
+
+func TestTheSecretGoesWithTheMover(t *testing.T) {
+	j := job(backupTask(volume(), "prod", "set-1", ""), "m", "image")
+	j.UID = "j-1"
+	s := secret(j, state.Access{URL: "rest:http://u:horse@host/", Env: map[string]string{"RESTIC_PASSWORD": "battery"}})
+	if s.StringData["RESTIC_REPOSITORY"] != "rest:http://u:horse@host/" || s.StringData["RESTIC_PASSWORD"] != "battery" {
+		t.Errorf("it holds %v", s.StringData)
+	}
+	if owner := metav1.GetControllerOf(s); owner == nil || owner.UID != "j-1" || owner.Kind != "Job" {
+		t.Errorf("it belongs to %+v", owner)
+	}
+	if from := j.Spec.Template.Spec.Containers[0].EnvFrom; len(from) != 1 || from[0].SecretRef.Name != s.Name {
+		t.Errorf("the mover reads %+v", from)
+	}
+}
+
+func TestClaimsWithoutDataAreToldApart(t *testing.T) {
+	now := metav1.Now()
+	for name, c := range map[string]struct {
+		pvc                 corev1.PersistentVolumeClaim
+		skipped, unreadable string
+	}{
+		"pending":   {pvc: corev1.PersistentVolumeClaim{Status: corev1.PersistentVolumeClaimStatus{Phase: corev1.ClaimPending}}, skipped: "no volume was ever bound"},
+		"deleted":   {pvc: corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{DeletionTimestamp: &now}}, skipped: "it is being deleted"},
+		"ephemeral": {pvc: corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{{Kind: "Pod", Name: "job-x", Controller: ptr.To(true)}}}}, skipped: "it ends with the pod job-x"},
+		"lost":      {pvc: corev1.PersistentVolumeClaim{Status: corev1.PersistentVolumeClaimStatus{Phase: corev1.ClaimLost}, Spec: corev1.PersistentVolumeClaimSpec{VolumeName: "pv-1"}}, unreadable: "its volume pv-1 is gone"},
+		"bound":     {pvc: corev1.PersistentVolumeClaim{Status: corev1.PersistentVolumeClaimStatus{Phase: corev1.ClaimBound}}},
+	} {
+		v := found(&c.pvc, nil)
+		if !strings.Contains(v.Skipped, c.skipped) || (v.Skipped == "") != (c.skipped == "") {
+			t.Errorf("%s is skipped for %q", name, v.Skipped)
+		}
+		if (v.Fault == nil) != (c.unreadable == "") || v.Fault != nil && !strings.Contains(v.Fault.Error(), c.unreadable) {
+			t.Errorf("%s has the fault %v", name, v.Fault)
+		}
+	}
+}
+
+// What restic 0.18.1 prints.
+const (
+	backupLog = `{"message_type":"status","percent_done":0,"total_files":1,"total_bytes":3145728}
+{"message_type":"status","percent_done":0.5,"total_files":4,"files_done":2,"total_bytes":6291456,"bytes_done":3145728,"current_files":["/data/x"]}
+{"message_type":"summary","files_new":4,"total_files_processed":4,"total_bytes_processed":6291456,"snapshot_id":"1c950caf"}
+`
+	brokenLog = `{"message_type":"error","error":{"message":"read /data/x: input/output error"},"during":"archival","item":"/data/x"}
+something in no JSON
+{"message_type":"exit_error","code":1,"message":"Fatal: unable to save snapshot"}
+`
+)
+
+func TestProgressIsReadFromTheLog(t *testing.T) {
+	var told []string
+	r := &reading{}
+	if err := r.read(strings.NewReader(backupLog), func(u plan.Update) { told = append(told, u.Waiting) }); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(told, "3.0 MiB of 6.0 MiB, 2 of 4 files") {
+		t.Errorf("told %q", told)
+	}
+	got, err := judge(r, &corev1.ContainerStateTerminated{})
+	if err != nil || got.Snapshot != "1c950caf" || got.FilesProcessed != 4 || got.BytesProcessed != 6291456 {
+		t.Errorf("read %+v, %v", got, err)
+	}
+}
+
+func TestHowAMoverEnded(t *testing.T) {
+	r := &reading{}
+	if err := r.read(strings.NewReader(brokenLog), nil); err != nil {
+		t.Fatal(err)
+	}
+	for want, ended := range map[string]*corev1.ContainerStateTerminated{
+		"restic: exit code 1: read /data/x: input/output error; something in no JSON; unable to save snapshot": {ExitCode: 1},
+		"the mover was ended: exit code 137":       {ExitCode: 137},
+		"its mover needs more memory than 1Gi":     {ExitCode: 137, Reason: "OOMKilled"},
+		"restic ended without telling what it did": {},
+	} {
+		if _, err := judge(r, ended); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("want %q, got %v", want, err)
+		}
+	}
+	if _, err := judge(r, &corev1.ContainerStateTerminated{ExitCode: 137, Reason: "OOMKilled"}); len(fault.Hints(err)) == 0 {
+		t.Error("who runs out of memory is told nothing to do")
+	}
+}
+
+func TestARestoreOfLessIsShort(t *testing.T) {
+	claim := state.Claim{Files: 10, Bytes: 1000}
+	whole := message{TotalFiles: 13, FilesRestored: 13, TotalBytes: 900, BytesRestored: 900} // a file of two names, folders
+	for name, c := range map[string]struct {
+		change func(m *message)
+		want   string
+	}{
+		"all of it":          {func(*message) {}, ""},
+		"most was in place":  {func(m *message) { *m = message{TotalFiles: 3, FilesRestored: 5, FilesSkipped: 9, BytesSkipped: 900} }, ""},
+		"nothing":            {func(m *message) { *m = message{} }, "nothing came back"},
+		"fewer than known":   {func(m *message) { m.TotalFiles, m.FilesRestored = 10, 10 }, "10 of 10 files"},
+		"fewer than wanted":  {func(m *message) { m.FilesRestored = 12 }, "12 of 13 files"},
+		"fewer bytes":        {func(m *message) { m.BytesRestored = 899 }, "899 B of 1000 B"},
+		"files without data": {func(m *message) { m.TotalBytes, m.BytesRestored = 0, 0 }, "0 B of 1000 B"},
+	} {
+		m := whole
+		c.change(&m)
+		if got := short(&m, claim); got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+	if got := short(&message{TotalFiles: 1, FilesRestored: 1}, state.Claim{}); got != "" {
+		t.Errorf("an empty volume: %q", got)
+	}
+}
