@@ -177,11 +177,7 @@ func (j *Job) compareApplied(ctx context.Context) error {
 	if j.rendered == nil {
 		return nil
 	}
-	objs, err := kube.FromJSON(j.rendered.Objects)
-	if err != nil {
-		return err
-	}
-	objs = slices.DeleteFunc(objs, func(obj *unstructured.Unstructured) bool { return !flux.AppliesAsRendered(obj) })
+	objs := slices.DeleteFunc(objects(j.rendered), func(obj *unstructured.Unstructured) bool { return !flux.AppliesAsRendered(obj) })
 	different, err := j.client.Compare(ctx, objs)
 	if err != nil {
 		return err
@@ -271,9 +267,16 @@ func (j *Job) renderedObjects() []*unstructured.Unstructured {
 		return objs
 	}
 	for _, r := range j.rendered.All() {
-		for _, o := range r.Objects {
-			objs = append(objs, &unstructured.Unstructured{Object: o})
-		}
+		objs = append(objs, objects(r)...)
+	}
+	return objs
+}
+
+// objects are those of one path alone.
+func objects(r *gitrepo.Rendered) []*unstructured.Unstructured {
+	objs := make([]*unstructured.Unstructured, len(r.Objects))
+	for i, o := range r.Objects {
+		objs[i] = &unstructured.Unstructured{Object: o}
 	}
 	return objs
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 
+	"k8s.io/apimachinery/pkg/util/json"
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/api/resmap"
 	kustomize "sigs.k8s.io/kustomize/api/types"
@@ -24,7 +25,7 @@ var rendering sync.Mutex
 // Rendered is what a path of the repository says should be in a cluster.
 type Rendered struct {
 	Path      string
-	Objects   []map[string]any // as applied for the path itself, in kustomize's order
+	Objects   []map[string]any // as applied for the path itself, in kustomize's order, with the types of unstructured objects
 	Files     []string         // of the repository that were used, sorted
 	Encrypted []string         // those of them that SOPS encrypted
 	Children  []*Rendered      // paths of the same repository that Flux Kustomizations among the objects point to
@@ -138,11 +139,15 @@ func build(w *walker, dir string) (objects []map[string]any, err error) {
 			WithHint("run kustomize build --load-restrictor LoadRestrictionsNone %s in a checkout to see the same", dir)
 	}
 	for _, one := range res.Resources() {
-		m, err := one.Map()
+		object := map[string]any{}
+		raw, err := one.MarshalJSON()
+		if err == nil {
+			err = json.Unmarshal(raw, &object)
+		}
 		if err != nil {
 			return nil, fault.Wrap(err, fault.Failed, "%s does not render", one.CurId()).On("path %s", dir)
 		}
-		objects = append(objects, m)
+		objects = append(objects, object)
 	}
 	return objects, nil
 }
