@@ -21,7 +21,8 @@ func (r *Repository) Verify(ctx context.Context, m *Manifest, part string, p pla
 	if i < 0 {
 		return r.on(fault.New(fault.Failed, "the set %s is gone", m.ID).WithHint("rekindle snapshots tells those there are"))
 	}
-	var errs []error
+	_, err = r.load(ctx, &sets[i])
+	errs := []error{err}
 	for _, c := range m.Claims {
 		at := slices.IndexFunc(sets[i].Claims, func(s ClaimSummary) bool { return s.Snapshot == c.Snapshot })
 		if at >= 0 && sets[i].Claims[at].Files != c.Files {
@@ -29,7 +30,7 @@ func (r *Repository) Verify(ctx context.Context, m *Manifest, part string, p pla
 		}
 	}
 	p.Waiting("restic reads the data again")
-	_, err = r.run(ctx, call{args: []string{"check", "--json", "--retry-lock", lockTimeout, "--read-data-subset", part}, line: func(line []byte) {
+	_, err = r.run(ctx, call{locks: true, args: []string{"check", "--json", "--read-data-subset", part}, line: func(line []byte) {
 		var status struct {
 			Done  int64 `json:"packs_done"`
 			Total int64 `json:"packs_total"`
@@ -38,11 +39,7 @@ func (r *Repository) Verify(ctx context.Context, m *Manifest, part string, p pla
 			p.Count(status.Done, status.Total, "packs")
 		}
 	}})
-	if err != nil {
-		err = fault.Wrap(err, fault.KindOf(err), "it does not give back what was written").On("set %s", m.ID).
-			WithHint("restic check tells more, restic repair what can be saved; choose another set until then")
-	}
-	return fault.Join(append(errs, err)...)
+	return fault.Join(append(errs, r.damage(ctx, m, err))...)
 }
 
 // Excess lists the sets that last complete ones leave over: the older complete ones, and those that are not whole and
@@ -79,12 +76,12 @@ func (r *Repository) Remove(ctx context.Context, sets []Summary, p plan.Progress
 			continue
 		}
 		p.Waiting("restic forgets " + strings.Join(short(ids), ", "))
-		if _, err := r.run(ctx, call{args: append([]string{"forget", "--json", "--retry-lock", lockTimeout}, ids...)}); err != nil {
+		if _, err := r.run(ctx, call{locks: true, args: append([]string{"forget", "--json"}, ids...)}); err != nil {
 			return err
 		}
 	}
 	p.Waiting("restic removes the data that nothing needs any more")
-	_, err := r.run(ctx, call{args: []string{"prune", "--quiet", "--retry-lock", lockTimeout}})
+	_, err := r.run(ctx, call{locks: true, args: []string{"prune", "--quiet"}})
 	return err
 }
 

@@ -53,9 +53,12 @@ func (r *Repository) name() string {
 	return r.settings.Repository
 }
 
-// Init makes the repository unless there is one. It is an error when the password does not open the one there is.
+// Init makes the repository unless there is one, from which it takes away stale locks: those of runs that were killed.
+// It is an error when the password does not open the one there is.
 func (r *Repository) Init(ctx context.Context) (created bool, err error) {
-	if err := r.look(ctx); !errors.Is(err, errNoRepository) {
+	if err := r.look(ctx); err == nil {
+		return false, r.unlock(ctx)
+	} else if !errors.Is(err, errNoRepository) {
 		return false, err
 	}
 	if dir, local := isLocal(r.settings.Repository); local {
@@ -88,6 +91,10 @@ func (r *Repository) Expose(ctx context.Context, host string) (a Access, end fun
 		if file := r.settings.Env["GOOGLE_APPLICATION_CREDENTIALS"]; file != "" {
 			return Access{}, nil, fault.New(fault.Usage, "GOOGLE_APPLICATION_CREDENTIALS is the file %s of this machine: pods can not read it", file).
 				On("repository %s", r.name()).WithHint("set GOOGLE_ACCESS_TOKEN instead: GOOGLE_ACCESS_TOKEN=$(gcloud auth print-access-token)")
+		}
+		if strings.HasPrefix(r.settings.Repository, "sftp:") {
+			return Access{}, nil, fault.New(fault.Usage, "pods have no SSH key for it").On("repository %s", r.name()).
+				WithHint("name a repository that both this machine and pods reach, such as s3:… or rest:…, in spec.state.repository")
 		}
 		for name, value := range r.settings.Env {
 			env[name] = value

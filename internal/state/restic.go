@@ -8,11 +8,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -63,22 +63,45 @@ const stopGrace = 15 * time.Second
 type exitError struct {
 	code int
 	text string // the last of what it said
+	said []byte // all of it
 }
 
 func (e *exitError) Error() string { return e.text }
 
 // call is one run of restic.
 type call struct {
-	args []string
-	in   io.Reader
-	line func(line []byte) // is told each line of its output; nil: all of it is returned
+	args  []string
+	in    []byte
+	line  func(line []byte) // is told each line of its output; nil: all of it is returned
+	locks bool              // it waits for others that use the repository
 }
 
-// run calls restic once. Nothing secret is among its arguments.
+// run calls restic. A lock that keeps it out is taken away if restic calls it stale: its process is gone from this
+// machine, or has not renewed it for half an hour. Those of others that may be alive are waited for.
 func (r *Repository) run(ctx context.Context, c call) ([]byte, error) {
+	out, err := r.once(ctx, c)
+	var exit *exitError
+	if !c.locks || !errors.As(err, &exit) || exit.code != exitLocked {
+		return out, err
+	}
+	if err := r.unlock(ctx); err != nil {
+		return nil, err
+	}
+	c.args = append(slices.Clip(c.args), "--retry-lock", lockTimeout)
+	return r.once(ctx, c)
+}
+
+// unlock takes away stale locks. restic takes away no others unless it is told to remove all.
+func (r *Repository) unlock(ctx context.Context) error {
+	_, err := r.once(ctx, call{args: []string{"unlock", "--quiet"}})
+	return err
+}
+
+// once calls restic once. Nothing secret is among its arguments.
+func (r *Repository) once(ctx context.Context, c call) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, r.settings.Restic, c.args...)
 	cmd.Env = r.environment()
-	cmd.Stdin = c.in
+	cmd.Stdin = bytes.NewReader(c.in)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) } // then it removes its lock
 	cmd.WaitDelay = stopGrace
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C is for us, who tell it
@@ -95,7 +118,7 @@ func (r *Repository) run(ctx context.Context, c call) ([]byte, error) {
 	var exit *exec.ExitError
 	switch {
 	case errors.As(err, &exit):
-		return nil, r.explain(&exitError{exit.ExitCode(), lastWords(said.Bytes())})
+		return nil, r.explain(&exitError{exit.ExitCode(), lastWords(said.Bytes()), said.Bytes()})
 	case err != nil:
 		return nil, fault.Wrap(err, fault.Failed, "run restic")
 	}
@@ -129,7 +152,7 @@ func (r *Repository) explain(e *exitError) error {
 		return errors.Join(errNoRepository, fault.New(fault.Failed, "there is no repository, or it can not be reached: %s", e.text).On("repository %s", r.name()).
 			WithHint("see whether spec.state.repository and its credentials are right; the first snapshot makes a repository"))
 	case e.code == exitLocked:
-		return f.WithHint("another run uses it alone; if none is left, restic unlock removes its lock").Transient()
+		return f.WithHint("another run uses it; a lock that nobody renews is taken away after half an hour, or at once by: restic unlock --remove-all").Transient()
 	case strings.Contains(e.text, "dial tcp") || strings.Contains(e.text, "no such host") || strings.Contains(e.text, "connection refused"):
 		return f.WithHint("see whether the repository can be reached from this machine").Transient()
 	}

@@ -1,7 +1,6 @@
 package state
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/rand"
@@ -219,7 +218,7 @@ func parseTime(text string) (time.Time, bool) {
 func (r *Repository) load(ctx context.Context, set *Summary) (*Manifest, error) {
 	raw, err := r.run(ctx, call{args: []string{"dump", "--no-lock", set.manifest, "/" + manifestFile}})
 	if err != nil {
-		return nil, err
+		return nil, fault.Wrap(err, fault.KindOf(err), "its manifest can not be read").On("set %s", set.ID)
 	}
 	var m Manifest
 	if err := json.Unmarshal(raw, &m); err != nil {
@@ -250,7 +249,7 @@ func (r *Repository) Put(ctx context.Context, m Manifest) error {
 	if m.Complete {
 		whole = tagComplete
 	}
-	_, err = r.run(ctx, call{in: bytes.NewReader(raw), args: []string{"backup", "--quiet", "--json", "--retry-lock", lockTimeout,
+	_, err = r.run(ctx, call{in: raw, locks: true, args: []string{"backup", "--quiet", "--json",
 		"--host", m.Cluster, "--tag", strings.Join([]string{tagOurs, tagSet + m.ID, whole}, ","), "--stdin", "--stdin-filename", manifestFile}})
 	return err
 }

@@ -37,6 +37,7 @@ type repo struct {
 	t      *testing.T
 	dir    string
 	restic string
+	data   string // the folder of the set that was taken last
 	*state.Repository
 }
 
@@ -93,8 +94,13 @@ func (r *repo) files(n int, seed string) string {
 // take makes a set with the claim shop/data of so many files, as a mover and its planner do.
 func (r *repo) take(at time.Time, files int, complete bool) state.Manifest {
 	r.t.Helper()
-	id := state.NewID(at)
+	return r.takeAs(state.NewID(at), at, files, complete)
+}
+
+func (r *repo) takeAs(id string, at time.Time, files int, complete bool) state.Manifest {
+	r.t.Helper()
 	dir := r.files(files, id)
+	r.data = dir
 	out := r.plain(r.dir, state.BackupArgs("prod", id, "shop/data", dir, "")...)
 	lines := strings.Split(strings.TrimSpace(out), "\n")
 	var summary struct {
@@ -162,14 +168,12 @@ func TestWhatIsLostIsNamed(t *testing.T) {
 	if err := r.Verify(t.Context(), &m, "100%", nil); err != nil {
 		t.Fatal(err)
 	}
-	packs, err := filepath.Glob(filepath.Join(r.dir, "data", "*", "*"))
-	if err != nil || len(packs) == 0 {
-		t.Fatal(packs, err)
-	}
+	packs := r.packs()
 	raw, err := os.ReadFile(packs[0])
 	if err != nil {
 		t.Fatal(err)
 	}
+	good := bytes.Clone(raw)
 	raw[len(raw)/3] ^= 1
 	if err := errors.Join(os.Chmod(packs[0], 0o600), os.WriteFile(packs[0], raw, 0o600)); err != nil {
 		t.Fatal(err)
@@ -182,6 +186,9 @@ func TestWhatIsLostIsNamed(t *testing.T) {
 	}
 	if err := r.Verify(t.Context(), &m, "1/2", nil); err == nil {
 		t.Error("a pack is gone, and nobody says so")
+	}
+	if err := os.WriteFile(packs[0], good, 0o600); err != nil {
+		t.Fatal(err)
 	}
 	r.plain(r.dir, "forget", m.Claims[0].Snapshot)
 	if got, err := r.Choose(t.Context(), m.ID); err == nil || !strings.Contains(err.Error(), "claim shop/data is gone") {
