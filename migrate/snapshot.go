@@ -21,6 +21,9 @@ const (
 	backupTimeout = 24 * time.Hour // the first one of a terabyte
 )
 
+// simulated says why no data is taken where nothing runs behind the pods.
+const simulated = "its node is simulated: there is no data"
+
 // Repository is the repository of state, as far as a snapshot needs it.
 type Repository interface {
 	Init(ctx context.Context) (created bool, err error)
@@ -111,7 +114,7 @@ func (s *Snapshot) find(ctx context.Context, p plan.Progress) (plan.Outcome, err
 	for i := range found {
 		v := &found[i]
 		if s.job.Simulated() && v.Taken() {
-			v.Skipped = "its node is simulated: there is no data"
+			v.Skipped = simulated
 		}
 		if v.Skipped != "" {
 			p.Note(fmt.Sprintf("claim %s is left out: %s", v, v.Skipped))
@@ -130,8 +133,14 @@ func (s *Snapshot) Take() *plan.Plan {
 	groups := volumes.Together(s.volumes)
 	var steps []plan.ID
 	for i := range s.volumes {
-		if v := &s.volumes[i]; v.Fault != nil {
+		switch v := &s.volumes[i]; {
+		case v.Fault != nil:
 			steps = append(steps, p.Add(s.refuse(v)))
+		case v.Skipped == simulated:
+			steps = append(steps, p.Add(plan.Step{
+				ID: stepOf(v), Title: "take " + v.String(), Caveats: []string{"the data of " + v.String()},
+				Do: func(context.Context, plan.Progress) (plan.Outcome, error) { return plan.Unproven, nil },
+			}))
 		}
 	}
 	if len(groups) > 0 {
@@ -176,10 +185,12 @@ func (s *Snapshot) expose(ctx context.Context) error {
 	return nil
 }
 
+func stepOf(v *volumes.Volume) plan.ID { return plan.ID("volume/" + v.String()) }
+
 // refuse tells of a volume that can not be taken.
 func (s *Snapshot) refuse(v *volumes.Volume) plan.Step {
 	return plan.Step{
-		ID: plan.ID("volume/" + v.String()), Title: "take " + v.String(),
+		ID: stepOf(v), Title: "take " + v.String(),
 		Do: func(context.Context, plan.Progress) (plan.Outcome, error) { return "", s.lacks(v.Fault) },
 	}
 }
@@ -191,7 +202,7 @@ func (s *Snapshot) take(group []volumes.Volume) plan.Step {
 		names = append(names, group[i].String())
 	}
 	return plan.Step{
-		ID: plan.ID("volume/" + names[0]), Title: "take " + strings.Join(names, ", "), Timeout: backupTimeout,
+		ID: stepOf(&group[0]), Title: "take " + strings.Join(names, ", "), Timeout: backupTimeout,
 		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 			select {
 			case s.room <- struct{}{}:
@@ -230,7 +241,7 @@ func (s *Snapshot) keep(ctx context.Context, p plan.Progress) (plan.Outcome, err
 		}
 		all = append(all, objects...)
 	}
-	p.Note(fmt.Sprintf("%d kept objects", len(all)))
+	p.Note(fmt.Sprintf("kept objects: %d", len(all)))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.set.Objects, s.read, s.begun = all, true, true

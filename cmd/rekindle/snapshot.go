@@ -36,6 +36,7 @@ func (a *app) snapshot(ctx context.Context, arg string) error {
 		if err != nil {
 			return err
 		}
+		s.name = "snapshot " + docs.Cluster.Metadata.Name
 		repository, err := a.repository(ctx, docs, keyDir)
 		if err != nil {
 			return err

@@ -1,0 +1,177 @@
+package migrate_test
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/rekindle-dev/rekindle/bootstrap"
+	"github.com/rekindle-dev/rekindle/internal/assets"
+	"github.com/rekindle-dev/rekindle/internal/config"
+	"github.com/rekindle-dev/rekindle/internal/engine"
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/state"
+	"github.com/rekindle-dev/rekindle/migrate"
+	"github.com/rekindle-dev/rekindle/providers"
+	"github.com/rekindle-dev/rekindle/providers/kwok/kwoktest"
+	"github.com/rekindle-dev/rekindle/stacks"
+)
+
+// camera takes snapshots of a simulated cluster into a real repository.
+type camera struct {
+	*testing.T
+	provider   providers.Provider
+	repository *state.Repository
+	objects    string // of spec.state
+}
+
+func newCamera(t *testing.T) *camera {
+	t.Helper()
+	cache, err := assets.Open("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	restic, err := cache.Get(t.Context(), state.ResticAsset(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := state.Open(state.Settings{Repository: filepath.Join(t.TempDir(), "state"), Password: []byte("horse"), Restic: restic, Cluster: "seen"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &camera{T: t, provider: kwoktest.Provider(t), repository: r}
+	cluster, err := c.provider.Ensure(t.Context(), providers.Spec{Name: "seen"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.provider.Delete(context.WithoutCancel(t.Context()), providers.Ref{Provider: "kwok", Name: "seen"}, nil); err != nil {
+			t.Error(err)
+		}
+	})
+	client, err := kube.Connect(cluster.REST)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	manifest := "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: kept, namespace: shop}\ndata: {a: b}\n"
+	for name, more := range map[string]string{"plain": "", "raw": ", volumeMode: Block"} {
+		manifest += fmt.Sprintf(`---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: %s, namespace: shop, annotations: {rekindle.dev/restore-priority: "3"}}
+spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}%s}
+`, name, more)
+	}
+	objs, err := kube.ParseManifest([]byte(manifest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Apply(t.Context(), objs, kube.ApplyOptions{Manager: "test"}); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// take takes a snapshot, and gives the result of what was taken.
+func (c *camera) take() *engine.Result {
+	c.Helper()
+	docs, err := config.LoadFS(fstest.MapFS{"cluster.yaml": {Data: []byte("apiVersion: rekindle.dev/v1alpha1\nkind: Cluster\nmetadata: {name: seen}\nspec:\n" +
+		"  provider: {kwok: {}}\n  state:\n    repository: state\n    password: {env: X}\n    objects: [" + c.objects + "]\n")}}, "cluster.yaml")
+	if err != nil {
+		c.Fatal(err)
+	}
+	job, err := bootstrap.New(docs, "", bootstrap.Tools{Provider: c.provider, At: providers.Ref{Provider: "kwok"}, Charts: stacks.NewFetcher(c.TempDir())})
+	if err != nil {
+		c.Fatal(err)
+	}
+	defer job.Close()
+	snapshot := migrate.NewSnapshot(job, c.repository)
+	defer snapshot.Close()
+	if result := engine.Run(c.Context(), snapshot.Look(c.Context()), engine.Options{}); result.Err != nil {
+		c.Fatal(result.Err)
+	}
+	return engine.Run(c.Context(), snapshot.Take(), engine.Options{})
+}
+
+func (c *camera) sets() []state.Summary {
+	c.Helper()
+	sets, err := c.repository.Sets(c.Context())
+	if err != nil {
+		c.Fatal(err)
+	}
+	return sets
+}
+
+// TestASnapshotTellsWhatIsMissing takes what a simulated cluster has: kept objects, and claims without data.
+func TestASnapshotTellsWhatIsMissing(t *testing.T) {
+	c := newCamera(t)
+	c.objects = "{apiVersion: v1, kind: ConfigMap, namespace: shop, selector: '!kubernetes.io/x'}"
+
+	result := c.take() // the block device can not be taken
+	if fault.KindOf(result.Err) != fault.Failed || !strings.Contains(fault.Text(result.Err), "claim shop/raw: it is a block device") ||
+		!strings.Contains(fault.Text(result.Err), "rekindle.dev/snapshot=skip") {
+		t.Errorf("got %v", result.Err)
+	}
+	if sets := c.sets(); len(sets) != 1 || sets[0].Complete {
+		t.Fatalf("the sets are %+v", sets)
+	}
+	if _, err := c.repository.Choose(t.Context(), ""); err == nil {
+		t.Error("a set that lacks a volume is chosen")
+	}
+
+	c.leaveOut("raw")
+	result = c.take()
+	if result.Err != nil {
+		t.Fatal(result.Err)
+	}
+	m, err := c.repository.Choose(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !m.Complete || m.Cluster != "seen" || len(m.Claims) != 2 || len(m.Faults) != 0 {
+		t.Errorf("the manifest tells %+v", m)
+	}
+	for name, why := range map[string]string{"plain": "simulated", "raw": "annotation rekindle.dev/snapshot: skip"} {
+		for _, claim := range m.Claims {
+			if claim.Name == name && (claim.Snapshot != "" || !strings.Contains(claim.Skipped, why) || claim.Size != "1Gi" || claim.Annotations[migrate.PriorityMark] != "3") {
+				t.Errorf("%s is told as %+v", name, claim)
+			}
+		}
+	}
+	kept := fmt.Sprint(m.Objects)
+	if !strings.Contains(kept, "data:map[a:b]") || strings.Contains(kept, "resourceVersion") {
+		t.Errorf("kept objects: %s", kept)
+	}
+
+	c.objects = "{apiVersion: example.com/v1, kind: Key}"
+	result = c.take()
+	if result.Err == nil || !strings.Contains(result.Err.Error(), "does not serve this kind") {
+		t.Errorf("objects of an unknown kind: %v", result.Err)
+	}
+	if again, err := c.repository.Choose(t.Context(), ""); err != nil || again.ID != m.ID {
+		t.Errorf("after a snapshot that failed %v is chosen (%v)", again, err)
+	}
+}
+
+// leaveOut marks a claim.
+func (c *camera) leaveOut(name string) {
+	c.Helper()
+	cluster, err := c.provider.Find(c.Context(), providers.Ref{Provider: "kwok", Name: "seen"})
+	if err != nil {
+		c.Fatal(err)
+	}
+	client, err := kube.Connect(cluster.REST)
+	if err != nil {
+		c.Fatal(err)
+	}
+	defer client.Close()
+	ref := kube.Ref{Version: "v1", Kind: "PersistentVolumeClaim", Namespace: "shop", Name: name}
+	if err := client.MergePatch(c.Context(), ref, []byte(`{"metadata":{"annotations":{"rekindle.dev/snapshot":"skip"}}}`)); err != nil {
+		c.Fatal(err)
+	}
+}
