@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"os"
-	"path/filepath"
-	"strings"
 
 	"github.com/rekindle-dev/rekindle/internal/assets"
 	"github.com/rekindle-dev/rekindle/internal/config"
@@ -38,10 +36,7 @@ func (a *app) repository(ctx context.Context, docs *config.Documents, keyDir str
 	if err != nil {
 		return nil, err
 	}
-	where := spec.Repository
-	if !strings.Contains(where, ":") && !filepath.IsAbs(where) {
-		where = filepath.Join(keyDir, where)
-	}
+	where := state.Locate(spec.Repository, keyDir)
 	r, err := state.Open(state.Settings{
 		Repository: where, Password: password, Env: state.Credentials(where, os.Environ()), Restic: restic,
 		Cluster: docs.Cluster.Metadata.Name,

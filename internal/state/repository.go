@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
@@ -36,6 +37,24 @@ func Open(s Settings) (*Repository, error) {
 		s.Repository = dir
 	}
 	return &Repository{settings: s}, nil
+}
+
+// Locate makes a repository's name, as a document has it, one for this machine: a relative path begins at dir, and ~ is
+// the home folder.
+func Locate(repository, dir string) string {
+	path, local := isLocal(repository)
+	if !local {
+		return repository
+	}
+	if rest, ok := strings.CutPrefix(path, "~/"); ok {
+		if home, err := os.UserHomeDir(); err == nil {
+			return filepath.Join(home, rest)
+		}
+	}
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(dir, path)
 }
 
 // Local says whether the repository is a folder of this machine.

@@ -332,3 +332,15 @@ func TestCredentialsOfTheBackendAlone(t *testing.T) {
 		}
 	}
 }
+
+func TestRepositoriesOfThisMachine(t *testing.T) {
+	t.Setenv("HOME", "/home/me")
+	for repository, want := range map[string]string{
+		"state": "/docs/state", "./state": "/docs/state", "../a:b": "/a:b", "/srv/state": "/srv/state", "local:state": "/docs/state",
+		"local:/srv/a:b": "/srv/a:b", "~/state": "/home/me/state", "s3:https://s3.example.com/b": "s3:https://s3.example.com/b", "gs:b:/": "gs:b:/",
+	} {
+		if got := state.Locate(repository, "/docs"); got != want {
+			t.Errorf("%s: %s, want %s", repository, got, want)
+		}
+	}
+}
