@@ -76,6 +76,10 @@ func New(docs *config.Documents, name string, tools Tools) (*Job, error) {
 		return nil, fault.New(fault.Usage, "spec.reconciler.argocd: this build installs Flux only").
 			At(docs.Place("spec.reconciler.argocd")).WithHint("write: reconciler: {flux: {}}")
 	}
+	if spec.State != nil && spec.State.Schedule != "" {
+		return nil, fault.New(fault.Usage, "spec.state.schedule: this build takes snapshots when it is asked to, and never by itself").
+			At(docs.Place("spec.state.schedule")).WithHint("take the field away, and run rekindle snapshot from a scheduled job of yours")
+	}
 	if spec.Reconciler.Flux != nil {
 		j.flux = flux.New(*spec.Reconciler.Flux)
 	}

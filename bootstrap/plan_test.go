@@ -162,9 +162,13 @@ func TestACheckAsksUntilTheAnswerIsTheWantedOne(t *testing.T) {
 }
 
 func TestWhatThisBuildCanNotDoIsToldAtItsLine(t *testing.T) {
-	docs := documents(t, "kwok", "  reconciler:\n    argocd: {}\n  source: {url: 'https://git.example.com/ops.git'}\n")
-	_, err := bootstrap.New(docs, "", bootstrap.Tools{Provider: simulated(t)})
-	if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "cluster.yaml:8: ") || len(fault.Hints(err)) == 0 {
-		t.Errorf("got %v", err)
+	for _, spec := range []string{
+		"  reconciler:\n    argocd: {}\n  source: {url: 'https://git.example.com/ops.git'}\n",
+		"  state:\n    schedule: 0 * * * *\n    repository: /srv/state\n    password: {env: X}\n",
+	} {
+		_, err := bootstrap.New(documents(t, "kwok", spec), "", bootstrap.Tools{Provider: simulated(t)})
+		if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "cluster.yaml:8: ") || len(fault.Hints(err)) == 0 {
+			t.Errorf("got %v", err)
+		}
 	}
 }
