@@ -196,7 +196,7 @@ func (r *Rebuild) serve(ctx context.Context, c *kube.Client) error {
 			return err
 		}
 	}
-	access, end, err := r.o.Sets.Expose(ctx, host)
+	access, end, err := r.o.Sets.Expose(context.WithoutCancel(ctx), host) // for longer than this step: Close ends it
 	if err != nil {
 		return fault.Wrap(err, fault.Failed, "make it reachable for the cluster").On("state repository")
 	}
