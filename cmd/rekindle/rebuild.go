@@ -73,7 +73,7 @@ func (a *app) rebuild(ctx context.Context, arg string, o rebuildOptions) error {
 		rebuild := migrate.NewRebuild(job, migrate.RebuildOptions{
 			Sets: repository, At: o.at, Force: o.force, PutBack: volumes.PutBack,
 			Restorer: func(c *kube.Client, access state.Access, set *state.Manifest) migrate.Restorer {
-				return &volumes.Mover{Client: c, Access: access, Set: set.ID, Cluster: set.Cluster}
+				return &volumes.Mover{Client: c, Access: access, Image: docs.Cluster.Spec.State.Image, Set: set.ID, Cluster: set.Cluster}
 			},
 		})
 		defer rebuild.Close()

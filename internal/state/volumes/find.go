@@ -25,10 +25,10 @@ const (
 
 // Volume is a claim of a cluster, as a snapshot finds it.
 type Volume struct {
-	state.Claim       // Skipped says why its data is left out on purpose
-	Fault       error // why its data can not be had, although it should; nil for most
-	Node        string
-	Hooked      []Pod // running pods that mount it and have hooks
+	state.Claim        // Skipped says why its data is left out on purpose
+	Fault       error  // why its data can not be had, although it should; nil for most
+	Node        string // where a pod has it mounted; empty when none has
+	Hooked      []Pod  // running pods that mount it and have hooks
 
 	uid types.UID
 }

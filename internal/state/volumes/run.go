@@ -59,7 +59,7 @@ func (m *Mover) removeOld(ctx context.Context, t *task, p plan.Progress) error {
 			return err
 		}
 	}
-	gone := wait.Func("the mover of an earlier run to be gone", func(ctx context.Context) (bool, string, error) {
+	gone := wait.Func("an earlier mover to be gone", func(ctx context.Context) (bool, string, error) {
 		pods, err := m.Client.Typed().CoreV1().Pods(t.namespace).List(ctx, selector)
 		if err != nil {
 			return false, err.Error(), nil
