@@ -2,37 +2,51 @@ package main
 
 import (
 	"context"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/rekindle-dev/rekindle/internal/assets"
+	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/internal/state"
 	"github.com/rekindle-dev/rekindle/providers/kwok"
 )
 
 func (a *app) assetsCommand() *cobra.Command {
 	var list bool
 	c := &cobra.Command{
-		Use:   "assets",
-		Short: "Get the programs that simulated clusters need",
-		Long: `assets gets the programs that the kwok provider runs into a cache folder: pinned release
-files whose checksums it checks, or else built from the modules embedded in this binary,
-which needs Go. up does the same for what it misses.
+		Use:   "assets [NAME...]",
+		Short: "Get the programs that simulated clusters and state repositories need",
+		Long: `assets gets the programs that the kwok provider runs, or the named ones, into a cache folder:
+pinned release files whose checksums it checks, or else built from the modules embedded in this
+binary, which needs Go. Other commands do the same for what they miss: up for its provider,
+and what reads or writes a state repository for restic, which nothing else needs.
 
 The folder is $REKINDLE_ASSETS, or rekindle/assets in the user's cache folder.
 $REKINDLE_ASSETS_MIRROR is an https URL that stands in for the hosts of release files
 (https://dl.k8s.io/x is fetched from MIRROR/dl.k8s.io/x), or "off" to build everything.`,
-		GroupID: "tools",
-		RunE: func(c *cobra.Command, _ []string) error {
+		Example: `  rekindle assets
+  rekindle assets restic`,
+		GroupID:           "tools",
+		Args:              cobra.ArbitraryArgs,
+		ValidArgsFunction: completeAssets,
+		RunE: func(c *cobra.Command, names []string) error {
 			cache, err := assets.Open("")
 			if err != nil {
 				return err
 			}
-			if list {
-				return a.listAssets(cache)
+			wanted, err := assetsNamed(names)
+			switch {
+			case err != nil:
+				return err
+			case list && len(names) == 0:
+				return a.listAssets(cache, allAssets())
+			case list:
+				return a.listAssets(cache, wanted)
 			}
 			return a.session(c.Context(), func(ctx context.Context, s *session) error {
-				return s.run(ctx, assetsPlan(cache))
+				return s.run(ctx, assetsPlan(cache, wanted))
 			})
 		},
 	}
@@ -40,11 +54,40 @@ $REKINDLE_ASSETS_MIRROR is an https URL that stands in for the hosts of release 
 	return c
 }
 
+// allAssets are the programs that any command may need.
+func allAssets() []assets.Asset { return append(kwok.Assets(), state.ResticAsset()) }
+
+// assetsNamed are those of the names; without any, those of simulated clusters.
+func assetsNamed(names []string) ([]assets.Asset, error) {
+	if len(names) == 0 {
+		return kwok.Assets(), nil
+	}
+	var wanted []assets.Asset
+	for _, name := range names {
+		i := slices.IndexFunc(allAssets(), func(asset assets.Asset) bool { return asset.Name == name })
+		if i < 0 {
+			return nil, fault.New(fault.Usage, "there is no program %q", name).WithHint("rekindle assets --list tells them")
+		}
+		wanted = append(wanted, allAssets()[i])
+	}
+	return wanted, nil
+}
+
+func completeAssets(_ *cobra.Command, given []string, _ string) ([]string, cobra.ShellCompDirective) {
+	var names []string
+	for _, asset := range allAssets() {
+		if !slices.Contains(given, asset.Name) {
+			names = append(names, asset.Name)
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
 // assetsPlan gets one program after the other: a build keeps all processors busy by itself.
-func assetsPlan(cache *assets.Cache) *plan.Plan {
+func assetsPlan(cache *assets.Cache, wanted []assets.Asset) *plan.Plan {
 	p := plan.New("assets")
 	var last plan.ID
-	for _, asset := range kwok.Assets() {
+	for _, asset := range wanted {
 		last = p.Add(plan.Step{
 			ID: plan.ID("asset/" + asset.Name), Title: "get " + asset.Name + " " + asset.Version,
 			Inputs: map[string]string{"version": asset.Version},
@@ -62,9 +105,9 @@ func assetsPlan(cache *assets.Cache) *plan.Plan {
 	return p
 }
 
-func (a *app) listAssets(cache *assets.Cache) error {
+func (a *app) listAssets(cache *assets.Cache, wanted []assets.Asset) error {
 	var rows [][]string
-	for _, asset := range kwok.Assets() {
+	for _, asset := range wanted {
 		path := cache.Have(asset)
 		if path == "" {
 			path = "-"

@@ -20,7 +20,7 @@ func (a *app) snapshotsCommand() *cobra.Command {
 		Short: "The snapshot sets of a cluster, the newest first",
 		Long: `snapshots lists what the repository spec.state.repository has of the cluster: each set with its
 age, its volumes and their size, and whether it is whole. rebuild takes the newest complete
-one unless --at says another. No cluster is asked.`,
+one unless --at says another; why newer ones are not complete is told. No cluster is asked.`,
 		GroupID: "cluster",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -31,12 +31,32 @@ one unless --at says another. No cluster is asked.`,
 				if err != nil {
 					return err
 				}
-				return a.tellSets(sets)
+				if err := a.tellSets(sets); err != nil {
+					return err
+				}
+				return a.tellFaults(ctx, r, sets)
 			})
 		},
 	}
 	completeDocument(c)
 	return c
+}
+
+// tellFaults says why the sets that are newer than the newest complete one are not: older ones are keep's.
+func (a *app) tellFaults(ctx context.Context, r *state.Repository, sets []state.Summary) error {
+	for i := range sets {
+		if sets[i].Complete {
+			return nil
+		}
+		why, err := r.Why(ctx, &sets[i])
+		if err != nil {
+			return err
+		}
+		for _, text := range why {
+			a.rep.Message(fmt.Sprintf("%s is incomplete: %s", sets[i].ID, text))
+		}
+	}
+	return nil
 }
 
 // withRepository opens the state repository of a document.

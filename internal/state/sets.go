@@ -84,6 +84,21 @@ func (s *Summary) Bytes() int64 {
 	return n
 }
 
+// Why tells why a set is not whole; empty of one that is.
+func (r *Repository) Why(ctx context.Context, s *Summary) ([]string, error) {
+	switch {
+	case s.Complete:
+		return nil, nil
+	case s.manifest == "":
+		return []string{"it has no manifest: its run is at work, or was killed"}, nil
+	}
+	m, err := r.load(ctx, s)
+	if m == nil {
+		return nil, err
+	}
+	return m.Faults, nil
+}
+
 // snapshot is how restic lists one.
 type snapshot struct {
 	ID      string   `json:"id"`
