@@ -36,12 +36,19 @@ type world struct {
 	home       string
 	kubeconfig string
 	key        string
+	name       string // of the cluster
 }
 
 // newWorld serves the sample repository where pods reach it, and points its prod cluster there.
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, env: labtest.Require(t), repo: repos.New(t), binary: binary(t), home: t.TempDir()}
+	return newWorldOf(t, "shop-prod", nil)
+}
+
+// newWorldOf does so for a cluster of another name, with edits of the repository.
+func newWorldOf(t *testing.T, name string, edit func(w *world)) *world {
+	t.Helper()
+	w := &world{t: t, env: labtest.Require(t), repo: repos.New(t), binary: binary(t), home: t.TempDir(), name: name}
 	w.kubeconfig = filepath.Join(w.home, "kubeconfig")
 	var err error
 	if w.key, err = w.repo.Key(); err != nil {
@@ -64,6 +71,10 @@ func newWorld(t *testing.T) *world {
 	})
 	w.replace("clusters/prod/cluster.yaml", "https://git.example.com/acme/shop.git", server.URL())
 	w.replace("clusters/prod/cluster.yaml", "interval: 1m", "interval: 5s")
+	w.replace("clusters/prod/cluster.yaml", "metadata: {name: shop-prod}", "metadata: {name: "+name+"}")
+	if edit != nil {
+		edit(w)
+	}
 	if err := w.env.WriteKindConfig(w.repo.Path("clusters/prod/kind.yaml")); err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +181,7 @@ func (w *world) client() kubernetes.Interface {
 	w.t.Helper()
 	rules := &clientcmd.ClientConfigLoadingRules{ExplicitPath: w.kubeconfig}
 	cfg, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules,
-		&clientcmd.ConfigOverrides{CurrentContext: "kind-shop-prod"}).ClientConfig()
+		&clientcmd.ConfigOverrides{CurrentContext: "kind-" + w.name}).ClientConfig()
 	if err != nil {
 		w.t.Fatal(err)
 	}
