@@ -73,7 +73,8 @@ func (j *Job) Down(ctx context.Context) *plan.Plan {
 	p := plan.New("down " + j.Name())
 	owned := p.Add(j.findOwned())
 	lease := p.Add(j.takeLeaseOfOld(ctx), owned)
-	deleted := p.Add(j.deleteCluster(), lease)
+	empty := j.giveBack(p, lease) // of a cluster that somebody else made, and that stays
+	deleted := p.Add(j.deleteCluster(), empty)
 	forgotten := add(p, j.removeContext(), deleted)
 	p.Add(j.listLeftovers(), deleted, forgotten)
 	return p

@@ -139,3 +139,10 @@ type Simulation interface {
 	// the content of volumes can not be proven there.
 	Simulated() bool
 }
+
+// Lender is a provider whose clusters somebody else made. They outlive down: it takes away what rekindle put into
+// them, and what was there before stays.
+type Lender interface {
+	// Before names the namespaces and CRDs that the cluster had when it was lent.
+	Before(ctx context.Context, r Ref) (namespaces, crds []string, err error)
+}

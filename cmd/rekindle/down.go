@@ -12,8 +12,9 @@ func (a *app) downCommand() *cobra.Command {
 		Use:   "down FILE|URL//PATH",
 		Short: "Take it away in reverse order; list whatever is left; refuse what is not ours",
 		Long: `down removes the cluster that up made and lists what is left of it, with the command
-that removes each. A cluster that rekindle did not make is refused. Down on a cluster
-that does not exist succeeds.`,
+that removes each. A cluster that rekindle did not make is refused. Of an existing cluster
+(spec.provider.existing) what up put into it is removed, and the cluster stays. Down on a
+cluster that does not exist succeeds.`,
 		GroupID: "cluster",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -23,7 +24,7 @@ that does not exist succeeds.`,
 					return err
 				}
 				defer closeJob()
-				if err := a.confirm("remove the cluster " + job.Name() + " and everything in it"); err != nil {
+				if err := a.confirm(job.WhatGoes()); err != nil {
 					return err
 				}
 				return s.run(ctx, job.Down(ctx))

@@ -15,7 +15,9 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/gitrepo"
+	"github.com/rekindle-dev/rekindle/internal/keys"
 	"github.com/rekindle-dev/rekindle/providers"
+	"github.com/rekindle-dev/rekindle/providers/existing"
 	"github.com/rekindle-dev/rekindle/providers/gke"
 	"github.com/rekindle-dev/rekindle/providers/kind"
 	"github.com/rekindle-dev/rekindle/providers/kwok"
@@ -51,11 +53,10 @@ func (a *app) job(ctx context.Context, arg string, o jobOptions) (*bootstrap.Job
 	if err != nil {
 		return nil, nil, err
 	}
-	tools, err := a.tools(docs, o)
+	tools, err := a.tools(docs, keyDir, o)
 	if err != nil {
 		return nil, nil, err
 	}
-	tools.KeyDir = keyDir
 	end := func() {}
 	if o.sourceFrom != "" {
 		if tools.Source, end, err = serveSource(ctx, docs, o.sourceFrom, a.rep.Message); err != nil {
@@ -95,7 +96,7 @@ func (a *app) load(ctx context.Context, arg string) (docs *config.Documents, key
 }
 
 // tools chooses the provider and the caches. This switch is the one place where providers are listed.
-func (a *app) tools(docs *config.Documents, o jobOptions) (*bootstrap.Tools, error) {
+func (a *app) tools(docs *config.Documents, keyDir string, o jobOptions) (*bootstrap.Tools, error) {
 	caches, err := os.UserCacheDir()
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Failed, "a folder for caches").WithHint("set HOME or XDG_CACHE_HOME")
@@ -105,6 +106,7 @@ func (a *app) tools(docs *config.Documents, o jobOptions) (*bootstrap.Tools, err
 		return nil, err
 	}
 	t := &bootstrap.Tools{
+		KeyDir: keyDir,
 		Charts: stacks.NewFetcher(filepath.Join(caches, "rekindle", "charts")), Git: git,
 		Use: o.use, Run: o.run, TTL: o.ttl, Secret: a.secrets.Add,
 	}
@@ -125,8 +127,14 @@ func (a *app) tools(docs *config.Documents, o jobOptions) (*bootstrap.Tools, err
 		t.Provider, err = kindProvider(docs, settings)
 	case gke.Name:
 		t.Provider, err = gke.New(gke.Options{Settings: *spec.GKE, Override: gke.OverrideFrom(os.Getenv)})
-	default:
-		err = notBuilt(docs, t.At.Provider)
+	case existing.Name:
+		if o.use {
+			return nil, fault.New(fault.Usage, "--use: the kubeconfig of an existing cluster is left as it is").
+				WithHint("kubectl config use-context %s", spec.Existing.Context)
+		}
+		t.Provider = existing.New(existing.Settings{Context: spec.Existing.Context, Kubeconfig: a.kubeconfigOf(spec.Existing, keyDir)})
+		t.Context = spec.Existing.Context
+		return t, nil
 	}
 	if err != nil {
 		return nil, err
@@ -148,12 +156,15 @@ func providerOf(docs *config.Documents, o jobOptions) string {
 	case spec.GKE != nil:
 		return gke.Name
 	}
-	return "existing"
+	return existing.Name
 }
 
-func notBuilt(docs *config.Documents, provider string) error {
-	return fault.New(fault.Usage, "spec.provider.%s: this build makes clusters on gke, kind and kwok only", provider).
-		At(docs.Place("spec.provider." + provider))
+// kubeconfigOf is the file that reaches a cluster one has; empty is kubectl's rule.
+func (a *app) kubeconfigOf(e *config.Existing, dir string) string {
+	if e.Kubeconfig == "" {
+		return a.kubeconfig
+	}
+	return keys.Path(e.Kubeconfig, dir)
 }
 
 func nameOf(docs *config.Documents, o jobOptions) string {

@@ -116,7 +116,7 @@ func read(ctx context.Context, from config.KeySource, dir string, repo fs.FS) (D
 	}
 	switch {
 	case from.File != "":
-		file := expand(from.File, dir)
+		file := Path(from.File, dir)
 		raw, err := os.ReadFile(file)
 		if err != nil {
 			return nil, unreadable(err, file)
@@ -193,8 +193,8 @@ func run(ctx context.Context, command []string, dir string) ([]byte, error) {
 	return raw, nil
 }
 
-// expand makes a path of the documents one of this machine.
-func expand(file, dir string) string {
+// Path makes a path of the documents, relative to dir or below ~, one of this machine.
+func Path(file, dir string) string {
 	if rest, ok := strings.CutPrefix(file, "~/"); ok {
 		if home, err := os.UserHomeDir(); err == nil {
 			return filepath.Join(home, rest)

@@ -26,7 +26,7 @@ func openRepoFile(from config.KeySource, dir string, repo fs.FS) ([]byte, error)
 	if from.IdentityFile == "" {
 		return nil, fault.New(fault.Usage, "it says not what opens %s", from.Repo).WithHint("give from.identityFile")
 	}
-	file := expand(from.IdentityFile, dir)
+	file := Path(from.IdentityFile, dir)
 	raw, err := os.ReadFile(file)
 	if err != nil {
 		return nil, unreadable(err, file)

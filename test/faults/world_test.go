@@ -21,6 +21,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/rekindle-dev/rekindle/internal/gitrepo"
@@ -241,16 +242,22 @@ func planned(t *testing.T, out string) []moment {
 	return all
 }
 
-// client reaches a cluster by the context that up added.
-func (w *world) client(name string) kubernetes.Interface {
+// config is that of the context that up added.
+func (w *world) config(name string) *rest.Config {
 	w.t.Helper()
-	cfg, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(
+	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(
 		&clientcmd.ClientConfigLoadingRules{ExplicitPath: w.kubeconfig()},
 		&clientcmd.ConfigOverrides{CurrentContext: "kwok-" + name}).ClientConfig()
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	client, err := kubernetes.NewForConfig(cfg)
+	return config
+}
+
+// client reaches a cluster by the context that up added.
+func (w *world) client(name string) kubernetes.Interface {
+	w.t.Helper()
+	client, err := kubernetes.NewForConfig(w.config(name))
 	if err != nil {
 		w.t.Fatal(err)
 	}

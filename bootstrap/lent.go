@@ -1,0 +1,258 @@
+package bootstrap
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/discovery"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/providers"
+	"github.com/rekindle-dev/rekindle/stacks"
+)
+
+// removeTimeout is how long what was applied, or a release, may take to go: finalizers run.
+const removeTimeout = 10 * time.Minute
+
+// WhatGoes says what Down takes away, as a question begins.
+func (j *Job) WhatGoes() string {
+	if _, lent := j.tools.Provider.(providers.Lender); lent {
+		return "remove what was installed in the cluster " + j.Name() + ", with the data of its volumes"
+	}
+	return "remove the cluster " + j.Name() + " and everything in it"
+}
+
+// giveBack adds the steps that take away, in the reverse order, what was put into a cluster that somebody else made.
+// The cluster itself stays. Where the provider made the cluster nothing is added: it goes as a whole.
+func (j *Job) giveBack(p *plan.Plan, lease plan.ID) plan.ID {
+	lender, ok := j.tools.Provider.(providers.Lender)
+	if !ok {
+		return lease
+	}
+	synced := add(p, j.removeSync(), lease) // while its controllers run
+	after := []plan.ID{lease, synced}
+	removed := map[string]plan.ID{}
+	for _, r := range slices.Backward(j.stack.Releases) {
+		needs := slices.Clone(after)
+		for _, other := range j.stack.Releases {
+			if slices.Contains(other.Needs, r.Name) {
+				needs = append(needs, removed[other.Name])
+			}
+		}
+		removed[r.Name] = p.Add(j.removeRelease(r), needs...)
+	}
+	for _, r := range j.stack.Releases {
+		after = append(after, removed[r.Name])
+	}
+	return p.Add(j.removeRest(lender), append(after, add(p, j.removeKeys(), after...))...)
+}
+
+// inLent makes a step of what is done in a cluster that is there.
+func (j *Job) inLent(id plan.ID, title string, do func(context.Context, plan.Progress) (plan.Outcome, error)) plan.Step {
+	return plan.Step{
+		ID: id, Title: title, Timeout: removeTimeout, Retries: 1,
+		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+			if j.cluster == nil {
+				return plan.Unchanged, nil
+			}
+			if err := j.client.Answers(ctx); err != nil {
+				return "", fault.Wrap(err, fault.Failed, "its API server does not answer").On("cluster %s", j.ref()).
+					WithHint("what was installed in it stays until it does: run down again then")
+			}
+			return do(ctx, p)
+		},
+	}
+}
+
+func (j *Job) removeSync() *plan.Step {
+	if j.flux == nil {
+		return nil
+	}
+	s := j.inLent("sync", "remove what Flux applied", func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+		return j.flux.Remove(ctx, j.client, j.watcher, p)
+	})
+	return &s
+}
+
+func (j *Job) removeRelease(r *stacks.Release) plan.Step {
+	return j.inLent(releaseID(r.Name), "uninstall "+r.Name, func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+		return r.Remove(ctx, j.client, j.watcher, p)
+	})
+}
+
+func (j *Job) removeKeys() *plan.Step {
+	keys := j.docs.Cluster.Spec.Keys
+	if len(keys) == 0 {
+		return nil
+	}
+	s := j.inLent("keys", "remove "+count(len(keys), "key"), func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+		var ours []kube.Ref
+		for _, k := range keys {
+			ref := kube.NewRef(corev1.SchemeGroupVersion.WithKind("Secret"), k.Namespace, k.Name)
+			obj, err := j.client.Get(ctx, ref)
+			if err != nil {
+				return "", err
+			}
+			if obj != nil && obj.GetLabels()[providers.LabelOwner] == providers.Owner {
+				ours = append(ours, ref)
+			}
+		}
+		if len(ours) == 0 {
+			return plan.Unchanged, nil
+		}
+		return plan.Changed, j.client.Delete(ctx, ours, p)
+	})
+	return &s
+}
+
+// removeRest removes the CRDs and the namespaces that were not there before, unless somebody uses them meanwhile.
+func (j *Job) removeRest(lender providers.Lender) plan.Step {
+	return j.inLent("rest", "remove CRDs and namespaces that were not there before", func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+		namespaces, crds, err := lender.Before(ctx, j.ref())
+		if err != nil {
+			return "", j.notOurs(err)
+		}
+		refs, err := j.unusedCRDs(ctx, crds, p)
+		if err != nil {
+			return "", err
+		}
+		for _, name := range j.namespaces() {
+			if slices.Contains(namespaces, name) {
+				continue
+			}
+			switch used, err := j.usersOf(ctx, name); {
+			case err != nil:
+				return "", err
+			case len(used) > 0:
+				p.Warn(fmt.Sprintf("namespace %s stays: it still has %s", name, strings.Join(used[:min(3, len(used))], ", ")))
+			default:
+				refs = append(refs, kube.NewRef(corev1.SchemeGroupVersion.WithKind("Namespace"), "", name))
+			}
+		}
+		if len(refs) == 0 {
+			return plan.Unchanged, nil
+		}
+		return plan.Changed, j.client.Delete(ctx, refs, p)
+	})
+}
+
+// namespaces are those that the documents name.
+func (j *Job) namespaces() []string {
+	var names []string
+	for _, r := range j.stack.Releases {
+		names = append(names, r.Namespace)
+	}
+	for _, k := range j.docs.Cluster.Spec.Keys {
+		names = append(names, k.Namespace)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// crdResource is where CRDs are.
+func crdResource() schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
+}
+
+// unusedCRDs are those that rekindle applied, that were not there before, and of which there is no object.
+func (j *Job) unusedCRDs(ctx context.Context, before []string, p plan.Progress) ([]kube.Ref, error) {
+	crds, err := j.client.Dynamic().Resource(crdResource()).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, err
+	}
+	var refs []kube.Ref
+	for i := range crds.Items {
+		crd := &crds.Items[i]
+		ours := slices.ContainsFunc(crd.GetManagedFields(), func(m metav1.ManagedFieldsEntry) bool { return m.Manager == kube.Manager })
+		if !ours || slices.Contains(before, crd.GetName()) {
+			continue
+		}
+		used, err := j.hasObjects(ctx, crd)
+		if err != nil {
+			return nil, err
+		}
+		if used {
+			p.Warn(fmt.Sprintf("CRD %s stays: there are objects of it", crd.GetName()))
+			continue
+		}
+		refs = append(refs, kube.RefOf(crd))
+	}
+	return refs, nil
+}
+
+func (j *Job) hasObjects(ctx context.Context, crd *unstructured.Unstructured) (bool, error) {
+	group, _, _ := unstructured.NestedString(crd.Object, "spec", "group")
+	plural, _, _ := unstructured.NestedString(crd.Object, "spec", "names", "plural")
+	versions, _, _ := unstructured.NestedSlice(crd.Object, "spec", "versions")
+	for _, v := range versions {
+		version, _ := v.(map[string]any)
+		if served, _ := version["served"].(bool); !served {
+			continue
+		}
+		name, _ := version["name"].(string)
+		list, err := j.client.Dynamic().Resource(schema.GroupVersionResource{Group: group, Version: name, Resource: plural}).List(ctx, metav1.ListOptions{Limit: 1})
+		if apierrors.IsNotFound(err) {
+			return false, nil // not served any more
+		}
+		return err == nil && len(list.Items) > 0, err
+	}
+	return false, nil
+}
+
+// usersOf names what is in a namespace beside what Kubernetes itself puts there, what goes with its owner, and what is
+// going already.
+func (j *Job) usersOf(ctx context.Context, namespace string) ([]string, error) {
+	j.client.Discovery().Invalidate()
+	lists, err := j.client.Discovery().ServerPreferredResources()
+	if err != nil && !discovery.IsGroupDiscoveryFailedError(err) {
+		return nil, err
+	}
+	if err != nil {
+		return []string{"what an API that does not answer may have there"}, nil //nolint:nilerr // it is told
+	}
+	var used []string
+	for _, l := range discovery.FilteredBy(discovery.SupportsAllVerbs{Verbs: []string{"list", "delete"}}, lists) {
+		gv, err := schema.ParseGroupVersion(l.GroupVersion)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range l.APIResources {
+			if !r.Namespaced || r.Kind == "Event" || r.Kind == "Lease" || r.Kind == "Endpoints" || r.Kind == "EndpointSlice" {
+				continue
+			}
+			list, err := j.client.Dynamic().Resource(gv.WithResource(r.Name)).Namespace(namespace).List(ctx, metav1.ListOptions{})
+			if apierrors.IsNotFound(err) || apierrors.IsMethodNotSupported(err) {
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+			for i := range list.Items {
+				if o := &list.Items[i]; !comesByItself(o) {
+					used = append(used, r.Kind+" "+o.GetName())
+				}
+			}
+		}
+	}
+	return used, nil
+}
+
+func comesByItself(o *unstructured.Unstructured) bool {
+	switch {
+	case o.GetDeletionTimestamp() != nil, len(o.GetOwnerReferences()) > 0:
+		return true
+	case o.GetKind() == "ServiceAccount" && o.GetName() == "default":
+		return true
+	}
+	return o.GetKind() == "ConfigMap" && o.GetName() == "kube-root-ca.crt"
+}
