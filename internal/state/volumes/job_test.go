@@ -113,10 +113,10 @@ something in no JSON
 func TestProgressIsReadFromTheLog(t *testing.T) {
 	var told []string
 	r := &reading{}
-	if err := r.read(strings.NewReader(backupLog), func(u plan.Update) { told = append(told, u.Waiting) }); err != nil {
+	if err := r.read(strings.NewReader(backupLog), func(u plan.Update) { told = append(told, fmt.Sprintf("%s, %d/%d %s", u.Waiting, u.Done, u.Total, u.Unit)) }); err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Contains(told, "3.0 MiB of 6.0 MiB, 2 of 4 files") {
+	if !slices.Contains(told, "2 of 4 files, 3145728/6291456 bytes") {
 		t.Errorf("told %q", told)
 	}
 	got, err := judge(r, &corev1.ContainerStateTerminated{})

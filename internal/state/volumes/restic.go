@@ -97,13 +97,11 @@ func (r *reading) tell(m *message, p plan.Progress) {
 	if allFiles == 0 {
 		return
 	}
-	text := fmt.Sprintf("%s of %s, %d of %d files", size(bytes), size(allBytes), files, allFiles)
-	if text == r.told {
-		return
+	text := fmt.Sprintf("%d of %d files", files, allFiles)
+	if told := fmt.Sprint(text, bytes, allBytes); told != r.told && p != nil {
+		r.told = told
+		p(plan.Update{Waiting: text, Done: bytes, Total: allBytes, Unit: "bytes"})
 	}
-	r.told = text
-	p.Count(bytes, allBytes, "bytes")
-	p.Waiting(text)
 }
 
 // size is a number of bytes as a person reads it.
