@@ -113,7 +113,9 @@ something in no JSON
 func TestProgressIsReadFromTheLog(t *testing.T) {
 	var told []string
 	r := &reading{}
-	if err := r.read(strings.NewReader(backupLog), func(u plan.Update) { told = append(told, fmt.Sprintf("%s, %d/%d %s", u.Waiting, u.Done, u.Total, u.Unit)) }); err != nil {
+	if err := r.read(strings.NewReader(backupLog), func(u plan.Update) {
+		told = append(told, fmt.Sprintf("%s, %d/%d %s", u.Waiting, u.Done, u.Total, u.Unit))
+	}); err != nil {
 		t.Fatal(err)
 	}
 	if !slices.Contains(told, "2 of 4 files, 3145728/6291456 bytes") {
