@@ -53,7 +53,7 @@ func defaultClient() *http.Client {
 
 // releasePath is where a fetched asset is. Its name holds everything that decides its content.
 func (c *Cache) releasePath(a Asset) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "1\n%s\n%q", a.Version, *a.Release))
+	sum := sha256.Sum256(fmt.Appendf(nil, "1\n%s\n%+v", a.Version, *a.Release))
 	return filepath.Join(c.Dir, "fetched", a.Name+"-"+a.Version+"-"+hex.EncodeToString(sum[:])[:12], a.Name)
 }
 
