@@ -73,8 +73,9 @@ func (j *Job) Down(ctx context.Context) *plan.Plan {
 	p := plan.New("down " + j.Name())
 	owned := p.Add(j.findOwned())
 	lease := p.Add(j.takeLeaseOfOld(ctx), owned)
-	empty := j.giveBack(p, lease) // of a cluster that somebody else made, and that stays
-	deleted := p.Add(j.deleteCluster(), empty)
+	empty := j.giveBack(p, lease)   // of a cluster that somebody else made, and that stays
+	released := j.release(p, empty) // what would outlive a cluster in a cloud
+	deleted := p.Add(j.deleteCluster(), released)
 	forgotten := add(p, j.removeContext(), deleted)
 	p.Add(j.listLeftovers(), deleted, forgotten)
 	return p

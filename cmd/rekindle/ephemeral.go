@@ -9,6 +9,7 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/folders"
 	"github.com/rekindle-dev/rekindle/internal/runs"
+	"github.com/rekindle-dev/rekindle/providers/gke"
 )
 
 // longestName leaves room for the suffix in the names that a cluster's name becomes part of.
@@ -34,6 +35,9 @@ func (a *app) newEphemeral(ctx context.Context, arg, word string, o jobOptions, 
 	record := runs.Record{ID: runs.NewID(), Started: time.Now()}
 	record.Expires = record.Started.Add(ttl)
 	record.Provider = providerOf(docs, o)
+	if g := docs.Cluster.Spec.Provider.GKE; g != nil && record.Provider == gke.Name {
+		record.Location = gke.LocationOf(g.Project, g.Location)
+	}
 	record.Cluster = fmt.Sprintf("%.*s-%s-%s", longestName, docs.Cluster.Metadata.Name, word, record.ID)
 	run, err := runs.In(state).Begin(record)
 	if err != nil {

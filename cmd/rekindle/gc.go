@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,9 +19,9 @@ const removeTimeout = 40 * time.Minute
 
 // gcOptions are the flags of gc.
 type gcOptions struct {
-	provider string
-	dead     bool
-	run      string
+	asked
+	dead bool
+	run  string
 }
 
 func (a *app) gcCommand() *cobra.Command {
@@ -28,9 +29,9 @@ func (a *app) gcCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "gc",
 		Short: "Remove ephemeral clusters past their TTL, whoever made them",
-		Long: `gc removes the clusters of run and rehearse whose TTL is over, on every provider that
-needs no document (kwok, kind), whichever machine made them, and what killed runs of this machine
-left beside them. It removes nothing else: a cluster that up made has no TTL.
+		Long: `gc removes the clusters of run and rehearse whose TTL is over, on kwok, kind and, for each
+project that --project or $GOOGLE_CLOUD_PROJECT names, GKE, whichever machine made them, and what
+killed runs of this machine left beside them. It removes nothing else: a cluster that up made has no TTL.
 
 --dead does not wait for the TTL of clusters whose run was killed on this machine.`,
 		GroupID: "cluster",
@@ -39,14 +40,14 @@ left beside them. It removes nothing else: a cluster that up made has no TTL.
 			return a.session(c.Context(), func(ctx context.Context, s *session) error { return s.gc(ctx, o) })
 		},
 	}
-	providerFlag(c, &o.provider)
+	o.register(c)
 	c.Flags().BoolVar(&o.dead, "dead", false, "also those whose run was killed on this machine, before their TTL is over")
 	c.Flags().StringVar(&o.run, "run", "", "also the cluster of this `RUN`, as list tells it, before its TTL is over")
 	return c
 }
 
 func (s *session) gc(ctx context.Context, o gcOptions) error {
-	all, err := listers(o.provider)
+	all, err := o.listers()
 	if err != nil {
 		return err
 	}
@@ -72,7 +73,7 @@ func (s *session) gc(ctx context.Context, o gcOptions) error {
 	for _, provider := range all {
 		clusters, err := provider.List(ctx)
 		if err != nil {
-			errs = append(errs, notListed(provider.name, err))
+			errs = append(errs, notListed(provider, err))
 			continue
 		}
 		collectable(p, provider, clusters, old, o, time.Now())
@@ -102,7 +103,7 @@ func collectable(p *plan.Plan, provider named, clusters []*providers.Cluster, ol
 	}
 	records := map[string]*runs.Old{}
 	for _, r := range old {
-		if r.Provider == provider.name {
+		if r.Provider == provider.name && strings.HasPrefix(r.Location, provider.scope) {
 			records[r.ID] = r
 		}
 	}
@@ -115,7 +116,7 @@ func collectable(p *plan.Plan, provider named, clusters []*providers.Cluster, ol
 	}
 	for _, r := range records { // of clusters that are not there, or only in parts
 		if !r.Kept || due(r.ID, r.Expires, false) {
-			p.Add(remove(provider, providers.Ref{Provider: provider.name, Name: r.Cluster}, r))
+			p.Add(remove(provider, providers.Ref{Provider: provider.name, Location: r.Location, Name: r.Cluster}, r))
 		}
 	}
 }

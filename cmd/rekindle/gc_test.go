@@ -50,7 +50,7 @@ func TestGCTakesOnlyWhatIsDue(t *testing.T) {
 		"one that runs": {gcOptions{run: "y"}, "kwok/gone kwok/past kwok/young"},
 	} {
 		p := plan.New("gc")
-		collectable(p, named{kwok.Name, simulated}, clusters, old, c.options, now)
+		collectable(p, named{kwok.Name, "", simulated}, clusters, old, c.options, now)
 		var ids []string
 		for _, s := range p.Steps() {
 			ids = append(ids, string(s.ID))
@@ -81,7 +81,7 @@ func TestARowTellsTheStateAndTheTimes(t *testing.T) {
 
 func TestAProviderThatIsNoneIsBadUsage(t *testing.T) {
 	for _, command := range []string{"list", "gc"} {
-		if code, out := call(t, command, "--provider", "vmware"); code != fault.ExitUsage || !strings.Contains(out, "use kwok or kind") {
+		if code, out := call(t, command, "--provider", "vmware"); code != fault.ExitUsage || !strings.Contains(out, "use kwok, kind or gke") {
 			t.Errorf("%s: exit code %d with:\n%s", command, code, out)
 		}
 	}

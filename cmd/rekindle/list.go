@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -9,62 +10,94 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/util/duration"
 
+	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/providers"
+	"github.com/rekindle-dev/rekindle/providers/gke"
 	"github.com/rekindle-dev/rekindle/providers/kind"
 	"github.com/rekindle-dev/rekindle/providers/kwok"
 )
 
 // named is a provider that can list its clusters without a document.
 type named struct {
-	name string
+	name  string
+	scope string // what the locations of its clusters begin with; empty where there is but one place
 	providers.Provider
 }
 
+func (n named) String() string { return strings.TrimSuffix(n.name+" "+n.scope, " ") }
+
+// asked are the flags that say whose clusters are meant.
+type asked struct {
+	provider string
+	projects []string
+}
+
+func (o *asked) register(c *cobra.Command) {
+	names := []string{kwok.Name, kind.Name, gke.Name}
+	c.Flags().StringVar(&o.provider, "provider", "", "only that `PROVIDER`: kwok, kind or gke")
+	c.Flags().StringSliceVar(&o.projects, "project", nil, "also the clusters on GKE in this `PROJECT`, in all its locations (default: $"+projectEnv+")")
+	_ = c.RegisterFlagCompletionFunc("provider", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// projectEnv names the project that Google's tools work in.
+const projectEnv = "GOOGLE_CLOUD_PROJECT"
+
 // listers are the providers whose clusters can be found without a document, all or the one asked for.
-func listers(only string) ([]named, error) {
+func (o asked) listers() ([]named, error) {
 	simulated, err := kwok.New(kwok.Options{})
 	if err != nil {
 		return nil, err
 	}
-	all := []named{{kwok.Name, simulated}, {kind.Name, kind.New(kind.Settings{})}}
-	if only == "" {
+	all := []named{{kwok.Name, "", simulated}, {kind.Name, "", kind.New(kind.Settings{})}}
+	projects := o.projects
+	if project := os.Getenv(projectEnv); len(projects) == 0 && project != "" {
+		projects = []string{project}
+	}
+	for _, project := range projects {
+		p, err := gke.New(gke.Options{Settings: config.GKE{Project: project}, Override: gke.OverrideFrom(os.Getenv)})
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, named{gke.Name, gke.LocationOf(project, ""), p})
+	}
+	switch o.provider {
+	case "":
 		return all, nil
+	case kwok.Name, kind.Name, gke.Name:
+	default:
+		return nil, fault.New(fault.Usage, "--provider %s: there is no such provider", o.provider).WithHint("use kwok, kind or gke")
 	}
-	i := slices.IndexFunc(all, func(n named) bool { return n.name == only })
-	if i < 0 {
-		return nil, fault.New(fault.Usage, "--provider %s: there is no such provider", only).WithHint("use kwok or kind")
+	all = slices.DeleteFunc(all, func(n named) bool { return n.name != o.provider })
+	if len(all) == 0 {
+		return nil, fault.New(fault.Usage, "--provider %s: it has to be told where to look", o.provider).
+			WithHint("name a project with --project, or set %s", projectEnv)
 	}
-	return all[i : i+1], nil
+	return all, nil
 }
 
 func (a *app) listCommand() *cobra.Command {
-	var only string
+	var o asked
 	c := &cobra.Command{
 		Use:   "list",
 		Short: "All clusters that rekindle made, with their age and how long they may live",
-		Long: `list asks every provider that needs no document (kwok, kind) for the clusters that
-rekindle made, whoever ran it. A provider that does not answer is a fault: a part of the
-list is never told as the whole. --provider asks one alone.`,
+		Long: `list asks kwok, kind and, for each project that --project or $GOOGLE_CLOUD_PROJECT names,
+GKE for the clusters that rekindle made, whoever ran it. A provider that does not answer, or only for
+some of its zones, is a fault: a part of the list is never told as the whole. --provider asks one alone.`,
 		GroupID: "cluster",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx, cancel := a.limit(c.Context())
 			defer cancel()
-			return a.list(ctx, only)
+			return a.list(ctx, o)
 		},
 	}
-	providerFlag(c, &only)
+	o.register(c)
 	return c
 }
 
-func providerFlag(c *cobra.Command, only *string) {
-	c.Flags().StringVar(only, "provider", "", "only that `PROVIDER`: kwok or kind")
-	_ = c.RegisterFlagCompletionFunc("provider", cobra.FixedCompletions([]string{kwok.Name, kind.Name}, cobra.ShellCompDirectiveNoFileComp))
-}
-
-func (a *app) list(ctx context.Context, only string) error {
-	all, err := listers(only)
+func (a *app) list(ctx context.Context, o asked) error {
+	all, err := o.listers()
 	if err != nil {
 		return err
 	}
@@ -74,7 +107,7 @@ func (a *app) list(ctx context.Context, only string) error {
 	for _, p := range all {
 		clusters, err := p.List(ctx)
 		if err != nil {
-			errs = append(errs, notListed(p.name, err))
+			errs = append(errs, notListed(p, err))
 			continue
 		}
 		for _, c := range clusters {
@@ -85,9 +118,9 @@ func (a *app) list(ctx context.Context, only string) error {
 	return fault.Join(a.rep.Table("cluster", []string{"name", "provider", "version", "state", "age", "expires", "run"}, rows), fault.Join(errs...))
 }
 
-func notListed(provider string, err error) error {
+func notListed(provider named, err error) error {
 	return fault.Wrap(err, fault.Failed, "its clusters could not be listed").On("provider %s", provider).
-		WithHint("mend it, or ask the other alone with --provider")
+		WithHint("mend it, or ask the others alone with --provider")
 }
 
 func row(c *providers.Cluster, now time.Time) []string {

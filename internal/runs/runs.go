@@ -31,7 +31,8 @@ const (
 type Record struct {
 	ID       string    `json:"id"`
 	Provider string    `json:"provider"`
-	Cluster  string    `json:"cluster"` // its name
+	Cluster  string    `json:"cluster"`            // its name
+	Location string    `json:"location,omitempty"` // where the provider has more than one place
 	Started  time.Time `json:"started"`
 	Expires  time.Time `json:"expires"`
 	Kept     bool      `json:"kept,omitempty"` // the run has ended and left its cluster for a person to look at

@@ -87,7 +87,13 @@ func (p *Provider) place(r providers.Ref) place {
 // place names a cluster.
 type place struct{ project, location, name string }
 
-func (p place) parent() string { return "projects/" + p.project + "/locations/" + p.location }
+// LocationOf is how references to clusters, and GKE, name a location of a project. Without a location it is what
+// those of the whole project begin with.
+func LocationOf(project, location string) string {
+	return "projects/" + project + "/locations/" + location
+}
+
+func (p place) parent() string { return LocationOf(p.project, p.location) }
 
 func (p place) path() string { return p.parent() + "/clusters/" + p.name }
 

@@ -1,0 +1,169 @@
+package bootstrap
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/providers"
+)
+
+const (
+	releaseTimeout = 20 * time.Minute // a balancer of a cloud takes minutes to go
+	goingAnswers   = 30 * time.Second // how long an API server is given before its cluster is taken down without it
+)
+
+// release adds the step that deletes what would outlive the cluster, where the provider has such a thing.
+func (j *Job) release(p *plan.Plan, lease plan.ID) plan.ID {
+	cloud, ok := j.tools.Provider.(providers.Outliving)
+	if !ok {
+		return lease
+	}
+	return p.Add(plan.Step{
+		ID: "release", Title: "delete load balancers and claims", Timeout: releaseTimeout, Retries: 1,
+		Reason: "they stand for things of the cloud that do not go with the cluster",
+		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+			if j.client == nil {
+				return plan.Unchanged, nil
+			}
+			soon, cancel := context.WithTimeout(ctx, goingAnswers)
+			defer cancel()
+			if err := j.client.Answers(soon); err != nil && ctx.Err() == nil {
+				p.Warn("its API server does not answer: load balancers and disks of the cluster are looked for when it is gone")
+				return plan.Unchanged, nil
+			}
+			return j.releaseAll(ctx, cloud.Outliving(), p)
+		},
+	}, lease)
+}
+
+// releaseAll stops what would make the objects anew, and deletes them and the pods that keep claims from going.
+func (j *Job) releaseAll(ctx context.Context, kinds []schema.GroupKind, p plan.Progress) (plan.Outcome, error) {
+	found, err := j.outliving(ctx, kinds)
+	if err != nil {
+		return "", err
+	}
+	volumes, err := j.deletedWithClaims(ctx) // also those whose claims an earlier run deleted
+	if err != nil || len(found)+len(volumes) == 0 {
+		return plan.Unchanged, err
+	}
+	if err := j.suspendAll(ctx); err != nil {
+		return "", err
+	}
+	mounting, err := j.mounting(ctx)
+	if err != nil {
+		return "", err
+	}
+	p.Note(count(len(found), "object"))
+	err = j.client.Delete(ctx, append(mounting, found...), p)
+	if err == nil {
+		err = j.watcher.Gone(ctx, volumes, p)
+	}
+	if err != nil {
+		return plan.Changed, fault.Wrap(err, fault.Failed, "what it has outside itself is not gone").On("cluster %s", j.ref()).
+			WithHint("the cluster was left, for its controllers to finish: run the same command again")
+	}
+	return plan.Changed, nil
+}
+
+// outliving are the objects that stand for something outside the cluster.
+func (j *Job) outliving(ctx context.Context, kinds []schema.GroupKind) (refs []kube.Ref, err error) {
+	err = j.visitKinds(ctx, kinds, func(o *unstructured.Unstructured) error {
+		typ, _, _ := unstructured.NestedString(o.Object, "spec", "type")
+		if o.GetKind() != "Service" || typ == string(corev1.ServiceTypeLoadBalancer) {
+			refs = append(refs, kube.RefOf(o))
+		}
+		return nil
+	})
+	return refs, err
+}
+
+// suspendAll keeps Flux from making anew what is deleted: the path that it follows and all that this leads to.
+func (j *Job) suspendAll(ctx context.Context) error {
+	kinds := []schema.GroupKind{
+		{Group: "kustomize.toolkit.fluxcd.io", Kind: "Kustomization"}, {Group: "helm.toolkit.fluxcd.io", Kind: "HelmRelease"},
+	}
+	return j.visitKinds(ctx, kinds, func(o *unstructured.Unstructured) error {
+		if suspended, _, _ := unstructured.NestedBool(o.Object, "spec", "suspend"); suspended {
+			return nil
+		}
+		return j.client.MergePatch(ctx, kube.RefOf(o), []byte(`{"spec":{"suspend":true}}`))
+	})
+}
+
+// mounting are the pods that mount claims and what makes such pods: a claim does not go before them.
+func (j *Job) mounting(ctx context.Context) (refs []kube.Ref, err error) {
+	kinds := []schema.GroupKind{
+		{Group: "apps", Kind: "Deployment"}, {Group: "apps", Kind: "StatefulSet"}, {Group: "apps", Kind: "DaemonSet"},
+		{Group: "apps", Kind: "ReplicaSet"}, {Group: "batch", Kind: "CronJob"}, {Group: "batch", Kind: "Job"}, {Kind: "Pod"},
+	}
+	err = j.visitKinds(ctx, kinds, func(o *unstructured.Unstructured) error {
+		if mountsClaim(o) {
+			refs = append(refs, kube.RefOf(o))
+		}
+		return nil
+	})
+	return refs, err
+}
+
+// mountsClaim says whether a pod, or the pods of a workload, have a claim.
+func mountsClaim(o *unstructured.Unstructured) bool {
+	if templates, _, _ := unstructured.NestedSlice(o.Object, "spec", "volumeClaimTemplates"); len(templates) > 0 {
+		return true
+	}
+	for _, path := range [][]string{{"spec"}, {"spec", "template", "spec"}, {"spec", "jobTemplate", "spec", "template", "spec"}} {
+		volumes, _, _ := unstructured.NestedSlice(o.Object, append(path, "volumes")...)
+		if slices.ContainsFunc(volumes, func(v any) bool {
+			volume, _ := v.(map[string]any)
+			return volume["persistentVolumeClaim"] != nil || volume["ephemeral"] != nil
+		}) {
+			return true
+		}
+	}
+	return false
+}
+
+// deletedWithClaims are the volumes that go with their claims.
+func (j *Job) deletedWithClaims(ctx context.Context) (refs []kube.Ref, err error) {
+	err = j.visitKinds(ctx, []schema.GroupKind{{Kind: "PersistentVolume"}}, func(o *unstructured.Unstructured) error {
+		policy, _, _ := unstructured.NestedString(o.Object, "spec", "persistentVolumeReclaimPolicy")
+		if claim, bound, _ := unstructured.NestedMap(o.Object, "spec", "claimRef"); bound && claim != nil && policy == string(corev1.PersistentVolumeReclaimDelete) {
+			refs = append(refs, kube.RefOf(o))
+		}
+		return nil
+	})
+	return refs, err
+}
+
+// visitKinds calls do for every object of the kinds; one that the cluster does not serve has none.
+func (j *Job) visitKinds(ctx context.Context, kinds []schema.GroupKind, do func(*unstructured.Unstructured) error) error {
+	for _, kind := range kinds {
+		mapping, err := j.client.Mapper().RESTMapping(kind)
+		if meta.IsNoMatchError(err) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("find where %s is served: %w", kind, err)
+		}
+		list, err := j.client.Dynamic().Resource(mapping.Resource).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return fmt.Errorf("list %s: %w", mapping.Resource.Resource, err)
+		}
+		for i := range list.Items {
+			if err := do(&list.Items[i]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
