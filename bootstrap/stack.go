@@ -66,7 +66,7 @@ func releaseID(name string) plan.ID { return plan.ID("release/" + name) }
 
 func (j *Job) ensureRelease(r *stacks.Release) plan.Step {
 	s := plan.Step{
-		ID: releaseID(r.Name), Title: "install " + r.Title(), Timeout: r.Timeout.Duration, Retries: 1,
+		ID: releaseID(r.Name), Title: "install " + r.Title(), Timeout: r.Timeout.Duration, Retries: 3,
 		Inputs: r.Inputs(), Caveats: r.Caveats(),
 		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 			return r.Ensure(ctx, j.client, j.watcher, p)

@@ -134,7 +134,11 @@ func Ensure(ctx context.Context, c *kube.Client, w *kube.Watcher, r Release, p p
 		return "", nil, fault.Join(ctx.Err())
 	}
 	if err != nil {
-		return "", nil, fault.Wrap(flat(err), fault.Failed, "Helm could not apply it").On("release %s", r.Name)
+		f := fault.Wrap(flat(err), fault.Failed, "Helm could not apply it").On("release %s", r.Name)
+		if kube.Transient(err) {
+			return "", nil, f.Transient()
+		}
+		return "", nil, f
 	}
 	objs, err := objectsOf(c, rel)
 	return outcome, kube.RefsOf(objs), err

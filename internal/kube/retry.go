@@ -22,6 +22,10 @@ import (
 // maxPause is the longest pause between two tries of a request.
 const maxPause = 2 * time.Second
 
+// Transient says whether the same request may succeed later without any change of ours, as when a webhook has no
+// endpoints for a moment.
+func Transient(err error) bool { return transient(err) }
+
 // transient says whether the same request may succeed later without any change of ours: the server is
 // away, busy, or waits for something that comes up.
 func transient(err error) bool {

@@ -26,10 +26,7 @@ func newShopWithState(t *testing.T) *world {
 	t.Setenv("STATE_PASSWORD", "correct horse battery staple")
 	return newWorldOf(t, "shop-rebuild", func(w *world) {
 		w.replace("base/namespace.yaml", "enforce: restricted", "enforce: baseline") // movers are root
-		w.replace("clusters/prod/kind.yaml", "hostPort: 8080", "hostPort: 8086")
-		for _, path := range []string{"/healthz", "/api/orders", "/api/v1/query"} {
-			w.replace("clusters/prod/cluster.yaml", "127.0.0.1:8080"+path, "127.0.0.1:8086"+path)
-		}
+		w.otherPort("8086")
 		w.replace("clusters/prod/cluster.yaml", "  verify:\n",
 			"  state: {repository: "+w.stateDir()+", password: {env: STATE_PASSWORD}}\n  verify:\n")
 	})
