@@ -9,15 +9,6 @@ import (
 	"github.com/rekindle-dev/rekindle/providers"
 )
 
-// Suspend stops Flux from applying the repository, so that nothing that is taken away comes back.
-func (f *Flux) Suspend(ctx context.Context, c *kube.Client) (plan.Outcome, error) {
-	obj, err := c.Get(ctx, f.kustomizationRef())
-	if err != nil || obj == nil {
-		return plan.Unchanged, err
-	}
-	return plan.Changed, c.MergePatch(ctx, f.kustomizationRef(), []byte(`{"spec":{"suspend":true}}`))
-}
-
 // Remove takes the Kustomization away, waits until its controller has deleted everything that it
 // applied, and then takes the GitRepository away. It must run while the controllers do. A suspended
 // Kustomization is resumed for it: Flux would leave its objects behind.

@@ -50,11 +50,6 @@ func BackupArgs(cluster, set, claim, path, parent string) []string {
 	return append(args, path)
 }
 
-// RestoreArgs are restic's arguments to bring the data of a snapshot, taken at path, back to target and to read it again.
-func RestoreArgs(snapshot, path, target string) []string {
-	return []string{"restore", snapshot + ":" + path, "--json", "--no-lock", "--target", target, "--verify"}
-}
-
 // Summary tells a set without what its manifest alone knows.
 type Summary struct {
 	ID       string         `json:"id"`

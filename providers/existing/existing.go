@@ -237,7 +237,7 @@ func (p *Provider) List(ctx context.Context) ([]*providers.Cluster, error) {
 	return []*providers.Cluster{c}, nil
 }
 
-// Delete implements providers.Provider: it removes the mark. What was installed has to be gone before; see Lent.
+// Delete implements providers.Provider: it removes the mark. What was installed has to be gone before; see providers.Lender.
 func (p *Provider) Delete(ctx context.Context, r providers.Ref, _ plan.Progress) error {
 	_, client, err := p.open()
 	if err != nil {
