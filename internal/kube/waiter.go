@@ -244,17 +244,25 @@ func (w *waiter) listen(key streamKey) bool {
 	return s.listen(w)
 }
 
-// lookAgain closes the gap between the first look and the joining of a stream that was running.
+// lookAgain closes the gap between the first look and the joining of a stream that was running: what happened to the
+// items meanwhile, also that one is gone, was told to others only.
 func (w *waiter) lookAgain(ctx context.Context, items []*item) error {
 	return each(ctx, items, func(ctx context.Context, _ int, it *item) error {
+		w.mu.Lock()
+		before := it.version
+		w.mu.Unlock()
 		obj, err := w.client.get(ctx, it.ref)
-		if err != nil && !apierrors.IsNotFound(err) && !meta.IsNoMatchError(err) && !transient(err) {
+		gone := apierrors.IsNotFound(err)
+		if err != nil && !gone && !meta.IsNoMatchError(err) && !transient(err) {
 			return fault.Wrap(err, fault.Failed, "read").On("%s", it.ref)
 		}
-		if err == nil {
-			w.mu.Lock()
-			defer w.mu.Unlock()
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		switch {
+		case err == nil:
 			it.take(obj, "")
+		case gone && it.version == before: // else the stream has told of something newer
+			it.take(nil, "")
 		}
 		return nil
 	})
