@@ -4,9 +4,14 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/rekindle-dev/rekindle/bootstrap"
 	"github.com/rekindle-dev/rekindle/internal/assets"
@@ -15,6 +20,7 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/state"
+	"github.com/rekindle-dev/rekindle/internal/wait"
 	"github.com/rekindle-dev/rekindle/migrate"
 	"github.com/rekindle-dev/rekindle/providers"
 	"github.com/rekindle-dev/rekindle/providers/kwok/kwoktest"
@@ -72,6 +78,16 @@ spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}%s}
 		t.Fatal(err)
 	}
 	if _, err := client.Apply(t.Context(), objs, kube.ApplyOptions{Manager: "test"}); err != nil {
+		t.Fatal(err)
+	}
+	bound := wait.Func("the claims are bound", func(ctx context.Context) (bool, string, error) {
+		claims, err := client.Typed().CoreV1().PersistentVolumeClaims("shop").List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return false, "", err
+		}
+		return !slices.ContainsFunc(claims.Items, func(c corev1.PersistentVolumeClaim) bool { return c.Status.Phase != corev1.ClaimBound }), "", nil
+	})
+	if err := wait.Poll(t.Context(), bound, 200*time.Millisecond, nil); err != nil {
 		t.Fatal(err)
 	}
 	return c
