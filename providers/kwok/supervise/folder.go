@@ -207,7 +207,7 @@ func (f Folder) poke() error {
 		return err
 	}
 	_, err = pipe.Write([]byte{'\n'})
-	if errors.Is(err, syscall.EAGAIN) { // full: it will look anyway
+	if errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EPIPE) { // full: it will look anyway; or just gone
 		err = nil
 	}
 	return errors.Join(err, pipe.Close())
