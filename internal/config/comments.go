@@ -11,7 +11,7 @@ import (
 
 // sources are the types as they were written: their comments are what the schema and the reference tell.
 //
-//go:embed types.go types_gke.go types_state.go
+//go:embed types.go types_gke.go types_migration.go types_state.go
 var sources embed.FS
 
 // comments holds the comment of each type, under its name, and of each field, under Type.Field.
@@ -19,7 +19,7 @@ type comments map[string]string
 
 func readComments() (comments, error) {
 	found := comments{}
-	for _, file := range []string{"types.go", "types_gke.go", "types_state.go"} {
+	for _, file := range []string{"types.go", "types_gke.go", "types_migration.go", "types_state.go"} {
 		text, err := sources.ReadFile(file)
 		if err != nil {
 			return nil, err

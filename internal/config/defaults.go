@@ -27,11 +27,11 @@ func (d *Documents) applyDefaults() {
 	for i := range spec.Keys {
 		spec.Keys[i].Namespace = or(spec.Keys[i].Namespace, d.reconcilerNamespace())
 	}
-	for i := range spec.Verify {
-		c := &spec.Verify[i]
-		c.Timeout.Duration = c.Timeout.Or(2 * time.Minute)
-		if c.HTTP != "" && c.Status == 0 {
-			c.Status = 200
+	checkDefaults(spec.Verify)
+	if m := spec.Migration; m != nil {
+		checkDefaults(m.Probes)
+		if dns := m.Traffic.ExternalDNS; dns != nil {
+			dns.Timeout.Duration = dns.Timeout.Or(10 * time.Minute)
 		}
 	}
 	if k := spec.Provider.Kind; k != nil && k.Config == "" && k.Nodes == 0 {
@@ -43,6 +43,16 @@ func (d *Documents) applyDefaults() {
 	for _, s := range d.Stacks {
 		for i := range s.Releases {
 			s.Releases[i].Timeout.Duration = s.Releases[i].Timeout.Or(5 * time.Minute)
+		}
+	}
+}
+
+func checkDefaults(checks []Check) {
+	for i := range checks {
+		c := &checks[i]
+		c.Timeout.Duration = c.Timeout.Or(2 * time.Minute)
+		if c.HTTP != "" && c.Status == 0 {
+			c.Status = 200
 		}
 	}
 }

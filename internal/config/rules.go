@@ -77,6 +77,8 @@ func ruleOf(typ, field string) rule {
 		return rule{min: 1, max: 1000}
 	case "Check.Status":
 		return rule{min: 100, max: 599}
+	case "Migration.Hold":
+		return rule{pattern: entryName, length: 63, says: "the name of an application, as in the label app.kubernetes.io/name", filled: true}
 	case "Keep.Last":
 		return rule{min: 1, max: 100_000}
 	case "State.Schedule":
@@ -86,7 +88,7 @@ func ruleOf(typ, field string) rule {
 	case "Kind.Config":
 		return rule{pattern: relativePath, says: "a path relative to the document"}
 	case "Source.URL", "Existing.Context", "State.Repository", "Release.Chart", "Ref.Branch", "Ref.Tag",
-		"KeySource.File", "KeySource.Exec", "KeySource.Repo", "ValueSource.File", "ValueSource.Exec", "Check.HTTP", "Check.Job",
+		"KeySource.File", "KeySource.Exec", "Traffic.Exec", "KeySource.Repo", "ValueSource.File", "ValueSource.Exec", "Check.HTTP", "Check.Job",
 		"StateObject.Kind", "StateObject.APIVersion", "Taint.Key":
 		return rule{filled: true}
 	}
@@ -147,6 +149,8 @@ func unionOf(typ string) union {
 		return union{[]string{"existing", "gke", "kind", "kwok"}, true}
 	case "Reconciler":
 		return union{[]string{"argocd", "flux"}, false}
+	case "Traffic":
+		return union{[]string{"exec", "externalDNS", "manual"}, false}
 	case "Ref":
 		return union{[]string{"branch", "commit", "tag"}, false}
 	case "KeySource":

@@ -41,6 +41,8 @@ type ClusterSpec struct {
 	State *State `json:"state,omitempty"`
 	// Verify lists checks that must pass before the cluster counts as proven.
 	Verify []Check `json:"verify,omitempty"`
+	// Migration says how the cluster takes over from another one.
+	Migration *Migration `json:"migration,omitempty"`
 }
 
 // Provider is a union: exactly one field is set.

@@ -41,7 +41,8 @@ func (d *Documents) validate() []error {
 	d.validateSource(c)
 	d.validateKeys(c)
 	d.validateState(c)
-	d.validateChecks(c)
+	validateChecks(c, "spec.verify", d.Cluster.Spec.Verify)
+	d.validateMigration(c)
 	return append(c.errs, d.validateReleases()...)
 }
 
@@ -141,9 +142,23 @@ func (d *Documents) validateState(c *checker) {
 	}
 }
 
-func (d *Documents) validateChecks(c *checker) {
-	for i, check := range d.Cluster.Spec.Verify {
-		at := fmt.Sprintf("spec.verify[%d]", i)
+// validateMigration checks how the cluster takes over from another.
+func (d *Documents) validateMigration(c *checker) {
+	m := d.Cluster.Spec.Migration
+	if m == nil {
+		return
+	}
+	c.want(d.Cluster.Spec.State != nil, "spec.migration", "needs spec.state: the data goes through its repository")
+	for i, probe := range m.Probes {
+		c.want(probe.Job == "", fmt.Sprintf("spec.migration.probes[%d].job", i), "a probe is an http one: jobs go into spec.verify")
+	}
+	validateChecks(c, "spec.migration.probes", m.Probes)
+	c.want(m.Traffic.ExternalDNS == nil || len(m.Probes) > 0, "spec.migration.probes", "is missing: how is it known that the names lead to the other cluster?")
+}
+
+func validateChecks(c *checker, list string, checks []Check) {
+	for i, check := range checks {
+		at := fmt.Sprintf("%s[%d]", list, i)
 		if check.HTTP != "" {
 			if err := checkProbeURL(check.HTTP); err != nil {
 				c.fail(at+".http", "%v", err)
