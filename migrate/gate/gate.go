@@ -4,10 +4,6 @@
 // workload arrives and whether or not rekindle still runs. A pod that mounts a waiting claim gets a scheduling gate;
 // where the server can not change pods by a policy, it is refused instead. Pods that mount no waiting claim, and the
 // movers that bring the data, pass.
-//
-// The claims are in the policy itself and not in a parameter object: an API server that has stopped watching a kind of
-// parameters, because the last policy with such went away, does not watch it again until it is restarted (1.37), so that
-// a second gate would never open or close.
 package gate
 
 import (
@@ -28,7 +24,8 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
-	"github.com/rekindle-dev/rekindle/providers"
+	"github.com/rekindle-dev/rekindle/migrate/admission"
+	"github.com/rekindle-dev/rekindle/migrate/poke"
 )
 
 // Names of what makes a gate.
@@ -37,18 +34,16 @@ const (
 	PodGate   = "rekindle.dev/state" // the scheduling gate of a pod that is held back
 	MoverMark = "rekindle.dev/mover" // the label, "true", of the pods that bring the data: they pass
 
-	ownerMark = providers.LabelOwner   // on all of it
-	setMark   = "rekindle.dev/set"     // on the policy: the snapshot set that the claims are filled from
-	waitMark  = "rekindle.dev/waiting" // on the policy: the claims that wait, in JSON
-	pokeMark  = "rekindle.dev/poked"   // for a moment on workloads that are to try again
+	setMark  = "rekindle.dev/set"     // on the policy: whose gate it is
+	waitMark = "rekindle.dev/waiting" // on the policy: the claims that wait, in JSON
+
+	proofNamespace = "kube-system" // always there
 )
 
-// How it is proven that the server follows a change of the gate.
-const (
-	proofNamespace = "kube-system" // always there
-	proofTime      = 30 * time.Second
-	proofLook      = 250 * time.Millisecond
-)
+// Migration is how a migration calls itself towards the gate; a rebuild has the id of its snapshot set.
+func Migration(id string) string { return migrations + id }
+
+const migrations = "migration/"
 
 // Claim names a persistent volume claim.
 type Claim struct {
@@ -79,8 +74,8 @@ type Gate struct {
 func New(c *kube.Client) *Gate { return &Gate{client: c} }
 
 // PutUp holds back the pods of claims for which waiting is true, until Lift or TakeAway. It returns when the server
-// is seen to do so. A gate that an earlier run of the same set left is taken over; one for another set, and objects
-// of its name that are not ours, are refused.
+// is seen to do so. set says for whom: the snapshot set that the claims are filled from, or [Migration]. A gate that an
+// earlier run of the same left is taken over; one for another, and objects of its name that are not ours, are refused.
 func (g *Gate) PutUp(ctx context.Context, set string, waiting map[Claim]bool, p plan.Progress) (plan.Outcome, error) {
 	if err := g.mayPutUp(ctx, set); err != nil {
 		return "", err
@@ -98,7 +93,7 @@ func (g *Gate) PutUp(ctx context.Context, set string, waiting map[Claim]bool, p 
 	if err := g.write(ctx); err != nil {
 		return "", err
 	}
-	if err := g.apply(ctx, g.binding()); err != nil {
+	if err := admission.Apply(ctx, g.client, admission.Binding(g.gvk, Name)); err != nil {
 		return "", err
 	}
 	if err := g.prove(ctx, true, p); err != nil {
@@ -125,7 +120,7 @@ func (g *Gate) Lift(ctx context.Context, claim Claim, p plan.Progress) error {
 		return err
 	}
 	if g.refuses {
-		return g.poke(ctx, claim.Namespace)
+		return poke.Workloads(ctx, g.client, claim.Namespace)
 	}
 	return g.release(ctx)
 }
@@ -135,28 +130,22 @@ func (g *Gate) Lift(ctx context.Context, claim Claim, p plan.Progress) error {
 func (g *Gate) TakeAway(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	var ours []kube.Ref
 	namespaces := map[string]bool{}
-	for _, ref := range g.refs() {
-		obj, err := g.client.Get(ctx, ref)
-		if err != nil {
-			return "", err
-		}
-		if obj == nil || !isOurs(obj) {
-			continue
-		}
-		ours = append(ours, ref)
-		for _, claim := range waiting(obj) {
+	policy, err := admission.Find(ctx, g.client, Name)
+	if err != nil {
+		return "", err
+	}
+	if policy != nil {
+		for _, claim := range waiting(policy) {
 			namespaces[claim.Namespace], g.probe = true, claim // any of them shows whether the gate holds
 		}
 	}
-	for _, ref := range ours {
-		if err := g.client.Delete(ctx, []kube.Ref{ref}, p); err != nil {
-			return "", err
-		}
+	removed, err := admission.Remove(ctx, g.client, Name, p)
+	if err != nil {
+		return "", err
 	}
 	g.claims = nil
-	if len(ours) == 0 {
+	if !removed {
 		return plan.Unchanged, g.release(ctx)
 	}
 	if err := g.prove(ctx, false, p); err != nil {
@@ -164,31 +153,26 @@ func (g *Gate) TakeAway(ctx context.Context, p plan.Progress) (plan.Outcome, err
 	}
 	errs := []error{g.release(ctx)}
 	for namespace := range namespaces {
-		errs = append(errs, g.poke(ctx, namespace))
+		errs = append(errs, poke.Workloads(ctx, g.client, namespace))
 	}
 	return plan.Changed, fault.Join(errs...)
 }
 
 // mayPutUp refuses what belongs to somebody else.
 func (g *Gate) mayPutUp(ctx context.Context, set string) error {
-	var errs []error
-	for _, ref := range g.refs() {
-		obj, err := g.client.Get(ctx, ref)
-		switch {
-		case err != nil:
-			return err
-		case obj == nil:
-		case !isOurs(obj):
-			errs = append(errs, fault.New(fault.Refused, "it exists and was not made by rekindle").On("%s", ref).
-				WithHint("the gate needs this name: rename or remove that object"))
-		default:
-			if other, is := obj.GetAnnotations()[setMark]; is && other != set {
-				errs = append(errs, fault.New(fault.Refused, "it is there for the snapshot set %s: a rebuild from that one was not finished", other).On("gate").
-					WithHint("finish it: rekindle rebuild --at %s; or begin anew: rekindle down, then rekindle rebuild", other))
-			}
-		}
+	if err := admission.Strangers(ctx, g.client, Name, "gate"); err != nil {
+		return err
 	}
-	return fault.Join(errs...)
+	found, err := Find(ctx, g.client)
+	if err != nil || found == nil || found.Set == set {
+		return err
+	}
+	if id, is := strings.CutPrefix(found.Set, migrations); is {
+		return fault.New(fault.Refused, "it is there for the migration %s, which was not finished", id).On("gate").
+			WithHint("finish it: rekindle migrate cutover; or give it up: rekindle migrate rollback")
+	}
+	return fault.New(fault.Refused, "it is there for the snapshot set %s: a rebuild from that one was not finished", found.Set).On("gate").
+		WithHint("finish it: rekindle rebuild --at %s; or begin anew: rekindle down, then rekindle rebuild", found.Set)
 }
 
 // write makes the policy hold back what waits now, with a new probe.
@@ -205,12 +189,7 @@ func (g *Gate) write(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return g.apply(ctx, policy)
-}
-
-func (g *Gate) apply(ctx context.Context, obj *unstructured.Unstructured) error {
-	_, err := g.client.Apply(ctx, []*unstructured.Unstructured{obj}, kube.ApplyOptions{Manager: kube.Manager, Force: true})
-	return err
+	return admission.Apply(ctx, g.client, policy)
 }
 
 // Found is the gate of a cluster as whoever comes by finds it.
@@ -222,19 +201,13 @@ type Found struct {
 
 // Find looks for a gate of ours; nil when there is none.
 func Find(ctx context.Context, c *kube.Client) (*Found, error) {
-	for _, kind := range []string{mutating, validating} {
-		policy, err := c.Get(ctx, kube.Ref{Group: group, Kind: kind, Name: Name})
-		if err != nil {
-			return nil, err
-		}
-		if policy == nil || !isOurs(policy) {
-			continue
-		}
-		found := &Found{Set: policy.GetAnnotations()[setMark], Since: policy.GetCreationTimestamp().Time}
-		found.Waiting = slices.DeleteFunc(waiting(policy), isProbe)
-		return found, nil
+	policy, err := admission.Find(ctx, c, Name)
+	if err != nil || policy == nil {
+		return nil, err
 	}
-	return nil, nil
+	found := &Found{Set: policy.GetAnnotations()[setMark], Since: policy.GetCreationTimestamp().Time}
+	found.Waiting = slices.DeleteFunc(waiting(policy), isProbe)
+	return found, nil
 }
 
 // waiting reads the claims that a policy holds back, the probe among them. A mark that is not ours to read has none.
@@ -249,8 +222,4 @@ func waiting(policy *unstructured.Unstructured) []Claim {
 // isProbe tells the claim that is none, but shows which state of the gate the server follows.
 func isProbe(c Claim) bool {
 	return c.Namespace == proofNamespace && strings.HasPrefix(c.Name, Name+"-probe-")
-}
-
-func isOurs(obj *unstructured.Unstructured) bool {
-	return obj.GetLabels()[ownerMark] == providers.Owner
 }

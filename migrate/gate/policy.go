@@ -6,18 +6,10 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
-	"github.com/rekindle-dev/rekindle/providers"
-)
-
-const (
-	group = "admissionregistration.k8s.io"
-
-	mutating   = "MutatingAdmissionPolicy"
-	validating = "ValidatingAdmissionPolicy"
+	"github.com/rekindle-dev/rekindle/migrate/admission"
 )
 
 // What the policies say in CEL.
@@ -33,11 +25,11 @@ const (
 // choose finds out which kind of policy the server has.
 func (g *Gate) choose() (err error) {
 	if !g.refuses {
-		g.gvk, err = g.version(mutating)
+		g.gvk, err = admission.Version(g.client, admission.Mutating)
 		g.refuses = meta.IsNoMatchError(err)
 	}
 	if g.refuses {
-		g.gvk, err = g.version(validating)
+		g.gvk, err = admission.Version(g.client, admission.Validating)
 	}
 	if meta.IsNoMatchError(err) {
 		return fault.Wrap(err, fault.Refused, "this API server has no admission policies that a gate could be made of").On("gate").
@@ -54,26 +46,6 @@ func mountsOne(claims []Claim) string {
 	}
 	return `object.spec.?volumes.orValue([]).exists(v, has(v.persistentVolumeClaim) && ` +
 		`request.namespace + '/' + v.persistentVolumeClaim.claimName in [` + strings.Join(names, ", ") + `])`
-}
-
-// version is the newest that the server has of a kind of policy.
-func (g *Gate) version(kind string) (schema.GroupVersionKind, error) {
-	mapping, err := g.client.Mapper().RESTMapping(schema.GroupKind{Group: group, Kind: kind}, "v1", "v1beta1")
-	if err != nil {
-		return schema.GroupVersionKind{}, err
-	}
-	return mapping.GroupVersionKind, nil
-}
-
-// refs names everything that a gate can consist of, in the order in which it goes.
-func (g *Gate) refs() []kube.Ref {
-	var refs []kube.Ref
-	for _, suffix := range []string{"Binding", ""} {
-		for _, kind := range []string{mutating, validating} {
-			refs = append(refs, kube.Ref{Group: group, Kind: kind + suffix, Name: Name})
-		}
-	}
-	return refs
 }
 
 // policyRef names the policy itself.
@@ -103,25 +75,5 @@ func (g *Gate) policy(claims []Claim) (*unstructured.Unstructured, error) {
 			"patchType": "ApplyConfiguration", "applyConfiguration": map[string]any{"expression": addGate},
 		}}
 	}
-	policy := object(g.gvk, spec)
-	policy.SetAnnotations(map[string]string{setMark: g.set, waitMark: string(list)})
-	return policy, nil
-}
-
-// binding makes the policy count, everywhere.
-func (g *Gate) binding() *unstructured.Unstructured {
-	spec := map[string]any{"policyName": Name}
-	if g.refuses {
-		spec["validationActions"] = []any{"Deny"}
-	}
-	return object(g.gvk.GroupVersion().WithKind(g.gvk.Kind+"Binding"), spec)
-}
-
-// object is one with our mark.
-func object(gvk schema.GroupVersionKind, spec map[string]any) *unstructured.Unstructured {
-	obj := &unstructured.Unstructured{Object: map[string]any{"spec": spec}}
-	obj.SetGroupVersionKind(gvk)
-	obj.SetName(Name)
-	obj.SetLabels(map[string]string{ownerMark: providers.Owner})
-	return obj
+	return admission.Policy(g.gvk, Name, spec, map[string]string{setMark: g.set, waitMark: string(list)}), nil
 }

@@ -1,0 +1,242 @@
+// Package fence stops every writer of a cluster that must not write.
+//
+// The fence is an admission policy of the API server itself: nothing runs in the cluster, and it holds whether or not
+// rekindle still runs, also for a cluster that was away and comes back. It refuses new Jobs, the pods that mount claims
+// and those of applications that act on the world outside; then such pods as run are deleted, and end in their own time.
+// What made them tries again and is refused, whoever it is: a controller, an operator, an autoscaler, a hand.
+//
+// So the fence changes no object of anybody. There are no replicas, no suspended schedules and no reconcilers to be put
+// back as they were: when it is lifted, the cluster goes on as if it had not been there.
+package fence
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/rand"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/migrate/admission"
+	"github.com/rekindle-dev/rekindle/migrate/poke"
+)
+
+// Names of what makes a fence.
+const (
+	Name = "rekindle-fence" // of the policy and of its binding
+
+	migrationMark = "rekindle.dev/migration" // on the policy: whose fence it is
+	epochMark     = "rekindle.dev/epoch"     // on the policy
+	otherMark     = "rekindle.dev/other"     // on the policy: the cluster that writes instead
+	rulesMark     = "rekindle.dev/rules"     // on the policy, in JSON
+	nonceMark     = "rekindle.dev/nonce"     // on the policy: what the newest state of it refuses
+	probeMark     = "rekindle.dev/fence-probe"
+
+	proofNamespace = "kube-system" // always there
+)
+
+// Mark says whose a fence is.
+type Mark struct {
+	Migration string // its id: only that lifts the fence
+	Epoch     int    // how often the data has changed sides
+	Other     string // the cluster that writes, or is to
+}
+
+// Claim names a persistent volume claim.
+type Claim struct {
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+}
+
+// String is "shop/data-0".
+func (c Claim) String() string { return c.Namespace + "/" + c.Name }
+
+// Rules say what a fence refuses. Movers of data always pass.
+type Rules struct {
+	// Jobs refuses every new Job.
+	Jobs bool `json:"jobs,omitempty"`
+	// Schedules refuses the Jobs that CronJobs make.
+	Schedules bool `json:"schedules,omitempty"`
+	// JobPods refuses the pods of Jobs, in all namespaces but these.
+	JobPods *Except `json:"jobPods,omitempty"`
+	// Claims refuses the pods that mount a claim, and the scaling up of what makes such.
+	Claims bool `json:"claims,omitempty"`
+	// Exempt are claims that pods may mount all the same: their data does not move.
+	Exempt []Claim `json:"exempt,omitempty"`
+	// Apps refuses the pods of applications, by their label app.kubernetes.io/name.
+	Apps []string `json:"apps,omitempty"`
+}
+
+// Except are namespaces that a rule does not count in.
+type Except struct {
+	Namespaces []string `json:"namespaces,omitempty"`
+}
+
+// Fence is the fence of one cluster. Its methods may not be called side by side.
+type Fence struct {
+	client *kube.Client
+	nonce  string
+}
+
+// New gives the fence of a cluster. Nothing is put up yet.
+func New(c *kube.Client) *Fence { return &Fence{client: c} }
+
+// PutUp refuses what the rules say, in place of what the fence refused before, and returns when the server is seen to do
+// so. A fence of another migration, and objects of its name that are not ours, are refused.
+func (f *Fence) PutUp(ctx context.Context, m Mark, r Rules, p plan.Progress) (plan.Outcome, error) {
+	found, err := f.mine(ctx, m.Migration)
+	if err != nil {
+		return "", err
+	}
+	gvk, err := admission.Version(f.client, admission.Validating)
+	if meta.IsNoMatchError(err) {
+		return "", fault.Wrap(err, fault.Refused, "this API server has no admission policies that a fence could be made of").On("fence").
+			WithHint("Kubernetes has them from 1.30 on")
+	}
+	if err != nil {
+		return "", err
+	}
+	outcome := plan.Changed
+	if found != nil && found.Mark == m && found.Rules.text() == r.text() {
+		f.nonce, outcome = found.nonce, plan.Unchanged
+	} else {
+		f.nonce = rand.String(10)
+		var scalable []string
+		if r.Claims {
+			if scalable, err = f.mounting(ctx, r); err != nil {
+				return "", err
+			}
+		}
+		policy := admission.Policy(gvk, Name, spec(m, r, scalable, f.nonce), map[string]string{
+			migrationMark: m.Migration, epochMark: strconv.Itoa(m.Epoch), otherMark: m.Other, rulesMark: r.text(), nonceMark: f.nonce,
+		})
+		if err := admission.Apply(ctx, f.client, policy, admission.Binding(gvk, Name)); err != nil {
+			return "", err
+		}
+	}
+	return outcome, f.prove(ctx, true, p)
+}
+
+// Lift takes the fence of a migration away, and has what it refused tried again at once. No fence is no error.
+func (f *Fence) Lift(ctx context.Context, migration string, p plan.Progress) (plan.Outcome, error) {
+	found, err := f.mine(ctx, migration)
+	if err != nil {
+		return "", err
+	}
+	if found == nil {
+		_, err := admission.Remove(ctx, f.client, Name, p) // a binding that a run left, which was killed
+		return plan.Unchanged, err
+	}
+	f.nonce = found.nonce
+	if _, err := admission.Remove(ctx, f.client, Name, p); err != nil {
+		return "", err
+	}
+	if err := f.prove(ctx, false, p); err != nil {
+		return "", err
+	}
+	return plan.Changed, poke.Workloads(ctx, f.client, metav1.NamespaceAll)
+}
+
+// Holds asks the server by a dry run whether it refuses what the fence is to refuse.
+func (f *Fence) Holds(ctx context.Context) error {
+	found, err := Find(ctx, f.client)
+	if err != nil {
+		return err
+	}
+	if found == nil {
+		return fault.New(fault.Failed, "it is not there").On("fence")
+	}
+	f.nonce = found.nonce
+	if held, detail := f.holds(ctx); !held {
+		return fault.New(fault.Failed, "the API server lets a writer pass %s", detail).On("fence")
+	}
+	return nil
+}
+
+func (f *Fence) prove(ctx context.Context, want bool, p plan.Progress) error {
+	return admission.Prove(ctx, "fence", want, f.holds, p)
+}
+
+// holds tries to make a pod that only the newest state of the fence refuses.
+func (f *Fence) holds(ctx context.Context) (held bool, detail string) {
+	probe := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{
+			GenerateName: Name + "-probe-", Namespace: proofNamespace, Labels: map[string]string{probeMark: f.nonce},
+		},
+		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "none", Image: "none.invalid/none"}}},
+	}
+	_, err := f.client.Typed().CoreV1().Pods(proofNamespace).Create(ctx, probe, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	switch {
+	case err == nil:
+		return false, ""
+	case strings.Contains(err.Error(), probeRefusal):
+		return true, ""
+	}
+	return false, err.Error()
+}
+
+// Found is the fence of a cluster as whoever comes by finds it.
+type Found struct {
+	Mark
+	Rules Rules
+	Since time.Time
+
+	nonce string
+}
+
+// Find looks for a fence of ours; nil when there is none.
+func Find(ctx context.Context, c *kube.Client) (*Found, error) {
+	policy, err := admission.Find(ctx, c, Name)
+	if err != nil || policy == nil {
+		return nil, err
+	}
+	return found(policy)
+}
+
+func found(policy *unstructured.Unstructured) (*Found, error) {
+	marks := policy.GetAnnotations()
+	f := &Found{Mark: Mark{Migration: marks[migrationMark], Other: marks[otherMark]}, Since: policy.GetCreationTimestamp().Time, nonce: marks[nonceMark]}
+	var err error
+	if f.Epoch, err = strconv.Atoi(marks[epochMark]); err == nil {
+		err = json.Unmarshal([]byte(marks[rulesMark]), &f.Rules)
+	}
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Refused, "its marks can not be read: somebody has changed it").On("%s", kube.RefOf(policy)).
+			WithHint("if no migration is under way, delete it with its binding")
+	}
+	return f, nil
+}
+
+// mine gives the fence, and refuses one of another migration.
+func (f *Fence) mine(ctx context.Context, migration string) (*Found, error) {
+	if err := admission.Strangers(ctx, f.client, Name, "fence"); err != nil {
+		return nil, err
+	}
+	found, err := Find(ctx, f.client)
+	if err != nil || found == nil || found.Migration == migration {
+		return found, err
+	}
+	return nil, fault.New(fault.Refused, "it is there for the migration %s, towards %s", found.Migration, found.Other).On("fence").
+		WithHint("finish that migration, or roll it back")
+}
+
+// text is the rules as they are kept and compared.
+func (r Rules) text() string {
+	r.Exempt = slices.Clone(r.Exempt)
+	slices.SortFunc(r.Exempt, func(a, b Claim) int { return strings.Compare(a.String(), b.String()) })
+	raw, err := json.Marshal(r)
+	if err != nil { // strings and booleans: it can not be
+		return fmt.Sprint(err)
+	}
+	return string(raw)
+}

@@ -1,0 +1,95 @@
+package fence
+
+import (
+	"fmt"
+	"strings"
+)
+
+// MoverMark is the label, "true", of the pods that move data, and of their Jobs: they pass.
+const MoverMark = "rekindle.dev/mover"
+
+// probeRefusal is told to nobody but the proof.
+const probeRefusal = "the fence refuses its probe"
+
+// What the policy says in CEL.
+const (
+	isNoMover = `object.metadata.?labels[?'` + MoverMark + `'].orValue('') != 'true' || request.operation != 'CREATE'`
+
+	claimsOf = `.?volumes.orValue([]).filter(v, has(v.persistentVolumeClaim)).map(v, request.namespace + '/' + v.persistentVolumeClaim.claimName)`
+
+	isPod       = `request.resource.resource == 'pods'`
+	isJob       = `request.resource.resource == 'jobs'`
+	isWorkload  = `request.resource.resource in ['deployments', 'statefulsets', 'replicasets'] && request.?subResource.orValue('') == ''`
+	ofCronJob   = `object.metadata.?ownerReferences.orValue([]).exists(o, o.kind == 'CronJob')`
+	hasJobLabel = `has(object.metadata.labels) && ('batch.kubernetes.io/job-name' in object.metadata.labels)`
+	isScale     = `request.?subResource.orValue('') == 'scale' && object.spec.?replicas.orValue(0) > oldObject.spec.?replicas.orValue(0)`
+	scalesUp    = `object.spec.?replicas.orValue(1) > oldObject.spec.?replicas.orValue(1)`
+)
+
+// spec is the policy that refuses what the rules say.
+// scalable are the workloads that mount claims, which a request to scale them does not tell.
+func spec(m Mark, r Rules, scalable []string, nonce string) map[string]any {
+	var rules []any
+	rule := func(group string, operation string, resources ...any) {
+		rules = append(rules, map[string]any{
+			"apiGroups": []any{group}, "apiVersions": []any{"v1"}, "operations": []any{operation}, "resources": resources,
+		})
+	}
+	rule("", "CREATE", "pods")
+	if r.Jobs || r.Schedules {
+		rule("batch", "CREATE", "jobs")
+	}
+	if r.Claims {
+		rule("apps", "UPDATE", "deployments", "statefulsets", "replicasets", "deployments/scale", "statefulsets/scale", "replicasets/scale")
+	}
+	return map[string]any{
+		"failurePolicy":    "Fail",
+		"matchConstraints": map[string]any{"resourceRules": rules},
+		"matchConditions":  []any{map[string]any{"name": "is-no-mover", "expression": isNoMover}},
+		"validations":      validations(m, r, scalable, nonce),
+	}
+}
+
+// validations are what must be true of what passes.
+func validations(m Mark, r Rules, scalable []string, nonce string) []any {
+	var all []any
+	refuse := func(what, message string) {
+		all = append(all, map[string]any{"expression": "!(" + what + ")", "message": message, "reason": "Forbidden"})
+	}
+	why := fmt.Sprintf("the migration %s (epoch %d) moves its data to the cluster %s, and nothing may write here; "+
+		"rekindle migrate rollback gives it back (%s)", m.Migration, m.Epoch, m.Other, Name)
+	refuse(fmt.Sprintf(`%s && object.metadata.?labels[?'%s'].orValue('') == '%s'`, isPod, probeMark, nonce), probeRefusal)
+	switch {
+	case r.Jobs:
+		refuse(isJob, "no Job begins: "+why)
+	case r.Schedules:
+		refuse(isJob+" && "+ofCronJob, "no schedule runs: "+why)
+	}
+	if r.JobPods != nil {
+		refuse(fmt.Sprintf(`%s && %s && !(request.namespace in %s)`, isPod, hasJobLabel, list(r.JobPods.Namespaces)), "no Job runs: "+why)
+	}
+	if r.Claims {
+		exempt := make([]string, len(r.Exempt))
+		for i, c := range r.Exempt {
+			exempt[i] = c.String()
+		}
+		mounts := claimsOf + fmt.Sprintf(`.exists(c, !(c in %s))`, list(exempt))
+		refuse(isPod+" && object.spec"+mounts, "no pod mounts a claim: "+why)
+		refuse(isWorkload+" && "+scalesUp+" && (object.spec.?template.hasValue() && object.spec.template.spec"+mounts+
+			" || object.spec.?volumeClaimTemplates.orValue([]).size() > 0)", "it is not scaled up: "+why)
+		refuse(isScale+" && request.resource.resource + '/' + request.namespace + '/' + request.name in "+list(scalable), "it is not scaled up: "+why)
+	}
+	if len(r.Apps) > 0 {
+		refuse(fmt.Sprintf(`%s && object.metadata.?labels[?'app.kubernetes.io/name'].orValue('') in %s`, isPod, list(r.Apps)), "it acts on the world outside: "+why)
+	}
+	return all
+}
+
+// list is a list of names in CEL: they have no character that it would read otherwise.
+func list(names []string) string {
+	quoted := make([]string, len(names))
+	for i, name := range names {
+		quoted[i] = "'" + name + "'"
+	}
+	return "[" + strings.Join(quoted, ", ") + "]"
+}

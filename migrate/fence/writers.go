@@ -1,0 +1,160 @@
+package fence
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/internal/wait"
+)
+
+// lookEvery is the longest pause between two looks at what still runs.
+const lookEvery = 500 * time.Millisecond
+
+// Refuses says whether a pod is one that the rules refuse.
+func (r Rules) Refuses(pod *corev1.Pod) bool {
+	if pod.Labels[MoverMark] == "true" {
+		return false
+	}
+	if slices.Contains(r.Apps, pod.Labels["app.kubernetes.io/name"]) {
+		return true
+	}
+	return r.Claims && slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool {
+		return v.PersistentVolumeClaim != nil && !slices.Contains(r.Exempt, Claim{pod.Namespace, v.PersistentVolumeClaim.ClaimName})
+	})
+}
+
+// Writers are the pods of a cluster that the rules refuse and that have not ended.
+func Writers(ctx context.Context, c *kube.Client, r Rules) ([]corev1.Pod, error) {
+	pods, err := c.Typed().CoreV1().Pods("").List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list the pods that may write: %w", err)
+	}
+	return slices.DeleteFunc(pods.Items, func(pod corev1.Pod) bool {
+		return !r.Refuses(&pod) || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
+	}), nil
+}
+
+// Clear deletes the pods that the rules of the fence refuse, each with its own time to end, and returns when none is
+// left. A pod goes from the API server when its node has ended it: one of a node that is away never does, and is named.
+func (f *Fence) Clear(ctx context.Context, r Rules, p plan.Progress) (plan.Outcome, error) {
+	pods, err := Writers(ctx, f.client, r)
+	if err != nil {
+		return "", err
+	}
+	for i := range pods {
+		pod := &pods[i]
+		if pod.DeletionTimestamp != nil {
+			continue
+		}
+		err := f.client.Typed().CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(pod.UID))})
+		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+			return "", fault.Wrap(err, fault.Failed, "end it").On("Pod %s/%s", pod.Namespace, pod.Name)
+		}
+	}
+	gone := wait.Func("the writers to end", func(ctx context.Context) (bool, string, error) {
+		left, err := Writers(ctx, f.client, r)
+		if err != nil {
+			return false, err.Error(), nil
+		}
+		return len(left) == 0, names(left), nil
+	})
+	if err := wait.Poll(ctx, gone, lookEvery, p); err != nil {
+		return "", fault.Wrap(err, fault.Failed, "its writers have not ended").On("fence").
+			WithHint("a pod of a node that is away stays until the node is back or is deleted: kubectl delete node; nothing was lost")
+	}
+	if len(pods) == 0 {
+		return plan.Unchanged, nil
+	}
+	p.Note(fmt.Sprintf("ended: %s", names(pods)))
+	return plan.Changed, nil
+}
+
+// AwaitJobs waits until no Job runs any more: with the rule Jobs none begins.
+func (f *Fence) AwaitJobs(ctx context.Context, p plan.Progress) error {
+	none := wait.Func("the running Jobs to end", func(ctx context.Context) (bool, string, error) {
+		running, err := Running(ctx, f.client)
+		if err != nil {
+			return false, err.Error(), nil
+		}
+		return len(running) == 0, strings.Join(running, ", "), nil
+	})
+	if err := wait.Poll(ctx, none, lookEvery, p); err != nil {
+		return fault.Wrap(err, fault.Failed, "Jobs still run").On("fence").
+			WithHint("wait for them, delete them, or give them more time with --jobs-timeout")
+	}
+	return nil
+}
+
+// Running are the Jobs that have a pod which has not ended, as namespace/name.
+func Running(ctx context.Context, c *kube.Client) ([]string, error) {
+	jobs, err := c.Typed().BatchV1().Jobs("").List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list Jobs: %w", err)
+	}
+	var running []string
+	for _, j := range jobs.Items {
+		if j.Labels[MoverMark] != "true" && j.Status.Active > 0 && !finished(&j) {
+			running = append(running, j.Namespace+"/"+j.Name)
+		}
+	}
+	return running, nil
+}
+
+func finished(j *batchv1.Job) bool {
+	return slices.ContainsFunc(j.Status.Conditions, func(c batchv1.JobCondition) bool {
+		return (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed) && c.Status == corev1.ConditionTrue
+	})
+}
+
+// mounting are the workloads that mount claims, as resource/namespace/name.
+func (f *Fence) mounting(ctx context.Context, r Rules) ([]string, error) {
+	apps := f.client.Typed().AppsV1()
+	var all []string
+	add := func(resource string, m metav1.ObjectMeta, spec corev1.PodSpec, templates int) {
+		if templates > 0 || r.Refuses(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: m.Namespace}, Spec: spec}) {
+			all = append(all, resource+"/"+m.Namespace+"/"+m.Name)
+		}
+	}
+	deployments, err := apps.Deployments("").List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list Deployments: %w", err)
+	}
+	for _, d := range deployments.Items {
+		add("deployments", d.ObjectMeta, d.Spec.Template.Spec, 0)
+	}
+	sets, err := apps.StatefulSets("").List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list StatefulSets: %w", err)
+	}
+	for _, s := range sets.Items {
+		add("statefulsets", s.ObjectMeta, s.Spec.Template.Spec, len(s.Spec.VolumeClaimTemplates))
+	}
+	replicas, err := apps.ReplicaSets("").List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list ReplicaSets: %w", err)
+	}
+	for _, s := range replicas.Items {
+		add("replicasets", s.ObjectMeta, s.Spec.Template.Spec, 0)
+	}
+	slices.Sort(all)
+	return all, nil
+}
+
+func names(pods []corev1.Pod) string {
+	all := make([]string, len(pods))
+	for i, pod := range pods {
+		all[i] = pod.Namespace + "/" + pod.Name
+	}
+	return strings.Join(all, ", ")
+}
