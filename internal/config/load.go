@@ -170,8 +170,12 @@ func (d *Documents) loadStacks() []error {
 			continue
 		}
 		first[file] = i
-		if _, err := fs.Stat(d.FS, file); err != nil {
+		switch info, err := fs.Stat(d.FS, file); {
+		case err != nil:
 			errs = append(errs, d.fault(at, "%s: %s", ref.File, cause(err)))
+			continue
+		case info.IsDir():
+			errs = append(errs, d.fault(at, "%s is a folder, want a file", ref.File))
 			continue
 		}
 		before := len(d.Stacks)

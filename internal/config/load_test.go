@@ -127,6 +127,7 @@ func faultCases(t *testing.T) map[string]faultCase {
 		"plain http":          {replace("https://git", "http://git"), `clusters/prod.yaml:14: spec.source.url: "http://git.example.com/acme/ops.git" is not encrypted: want https:// (http:// only to loopback and private addresses)`},
 		"password in the URL": {replace("https://git", "https://u:p@git"), `clusters/prod.yaml:14: spec.source.url: credentials in a URL end up in logs: use spec.source.auth`},
 		"missing stack":       {replace("platform.yaml", "plattform.yaml"), `clusters/prod.yaml:10: spec.stack[0].file: ../stacks/plattform.yaml: no such file`},
+		"stack is a folder":   {replace("../stacks/platform.yaml", "../stacks"), `clusters/prod.yaml:10: spec.stack[0].file: ../stacks is a folder, want a file`},
 		"missing kind file":   {replace("kind.yaml", "kynd.yaml"), `clusters/prod.yaml:6: spec.provider.kind.config: kynd.yaml: no such file`},
 		"two key sources":     {replace("from: {file: keys.txt, key", "from: {file: keys.txt, exec: [a], key"), `clusters/prod.yaml:18: spec.keys[0].from: exec (line 18) and file (line 18) are set, want exactly one`},
 		"wrong version":       {replace("rekindle.dev/v1alpha1", "rekindle.dev/v2"), `clusters/prod.yaml:1: apiVersion: "rekindle.dev/v2" is not read by this version of rekindle, want rekindle.dev/v1alpha1`},
