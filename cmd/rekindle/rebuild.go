@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/state"
@@ -70,12 +71,7 @@ func (a *app) rebuild(ctx context.Context, arg string, o rebuildOptions) error {
 			return err
 		}
 		defer closeJob()
-		rebuild := migrate.NewRebuild(job, migrate.RebuildOptions{
-			Sets: repository, At: o.at, Force: o.force, PutBack: volumes.PutBack,
-			Restorer: func(c *kube.Client, access state.Access, set *state.Manifest) migrate.Restorer {
-				return &volumes.Mover{Client: c, Access: access, Image: docs.Cluster.Spec.State.Image, Set: set.ID, Cluster: set.Cluster}
-			},
-		})
+		rebuild := migrate.NewRebuild(job, restoring(docs, repository, o.at, o.force))
 		defer rebuild.Close()
 		if err := s.run(ctx, job.Prepare()); err != nil {
 			return err
@@ -83,4 +79,14 @@ func (a *app) rebuild(ctx context.Context, arg string, o rebuildOptions) error {
 		s.waiting = rebuild.Claims()
 		return s.run(ctx, job.Up(ctx))
 	})
+}
+
+// restoring brings back what the documents keep in their repository of state.
+func restoring(docs *config.Documents, repository *state.Repository, at string, force bool) migrate.RebuildOptions {
+	return migrate.RebuildOptions{
+		Sets: repository, At: at, Force: force, PutBack: volumes.PutBack,
+		Restorer: func(c *kube.Client, access state.Access, set *state.Manifest) migrate.Restorer {
+			return &volumes.Mover{Client: c, Access: access, Image: docs.Cluster.Spec.State.Image, Set: set.ID, Cluster: set.Cluster}
+		},
+	}
 }

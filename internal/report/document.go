@@ -33,6 +33,7 @@ type Document struct {
 	Plan     string           `json:"plan"`     // the hash of its plan
 	Start    time.Time        `json:"start,omitzero"`
 	ExitCode int              `json:"exitCode"`
+	Drill    *Drill           `json:"drill,omitempty"` // of a drill
 }
 
 // DocumentLink is one step of the critical path.
@@ -91,7 +92,7 @@ func newDocument(r *run, result *engine.Result, err error) *Document {
 		Name: result.Name, Plan: result.PlanHash, Start: result.Start.UTC(), Changes: result.Changes(),
 		Seconds:      seconds(result.End.Sub(result.Start)),
 		CriticalPath: []DocumentLink{}, Steps: []DocumentStep{},
-		Unproven: []DocumentRemark{}, Warnings: []DocumentRemark{}, Faults: []DocumentFault{},
+		Unproven: []DocumentRemark{}, Warnings: []DocumentRemark{}, Faults: []DocumentFault{}, Drill: r.drill,
 	}
 	byID := map[plan.ID]DocumentStep{}
 	for _, st := range result.Steps {

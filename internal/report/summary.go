@@ -55,6 +55,7 @@ func (r *Reporter) summary(d *Document) {
 	}
 	s.result(d)
 	s.path(d)
+	s.drill(d.Drill)
 	s.remarks("not provable here", d.Unproven)
 	s.remarks("warnings", d.Warnings)
 	s.flush()

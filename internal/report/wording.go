@@ -51,3 +51,9 @@ func plural(n int, one string) string {
 	}
 	return fmt.Sprintf("%d %ss", n, one)
 }
+
+// amountOf is a size alone: 1.5 MiB.
+func amountOf(n int64) string {
+	_, text, _ := strings.Cut(amount(n, n, "bytes"), "/")
+	return text
+}

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/rekindle-dev/rekindle/bootstrap"
+	"github.com/rekindle-dev/rekindle/internal/engine"
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/report"
+	"github.com/rekindle-dev/rekindle/migrate"
+	"github.com/rekindle-dev/rekindle/providers/kind"
+	"github.com/rekindle-dev/rekindle/providers/kwok"
+)
+
+// drillOptions are the flags of drill.
+type drillOptions struct {
+	jobOptions
+	at             string
+	hold           []string
+	ttl            time.Duration
+	keep           string
+	maxRTO, maxRPO time.Duration
+}
+
+func (a *app) drillCommand() *cobra.Command {
+	var o drillOptions
+	c := &cobra.Command{
+		Use:   "drill FILE|URL//PATH",
+		Short: "A rebuild into an isolated cluster, measured and judged; then away",
+		Long: `drill makes the cluster that the document declares anew, under a name of its own, on nodes of
+this machine, with the data of the newest complete snapshot set, as rebuild would; measures
+how long that took (RTO) and how old the data is (RPO); compares what came up with the
+repository and the set; and removes it again, whatever became of it. Every finding makes it fail.
+
+The cluster does not act on the world outside: pods of external-dns, of
+image-automation-controller, and of the applications that spec.migration.hold and --hold name
+do not start, CronJobs make no Jobs, and cert-manager orders no certificates. The report names
+what was held back, and is not proven by that. On kwok the data of volumes is not proven either.
+
+A drill that is killed leaves its cluster; rekindle gc removes it.`,
+		Example: `  rekindle drill clusters/prod/cluster.yaml
+  rekindle drill clusters/prod/cluster.yaml --max-rto 20m --max-rpo 6h -o json --report drill.html`,
+		GroupID: "cluster",
+		Args:    cobra.ExactArgs(1),
+		RunE:    func(c *cobra.Command, args []string) error { return a.drill(c.Context(), args[0], o) },
+	}
+	o.register(c)
+	f := c.Flags()
+	f.StringVar(&o.provider, "provider", kind.Name, "make it on `PROVIDER`: kind or kwok")
+	f.StringVar(&o.at, "at", "", "restore this `SET`: an id, or a time, which is the newest complete set not after it (default: the newest complete one)")
+	f.StringSliceVar(&o.hold, "hold", nil, "hold back the application of this `NAME` too, by the label app.kubernetes.io/name of its pods")
+	f.DurationVar(&o.ttl, "ttl", defaultTTL, "how long the cluster may live, a `DURATION`")
+	f.StringVar(&o.keep, "keep", keepNever, "leave the cluster until its TTL is over: never, on-failure or always; `WHEN`")
+	f.DurationVar(&o.maxRTO, "max-rto", 0, "fail when it takes longer than this `DURATION` until all is proven")
+	f.DurationVar(&o.maxRPO, "max-rpo", 0, "fail when the data is older than this `DURATION`")
+	for flag, values := range map[string][]string{
+		"provider": {kind.Name, kwok.Name}, "keep": {keepNever, keepOnFailure, keepAlways},
+	} {
+		_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+	}
+	return c
+}
+
+func (o *drillOptions) check() error {
+	for _, name := range o.hold {
+		if len(validation.IsValidLabelValue(name)) > 0 || name == "" {
+			return fault.New(fault.Usage, "--hold %s: no label has such a value", name).WithHint("give the application as the label app.kubernetes.io/name of its pods has it")
+		}
+	}
+	if o.maxRTO < 0 || o.maxRPO < 0 {
+		return fault.New(fault.Usage, "--max-rto and --max-rpo are lengths of time").WithHint("write 20m, or 6h")
+	}
+	run := runOptions{jobOptions: o.jobOptions, ttl: o.ttl, keep: o.keep}
+	return run.check()
+}
+
+// drilling is one drill at work.
+type drilling struct {
+	*session
+	o     drillOptions
+	start time.Time
+	drill *migrate.Drill
+	told  report.Drill
+}
+
+func (a *app) drill(ctx context.Context, arg string, o drillOptions) error {
+	start := time.Now()
+	if err := o.check(); err != nil {
+		return err
+	}
+	docs, keyDir, err := a.load(ctx, arg)
+	if err != nil {
+		return err
+	}
+	repository, err := a.repository(ctx, docs, keyDir)
+	if err != nil {
+		return err
+	}
+	e, err := a.newEphemeral(ctx, arg, "drill", o.jobOptions, o.ttl)
+	if err != nil {
+		return err
+	}
+	if m := docs.Cluster.Spec.Migration; m != nil {
+		o.hold = append(o.hold, m.Hold...)
+	}
+	return a.session(ctx, func(ctx context.Context, s *session) error {
+		s.name = "drill " + e.Cluster
+		live, cancel := context.WithDeadline(ctx, e.Expires)
+		defer cancel()
+		job, end, err := a.job(ctx, arg, e.options)
+		if err != nil {
+			return fault.Join(err, e.End())
+		}
+		defer end()
+		d := &drilling{session: s, o: o, start: start, drill: migrate.NewDrill(job, restoring(docs, repository, o.at, false), o.hold)}
+		defer d.drill.Close()
+		err = d.prove(live, job)
+		a.rep.Drill(d.told)
+		if o.keep == keepAlways || o.keep == keepOnFailure && err != nil {
+			return fault.Join(err, a.keep(e))
+		}
+		return fault.Join(err, s.away(ctx, e, job))
+	})
+}
+
+// prove rebuilds, and measures it.
+func (d *drilling) prove(ctx context.Context, job *bootstrap.Job) error {
+	err := d.run(ctx, job.Prepare())
+	if set := d.drill.Set(); set != nil {
+		d.told.Set, d.told.SetTime = set.ID, set.Time
+		d.told.RPOSeconds, d.told.RPOBy = d.start.Sub(set.Time).Seconds(), "the snapshot set"
+	}
+	if err != nil {
+		return err
+	}
+	d.waiting = d.drill.Claims()
+	if err := d.run(ctx, job.Up(ctx)); err != nil {
+		return err
+	}
+	d.told.RTOSeconds = time.Since(d.start).Seconds()
+	d.told.Slowest = report.Slowest(engine.Join(d.results...))
+	return d.limits()
+}
+
+// limits says in what the drill is worse than it may be.
+func (d *drilling) limits() error {
+	var errs []error
+	for _, l := range []struct {
+		name, flag string
+		is         float64
+		most       time.Duration
+	}{{"RTO", "--max-rto", d.told.RTOSeconds, d.o.maxRTO}, {"RPO", "--max-rpo", d.told.RPOSeconds, d.o.maxRPO}} {
+		if is := time.Duration(l.is * float64(time.Second)); l.most > 0 && is > l.most {
+			errs = append(errs, fault.New(fault.Failed, "it is %s, and may be %s (%s)", is.Round(time.Second), l.most, l.flag).On("%s", l.name))
+		}
+	}
+	return fault.Join(errs...)
+}

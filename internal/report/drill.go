@@ -1,0 +1,150 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/charmbracelet/lipgloss"
+
+	"github.com/rekindle-dev/rekindle/internal/engine"
+)
+
+// Drill is what a drill measured: part of the report of its run. Ages are in seconds, at the start of the drill.
+type Drill struct {
+	Set     string    `json:"set"`              // the id of the snapshot set; empty when none was found
+	SetTime time.Time `json:"setTime,omitzero"` // when it was begun, UTC
+
+	RTOSeconds float64        `json:"rtoSeconds,omitempty"` // from the start of the command until all was proven; 0: it was not
+	RPOSeconds float64        `json:"rpoSeconds,omitempty"` // the age of the data; 0: it is not known
+	RPOBy      string         `json:"rpoBy,omitempty"`      // what tells the age: the set, or a sentinel
+	Slowest    []DocumentLink `json:"slowest"`              // of the critical path until all was proven, the longest first
+	Data       []DrillData    `json:"data"`                 // what the set holds of volumes
+	Held       []string       `json:"held"`                 // what was held back, and so is not proven
+	Findings   []DrillFinding `json:"findings"`             // what is missing or different
+	Baseline   *DrillBaseline `json:"baseline,omitempty"`   // the drill that this one is compared with
+}
+
+// DrillData is one volume of the set.
+type DrillData struct {
+	Claim      string  `json:"claim"` // namespace/name
+	Files      int64   `json:"files"`
+	Bytes      int64   `json:"bytes"`
+	AgeSeconds float64 `json:"ageSeconds,omitempty"` // of the file that was written last
+	Newest     string  `json:"newest,omitempty"`     // its path in the volume
+}
+
+// DrillFinding is one thing in which the cluster that came up is not the one that was lost.
+type DrillFinding struct {
+	Kind   string `json:"kind"`
+	Object string `json:"object"`
+	Text   string `json:"text"`
+}
+
+// DrillBaseline is an earlier drill.
+type DrillBaseline struct {
+	File       string  `json:"file"`
+	RTOSeconds float64 `json:"rtoSeconds,omitempty"`
+	RPOSeconds float64 `json:"rpoSeconds,omitempty"`
+}
+
+// slowest is how many steps of the critical path are told as the slow ones.
+const slowest = 5
+
+// Slowest are the steps that decided most of the length of a run, the longest first.
+func Slowest(result *engine.Result) []DocumentLink {
+	links := slices.Clone(newDocument(&run{}, result, nil).CriticalPath)
+	slices.SortStableFunc(links, func(a, b DocumentLink) int { return cmp.Compare(b.Seconds, a.Seconds) })
+	return links[:min(slowest, len(links))]
+}
+
+// Drill adds what a drill measured to the report that End will tell.
+func (r *Reporter) Drill(d Drill) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, list := range []*[]string{&d.Held} {
+		*list = append([]string{}, *list...) // a list in JSON also when it is empty
+	}
+	d.Slowest, d.Data, d.Findings = append([]DocumentLink{}, d.Slowest...), append([]DrillData{}, d.Data...), append([]DrillFinding{}, d.Findings...)
+	r.run.drill = &d
+}
+
+// drill shows what a drill measured.
+func (s *sheet) drill(d *Drill) {
+	if d == nil {
+		return
+	}
+	s.WriteString("\n")
+	s.line(s.styles.bold, "drill")
+	for _, fact := range d.facts() {
+		s.hang(lipgloss.NewStyle(), "  ", fmt.Sprintf("%-14s  %s", fact.Name, fact.Text))
+	}
+	s.list("held back, and so not proven", s.styles.doubt, d.Held)
+	var findings []string
+	for _, f := range d.Findings {
+		findings = append(findings, f.String())
+	}
+	s.list("missing or different", s.styles.bad, findings)
+}
+
+func (s *sheet) list(heading string, style lipgloss.Style, lines []string) {
+	if len(lines) == 0 {
+		return
+	}
+	s.WriteString("\n")
+	s.line(s.styles.bold, "%s", heading)
+	for _, line := range lines {
+		s.hang(style, "  ", line)
+	}
+}
+
+// String is "claim shop/data: it is not in the set".
+func (f DrillFinding) String() string { return f.Object + ": " + f.Text }
+
+// drillFact is one line of what a drill measured.
+type drillFact struct{ Name, Text string }
+
+// facts are the lines of a drill, as a person reads them.
+func (d *Drill) facts() []drillFact {
+	var facts []drillFact
+	add := func(name, format string, args ...any) {
+		facts = append(facts, drillFact{name, fmt.Sprintf(format, args...)})
+	}
+	earlier := d.Baseline
+	if earlier == nil {
+		earlier = &DrillBaseline{}
+	}
+	if d.RTOSeconds > 0 {
+		add("RTO", "%s from the start until all was proven%s", lasting(d.RTOSeconds), against(d.RTOSeconds, earlier.RTOSeconds))
+	} else {
+		add("RTO", "unknown: it did not come to the proof")
+	}
+	if d.RPOBy != "" {
+		add("RPO", "%s, the age of %s%s", lasting(d.RPOSeconds), d.RPOBy, against(d.RPOSeconds, earlier.RPOSeconds))
+	}
+	for _, link := range d.Slowest {
+		if link.Seconds >= brief {
+			add("slow", "%s, %s", lasting(link.Seconds), link.Title)
+		}
+	}
+	for _, data := range d.Data {
+		text := fmt.Sprintf("%s: %s in %s", data.Claim, amountOf(data.Bytes), plural(int(data.Files), "file"))
+		if data.Newest != "" {
+			text += fmt.Sprintf(", the newest of them %s old (%s)", lasting(data.AgeSeconds), data.Newest)
+		}
+		add("data", "%s", text)
+	}
+	return facts
+}
+
+// against compares with an earlier drill, if it knows.
+func against(now, before float64) string {
+	switch {
+	case before <= 0:
+		return ""
+	case now > before:
+		return fmt.Sprintf("; %s more than the last time", lasting(now-before))
+	}
+	return fmt.Sprintf("; %s less than the last time", lasting(before-now))
+}

@@ -1,0 +1,178 @@
+// Package isolate keeps a cluster that is only a trial from acting on the world outside.
+//
+// It is made of admission policies of the API server itself, as the gate and the fence are: pods of applications that
+// act outside are refused, CronJobs make no Jobs, and cert-manager places no orders. So that nobody waits for what can
+// not come, such workloads are admitted with no pods asked for, where the server can change what it admits: then they
+// are healthy to Helm, to Flux and to everybody else, and what comes after them comes. A dry run of the same manifest
+// passes the same policy: nobody sees a difference from the repository.
+package isolate
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/rand"
+	"k8s.io/utils/ptr"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/migrate/admission"
+)
+
+// Name is that of the policies and of their bindings.
+const Name = "rekindle-drill"
+
+const (
+	probeMark      = "rekindle.dev/drill-probe"
+	proofNamespace = "kube-system" // always there
+)
+
+// labels by which an application is known, on its pods.
+var labels = [...]string{"app.kubernetes.io/name", "app.kubernetes.io/component", "app"}
+
+// Apps are the applications that are always held back, and more: external-dns writes records, and
+// image-automation-controller pushes commits.
+func Apps(more ...string) []string {
+	all := append([]string{"external-dns", "image-automation-controller"}, more...)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// PutUp isolates a cluster, and returns when the server is seen to do so. Objects of its name that are not ours are
+// refused.
+func PutUp(ctx context.Context, c *kube.Client, apps []string, p plan.Progress) (plan.Outcome, error) {
+	if err := admission.Strangers(ctx, c, Name, "isolation of a drill"); err != nil {
+		return "", err
+	}
+	refuses, err := admission.Version(c, admission.Validating)
+	if meta.IsNoMatchError(err) {
+		return "", fault.Wrap(err, fault.Refused, "this API server has no admission policies that could hold it back").On("drill").
+			WithHint("Kubernetes has them from 1.30 on: set spec.kubernetes.version")
+	}
+	if err != nil {
+		return "", err
+	}
+	found, err := admission.Find(ctx, c, Name)
+	if err != nil {
+		return "", err
+	}
+	nonce := rand.String(10)
+	policy := admission.Policy(refuses, Name, refusing(apps, nonce), nil)
+	if err := admission.Apply(ctx, c, policy, admission.Binding(refuses, Name)); err != nil {
+		return "", err
+	}
+	quiets, err := admission.Version(c, admission.Mutating)
+	switch {
+	case meta.IsNoMatchError(err):
+		p.Warn("this API server can not change what it admits (Kubernetes can from 1.36 on): whatever waits for a workload that is held back waits in vain")
+	case err != nil:
+		return "", err
+	default:
+		policy := admission.Policy(quiets, Name, quieting(apps, nonce), nil)
+		if err := admission.Apply(ctx, c, policy, admission.Binding(quiets, Name)); err != nil {
+			return "", err
+		}
+		if err := admission.Prove(ctx, "isolation", true, func(ctx context.Context) (bool, string) { return isQuieted(ctx, c, nonce) }, p); err != nil {
+			return "", err
+		}
+	}
+	if err := admission.Prove(ctx, "isolation", true, func(ctx context.Context) (bool, string) { return isRefused(ctx, c, nonce) }, p); err != nil {
+		return "", err
+	}
+	if found != nil {
+		return plan.Adopted, nil
+	}
+	return plan.Changed, nil
+}
+
+// isRefused asks the server by a dry run whether it refuses the pod that only the newest policy does.
+func isRefused(ctx context.Context, c *kube.Client, nonce string) (refused bool, detail string) {
+	_, err := c.Typed().CoreV1().Pods(proofNamespace).Create(ctx, &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{GenerateName: Name + "-probe-", Namespace: proofNamespace, Labels: map[string]string{probeMark: nonce}},
+		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "none", Image: "none.invalid/none"}}},
+	}, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	switch {
+	case err == nil:
+		return false, ""
+	case strings.Contains(err.Error(), probeRefusal):
+		return true, ""
+	}
+	return false, err.Error()
+}
+
+// isQuieted asks the server by a dry run whether it lets a workload in without pods that only the newest policy knows.
+func isQuieted(ctx context.Context, c *kube.Client, nonce string) (quieted bool, detail string) {
+	labels := map[string]string{probeMark: nonce}
+	made, err := c.Typed().AppsV1().Deployments(proofNamespace).Create(ctx, &appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{GenerateName: Name + "-probe-", Namespace: proofNamespace},
+		Spec: appsv1.DeploymentSpec{
+			Replicas: ptr.To[int32](1), Selector: &metav1.LabelSelector{MatchLabels: labels},
+			Template: corev1.PodTemplateSpec{
+				ObjectMeta: metav1.ObjectMeta{Labels: labels},
+				Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "none", Image: "none.invalid/none"}}},
+			},
+		},
+	}, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	if err != nil {
+		return false, err.Error()
+	}
+	return ptr.Deref(made.Spec.Replicas, 1) == 0, ""
+}
+
+// Held names what an isolation holds back in a cluster: the workloads of the applications, and the CronJobs that would
+// run by themselves.
+func Held(ctx context.Context, c *kube.Client, apps []string) ([]kube.Ref, error) {
+	var held []kube.Ref
+	workload := func(kind string, m metav1.ObjectMeta, pods metav1.ObjectMeta) {
+		if isOf(apps, pods.Labels) {
+			held = append(held, kube.NewRef(appsv1.SchemeGroupVersion.WithKind(kind), m.Namespace, m.Name))
+		}
+	}
+	deployments, err := c.Typed().AppsV1().Deployments("").List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list what is held back: %w", err)
+	}
+	for _, d := range deployments.Items {
+		workload("Deployment", d.ObjectMeta, d.Spec.Template.ObjectMeta)
+	}
+	sets, err := c.Typed().AppsV1().StatefulSets("").List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list what is held back: %w", err)
+	}
+	for _, s := range sets.Items {
+		workload("StatefulSet", s.ObjectMeta, s.Spec.Template.ObjectMeta)
+	}
+	daemons, err := c.Typed().AppsV1().DaemonSets("").List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list what is held back: %w", err)
+	}
+	for _, d := range daemons.Items {
+		workload("DaemonSet", d.ObjectMeta, d.Spec.Template.ObjectMeta)
+	}
+	crons, err := c.Typed().BatchV1().CronJobs("").List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list what is held back: %w", err)
+	}
+	for _, j := range crons.Items {
+		if !ptr.Deref(j.Spec.Suspend, false) {
+			held = append(held, kube.NewRef(schema.GroupVersionKind(batchv1.SchemeGroupVersion.WithKind("CronJob")), j.Namespace, j.Name))
+		}
+	}
+	slices.SortFunc(held, func(a, b kube.Ref) int { return cmp.Compare(a.String(), b.String()) })
+	return held, nil
+}
+
+// isOf says whether pods with these labels are of one of the applications.
+func isOf(apps []string, of map[string]string) bool {
+	return slices.ContainsFunc(labels[:], func(label string) bool { return slices.Contains(apps, of[label]) })
+}
