@@ -28,9 +28,36 @@ func (j *Job) Prepare() *plan.Plan {
 // Up makes it so: an empty cluster, the stack, the reconciler, the repository, and the proof. The
 // context bounds what outlives a single step, the watch over the cluster and its lease, as does Close.
 func (j *Job) Up(ctx context.Context) *plan.Plan {
-	ctx = j.live(ctx)
 	p := plan.New("up " + j.Name())
+	raised := j.raise(j.live(ctx), p)
+	restored := j.state.Volumes(p, raised.gate, raised.network) // beside all that boots: what gets its data then starts
+	synced := add(p, j.syncPath(), slices.Concat(raised.admission, restored, []plan.ID{raised.source, raised.applied})...)
+	open := j.state.Open(p, append(raised.all, synced)...) // every claim has its data: the gate goes
 
+	j.addChecks(p, append(raised.all, raised.system, synced, open)...)
+	return p
+}
+
+// Standby makes a cluster that is ready to take over from another: everything that Up makes and fills, but what its state
+// holds back stays so, and is not waited for. hold names applications whose pods are held back. The context is as in Up.
+func (j *Job) Standby(ctx context.Context, hold []string) *plan.Plan {
+	j.holdBack(hold)
+	p := plan.New("stage " + j.Name())
+	raised := j.raise(j.live(ctx), p)
+	j.state.Volumes(p, raised.gate, raised.network)
+	j.state.Open(p, append(raised.all, raised.system, raised.applied)...)
+	return p
+}
+
+// raised are the steps that others of Up come after.
+type raised struct {
+	releaseSteps
+	system, network, gate plan.ID
+	source, applied       plan.ID // of the reconciler
+}
+
+// raise brings up the cluster, the stack and the reconciler, up to where this has applied the repository.
+func (j *Job) raise(ctx context.Context, p *plan.Plan) raised {
 	cluster := p.Add(j.provision(ctx))
 	access := add(p, j.addContext(), cluster)
 	lease := p.Add(j.takeLease(ctx), cluster, access)
@@ -47,12 +74,7 @@ func (j *Job) Up(ctx context.Context) *plan.Plan {
 	pointed := add(p, j.pointReconciler(releases.admission), lease, crds, keys, gate, kept)
 	source := add(p, j.followSource(), pointed, controllers, releases.reconciler)
 	applied := add(p, j.applyPath(), append(releases.admission, source)...)
-	restored := j.state.Volumes(p, gate, network) // beside all that boots: what gets its data then starts
-	synced := add(p, j.syncPath(), slices.Concat(releases.admission, restored, []plan.ID{source, applied})...)
-	open := j.state.Open(p, append(releases.all, synced)...) // every claim has its data: the gate goes
-
-	j.addChecks(p, append(releases.all, system, synced, open)...)
-	return p
+	return raised{releases, system, network, gate, source, applied}
 }
 
 // Status compares what is with what should be, and changes nothing. A difference is a step's fault.

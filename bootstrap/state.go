@@ -79,6 +79,28 @@ func isAboutVolumes(obj *unstructured.Unstructured) bool {
 	return false
 }
 
+// holdBack has releases not wait for workloads that can not start in a cluster that stands by: those with claims, and the
+// applications of that name.
+func (j *Job) holdBack(apps []string) {
+	for _, r := range j.stack.Releases {
+		r.Hold(func(obj *unstructured.Unstructured) bool {
+			app, _, _ := unstructured.NestedString(obj.Object, "spec", "template", "metadata", "labels", "app.kubernetes.io/name")
+			return mountsClaim(obj) || slices.Contains(apps, app)
+		})
+	}
+}
+
+// Namespaces are those of the releases.
+func (j *Job) Namespaces() []string {
+	var all []string
+	for _, r := range j.stack.Releases {
+		if !slices.Contains(all, r.Namespace) {
+			all = append(all, r.Namespace)
+		}
+	}
+	return all
+}
+
 // HostAddress is how the cluster's pods reach this machine. Not every provider has a way.
 func (j *Job) HostAddress(ctx context.Context) (string, error) { return j.hostAddress(ctx) }
 

@@ -41,7 +41,7 @@ func (r *Rebuild) putUpGate(ctx context.Context, p plan.Progress) (plan.Outcome,
 		return gate.New(c).TakeAway(ctx, p) // all of it is there: nobody has to wait any more
 	}
 	r.gate = gate.New(c)
-	outcome, err := r.gate.PutUp(ctx, r.set.ID, waiting, p)
+	outcome, err := r.gate.PutUp(ctx, r.owner(), waiting, p)
 	if err != nil {
 		return "", err
 	}
@@ -83,7 +83,7 @@ func (r *Rebuild) look(ctx context.Context, c *kube.Client) (map[gate.Claim]bool
 
 // hasOther says whether a claim may have data that would be lost. One that was made behind a gate has none.
 func (r *Rebuild) hasOther(pvc *corev1.PersistentVolumeClaim, found *gate.Found) bool {
-	behind := found != nil && found.Set == r.set.ID && !pvc.CreationTimestamp.Time.Before(found.Since)
+	behind := found != nil && found.Set == r.owner() && !pvc.CreationTimestamp.Time.Before(found.Since)
 	return pvc.Status.Phase == corev1.ClaimBound && pvc.Annotations[restoringMark] != r.set.ID && !behind
 }
 

@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 
+	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/state"
@@ -155,11 +156,14 @@ func (r *Rebuild) checkClasses(wants map[gate.Claim]wanted, made map[string]bool
 	return fault.Join(errs...)
 }
 
-func (r *Rebuild) mapping() map[string]string {
-	if r.job.Documents().Cluster.Spec.State == nil {
+func (r *Rebuild) mapping() map[string]string { return storageClasses(r.job.Documents()) }
+
+// storageClasses says which class of this cluster stands for which of the one that was.
+func storageClasses(docs *config.Documents) map[string]string {
+	if docs.Cluster.Spec.State == nil {
 		return nil
 	}
-	return r.job.Documents().Cluster.Spec.State.StorageClasses
+	return docs.Cluster.Spec.State.StorageClasses
 }
 
 // broughtBy names the storage classes that a new cluster has by itself, the default one first, where that is known.

@@ -44,6 +44,8 @@ type RebuildOptions struct {
 	At    string // the set, as Sets.Choose understands it
 	Force bool   // overwrite claims that have data of another origin
 
+	Standby *Standby // the cluster is to take over from another one later; nil for one that is to run
+
 	Restorer func(c *kube.Client, a state.Access, set *state.Manifest) Restorer
 	// PutBack creates those kept objects that are missing, and says how many.
 	PutBack func(ctx context.Context, c *kube.Client, objects []map[string]any) (int, error)
@@ -110,6 +112,13 @@ func (r *Rebuild) Choose(p *plan.Plan, needs ...plan.ID) {
 
 // Gate holds back every pod that mounts a claim of the set.
 func (r *Rebuild) Gate(p *plan.Plan, needs ...plan.ID) plan.ID {
+	if r.o.Standby != nil {
+		return p.Add(plan.Step{
+			ID: "gate", Title: "hold back whatever writes", Timeout: gateTimeout, Retries: 1,
+			Reason: "it stands by: another cluster writes", Inputs: r.inputs(),
+			Do: r.standBy,
+		}, needs...)
+	}
 	if len(r.claims) == 0 || r.job.Simulated() {
 		return ""
 	}
@@ -179,7 +188,7 @@ func (r *Rebuild) settleQuiet() {
 	r.hush.Do(func() { close(r.quiet) })
 }
 
-// Open takes the gate away, when every claim has its data.
+// Open takes the gate away, when every claim has its data; of a cluster that stands by it stays.
 func (r *Rebuild) Open(p *plan.Plan, needs ...plan.ID) plan.ID {
 	if len(r.claims) == 0 || r.job.Simulated() {
 		return ""
@@ -192,6 +201,9 @@ func (r *Rebuild) Open(p *plan.Plan, needs ...plan.ID) plan.ID {
 				return plan.Unchanged, nil
 			},
 		}, needs...)
+	}
+	if r.o.Standby != nil {
+		return ""
 	}
 	needs = slices.Clone(needs)
 	for _, c := range r.claims {

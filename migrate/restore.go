@@ -13,6 +13,7 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/internal/state"
 )
 
 // restore fills one claim, once it exists, and lets its pods start.
@@ -28,7 +29,7 @@ func (r *Rebuild) restore(ctx context.Context, c *claim, p plan.Progress) (plan.
 		p.Warn(fmt.Sprintf("the repository does not make the claim %s any more: its data stays in the set %s", c.at, r.set.ID))
 		return plan.Unchanged, nil
 	case pvc.Annotations[RestoredMark] == r.set.ID:
-		return plan.Unchanged, r.gate.Lift(ctx, c.at, p)
+		return plan.Unchanged, r.lift(ctx, c, p)
 	}
 	if err := holds(c.Claim, pvc.Spec.Resources.Requests.Storage().String()); err != nil {
 		return "", err
@@ -40,27 +41,40 @@ func (r *Rebuild) restore(ctx context.Context, c *claim, p plan.Progress) (plan.
 		return "", fault.Wrap(err, fault.Failed, "its data did not come back").On("claim %s", c.at).
 			WithHint("its pods are held back by the gate, and nothing is lost: mend the cause and run the same command again")
 	}
-	return plan.Changed, r.gate.Lift(ctx, c.at, p)
+	return plan.Changed, r.lift(ctx, c, p)
 }
 
-// fill brings the data of a claim, and marks the claim before and after: who finds a mark knows how far it came.
+// lift lets the pods of a claim start, unless the cluster only stands by.
+func (r *Rebuild) lift(ctx context.Context, c *claim, p plan.Progress) error {
+	if r.o.Standby != nil {
+		return nil
+	}
+	return r.gate.Lift(ctx, c.at, p)
+}
+
+// fill brings the data of a claim when there is room for a further mover.
 func (r *Rebuild) fill(ctx context.Context, c *claim, p plan.Progress) error {
 	free, err := r.slots.take(ctx, c.priority, p)
 	if err != nil {
 		return err
 	}
 	defer free()
-	if err := r.mark(ctx, c, `{%q:%q,%q:null}`, restoringMark, r.set.ID, RestoredMark); err != nil {
-		return err
-	}
-	if err := r.restorer.Restore(ctx, c.Claim, c.at.Namespace, c.at.Name, p); err != nil {
-		return err
-	}
-	return r.mark(ctx, c, `{%q:%q,%q:null}`, RestoredMark, r.set.ID, restoringMark)
+	return fill(ctx, r.job.Client(), r.restorer, c.Claim, r.set.ID, p)
 }
 
-func (r *Rebuild) mark(ctx context.Context, c *claim, annotations string, args ...any) error {
-	return r.job.Client().MergePatch(ctx, refOf(c), fmt.Appendf(nil, `{"metadata":{"annotations":`+annotations+`}}`, args...))
+// fill brings the data of a set into a claim that exists, and marks it before and after.
+func fill(ctx context.Context, c *kube.Client, with Restorer, claim state.Claim, set string, p plan.Progress) error {
+	ref := kube.NewRef(corev1.SchemeGroupVersion.WithKind("PersistentVolumeClaim"), claim.Namespace, claim.Name)
+	mark := func(on, off string) error {
+		return c.MergePatch(ctx, ref, fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q,%q:null}}}`, on, set, off))
+	}
+	if err := mark(restoringMark, RestoredMark); err != nil {
+		return err
+	}
+	if err := with.Restore(ctx, claim, claim.Namespace, claim.Name, p); err != nil {
+		return err
+	}
+	return mark(RestoredMark, restoringMark)
 }
 
 // await waits until the claim exists, or makes it. It gives none when the repository is applied and has not made one

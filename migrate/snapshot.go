@@ -63,6 +63,9 @@ func NewSnapshot(job *bootstrap.Job, r Repository) *Snapshot {
 	}
 }
 
+// Set is the set as far as it was taken.
+func (s *Snapshot) Set() state.Manifest { return s.manifest() }
+
 // Close ends what the steps started.
 func (s *Snapshot) Close() { s.end.Do(func() { s.unserve() }) }
 
@@ -70,16 +73,20 @@ func (s *Snapshot) Close() { s.end.Do(func() { s.unserve() }) }
 // the job.
 func (s *Snapshot) Look(ctx context.Context) *plan.Plan {
 	p := plan.New("look at " + s.job.Name())
-	p.Add(plan.Step{
+	s.lookAround(p, s.job.Visit(ctx, p))
+	return p
+}
+
+// lookAround finds the volumes of the cluster, which was visited, and the repository.
+func (s *Snapshot) lookAround(p *plan.Plan, visited plan.ID) (looked []plan.ID) {
+	repository := p.Add(plan.Step{
 		ID: "repository", Title: "open the state repository", Timeout: lookTimeout, Retries: 2,
 		Do: s.open,
 	})
-	lease := s.job.Visit(ctx, p)
-	p.Add(plan.Step{
+	return []plan.ID{repository, p.Add(plan.Step{
 		ID: "volumes", Title: "find the volumes", Timeout: lookTimeout, Retries: 2,
 		Do: s.find,
-	}, lease)
-	return p
+	}, visited)}
 }
 
 // open makes the repository on first use, and finds the snapshots that the new ones continue.
@@ -127,9 +134,15 @@ func (s *Snapshot) find(ctx context.Context, p plan.Progress) (plan.Outcome, err
 // Take takes what Look found: the volumes side by side, each with the hooks of its pods, then the kept objects, then the
 // manifest, which makes a set of it. It is written also when something is missing, and says so.
 func (s *Snapshot) Take() *plan.Plan {
+	p := plan.New("snapshot " + s.job.Name())
+	s.addTake(p)
+	return p
+}
+
+// addTake adds the steps that take the set, and gives the id of the one that writes it.
+func (s *Snapshot) addTake(p *plan.Plan) plan.ID {
 	now := time.Now().UTC()
 	s.set = state.Manifest{Version: state.Version, ID: state.NewID(now), Cluster: s.job.Name(), Time: now}
-	p := plan.New("snapshot " + s.job.Name())
 	groups := volumes.Together(s.volumes)
 	var steps []plan.ID
 	for i := range s.volumes {
@@ -158,11 +171,10 @@ func (s *Snapshot) Take() *plan.Plan {
 			Do: s.keep,
 		}))
 	}
-	p.Add(plan.Step{
+	return p.Add(plan.Step{
 		ID: "manifest", Title: "write the set " + s.set.ID, Timeout: lookTimeout, Retries: 2, Always: true,
 		Do: s.finish,
 	}, steps...)
-	return p
 }
 
 // expose lets movers reach the repository.

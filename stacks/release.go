@@ -35,6 +35,7 @@ type Release struct {
 	values   map[string]any
 	rendered []*unstructured.Unstructured
 	crds     []*unstructured.Unstructured
+	held     func(*unstructured.Unstructured) bool
 	promised map[schema.GroupKind]bool // kinds of the stack whose objects get conditions from a controller
 }
 
@@ -195,12 +196,25 @@ func (r *Release) notReady(ctx context.Context, err error) error {
 	return f.WithHint("kubectl -n %s get events --sort-by=.lastTimestamp; the timeout is %s: releases[].timeout", r.Namespace, r.Timeout.Duration)
 }
 
-// provable leaves out what simulated nodes can not show.
+// Hold has Ensure not wait for objects of the release that something else holds back.
+func (r *Release) Hold(held func(*unstructured.Unstructured) bool) { r.held = held }
+
+// provable leaves out what simulated nodes can not show, and what is held back.
 func (r *Release) provable(refs []kube.Ref) []kube.Ref {
-	if !r.options.Simulated {
-		return refs
+	back := map[kube.Ref]bool{}
+	for _, obj := range r.rendered {
+		if r.held == nil || !r.held(obj) {
+			continue
+		}
+		ref := kube.RefOf(obj)
+		if ref.Namespace == "" {
+			ref.Namespace = r.Namespace
+		}
+		back[ref] = true
 	}
-	return slices.DeleteFunc(slices.Clone(refs), func(ref kube.Ref) bool { return ref.Kind == "APIService" })
+	return slices.DeleteFunc(slices.Clone(refs), func(ref kube.Ref) bool {
+		return back[ref] || r.options.Simulated && ref.Kind == "APIService"
+	})
 }
 
 // Check compares the release with the cluster and changes nothing; every difference is a fault.

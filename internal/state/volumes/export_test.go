@@ -16,7 +16,7 @@ func Abandon(ctx context.Context, t *testing.T, m *Mover, claim state.Claim, nam
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := m.begin(ctx, restoreTask(claim.Snapshot, namespace, name, pvc.UID)); err != nil {
+	if _, err := m.begin(ctx, restoreTask(claim.Snapshot, namespace, name, pvc.UID, false)); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -39,6 +39,9 @@ func (v *Volume) String() string { return v.Namespace + "/" + v.Name }
 // Taken says whether a snapshot takes its data.
 func (v *Volume) Taken() bool { return v.Skipped == "" && v.Fault == nil }
 
+// OptedOut says whether somebody wants its data to stay where it is.
+func (v *Volume) OptedOut() bool { return v.Annotations[SkipMark] == skipValue }
+
 // Find lists the claims of the cluster in their order: those whose data a snapshot takes, those that are skipped, and
 // those that ought to be taken and can not be, each with the reason.
 func Find(ctx context.Context, c *kube.Client) ([]Volume, error) {

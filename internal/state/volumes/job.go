@@ -156,10 +156,16 @@ func backupTask(v *Volume, cluster, set, parent string) *task {
 }
 
 // restoreTask makes a claim be what a snapshot holds: what is there besides goes, and so a restore that was cut off is
-// finished by the next. It includes the folder that the volume is mounted at, whose owner and mode count too.
-func restoreTask(snapshot, namespace, name string, uid types.UID) *task {
+// finished by the next. It includes the folder that the volume is mounted at, whose owner and mode count too. Every file
+// that is there is read and compared, unless only changed ones count: then those are left alone that have the size and
+// the time of the snapshot's.
+func restoreTask(snapshot, namespace, name string, uid types.UID, changed bool) *task {
+	args := "restore " + snapshot + " --json --no-lock --target / --include " + dataPath + " --delete --sparse --verify"
+	if changed {
+		args += " --overwrite if-changed"
+	}
 	return &task{
 		verb: "restore", namespace: namespace, claim: name, uid: uid, write: true,
-		args: strings.Fields("restore " + snapshot + " --json --no-lock --target / --include " + dataPath + " --delete --sparse --verify"),
+		args: strings.Fields(args),
 	}
 }

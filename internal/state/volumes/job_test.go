@@ -21,7 +21,7 @@ func volume() *Volume {
 }
 
 func TestAMoverHasNoMoreThanItNeeds(t *testing.T) {
-	back, forth := job(backupTask(volume(), "prod", "set-1", ""), "m", "image"), job(restoreTask("abc", "shop", "data-0", "u-1"), "m", "image")
+	back, forth := job(backupTask(volume(), "prod", "set-1", ""), "m", "image"), job(restoreTask("abc", "shop", "data-0", "u-1", false), "m", "image")
 	for name, j := range map[string]*batchv1.Job{"backup": back, "restore": forth} {
 		spec := j.Spec.Template.Spec
 		c := spec.Containers[0]

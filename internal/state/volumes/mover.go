@@ -23,6 +23,7 @@ type Mover struct {
 	Image   string            // of restic; DefaultImage without
 	Set     string            // id of the snapshot set that is made
 	Cluster string            // whose set it is
+	Changed bool              // restore only files whose size or time differs: of a claim that was verified before
 	Parents map[string]string // namespace/name → snapshot of the set before: what did not change since is not read again
 }
 
@@ -72,7 +73,7 @@ func (m *Mover) Restore(ctx context.Context, claim state.Claim, namespace, name 
 	if err != nil {
 		return fault.Wrap(err, fault.Failed, "find it").On("claim %s/%s", namespace, name)
 	}
-	said, err := m.run(ctx, restoreTask(claim.Snapshot, namespace, name, pvc.UID), p)
+	said, err := m.run(ctx, restoreTask(claim.Snapshot, namespace, name, pvc.UID, m.Changed), p)
 	if err != nil {
 		return fault.Wrap(err, fault.KindOf(err), "restore it").On("claim %s/%s", namespace, name)
 	}

@@ -1,0 +1,374 @@
+package migrate
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/rekindle-dev/rekindle/bootstrap"
+	"github.com/rekindle-dev/rekindle/internal/config"
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/internal/state"
+	"github.com/rekindle-dev/rekindle/migrate/fence"
+	"github.com/rekindle-dev/rekindle/migrate/gate"
+)
+
+// Times within which a step of a handover must be done.
+const (
+	recordTimeout = time.Minute
+	stopTimeout   = 10 * time.Minute // for writers to end in their own time
+	openTimeout   = 5 * time.Minute
+)
+
+// outward are applications that act on the world outside the cluster: only one cluster may run them.
+func outward() []string { return []string{"external-dns", "image-automation-controller"} }
+
+// HandoverOptions say how data is handed over.
+type HandoverOptions struct {
+	From, To string        // the clusters of the migration, whichever way this handover goes
+	Hold     []string      // further applications that act on the world outside
+	Jobs     time.Duration // how long Jobs that run already are given to end
+
+	// Restorer fills claims of the receiver; of those that were verified before, only files that changed.
+	Restorer func(c *kube.Client, a state.Access, set, cluster string) Restorer
+	// Keep reads live objects, PutBack creates those that are missing and says how many.
+	Keep    func(ctx context.Context, c *kube.Client, objects []config.StateObject) ([]map[string]any, error)
+	PutBack func(ctx context.Context, c *kube.Client, objects []map[string]any) (int, error)
+}
+
+// Handover moves the data of one cluster, the giver, to another that has all else, the receiver, and the right to write
+// with it. Both are visited. At no moment may both write: the giver is fenced before the receiver is opened, and what
+// holds the one back is proven before the other is let go.
+type Handover struct {
+	giver, receiver *bootstrap.Job
+	repository      Repository // the giver's sets
+	o               HandoverOptions
+
+	record   *Record // the newest of both
+	snapshot *Snapshot
+	restorer Restorer
+	unserve  func()
+}
+
+// NewHandover hands the data of giver over to receiver. Close ends what the steps leave running.
+func NewHandover(giver, receiver *bootstrap.Job, r Repository, o HandoverOptions) *Handover {
+	o.Hold = append(outward(), o.Hold...)
+	return &Handover{giver: giver, receiver: receiver, repository: r, o: o}
+}
+
+// Close ends what the steps started.
+func (h *Handover) Close() {
+	if h.snapshot != nil {
+		h.snapshot.Close()
+	}
+	if h.unserve != nil {
+		h.unserve()
+	}
+	h.snapshot, h.unserve, h.restorer = nil, nil, nil
+}
+
+// Record is what both clusters knew of the migration when Agree ran, and what was done since; nil when there is none.
+func (h *Handover) Record() *Record { return h.record }
+
+// Agree reads the records of both clusters, and refuses those of another migration.
+func (h *Handover) Agree() *plan.Plan {
+	p := plan.New("agree on the migration")
+	p.Add(plan.Step{
+		ID: "record", Title: "read what both clusters know of the migration", Timeout: recordTimeout, Retries: 2,
+		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+			for _, job := range []*bootstrap.Job{h.giver, h.receiver} {
+				if job.Client() == nil {
+					continue // it is away, which the caller knows
+				}
+				r, err := readRecord(ctx, job.Client())
+				if err != nil {
+					return "", fault.Wrap(err, fault.KindOf(err), "its record").On("cluster %s", job.Name())
+				}
+				if err := h.fits(r, job); err != nil {
+					return "", err
+				}
+				if r != nil && r.From == h.o.From && r.To == h.o.To && r.newer(h.record) {
+					h.record = r
+				}
+			}
+			if h.record != nil {
+				p.Note(fmt.Sprintf("migration %s: %s since %s", h.record.ID, h.record.Phase, h.record.Since.UTC().Format(time.RFC3339)))
+			}
+			return plan.Unchanged, nil
+		},
+	})
+	return p
+}
+
+// fits refuses the record of another migration that is under way.
+func (h *Handover) fits(r *Record, job *bootstrap.Job) error {
+	if r == nil || r.over() || r.From == h.o.From && r.To == h.o.To {
+		return nil
+	}
+	return fault.New(fault.Refused, "the migration %s from %s to %s is under way (%s)", r.ID, r.From, r.To, r.Phase).On("cluster %s", job.Name()).
+		WithHint("finish it, or give it up: rekindle migrate rollback with the documents of %s and %s", r.From, r.To)
+}
+
+// Begin records a migration in both clusters, or takes up the one there is.
+func (h *Handover) Begin() *plan.Plan {
+	p := plan.New("begin the migration")
+	p.Add(plan.Step{
+		ID: "record", Title: "record the migration in both clusters", Timeout: recordTimeout, Retries: 2,
+		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+			switch {
+			case h.record != nil && h.record.Phase == RolledBack: // the same clusters once more
+				return plan.Changed, h.note(ctx, Staged, h.o.From)
+			case h.record == nil || h.record.Phase == Confirmed:
+				h.record = &Record{ID: state.NewID(time.Now().UTC()), From: h.o.From, To: h.o.To}
+				p.Note("migration " + h.record.ID)
+				return plan.Changed, h.note(ctx, Staged, h.o.From)
+			case h.record.Phase != Staged:
+				return "", fault.New(fault.Refused, "it is %s already", h.record.Phase).On("migration %s", h.record.ID).
+					WithHint("rekindle migrate cutover goes on with it, rekindle migrate rollback goes back")
+			}
+			return plan.Unchanged, h.note(ctx, Staged, h.o.From)
+		},
+	})
+	return p
+}
+
+// note records a phase, in the giver first: it is the one that must not forget what was begun. A cluster that is away
+// learns of it later: who reads, reads both.
+func (h *Handover) note(ctx context.Context, phase Phase, towards string) error {
+	next := *h.record
+	if next.Phase != phase || next.Towards != towards {
+		next.Phase, next.Towards, next.Since = phase, towards, time.Now().UTC()
+	}
+	for _, job := range []*bootstrap.Job{h.giver, h.receiver} {
+		if job.Client() == nil {
+			continue
+		}
+		if err := next.write(ctx, job.Client()); err != nil {
+			return fault.Wrap(err, fault.Failed, "record the migration").On("cluster %s", job.Name())
+		}
+	}
+	h.record = &next
+	return nil
+}
+
+// mark is that of the giver's fence.
+func (h *Handover) mark() fence.Mark {
+	return fence.Mark{Migration: h.record.ID, Epoch: h.record.Epoch, Other: h.receiver.Name()}
+}
+
+// rules of the giver's fence, when it is all up.
+func (h *Handover) rules(ctx context.Context) (fence.Rules, error) {
+	r := fence.Rules{Jobs: true, Claims: true, Apps: h.o.Hold}
+	exempt, err := exempt(ctx, h.giver.Client())
+	r.Exempt = exempt
+	return r, err
+}
+
+// Fence stops the giver: first its Jobs, which may need the others, then whatever mounts a claim, and what acts on the
+// world outside. Stateless workloads go on.
+func (h *Handover) Fence() *plan.Plan {
+	p := plan.New("fence " + h.giver.Name())
+	begun := p.Add(plan.Step{
+		ID: "record", Title: "record that " + h.giver.Name() + " is being stopped", Timeout: recordTimeout, Retries: 2,
+		Do: func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
+			if h.record.Towards != h.receiver.Name() || h.record.Phase == Staged {
+				h.record.Epoch++
+			}
+			return plan.Changed, h.note(ctx, Fencing, h.receiver.Name())
+		},
+	})
+	jobs := p.Add(plan.Step{
+		ID: "jobs", Title: "let no Job begin, and those that run end", Timeout: h.o.Jobs + time.Minute,
+		Reason: "a Job may need what is stopped after it",
+		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+			f := fence.New(h.giver.Client())
+			if found, err := fence.Find(ctx, h.giver.Client()); err != nil || found != nil && found.Rules.Claims {
+				return plan.Unchanged, err // an earlier run came further
+			}
+			if _, err := f.PutUp(ctx, h.mark(), fence.Rules{Jobs: true}, p); err != nil {
+				return "", err
+			}
+			ctx, cancel := context.WithTimeout(ctx, h.o.Jobs)
+			defer cancel()
+			return plan.Changed, f.AwaitJobs(ctx, p)
+		},
+	}, begun)
+	p.Add(plan.Step{
+		ID: "fence", Title: "let nothing write in " + h.giver.Name(), Timeout: stopTimeout,
+		Reason: "from here on until the other side runs, nobody can write",
+		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+			rules, err := h.rules(ctx)
+			if err != nil {
+				return "", err
+			}
+			f := fence.New(h.giver.Client())
+			if _, err := f.PutUp(ctx, h.mark(), rules, p); err != nil {
+				return "", err
+			}
+			if _, err := f.Clear(ctx, rules, p); err != nil {
+				return "", err
+			}
+			return plan.Changed, h.isStopped(ctx)
+		},
+	}, jobs)
+	return p
+}
+
+// isStopped proves that nobody writes in the giver.
+func (h *Handover) isStopped(ctx context.Context) error {
+	c := h.giver.Client()
+	found, err := fence.Find(ctx, c)
+	switch {
+	case err != nil:
+		return err
+	case found == nil || found.Migration != h.record.ID || !found.Rules.Claims || !found.Rules.Jobs:
+		return fault.New(fault.Failed, "its fence is not up: somebody has taken it away").On("cluster %s", h.giver.Name()).
+			WithHint("nothing was opened; run the same command again")
+	}
+	if err := fence.New(c).Holds(ctx); err != nil {
+		return fault.Wrap(err, fault.Failed, "its fence").On("cluster %s", h.giver.Name())
+	}
+	var errs []error
+	writers, err := fence.Writers(ctx, c, found.Rules)
+	if err != nil {
+		return err
+	}
+	for i := range writers {
+		errs = append(errs, fault.New(fault.Failed, "it is still there and may write").On("Pod %s/%s of %s", writers[i].Namespace, writers[i].Name, h.giver.Name()))
+	}
+	running, err := fence.Running(ctx, c)
+	for _, job := range running {
+		errs = append(errs, fault.New(fault.Failed, "it still runs").On("Job %s of %s", job, h.giver.Name()))
+	}
+	return fault.Join(append(errs, err)...)
+}
+
+// isClosed proves that nothing writes in the receiver: a gate or a fence of this migration holds.
+func (h *Handover) isClosed(ctx context.Context) error {
+	c := h.receiver.Client()
+	gated, err := gate.Find(ctx, c)
+	if err != nil {
+		return err
+	}
+	fenced, err := fence.Find(ctx, c)
+	if err != nil {
+		return err
+	}
+	byGate := gated != nil && gated.Set == gate.Migration(h.record.ID)
+	byFence := fenced != nil && fenced.Migration == h.record.ID && fenced.Rules.Claims
+	if !byGate && !byFence {
+		return fault.New(fault.Refused, "it is not held back by this migration: what runs there may write").On("cluster %s", h.receiver.Name()).
+			WithHint("rekindle migrate stage prepares it")
+	}
+	running, err := fence.Writers(ctx, c, fence.Rules{Claims: true})
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for i := range running {
+		pod := &running[i]
+		at := slices.ContainsFunc(pod.Spec.Volumes, mountsOneOf(pod.Namespace, gated))
+		if pod.Spec.NodeName != "" && (byFence || at) {
+			errs = append(errs, fault.New(fault.Refused, "it runs, and mounts a claim that gets its data from %s", h.giver.Name()).On("Pod %s/%s of %s", pod.Namespace, pod.Name, h.receiver.Name()))
+		}
+	}
+	return fault.Join(errs...)
+}
+
+// GoBack ends a handover that has not opened the receiver: the giver writes again. What was carried stays where it is.
+func (h *Handover) GoBack() *plan.Plan {
+	p := plan.New("go back to " + h.giver.Name())
+	p.Add(plan.Step{
+		ID: "back", Title: "let " + h.giver.Name() + " write again", Timeout: openTimeout, Retries: 2,
+		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+			if h.record.Phase == Opening || h.record.Phase == Switched {
+				return "", fault.New(fault.Refused, "%s may have written already", h.receiver.Name()).On("migration %s", h.record.ID).
+					WithHint("rekindle migrate rollback carries that back")
+			}
+			if h.receiver.Client() != nil {
+				if err := h.isClosed(ctx); err != nil {
+					return "", err
+				}
+			}
+			outcome, err := fence.New(h.giver.Client()).Lift(ctx, h.record.ID, p)
+			if err != nil {
+				return "", err
+			}
+			if h.giver.Name() == h.o.From {
+				return outcome, h.note(ctx, Staged, h.o.From)
+			}
+			return outcome, h.note(ctx, Switched, h.o.To)
+		},
+	})
+	return p
+}
+
+// Open lets the receiver write, when nobody writes in the giver any more.
+func (h *Handover) Open() *plan.Plan {
+	p := plan.New("open " + h.receiver.Name())
+	stopped := p.Add(plan.Step{
+		ID: "stopped", Title: "nothing writes in " + h.giver.Name(), Timeout: openTimeout,
+		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+			if h.giver.Client() != nil {
+				return plan.Unchanged, h.isStopped(ctx)
+			}
+			if h.record.Phase != Carried && h.record.Phase != Opening {
+				return "", fault.New(fault.Refused, "it is away, and it is not known that its writers were stopped").On("cluster %s", h.giver.Name())
+			}
+			p.Warn(h.giver.Name() + " is away: its fence was up, and is when it comes back")
+			return plan.Unchanged, nil
+		},
+	})
+	noted := p.Add(plan.Step{
+		ID: "record", Title: "record that " + h.receiver.Name() + " may write", Timeout: recordTimeout, Retries: 2,
+		Reason: "from here on going back means to carry data back",
+		Do: func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
+			return plan.Changed, h.note(ctx, Opening, h.receiver.Name())
+		},
+	}, stopped)
+	schedules := p.Add(plan.Step{
+		ID: "schedules", Title: "let schedules go on where they stopped", Timeout: openTimeout, Retries: 2,
+		Reason: "what ran there is not run again here",
+		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+			if h.giver.Client() == nil {
+				p.Warn("it is not known when schedules ran last in " + h.giver.Name())
+				return plan.Unchanged, nil
+			}
+			return carrySchedules(ctx, h.giver.Client(), h.receiver.Client())
+		},
+	}, noted)
+	p.Add(plan.Step{
+		ID: "open", Title: "let " + h.receiver.Name() + " write", Timeout: openTimeout, Retries: 2,
+		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+			fenced, err := fence.New(h.receiver.Client()).Lift(ctx, h.record.ID, p)
+			if err != nil {
+				return "", err
+			}
+			gated, err := gate.New(h.receiver.Client()).TakeAway(ctx, p)
+			if fenced == plan.Changed {
+				gated = fenced
+			}
+			return gated, err
+		},
+	}, schedules)
+	return p
+}
+
+// Done records that the receiver writes, proven.
+func (h *Handover) Done() *plan.Plan {
+	phase := Switched
+	if h.receiver.Name() == h.o.From {
+		phase = RolledBack
+	}
+	p := plan.New("end the handover")
+	p.Add(plan.Step{
+		ID: "record", Title: "record that " + h.receiver.Name() + " writes", Timeout: recordTimeout, Retries: 2,
+		Do: func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
+			return plan.Changed, h.note(ctx, phase, h.receiver.Name())
+		},
+	})
+	return p
+}

@@ -1,0 +1,189 @@
+package migrate
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/internal/state"
+	"github.com/rekindle-dev/rekindle/internal/state/volumes"
+	"github.com/rekindle-dev/rekindle/migrate/gate"
+)
+
+// Look begins a pass: it finds what there is to carry.
+func (h *Handover) Look() *plan.Plan {
+	h.Close()
+	h.snapshot = NewSnapshot(h.giver, h.repository)
+	p := plan.New("look at " + h.giver.Name())
+	visited := p.Add(plan.Step{
+		ID: "closed", Title: "nothing writes in " + h.receiver.Name(), Timeout: lookTimeout, Retries: 2,
+		Do: func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
+			return plan.Unchanged, h.isClosed(ctx)
+		},
+	})
+	h.snapshot.lookAround(p, visited)
+	return p
+}
+
+// Carry is a pass: a snapshot set of the giver, and each claim of it filled in the receiver as soon as it is taken. Only
+// what changed since the pass before is moved. The giver may go on writing: then another pass is to follow.
+func (h *Handover) Carry() *plan.Plan {
+	p := plan.New(fmt.Sprintf("carry the data of %s to %s", h.giver.Name(), h.receiver.Name()))
+	h.snapshot.addTake(p)
+	ready := p.Add(plan.Step{
+		ID: "receive", Title: "make " + h.receiver.Name() + " ready to receive", Timeout: lookTimeout, Retries: 1,
+		Do: h.receive,
+	})
+	free := newSlots(parallel)
+	for _, group := range volumes.Together(h.snapshot.volumes) {
+		for i := range group {
+			v := &group[i]
+			p.Add(plan.Step{
+				ID: plan.ID("restore/" + v.String()), Title: "fill " + v.String(), Timeout: restoreTimeout,
+				Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+					release, err := free.take(ctx, 0, p)
+					if err != nil {
+						return "", err
+					}
+					defer release()
+					return h.fill(ctx, v, p)
+				},
+			}, stepOf(&group[0]), ready)
+		}
+	}
+	return p
+}
+
+// receive makes the repository reachable for the receiver's pods, and has its gate hold back what is new in the set.
+func (h *Handover) receive(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+	c := h.receiver.Client()
+	found, err := gate.Find(ctx, c)
+	if err != nil {
+		return "", err
+	}
+	outcome := plan.Unchanged
+	if found != nil {
+		waiting := map[gate.Claim]bool{}
+		for _, claim := range found.Waiting {
+			waiting[claim] = true
+		}
+		known := len(waiting)
+		for i := range h.snapshot.volumes {
+			if v := &h.snapshot.volumes[i]; moves(v) {
+				waiting[gate.Claim{Namespace: v.Namespace, Name: v.Name}] = true
+			}
+		}
+		if len(waiting) > known {
+			if _, err := gate.New(c).PutUp(ctx, gate.Migration(h.record.ID), waiting, p); err != nil {
+				return "", err
+			}
+			outcome = plan.Changed
+		}
+	}
+	if h.restorer != nil {
+		return outcome, nil
+	}
+	host := ""
+	if h.repository.Local() {
+		if host, err = h.receiver.HostAddress(ctx); err != nil {
+			return "", err
+		}
+	}
+	access, end, err := h.repository.Expose(context.WithoutCancel(ctx), host) // for longer than this step: Close ends it
+	if err != nil {
+		return "", err
+	}
+	set := h.snapshot.Set()
+	h.unserve, h.restorer = end, h.o.Restorer(c, access, set.ID, set.Cluster)
+	return outcome, nil
+}
+
+// moves says whether a claim goes along in a migration. On simulated nodes there is no data, but who writes counts.
+func moves(v *volumes.Volume) bool { return v.Taken() || v.Skipped == simulated }
+
+// fill brings what the pass took of one claim into the receiver's.
+func (h *Handover) fill(ctx context.Context, v *volumes.Volume, p plan.Progress) (plan.Outcome, error) {
+	claim, ok := h.snapshot.took(v)
+	if !ok {
+		return "", fault.New(fault.Failed, "it was not taken").On("claim %s", v)
+	}
+	pvc, err := h.claimOf(ctx, claim)
+	if err != nil {
+		return "", err
+	}
+	if err := holds(claim, pvc.Spec.Resources.Requests.Storage().String()); err != nil {
+		return "", err
+	}
+	set := h.snapshot.Set().ID
+	if pvc.Annotations[RestoredMark] == set {
+		return plan.Unchanged, nil
+	}
+	if err := fill(ctx, h.receiver.Client(), h.restorer, claim, set, p); err != nil {
+		return "", fault.Wrap(err, fault.Failed, "its data did not arrive").On("claim %s of %s", v, h.receiver.Name())
+	}
+	return plan.Changed, nil
+}
+
+// took gives what was taken of a volume.
+func (s *Snapshot) took(v *volumes.Volume) (state.Claim, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	claim, ok := s.taken[v.String()]
+	return claim, ok
+}
+
+// claimOf is the receiver's claim; one that nothing has made yet is made as the giver's is.
+func (h *Handover) claimOf(ctx context.Context, c state.Claim) (*corev1.PersistentVolumeClaim, error) {
+	claims := h.receiver.Client().Typed().CoreV1().PersistentVolumeClaims(c.Namespace)
+	pvc, err := claims.Get(ctx, c.Name, metav1.GetOptions{})
+	if !apierrors.IsNotFound(err) {
+		return pvc, err
+	}
+	if err := ensureNamespace(ctx, h.receiver.Client(), c.Namespace); err != nil {
+		return nil, err
+	}
+	pvc, err = asClaim(c)
+	if err != nil {
+		return nil, err
+	}
+	if class, mapped := storageClasses(h.receiver.Documents())[c.Class]; mapped {
+		pvc.Spec.StorageClassName = &class
+	}
+	pvc, err = claims.Create(ctx, pvc, metav1.CreateOptions{})
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Failed, "make it").On("claim %s/%s of %s", c.Namespace, c.Name, h.receiver.Name())
+	}
+	return pvc, nil
+}
+
+// asClaim is a claim as a set describes it.
+func asClaim(c state.Claim) (*corev1.PersistentVolumeClaim, error) {
+	size, err := resource.ParseQuantity(c.Size)
+	if err != nil {
+		return nil, fmt.Errorf("size of claim %s/%s: %w", c.Namespace, c.Name, err)
+	}
+	annotations := maps.Clone(c.Annotations)
+	maps.DeleteFunc(annotations, func(name, _ string) bool { return slices.Contains([]string{RestoredMark, restoringMark}, name) })
+	pvc := &corev1.PersistentVolumeClaim{
+		ObjectMeta: metav1.ObjectMeta{Namespace: c.Namespace, Name: c.Name, Labels: c.Labels, Annotations: annotations},
+		Spec:       corev1.PersistentVolumeClaimSpec{Resources: corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: size}}},
+	}
+	if c.Class != "" {
+		pvc.Spec.StorageClassName = &c.Class
+	}
+	if mode := corev1.PersistentVolumeMode(c.VolumeMode); mode != "" {
+		pvc.Spec.VolumeMode = &mode
+	}
+	for _, mode := range c.AccessModes {
+		pvc.Spec.AccessModes = append(pvc.Spec.AccessModes, corev1.PersistentVolumeAccessMode(mode))
+	}
+	return pvc, nil
+}
