@@ -31,6 +31,7 @@ type Tools struct {
 	Wait       time.Duration // how long a failing check is given before it is a failure; 0 is the step's own time
 	Source     *SourceServer // the repository served for this run, in place of the documents' URL; may be nil
 	Secret     func(value string)
+	Trial      bool // it stands for a cluster that may be in use: what that one would answer is not asked
 }
 
 // SourceServer is a repository that is served for the time of a run.

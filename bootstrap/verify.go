@@ -41,8 +41,12 @@ func (j *Job) check(i int, c config.Check) plan.Step {
 			return j.checkJob(ctx, c, p)
 		}
 	}
-	if j.simulated {
+	switch {
+	case j.simulated:
 		s.Caveats = []string{s.Title}
+		s.Do = unproven
+	case j.tools.Trial && c.HTTP != "" && asksOthers(c.HTTP):
+		s.Caveats = []string{s.Title + ": the cluster in use would answer"}
 		s.Do = unproven
 	}
 	return s

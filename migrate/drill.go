@@ -1,24 +1,71 @@
 package migrate
 
 import (
+	"cmp"
 	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
 
 	"github.com/rekindle-dev/rekindle/bootstrap"
+	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/internal/state"
+	"github.com/rekindle-dev/rekindle/internal/state/volumes"
 	"github.com/rekindle-dev/rekindle/migrate/isolate"
+	"github.com/rekindle-dev/rekindle/migrate/verdict"
 )
+
+// Times within which a step of a drill must be done.
+const (
+	judgeTimeout = 5 * time.Minute
+	listTimeout  = 30 * time.Minute // of millions of files
+)
+
+// DrillOptions says how a drill differs from the rebuild that it tries.
+type DrillOptions struct {
+	// Hold names applications that are held back, by the labels of their pods, beside those that always are.
+	Hold []string
+	// Sentinels are files of the set whose age is that of the data.
+	Sentinels []Sentinel
+	// Files tells each regular file of a snapshot of the set.
+	Files func(ctx context.Context, snapshot string, each func(state.File)) error
+}
+
+// Sentinel is a file that something writes again and again, so that its age in a snapshot is that of the data.
+type Sentinel struct {
+	Claim string // namespace/name
+	Path  string // below the volume
+}
+
+// String is "shop/data/heartbeat".
+func (s Sentinel) String() string { return s.Claim + "/" + s.Path }
+
+// Data is what the set holds of one volume, and how old it is.
+type Data struct {
+	state.Claim
+	Newest state.File // the file that was written last; zero without any file
+}
 
 // Drill is a rebuild whose cluster must not act on the world outside, and of which is told what it proves. It is a
 // [bootstrap.State].
 type Drill struct {
 	*Rebuild
+	o    DrillOptions
 	apps []string
+
+	mu       sync.Mutex // guards what follows, which steps side by side write
+	findings []verdict.Finding
+	held     []string
+	data     []Data
+	marks    map[Sentinel]time.Time
 }
 
-// NewDrill makes the plans of the job a drill of the rebuild. The applications of hold, by the labels of their pods, are
-// held back beside those that always are.
-func NewDrill(job *bootstrap.Job, o RebuildOptions, hold []string) *Drill {
-	d := &Drill{Rebuild: NewRebuild(job, o), apps: isolate.Apps(hold...)}
+// NewDrill makes the plans of the job a drill of the rebuild.
+func NewDrill(job *bootstrap.Job, r RebuildOptions, o DrillOptions) *Drill {
+	d := &Drill{Rebuild: NewRebuild(job, r), o: o, apps: isolate.Apps(o.Hold...), marks: map[Sentinel]time.Time{}}
 	job.WithState(d)
 	return d
 }
@@ -27,7 +74,7 @@ func NewDrill(job *bootstrap.Job, o RebuildOptions, hold []string) *Drill {
 func (d *Drill) Gate(p *plan.Plan, needs ...plan.ID) plan.ID {
 	isolated := p.Add(plan.Step{
 		ID: "isolate", Title: "keep the cluster from acting on the world outside", Timeout: gateTimeout, Retries: 1,
-		Reason: "the cluster that it stands for may be alive",
+		Reason: "the cluster that it stands for may be in use",
 		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 			return isolate.PutUp(ctx, d.job.Client(), d.apps, p)
 		},
@@ -36,4 +83,157 @@ func (d *Drill) Gate(p *plan.Plan, needs ...plan.ID) plan.ID {
 		return gate
 	}
 	return isolated
+}
+
+// Judge compares what came up with what should have, and finds out how old the data is. It follows Up, as long as the
+// job is not closed. Each finding is a fault.
+func (d *Drill) Judge() *plan.Plan {
+	p := plan.New("judge " + d.job.Name())
+	add := func(id plan.ID, title string, do func(ctx context.Context, p plan.Progress) ([]verdict.Finding, error)) {
+		p.Add(plan.Step{ID: id, Title: title, Timeout: judgeTimeout, Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+			findings, err := do(ctx, p)
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			d.findings = append(d.findings, findings...)
+			return plan.Unchanged, fault.Join(err, verdict.Err(findings))
+		}})
+	}
+	add("verdict/rendered", "the cluster is what the repository renders to", d.judgeRendered)
+	if len(d.set.Objects) > 0 {
+		add("verdict/kept", fmt.Sprintf("the %d kept objects are as they were", len(d.set.Objects)), d.judgeKept)
+	}
+	if d.job.Simulated() {
+		p.Add(plan.Step{ID: "verdict/volumes", Title: "the data of the volumes is whole", Caveats: []string{"the content of volumes"},
+			Do: func(context.Context, plan.Progress) (plan.Outcome, error) { return plan.Unproven, nil }})
+	} else {
+		add("verdict/volumes", "the data of the volumes is whole", d.judgeVolumes)
+	}
+	p.Add(plan.Step{ID: "held", Title: "see what was held back", Timeout: judgeTimeout, Do: d.listHeld})
+	p.Add(plan.Step{ID: "age", Title: "see how old the data is", Timeout: listTimeout, Retries: 1, Do: d.readAges})
+	return p
+}
+
+// Findings are those of Judge, in their order.
+func (d *Drill) Findings() []verdict.Finding {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	slices.SortFunc(d.findings, func(a, b verdict.Finding) int { return cmp.Compare(a.String(), b.String()) })
+	return slices.Clone(d.findings)
+}
+
+// Held names what did not run because it acts outside; known after Judge.
+func (d *Drill) Held() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.held)
+}
+
+// Data tells the volumes of the set; known after Judge.
+func (d *Drill) Data() []Data {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.data)
+}
+
+// Since is the time up to which the data that came back is known to reach, and what tells it: the oldest sentinel; or,
+// without any, the time at which the set was begun. Zero before a set is chosen, and where no sentinel could be read.
+func (d *Drill) Since() (at time.Time, by string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.o.Sentinels) == 0 {
+		if d.set == nil {
+			return time.Time{}, ""
+		}
+		return d.set.Time, "the snapshot set"
+	}
+	for _, s := range d.o.Sentinels {
+		if written := d.marks[s]; !written.IsZero() && (at.IsZero() || written.Before(at)) {
+			at, by = written, "the sentinel "+s.String()
+		}
+	}
+	return at, by
+}
+
+func (d *Drill) judgeRendered(ctx context.Context, p plan.Progress) ([]verdict.Finding, error) {
+	different, compared, err := d.job.Differences(ctx)
+	if err == nil {
+		p.Note(fmt.Sprintf("%d objects were compared", compared))
+	}
+	return verdict.Rendered(different), err
+}
+
+func (d *Drill) judgeKept(ctx context.Context, p plan.Progress) ([]verdict.Finding, error) {
+	c := d.job.Client()
+	findings, err := verdict.Kept(ctx, c, d.set.Objects)
+	if err != nil {
+		return findings, err
+	}
+	live, err := volumes.Keep(ctx, c, d.job.Documents().Cluster.Spec.State.Objects)
+	if err != nil {
+		return findings, err
+	}
+	fresh, err := verdict.Fresh(live, d.set.Objects, d.job.Objects())
+	p.Note(fmt.Sprintf("%d objects were compared", len(d.set.Objects)))
+	return append(findings, fresh...), err
+}
+
+func (d *Drill) judgeVolumes(ctx context.Context, p plan.Progress) ([]verdict.Finding, error) {
+	findings, has, err := verdict.Claims(ctx, d.job.Client(), d.set, RestoredMark)
+	if err == nil {
+		p.Note(fmt.Sprintf("%d volumes have %s in %d files, each of them read again", has.Claims, bytesText(has.Bytes), has.Files))
+	}
+	return findings, err
+}
+
+func (d *Drill) listHeld(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+	refs, err := isolate.Held(ctx, d.job.Client(), d.apps)
+	if err != nil {
+		return "", err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.held = nil
+	for _, ref := range refs {
+		d.held = append(d.held, ref.String())
+	}
+	if len(d.held) > 0 {
+		p.Note("not provable in a drill: " + strings.Join(d.held, ", "))
+	}
+	return plan.Unchanged, nil
+}
+
+// readAges reads the times of the files that the set has.
+func (d *Drill) readAges(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+	var all []Data
+	marks := map[Sentinel]time.Time{}
+	for i, c := range d.set.Claims {
+		if c.Snapshot == "" {
+			continue
+		}
+		p.Count(int64(i), int64(len(d.set.Claims)), "volumes")
+		data := Data{Claim: c}
+		err := d.o.Files(ctx, c.Snapshot, func(f state.File) {
+			if f.Modified.After(data.Newest.Modified) {
+				data.Newest = f
+			}
+			if s := (Sentinel{c.Namespace + "/" + c.Name, f.Path}); slices.Contains(d.o.Sentinels, s) {
+				marks[s] = f.Modified
+			}
+		})
+		if err != nil {
+			return "", err
+		}
+		all = append(all, data)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.data, d.marks = all, marks
+	var errs []error
+	for _, s := range d.o.Sentinels {
+		if marks[s].IsZero() {
+			errs = append(errs, fault.New(fault.Failed, "the set %s has no such file: the age of the data is not known", d.set.ID).On("sentinel %s", s).
+				WithHint("name it as NAMESPACE/CLAIM/PATH, with the path below the volume; restic ls tells those there are"))
+		}
+	}
+	return plan.Unchanged, fault.Join(errs...)
 }

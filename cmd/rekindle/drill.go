@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,8 +23,10 @@ type drillOptions struct {
 	jobOptions
 	at             string
 	hold           []string
+	sentinels      []string
 	ttl            time.Duration
 	keep           string
+	baseline       string
 	maxRTO, maxRPO time.Duration
 }
 
@@ -43,7 +47,8 @@ what was held back, and is not proven by that. On kwok the data of volumes is no
 
 A drill that is killed leaves its cluster; rekindle gc removes it.`,
 		Example: `  rekindle drill clusters/prod/cluster.yaml
-  rekindle drill clusters/prod/cluster.yaml --max-rto 20m --max-rpo 6h -o json --report drill.html`,
+  rekindle drill clusters/prod/cluster.yaml --max-rto 20m --max-rpo 6h
+  rekindle drill clusters/prod/cluster.yaml -o json --report drill.html --baseline last.json >drill.json`,
 		GroupID: "cluster",
 		Args:    cobra.ExactArgs(1),
 		RunE:    func(c *cobra.Command, args []string) error { return a.drill(c.Context(), args[0], o) },
@@ -53,8 +58,10 @@ A drill that is killed leaves its cluster; rekindle gc removes it.`,
 	f.StringVar(&o.provider, "provider", kind.Name, "make it on `PROVIDER`: kind or kwok")
 	f.StringVar(&o.at, "at", "", "restore this `SET`: an id, or a time, which is the newest complete set not after it (default: the newest complete one)")
 	f.StringSliceVar(&o.hold, "hold", nil, "hold back the application of this `NAME` too, by the label app.kubernetes.io/name of its pods")
+	f.StringArrayVar(&o.sentinels, "sentinel", nil, "tell the age of the data by this `FILE` of the set, NAMESPACE/CLAIM/PATH, which something writes all the time (default: the time of the set)")
 	f.DurationVar(&o.ttl, "ttl", defaultTTL, "how long the cluster may live, a `DURATION`")
 	f.StringVar(&o.keep, "keep", keepNever, "leave the cluster until its TTL is over: never, on-failure or always; `WHEN`")
+	f.StringVar(&o.baseline, "baseline", "", "compare with an earlier drill: the `FILE` that got what its -o json printed")
 	f.DurationVar(&o.maxRTO, "max-rto", 0, "fail when it takes longer than this `DURATION` until all is proven")
 	f.DurationVar(&o.maxRPO, "max-rpo", 0, "fail when the data is older than this `DURATION`")
 	for flag, values := range map[string][]string{
@@ -78,6 +85,20 @@ func (o *drillOptions) check() error {
 	return run.check()
 }
 
+// sentinelsOf reads NAMESPACE/CLAIM/PATH.
+func sentinelsOf(texts []string) ([]migrate.Sentinel, error) {
+	var all []migrate.Sentinel
+	for _, text := range texts {
+		parts := strings.SplitN(text, "/", 3)
+		if len(parts) < 3 || slices.Contains(parts, "") {
+			return nil, fault.New(fault.Usage, "--sentinel %s: it names no file of a volume", text).
+				WithHint("write NAMESPACE/CLAIM/PATH: shop/data-database-0/heartbeat")
+		}
+		all = append(all, migrate.Sentinel{Claim: parts[0] + "/" + parts[1], Path: parts[2]})
+	}
+	return all, nil
+}
+
 // drilling is one drill at work.
 type drilling struct {
 	*session
@@ -89,7 +110,10 @@ type drilling struct {
 
 func (a *app) drill(ctx context.Context, arg string, o drillOptions) error {
 	start := time.Now()
-	if err := o.check(); err != nil {
+	err := o.check()
+	sentinels, bad := sentinelsOf(o.sentinels)
+	baseline, unread := report.ReadBaseline(o.baseline)
+	if err := fault.Join(err, bad, unread); err != nil {
 		return err
 	}
 	docs, keyDir, err := a.load(ctx, arg)
@@ -100,12 +124,13 @@ func (a *app) drill(ctx context.Context, arg string, o drillOptions) error {
 	if err != nil {
 		return err
 	}
+	if m := docs.Cluster.Spec.Migration; m != nil {
+		o.hold = append(o.hold, m.Hold...)
+	}
+	o.trial = true
 	e, err := a.newEphemeral(ctx, arg, "drill", o.jobOptions, o.ttl)
 	if err != nil {
 		return err
-	}
-	if m := docs.Cluster.Spec.Migration; m != nil {
-		o.hold = append(o.hold, m.Hold...)
 	}
 	return a.session(ctx, func(ctx context.Context, s *session) error {
 		s.name = "drill " + e.Cluster
@@ -116,7 +141,10 @@ func (a *app) drill(ctx context.Context, arg string, o drillOptions) error {
 			return fault.Join(err, e.End())
 		}
 		defer end()
-		d := &drilling{session: s, o: o, start: start, drill: migrate.NewDrill(job, restoring(docs, repository, o.at, false), o.hold)}
+		d := &drilling{session: s, o: o, start: start, told: report.Drill{Baseline: baseline}}
+		d.drill = migrate.NewDrill(job, restoring(docs, repository, o.at, false), migrate.DrillOptions{
+			Hold: o.hold, Sentinels: sentinels, Files: repository.Files,
+		})
 		defer d.drill.Close()
 		err = d.prove(live, job)
 		a.rep.Drill(d.told)
@@ -127,14 +155,10 @@ func (a *app) drill(ctx context.Context, arg string, o drillOptions) error {
 	})
 }
 
-// prove rebuilds, and measures it.
+// prove rebuilds, measures that, and judges what came up.
 func (d *drilling) prove(ctx context.Context, job *bootstrap.Job) error {
-	err := d.run(ctx, job.Prepare())
-	if set := d.drill.Set(); set != nil {
-		d.told.Set, d.told.SetTime = set.ID, set.Time
-		d.told.RPOSeconds, d.told.RPOBy = d.start.Sub(set.Time).Seconds(), "the snapshot set"
-	}
-	if err != nil {
+	defer d.tell()
+	if err := d.run(ctx, job.Prepare()); err != nil {
 		return err
 	}
 	d.waiting = d.drill.Claims()
@@ -143,7 +167,31 @@ func (d *drilling) prove(ctx context.Context, job *bootstrap.Job) error {
 	}
 	d.told.RTOSeconds = time.Since(d.start).Seconds()
 	d.told.Slowest = report.Slowest(engine.Join(d.results...))
-	return d.limits()
+	err := d.run(ctx, d.drill.Judge())
+	d.tell()
+	return fault.Join(err, d.limits())
+}
+
+// tell puts what is known of the drill into its report.
+func (d *drilling) tell() {
+	t := &d.told
+	if set := d.drill.Set(); set != nil {
+		t.Set, t.SetTime = set.ID, set.Time.UTC()
+	}
+	if since, by := d.drill.Since(); !since.IsZero() {
+		t.RPOSeconds, t.RPOBy = max(0, d.start.Sub(since).Seconds()), by
+	}
+	t.Held, t.Data, t.Findings = d.drill.Held(), nil, nil
+	for _, data := range d.drill.Data() {
+		one := report.DrillData{Claim: data.Namespace + "/" + data.Name, Files: data.Files, Bytes: data.Bytes}
+		if !data.Newest.Modified.IsZero() {
+			one.Newest, one.AgeSeconds = data.Newest.Path, max(0, d.start.Sub(data.Newest.Modified).Seconds())
+		}
+		t.Data = append(t.Data, one)
+	}
+	for _, f := range d.drill.Findings() {
+		t.Findings = append(t.Findings, report.DrillFinding{Kind: string(f.Kind), Object: f.Object, Text: f.Text})
+	}
 }
 
 // limits says in what the drill is worse than it may be.

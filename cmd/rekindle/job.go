@@ -37,6 +37,7 @@ type jobOptions struct {
 	run      string
 	ttl      time.Duration
 	private  string // a kubeconfig of its own, in place of the user's
+	trial    bool   // it stands for a cluster that may be in use
 }
 
 func (o *jobOptions) register(c *cobra.Command) {
@@ -108,7 +109,7 @@ func (a *app) tools(docs *config.Documents, keyDir string, o jobOptions) (*boots
 	t := &bootstrap.Tools{
 		KeyDir: keyDir,
 		Charts: stacks.NewFetcher(filepath.Join(caches, "rekindle", "charts")), Git: git,
-		Use: o.use, Run: o.run, TTL: o.ttl, Secret: a.secrets.Add,
+		Use: o.use, Run: o.run, TTL: o.ttl, Secret: a.secrets.Add, Trial: o.trial,
 	}
 	spec := docs.Cluster.Spec.Provider
 	t.At.Provider = providerOf(docs, o)

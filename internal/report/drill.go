@@ -1,14 +1,18 @@
 package report
 
 import (
+	"bytes"
 	"cmp"
+	"encoding/json"
 	"fmt"
+	"os"
 	"slices"
 	"time"
 
 	"github.com/charmbracelet/lipgloss"
 
 	"github.com/rekindle-dev/rekindle/internal/engine"
+	"github.com/rekindle-dev/rekindle/internal/fault"
 )
 
 // Drill is what a drill measured: part of the report of its run. Ages are in seconds, at the start of the drill.
@@ -49,6 +53,29 @@ type DrillBaseline struct {
 	RPOSeconds float64 `json:"rpoSeconds,omitempty"`
 }
 
+// ReadBaseline reads what an earlier drill told, from a file that got what it printed as JSON; nil without a file.
+func ReadBaseline(file string) (*DrillBaseline, error) {
+	if file == "" {
+		return nil, nil
+	}
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Usage, "read the earlier drill").On("--baseline")
+	}
+	for line := range bytes.Lines(raw) {
+		var doc struct {
+			Type  string
+			Drill *DrillBaseline
+		}
+		if json.Unmarshal(line, &doc) == nil && doc.Type == "report" && doc.Drill != nil {
+			doc.Drill.File = file
+			return doc.Drill, nil
+		}
+	}
+	return nil, fault.New(fault.Usage, "%s has no report of a drill", file).On("--baseline").
+		WithHint("give it what a drill printed: rekindle drill FILE -o json >%s", file)
+}
+
 // slowest is how many steps of the critical path are told as the slow ones.
 const slowest = 5
 
@@ -63,9 +90,7 @@ func Slowest(result *engine.Result) []DocumentLink {
 func (r *Reporter) Drill(d Drill) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, list := range []*[]string{&d.Held} {
-		*list = append([]string{}, *list...) // a list in JSON also when it is empty
-	}
+	d.Held = append([]string{}, d.Held...) // a list in JSON also when it is empty
 	d.Slowest, d.Data, d.Findings = append([]DocumentLink{}, d.Slowest...), append([]DrillData{}, d.Data...), append([]DrillFinding{}, d.Findings...)
 	r.run.drill = &d
 }
@@ -81,11 +106,6 @@ func (s *sheet) drill(d *Drill) {
 		s.hang(lipgloss.NewStyle(), "  ", fmt.Sprintf("%-14s  %s", fact.Name, fact.Text))
 	}
 	s.list("held back, and so not proven", s.styles.doubt, d.Held)
-	var findings []string
-	for _, f := range d.Findings {
-		findings = append(findings, f.String())
-	}
-	s.list("missing or different", s.styles.bad, findings)
 }
 
 func (s *sheet) list(heading string, style lipgloss.Style, lines []string) {
@@ -98,9 +118,6 @@ func (s *sheet) list(heading string, style lipgloss.Style, lines []string) {
 		s.hang(style, "  ", line)
 	}
 }
-
-// String is "claim shop/data: it is not in the set".
-func (f DrillFinding) String() string { return f.Object + ": " + f.Text }
 
 // drillFact is one line of what a drill measured.
 type drillFact struct{ Name, Text string }
@@ -118,7 +135,7 @@ func (d *Drill) facts() []drillFact {
 	if d.RTOSeconds > 0 {
 		add("RTO", "%s from the start until all was proven%s", lasting(d.RTOSeconds), against(d.RTOSeconds, earlier.RTOSeconds))
 	} else {
-		add("RTO", "unknown: it did not come to the proof")
+		add("RTO", "not known: it did not come to the proof")
 	}
 	if d.RPOBy != "" {
 		add("RPO", "%s, the age of %s%s", lasting(d.RPOSeconds), d.RPOBy, against(d.RPOSeconds, earlier.RPOSeconds))

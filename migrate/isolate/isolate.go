@@ -37,8 +37,10 @@ const (
 	proofNamespace = "kube-system" // always there
 )
 
-// labels by which an application is known, on its pods.
-var labels = [...]string{"app.kubernetes.io/name", "app.kubernetes.io/component", "app"}
+// labels by which an application is known, on its pods: Flux's own have the last two only.
+func labels() []string {
+	return []string{"app.kubernetes.io/name", "app.kubernetes.io/component", "app"}
+}
 
 // Apps are the applications that are always held back, and more: external-dns writes records, and
 // image-automation-controller pushes commits.
@@ -112,13 +114,13 @@ func isRefused(ctx context.Context, c *kube.Client, nonce string) (refused bool,
 
 // isQuieted asks the server by a dry run whether it lets a workload in without pods that only the newest policy knows.
 func isQuieted(ctx context.Context, c *kube.Client, nonce string) (quieted bool, detail string) {
-	labels := map[string]string{probeMark: nonce}
+	probe := map[string]string{probeMark: nonce}
 	made, err := c.Typed().AppsV1().Deployments(proofNamespace).Create(ctx, &appsv1.Deployment{
 		ObjectMeta: metav1.ObjectMeta{GenerateName: Name + "-probe-", Namespace: proofNamespace},
 		Spec: appsv1.DeploymentSpec{
-			Replicas: ptr.To[int32](1), Selector: &metav1.LabelSelector{MatchLabels: labels},
+			Replicas: ptr.To[int32](1), Selector: &metav1.LabelSelector{MatchLabels: probe},
 			Template: corev1.PodTemplateSpec{
-				ObjectMeta: metav1.ObjectMeta{Labels: labels},
+				ObjectMeta: metav1.ObjectMeta{Labels: probe},
 				Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "none", Image: "none.invalid/none"}}},
 			},
 		},
@@ -174,5 +176,5 @@ func Held(ctx context.Context, c *kube.Client, apps []string) ([]kube.Ref, error
 
 // isOf says whether pods with these labels are of one of the applications.
 func isOf(apps []string, of map[string]string) bool {
-	return slices.ContainsFunc(labels[:], func(label string) bool { return slices.Contains(apps, of[label]) })
+	return slices.ContainsFunc(labels(), func(label string) bool { return slices.Contains(apps, of[label]) })
 }

@@ -72,7 +72,7 @@ func isProbe(object, nonce string) string {
 
 // ofApps matches pods of the applications.
 func ofApps(object string, apps []string) string {
-	return fmt.Sprintf(`%s.exists(l, %s.metadata.?labels[?l].orValue('') in %s)`, list(labels[:]), object, list(apps))
+	return fmt.Sprintf(`%s.exists(l, %s.metadata.?labels[?l].orValue('') in %s)`, list(labels()), object, list(apps))
 }
 
 // list is a list of names in CEL: they have no character that it would read otherwise.
