@@ -53,8 +53,9 @@ type Data struct {
 // [bootstrap.State].
 type Drill struct {
 	*Rebuild
-	o    DrillOptions
-	apps []string
+	o        DrillOptions
+	apps     []string
+	isolated plan.ID
 
 	mu       sync.Mutex // guards what follows, which steps side by side write
 	findings []verdict.Finding
@@ -70,19 +71,24 @@ func NewDrill(job *bootstrap.Job, r RebuildOptions, o DrillOptions) *Drill {
 	return d
 }
 
-// Gate holds back what acts on the world outside, and then what waits for its data.
+// Gate holds back what acts on the world outside, beside what waits for its data.
 func (d *Drill) Gate(p *plan.Plan, needs ...plan.ID) plan.ID {
-	isolated := p.Add(plan.Step{
+	d.isolated = p.Add(plan.Step{
 		ID: "isolate", Title: "keep the cluster from acting on the world outside", Timeout: gateTimeout, Retries: 1,
 		Reason: "the cluster that it stands for may be in use",
 		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 			return isolate.PutUp(ctx, d.job.Client(), d.apps, p)
 		},
 	}, needs...)
-	if gate := d.Rebuild.Gate(p, isolated); gate != "" {
-		return gate
+	return d.Rebuild.Gate(p, needs...)
+}
+
+// Objects brings back the kept objects. What comes after it comes into a cluster that is isolated.
+func (d *Drill) Objects(p *plan.Plan, needs ...plan.ID) plan.ID {
+	if objects := d.Rebuild.Objects(p, append(needs, d.isolated)...); objects != "" {
+		return objects
 	}
-	return isolated
+	return d.isolated
 }
 
 // Judge compares what came up with what should have, and finds out how old the data is. It follows Up, as long as the
@@ -100,7 +106,7 @@ func (d *Drill) Judge() *plan.Plan {
 	}
 	add("verdict/rendered", "the cluster is what the repository renders to", d.judgeRendered)
 	if len(d.set.Objects) > 0 {
-		add("verdict/kept", fmt.Sprintf("the %d kept objects are as they were", len(d.set.Objects)), d.judgeKept)
+		add("verdict/kept", "the kept objects are as they were", d.judgeKept)
 	}
 	if d.job.Simulated() {
 		p.Add(plan.Step{ID: "verdict/volumes", Title: "the data of the volumes is whole", Caveats: []string{"the content of volumes"},
@@ -157,7 +163,7 @@ func (d *Drill) Since() (at time.Time, by string) {
 func (d *Drill) judgeRendered(ctx context.Context, p plan.Progress) ([]verdict.Finding, error) {
 	different, compared, err := d.job.Differences(ctx)
 	if err == nil {
-		p.Note(fmt.Sprintf("%d objects were compared", compared))
+		p.Note(fmt.Sprintf("%d compared", compared))
 	}
 	return verdict.Rendered(different), err
 }
@@ -173,7 +179,7 @@ func (d *Drill) judgeKept(ctx context.Context, p plan.Progress) ([]verdict.Findi
 		return findings, err
 	}
 	fresh, err := verdict.Fresh(live, d.set.Objects, d.job.Objects())
-	p.Note(fmt.Sprintf("%d objects were compared", len(d.set.Objects)))
+	p.Note(fmt.Sprintf("%d compared", len(d.set.Objects)))
 	return append(findings, fresh...), err
 }
 
