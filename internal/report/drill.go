@@ -102,28 +102,19 @@ func (s *sheet) drill(d *Drill) {
 	}
 	s.WriteString("\n")
 	s.line(s.styles.bold, "drill")
-	for _, fact := range d.facts() {
-		s.hang(lipgloss.NewStyle(), "  ", fmt.Sprintf("%-14s  %s", fact.Name, fact.Text))
+	for _, fact := range d.Facts() {
+		s.hang(lipgloss.NewStyle(), "  ", fmt.Sprintf("%-9s  %s", fact.Name, fact.Text))
 	}
-	s.list("held back, and so not proven", s.styles.doubt, d.Held)
-}
-
-func (s *sheet) list(heading string, style lipgloss.Style, lines []string) {
-	if len(lines) == 0 {
-		return
-	}
-	s.WriteString("\n")
-	s.line(s.styles.bold, "%s", heading)
-	for _, line := range lines {
-		s.hang(style, "  ", line)
+	for _, held := range d.Held {
+		s.hang(s.styles.doubt, "  ", fmt.Sprintf("%-9s  %s", "held back", held))
 	}
 }
 
 // drillFact is one line of what a drill measured.
 type drillFact struct{ Name, Text string }
 
-// facts are the lines of a drill, as a person reads them.
-func (d *Drill) facts() []drillFact {
+// Facts are the lines of a drill, as a person reads them.
+func (d *Drill) Facts() []drillFact {
 	var facts []drillFact
 	add := func(name, format string, args ...any) {
 		facts = append(facts, drillFact{name, fmt.Sprintf(format, args...)})

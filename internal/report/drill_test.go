@@ -1,0 +1,111 @@
+package report
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rekindle-dev/rekindle/internal/engine"
+	"github.com/rekindle-dev/rekindle/internal/fault"
+)
+
+// drilled is what a drill measured that found something.
+func drilled(before *DrillBaseline) Drill {
+	return Drill{
+		Set: "20261123-060000-cccccc", SetTime: time.Date(2026, 11, 23, 6, 0, 0, 0, time.UTC),
+		RTOSeconds: 100, RPOSeconds: 4000, RPOBy: "the snapshot set", Baseline: before,
+		Slowest:  []DocumentLink{{ID: "provision", Title: "make the cluster", Seconds: 40}, {ID: "keys", Title: "no time at all", Seconds: 0.01}},
+		Data:     []DrillData{{Claim: "shop/data", Files: 3, Bytes: 3 << 20, AgeSeconds: 5000, Newest: "pg/wal"}, {Claim: "shop/empty"}},
+		Held:     []string{"Deployment dns/external-dns " + secret},
+		Findings: []DrillFinding{{Kind: "missing", Object: "Secret shop/kept", Text: "the cluster does not have it"}},
+	}
+}
+
+// tellDrill runs a reporter over a run that is none, with a drill in it.
+func tellDrill(t *testing.T, format Format, d Drill) (text, page string) {
+	t.Helper()
+	out, file := filepath.Join(t.TempDir(), "out"), filepath.Join(t.TempDir(), "page.html")
+	w, err := os.Create(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	red := NewRedactor()
+	red.Add(secret)
+	r := New(w, w, Options{Format: format, HTML: file, Redactor: red, Env: func(string) string { return "" }})
+	r.Drill(d)
+	_ = r.End(&engine.Result{Name: "drill shop"}, nil)
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	html, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, where := range []string{string(raw), string(html)} {
+		if strings.Contains(where, secret) {
+			t.Error("the secret was told")
+		}
+	}
+	return string(raw), string(html)
+}
+
+func TestADrillIsToldInEveryFormat(t *testing.T) {
+	text, page := tellDrill(t, Plain, drilled(&DrillBaseline{RTOSeconds: 90, RPOSeconds: 5000}))
+	for _, want := range []string{
+		"RTO        1m40s from the start until all was proven; 10.0s more than the last time",
+		"RPO        1h07m, the age of the snapshot set; 16m40s less than the last time",
+		"slow       40.0s, make the cluster",
+		"data       shop/data: 3.0 MiB in 3 files, the newest of them 1h23m old (pg/wal)",
+		"data       shop/empty: 0 B in 0 files",
+		"held back  Deployment dns/external-dns",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+		if _, fact, _ := strings.Cut(want, "  "); !strings.Contains(page, strings.TrimSpace(fact)) {
+			t.Errorf("no %q on the page", fact)
+		}
+	}
+	if strings.Contains(text, "no time at all") {
+		t.Error("a step that took no time is told as slow")
+	}
+	if text, _ := tellDrill(t, Plain, Drill{}); !strings.Contains(text, "RTO        not known") || strings.Contains(text, "RPO") {
+		t.Errorf("of a drill that did not come to the proof:\n%s", text)
+	}
+}
+
+// What a drill printed is the baseline of the next.
+func TestADrillIsTheBaselineOfTheNext(t *testing.T) {
+	text, _ := tellDrill(t, JSON, drilled(nil))
+	var doc Document
+	if err := json.Unmarshal([]byte(text), &doc); err != nil || len(doc.Drill.Findings) != 1 || doc.Drill.Data[1].Claim != "shop/empty" {
+		t.Fatalf("%v in %s", err, text)
+	}
+	file := filepath.Join(t.TempDir(), "last.json")
+	if err := os.WriteFile(file, []byte(`{"type":"message","text":"before it"}`+"\n"+text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, err := ReadBaseline(file)
+	if err != nil || *got != (DrillBaseline{File: file, RTOSeconds: 100, RPOSeconds: 4000}) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if err := os.WriteFile(file, []byte(`{"type":"report","result":"proven"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadBaseline(file); fault.KindOf(err) != fault.Usage || !strings.Contains(fault.Text(err), "has no report of a drill") {
+		t.Errorf("of a run that was none: %v", err)
+	}
+	if _, err := ReadBaseline(file + ".not"); fault.KindOf(err) != fault.Usage {
+		t.Errorf("of no file: %v", err)
+	}
+	if got, err := ReadBaseline(""); got != nil || err != nil {
+		t.Errorf("without one: %v, %v", got, err)
+	}
+}
