@@ -59,6 +59,7 @@ type world struct {
 	repo *repos.Repo
 	home string
 	key  string
+	env  []string // of the command, beside this process's
 }
 
 func newWorld(t *testing.T) *world {
@@ -130,6 +131,7 @@ func (w *world) cmd(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, binary, args...)
 	cmd.Dir = w.repo.Dir
 	cmd.Env = append(os.Environ(), "SOPS_AGE_KEY="+w.key, "KUBECONFIG="+w.kubeconfig(), "XDG_STATE_HOME="+w.home)
+	cmd.Env = append(cmd.Env, w.env...)
 	return cmd
 }
 
@@ -182,6 +184,7 @@ func lastLine(t *testing.T, out string) report.Document {
 // event is one line of -o json.
 type event struct {
 	Type  string
+	Name  string // of the plan, on the line that begins it
 	Step  string
 	Phase string
 	Steps []struct{ ID string }
@@ -195,6 +198,12 @@ func (m moment) String() string { return m.step + " " + m.phase }
 // strike runs the command and sends it a signal at a moment. hit says whether the moment came.
 func (w *world) strike(at moment, signal syscall.Signal, args ...string) (code int, out string, hit bool) {
 	w.t.Helper()
+	return w.strikeWhen(func(_ string, e event) bool { return e.Step == at.step && e.Phase == at.phase }, signal, args...)
+}
+
+// strikeWhen sends the signal at the first event, of a plan with that name, for which when is true.
+func (w *world) strikeWhen(when func(plan string, e event) bool, signal syscall.Signal, args ...string) (code int, out string, hit bool) {
+	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), 5*time.Minute)
 	defer cancel()
 	cmd := w.cmd(ctx, asJSON(args)...)
@@ -206,15 +215,22 @@ func (w *world) strike(at moment, signal syscall.Signal, args ...string) (code i
 		w.t.Fatal(err)
 	}
 	var text strings.Builder
+	name := ""
 	lines := bufio.NewScanner(stdout)
 	lines.Buffer(nil, 16<<20)
 	for lines.Scan() {
 		text.WriteString(lines.Text() + "\n")
 		var e event
-		if json.Unmarshal(lines.Bytes(), &e) == nil && !hit && e.Step == at.step && e.Phase == at.phase {
+		if json.Unmarshal(lines.Bytes(), &e) != nil {
+			continue
+		}
+		if e.Type == "begin" {
+			name = e.Name
+		}
+		if !hit && e.Type == "event" && when(name, e) {
 			hit = true
 			if err := cmd.Process.Signal(signal); err != nil {
-				w.t.Errorf("%s: %v", at, err)
+				w.t.Errorf("%s: %s %s: %v", name, e.Step, e.Phase, err)
 			}
 		}
 	}
@@ -245,13 +261,17 @@ func planned(t *testing.T, out string) []moment {
 // config is that of the context that up added.
 func (w *world) config(name string) *rest.Config {
 	w.t.Helper()
-	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(
-		&clientcmd.ClientConfigLoadingRules{ExplicitPath: w.kubeconfig()},
-		&clientcmd.ConfigOverrides{CurrentContext: "kwok-" + name}).ClientConfig()
+	config, err := w.tryConfig(name)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	return config
+}
+
+func (w *world) tryConfig(name string) (*rest.Config, error) {
+	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(
+		&clientcmd.ClientConfigLoadingRules{ExplicitPath: w.kubeconfig()},
+		&clientcmd.ConfigOverrides{CurrentContext: "kwok-" + name}).ClientConfig()
 }
 
 // client reaches a cluster by the context that up added.
