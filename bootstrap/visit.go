@@ -13,6 +13,21 @@ func (j *Job) Visit(ctx context.Context, p *plan.Plan) plan.ID {
 	return p.Add(j.takeLease(ctx), p.Add(j.findCluster(ctx)))
 }
 
+// Look is a plan that finds a cluster which exists and takes its lease. The context is as in Up.
+func (j *Job) Look(ctx context.Context) *plan.Plan {
+	p := plan.New("visit " + j.Name())
+	j.Visit(ctx, p)
+	return p
+}
+
+// Find is a plan that finds a cluster which exists, and changes nothing. The context is as in Up.
+func (j *Job) Find(ctx context.Context) *plan.Plan {
+	ctx = j.live(ctx)
+	p := plan.New("find " + j.Name())
+	p.Add(j.findCluster(ctx))
+	return p
+}
+
 // Applied is the commit that the reconciler applied last; empty when it is not known, or there is no reconciler.
 func (j *Job) Applied(ctx context.Context) (string, error) {
 	if j.flux == nil || j.docs.Cluster.Spec.Source == nil {

@@ -70,6 +70,12 @@ func (h *Handover) Close() {
 	h.snapshot, h.unserve, h.restorer = nil, nil, nil
 }
 
+// Hold names the applications that act on the world outside.
+func (h *Handover) Hold() []string { return h.o.Hold }
+
+// Proven goes on with another job of the receiver's cluster, by which it was proven.
+func (h *Handover) Proven(receiver *bootstrap.Job) { h.receiver = receiver }
+
 // Record is what both clusters knew of the migration when Agree ran, and what was done since; nil when there is none.
 func (h *Handover) Record() *Record { return h.record }
 
@@ -159,28 +165,19 @@ func (h *Handover) mark() fence.Mark {
 	return fence.Mark{Migration: h.record.ID, Epoch: h.record.Epoch, Other: h.receiver.Name()}
 }
 
-// rules of the giver's fence, when it is all up.
-func (h *Handover) rules(ctx context.Context) (fence.Rules, error) {
-	r := fence.Rules{Jobs: true, Claims: true, Apps: h.o.Hold}
-	exempt, err := exempt(ctx, h.giver.Client())
-	r.Exempt = exempt
-	return r, err
-}
-
-// Fence stops the giver: first its Jobs, which may need the others, then whatever mounts a claim, and what acts on the
-// world outside. Stateless workloads go on.
-func (h *Handover) Fence() *plan.Plan {
-	p := plan.New("fence " + h.giver.Name())
+// Quiet begins a handover: no Job begins in the giver any more, and those that run end. Everything else goes on.
+func (h *Handover) Quiet() *plan.Plan {
+	p := plan.New("quiet " + h.giver.Name())
 	begun := p.Add(plan.Step{
 		ID: "record", Title: "record that " + h.giver.Name() + " is being stopped", Timeout: recordTimeout, Retries: 2,
 		Do: func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
-			if h.record.Towards != h.receiver.Name() || h.record.Phase == Staged {
+			if h.record.Towards != h.receiver.Name() {
 				h.record.Epoch++
 			}
 			return plan.Changed, h.note(ctx, Fencing, h.receiver.Name())
 		},
 	})
-	jobs := p.Add(plan.Step{
+	p.Add(plan.Step{
 		ID: "jobs", Title: "let no Job begin, and those that run end", Timeout: h.o.Jobs + time.Minute,
 		Reason: "a Job may need what is stopped after it",
 		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
@@ -196,14 +193,22 @@ func (h *Handover) Fence() *plan.Plan {
 			return plan.Changed, f.AwaitJobs(ctx, p)
 		},
 	}, begun)
+	return p
+}
+
+// Fence stops the giver, when it is quiet: whatever mounts a claim, and what acts on the world outside. From here on
+// until the receiver is open nobody can write. Stateless workloads go on.
+func (h *Handover) Fence() *plan.Plan {
+	p := plan.New("fence " + h.giver.Name())
 	p.Add(plan.Step{
 		ID: "fence", Title: "let nothing write in " + h.giver.Name(), Timeout: stopTimeout,
 		Reason: "from here on until the other side runs, nobody can write",
 		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
-			rules, err := h.rules(ctx)
+			stay, err := exempt(ctx, h.giver.Client())
 			if err != nil {
 				return "", err
 			}
+			rules := fence.Rules{Jobs: true, Claims: true, Exempt: stay, Apps: h.o.Hold}
 			f := fence.New(h.giver.Client())
 			if _, err := f.PutUp(ctx, h.mark(), rules, p); err != nil {
 				return "", err
@@ -213,7 +218,7 @@ func (h *Handover) Fence() *plan.Plan {
 			}
 			return plan.Changed, h.isStopped(ctx)
 		},
-	}, jobs)
+	})
 	return p
 }
 
@@ -371,4 +376,90 @@ func (h *Handover) Done() *plan.Plan {
 		},
 	})
 	return p
+}
+
+// Abandon ends a migration whose source writes: the target stays as it is, held back. A target that is away is given up
+// with what was written in it.
+func (h *Handover) Abandon() *plan.Plan {
+	p := plan.New("give up the migration")
+	p.Add(plan.Step{
+		ID: "back", Title: "let " + h.o.From + " go on", Timeout: openTimeout, Retries: 2,
+		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+			outcome, err := fence.New(h.giver.Client()).Lift(ctx, h.record.ID, p)
+			if err != nil {
+				return "", err
+			}
+			if h.receiver.Client() != nil {
+				p.Note(fmt.Sprintf("%s is left as it is, held back: rekindle down takes it away, rekindle migrate stage begins again", h.o.To))
+			}
+			return outcome, h.note(ctx, RolledBack, h.o.From)
+		},
+	})
+	return p
+}
+
+// Confirm gives up the giver: it is never opened again. keep tells that it stays, fenced.
+func (h *Handover) Confirm(keep bool) *plan.Plan {
+	p := plan.New("confirm")
+	p.Add(plan.Step{
+		ID: "confirm", Title: "give up " + h.o.From, Timeout: openTimeout, Retries: 2,
+		Reason: "after this there is no way back",
+		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+			switch {
+			case h.record == nil:
+				return "", fault.New(fault.Refused, "no migration from %s to %s is under way", h.o.From, h.o.To)
+			case h.record.Phase == Confirmed:
+				return plan.Unchanged, nil
+			case h.record.Phase != Switched:
+				return "", fault.New(fault.Refused, "it is %s: %s does not write yet, proven", h.record.Phase, h.o.To).On("migration %s", h.record.ID).
+					WithHint("rekindle migrate cutover comes first")
+			}
+			if err := h.isStopped(ctx); err != nil {
+				return "", err
+			}
+			if keep {
+				p.Note(fmt.Sprintf("%s stays fenced: kubectl delete validatingadmissionpolicy,validatingadmissionpolicybinding %s opens it, which is yours to answer for", h.o.From, fence.Name))
+			}
+			return plan.Changed, h.note(ctx, Confirmed, h.o.To)
+		},
+	})
+	return p
+}
+
+// Tell says how far the migration is, and what holds which cluster back.
+func (h *Handover) Tell() *plan.Plan {
+	p := plan.New("tell the migration")
+	for _, job := range []*bootstrap.Job{h.giver, h.receiver} {
+		p.Add(plan.Step{
+			ID: plan.ID("side/" + job.Name()), Title: "what " + job.Name() + " may do", Timeout: recordTimeout, Retries: 2,
+			Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+				if job.Client() == nil {
+					p.Note("it is away")
+					return plan.Unchanged, nil
+				}
+				return plan.Unchanged, tell(ctx, job, p)
+			},
+		})
+	}
+	return p
+}
+
+func tell(ctx context.Context, job *bootstrap.Job, p plan.Progress) error {
+	fenced, err := fence.Find(ctx, job.Client())
+	if err != nil {
+		return err
+	}
+	gated, err := gate.Find(ctx, job.Client())
+	if err != nil {
+		return err
+	}
+	switch {
+	case fenced != nil && fenced.Rules.Claims:
+		p.Note(fmt.Sprintf("fenced since %s by the migration %s (epoch %d): %s writes", fenced.Since.UTC().Format(time.RFC3339), fenced.Migration, fenced.Epoch, fenced.Other))
+	case gated != nil:
+		p.Note(fmt.Sprintf("it stands by: the pods of %d claims are held back", len(gated.Waiting)))
+	default:
+		p.Note("it writes")
+	}
+	return nil
 }

@@ -59,10 +59,17 @@ func (r *Record) over() bool {
 	return r == nil || r.Phase == RolledBack || r.Phase == Confirmed
 }
 
-// newer says whether a record knows more than another of the same migration.
+// newer says whether a record knows more than another: of the same migration, or of one that is over.
 func (r *Record) newer(than *Record) bool {
-	if than == nil || r.Epoch != than.Epoch {
-		return than == nil || r.Epoch > than.Epoch
+	switch {
+	case than == nil:
+		return true
+	case r.ID != than.ID && r.over() != than.over():
+		return than.over()
+	case r.ID != than.ID:
+		return r.Since.After(than.Since)
+	case r.Epoch != than.Epoch:
+		return r.Epoch > than.Epoch
 	}
 	return r.Phase.rank() > than.Phase.rank()
 }
@@ -100,13 +107,4 @@ func (r *Record) write(ctx context.Context, c *kube.Client) error {
 	obj.SetLabels(map[string]string{providers.LabelOwner: providers.Owner})
 	_, err = c.Apply(ctx, []*unstructured.Unstructured{obj}, kube.ApplyOptions{Manager: kube.Manager, Force: true})
 	return err
-}
-
-// forget removes the record of a cluster.
-func forget(ctx context.Context, c *kube.Client) error {
-	err := c.Typed().CoreV1().ConfigMaps(recordNamespace).Delete(ctx, recordName, metav1.DeleteOptions{})
-	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("remove the record of the migration: %w", err)
-	}
-	return nil
 }

@@ -14,8 +14,6 @@ type Standby struct {
 	Epoch     int      // of the fence
 	From      string   // the cluster that writes
 	Hold      []string // applications that act on the world outside
-	// Taken says that the migration has had the cluster before: what its claims have may be overwritten.
-	Taken bool
 }
 
 // owner is whose gate it is.
@@ -30,7 +28,13 @@ func (r *Rebuild) owner() string {
 // that act on the world outside, and Jobs. Stateless workloads start, and wait for the others warm.
 func (r *Rebuild) standBy(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 	c, s := r.job.Client(), r.o.Standby
-	r.o.Force = r.o.Force || s.Taken
+	record, err := readRecord(ctx, c)
+	if err != nil {
+		return "", err
+	}
+	if record != nil && record.ID == s.Migration { // it has had the cluster before: what claims have came from it
+		r.o.Force = true
+	}
 	waiting, err := r.look(ctx, c)
 	if err != nil {
 		return "", err

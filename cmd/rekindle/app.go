@@ -73,7 +73,7 @@ Exit codes: 0 proven, 1 failed, 2 bad usage or documents, 3 refused, 130 interru
 		&cobra.Group{ID: "tools", Title: "Tools:"},
 	)
 	root.AddCommand(
-		a.upCommand(), a.planCommand(), a.statusCommand(), a.downCommand(), a.snapshotCommand(), a.snapshotsCommand(), a.keepCommand(), a.rebuildCommand(), a.drillCommand(), a.rehearseCommand(), a.runCommand(), a.listCommand(), a.gcCommand(),
+		a.upCommand(), a.planCommand(), a.statusCommand(), a.downCommand(), a.snapshotCommand(), a.snapshotsCommand(), a.keepCommand(), a.rebuildCommand(), a.drillCommand(), a.migrateCommand(), a.rehearseCommand(), a.runCommand(), a.listCommand(), a.gcCommand(),
 		a.serveCommand(), a.assetsCommand(), a.schemaCommand(), a.versionCommand(), a.superviseCommand(), a.tokenCommand(),
 	)
 	root.SetCompletionCommandGroupID("tools")

@@ -11,6 +11,9 @@ const MoverMark = "rekindle.dev/mover"
 // probeRefusal is told to nobody but the proof.
 const probeRefusal = "the fence refuses its probe"
 
+// gateProbe begins the names of claims that there are none of: a gate proves by them that it holds (migrate/gate).
+const gateProbe = "kube-system/rekindle-gate-probe-"
+
 // What the policy says in CEL.
 const (
 	isNoMover = `object.metadata.?labels[?'` + MoverMark + `'].orValue('') != 'true' || request.operation != 'CREATE'`
@@ -56,8 +59,8 @@ func validations(m Mark, r Rules, scalable []string, nonce string) []any {
 	refuse := func(what, message string) {
 		all = append(all, map[string]any{"expression": "!(" + what + ")", "message": message, "reason": "Forbidden"})
 	}
-	why := fmt.Sprintf("the migration %s (epoch %d) moves its data to the cluster %s, and nothing may write here; "+
-		"rekindle migrate rollback gives it back (%s)", m.Migration, m.Epoch, m.Other, Name)
+	why := fmt.Sprintf("the migration %s (epoch %d) has the cluster %s write, and not this one; "+
+		"rekindle migrate tells more, and rekindle migrate rollback goes back (%s)", m.Migration, m.Epoch, m.Other, Name)
 	refuse(fmt.Sprintf(`%s && object.metadata.?labels[?'%s'].orValue('') == '%s'`, isPod, probeMark, nonce), probeRefusal)
 	switch {
 	case r.Jobs:
@@ -73,7 +76,7 @@ func validations(m Mark, r Rules, scalable []string, nonce string) []any {
 		for i, c := range r.Exempt {
 			exempt[i] = c.String()
 		}
-		mounts := claimsOf + fmt.Sprintf(`.exists(c, !(c in %s))`, list(exempt))
+		mounts := claimsOf + fmt.Sprintf(`.exists(c, !(c in %s) && !c.startsWith('%s'))`, list(exempt), gateProbe)
 		refuse(isPod+" && object.spec"+mounts, "no pod mounts a claim: "+why)
 		refuse(isWorkload+" && "+scalesUp+" && (object.spec.?template.hasValue() && object.spec.template.spec"+mounts+
 			" || object.spec.?volumeClaimTemplates.orValue([]).size() > 0)", "it is not scaled up: "+why)

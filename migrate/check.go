@@ -1,0 +1,126 @@
+package migrate
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/version"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/internal/state/volumes"
+	"github.com/rekindle-dev/rekindle/migrate/fence"
+)
+
+// oldest is the version of Kubernetes that a fence needs: ValidatingAdmissionPolicy is served from it on.
+const oldest = "1.30"
+
+// Check finds, in the cluster that is to be left, all that is known to be in the way of a migration, and tells who writes.
+// It changes nothing.
+func (h *Handover) Check() *plan.Plan {
+	p := plan.New("check " + h.giver.Name())
+	look := func(id plan.ID, title string, do func(ctx context.Context, c *kube.Client, p plan.Progress) error) {
+		p.Add(plan.Step{
+			ID: id, Title: title, Timeout: lookTimeout, Retries: 2,
+			Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+				return plan.Unchanged, do(ctx, h.giver.Client(), p)
+			},
+		})
+	}
+	look("version", "the source can be fenced", checkVersion)
+	look("claims", "the claims of the source can be carried", h.checkClaims)
+	look("pods", "what writes comes back by itself", checkPods)
+	look("writers", "who writes beside them", h.tellWriters)
+	return p
+}
+
+func checkVersion(ctx context.Context, c *kube.Client, p plan.Progress) error {
+	info, err := c.Typed().Discovery().ServerVersion()
+	if err != nil {
+		return fmt.Errorf("version of the source: %w", err)
+	}
+	if is, err := version.ParseGeneric(info.GitVersion); err != nil || is.LessThan(version.MustParseGeneric(oldest)) {
+		return fault.New(fault.Refused, "it has Kubernetes %s, and a fence needs %s", info.GitVersion, oldest).On("source").
+			WithHint("upgrade its control plane first")
+	}
+	p.Note("Kubernetes " + info.GitVersion)
+	return ctx.Err()
+}
+
+// checkClaims tells which claims move, and refuses those that can not.
+func (h *Handover) checkClaims(ctx context.Context, c *kube.Client, p plan.Progress) error {
+	all, err := volumes.Find(ctx, c)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	n := 0
+	for i := range all {
+		v := &all[i]
+		switch {
+		case v.Fault != nil:
+			errs = append(errs, v.Fault)
+		case v.Skipped != "":
+			p.Note(fmt.Sprintf("claim %s stays: %s", v, v.Skipped))
+		default:
+			n++
+		}
+	}
+	p.Note(fmt.Sprintf("claims that move: %d", n))
+	return fault.Join(errs...)
+}
+
+// checkPods refuses pods with claims that nobody would make again.
+func checkPods(ctx context.Context, c *kube.Client, _ plan.Progress) error {
+	writers, err := fence.Writers(ctx, c, fence.Rules{Claims: true})
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for i := range writers {
+		if pod := &writers[i]; metav1.GetControllerOf(pod) == nil {
+			errs = append(errs, fault.New(fault.Refused, "it mounts a claim, and nothing makes it again when it is stopped").On("Pod %s/%s", pod.Namespace, pod.Name).
+				WithHint("let a StatefulSet or a Deployment make it, or delete it"))
+		}
+	}
+	return fault.Join(errs...)
+}
+
+// tellWriters tells of those whose work stops for the time of the cutover, or may only run on one side.
+func (h *Handover) tellWriters(ctx context.Context, c *kube.Client, p plan.Progress) error {
+	running, err := fence.Running(ctx, c)
+	if err != nil {
+		return err
+	}
+	if len(running) > 0 {
+		p.Note("Jobs that run, and are awaited: " + strings.Join(running, ", "))
+	}
+	schedules, err := c.Typed().BatchV1().CronJobs("").List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("list CronJobs: %w", err)
+	}
+	if n := len(schedules.Items); n > 0 {
+		p.Note(fmt.Sprintf("CronJobs that pause from the fence on: %d", n))
+	}
+	pods, err := c.Typed().CoreV1().Pods("").List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("list pods: %w", err)
+	}
+	acting := map[string]bool{}
+	for i := range pods.Items {
+		if app := pods.Items[i].Labels["app.kubernetes.io/name"]; slices.Contains(h.o.Hold, app) && pods.Items[i].Status.Phase == corev1.PodRunning {
+			acting[app] = true
+		}
+	}
+	for _, app := range h.o.Hold {
+		if acting[app] {
+			p.Note(app + " runs in one cluster at a time")
+		}
+	}
+	return nil
+}

@@ -1,0 +1,213 @@
+package migrate
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/rekindle-dev/rekindle/internal/config"
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/migrate/fence"
+)
+
+// Verdict proves that the receiver has what the giver had: the commit and its objects, the kept objects, the claims with
+// their data, and the workloads that use them. Whatever is not equal is named, and the receiver is not opened.
+func (h *Handover) Verdict() *plan.Plan {
+	p := plan.New("compare " + h.receiver.Name() + " with " + h.giver.Name())
+	var proofs []plan.ID
+	prove := func(id plan.ID, title string, do func(ctx context.Context) error) {
+		proofs = append(proofs, p.Add(plan.Step{
+			ID: id, Title: title, Timeout: lookTimeout, Retries: 2,
+			Do: func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) { return plan.Unchanged, do(ctx) },
+		}))
+	}
+	prove("commit", "both follow the same commit", h.sameCommit)
+	prove("objects", "the objects of the repository are there", h.sameObjects)
+	prove("kept", "the kept objects are equal", h.sameKept)
+	prove("claims", "each claim has its data", h.sameClaims)
+	prove("workloads", "what uses the data is there", h.sameWorkloads)
+	prove("stopped", "nothing has written meanwhile", h.isStopped)
+	p.Add(plan.Step{
+		ID: "record", Title: "record that the data is in " + h.receiver.Name(), Timeout: recordTimeout, Retries: 2,
+		Do: func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
+			return plan.Changed, h.note(ctx, Carried, h.receiver.Name())
+		},
+	}, proofs...)
+	return p
+}
+
+// sameObjects compares the receiver with what the charts and the repository render to.
+func (h *Handover) sameObjects(ctx context.Context) error {
+	found, _, err := h.receiver.Differences(ctx)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, d := range found {
+		errs = append(errs, fault.New(fault.Failed, "%s", d).On("%s of %s", d.Ref, h.receiver.Name()))
+	}
+	return fault.Join(errs...)
+}
+
+// sameCommit compares what the reconcilers have applied.
+func (h *Handover) sameCommit(ctx context.Context) error {
+	was, err := h.giver.Applied(ctx)
+	if err != nil {
+		return fault.Wrap(err, fault.Failed, "what it follows").On("cluster %s", h.giver.Name())
+	}
+	is, err := h.receiver.Applied(ctx)
+	if err != nil {
+		return fault.Wrap(err, fault.Failed, "what it follows").On("cluster %s", h.receiver.Name())
+	}
+	if was != is {
+		return fault.New(fault.Failed, "it has applied the commit %.12s, and %s %.12s", is, h.giver.Name(), was).On("cluster %s", h.receiver.Name()).
+			WithHint("let both follow the same ref; wait until both have applied it, then run the same command again")
+	}
+	return nil
+}
+
+// sameKept brings kept objects that came late, and compares all.
+func (h *Handover) sameKept(ctx context.Context) error {
+	spec := h.giver.Documents().Cluster.Spec.State
+	if spec == nil || len(spec.Objects) == 0 {
+		return nil
+	}
+	want, err := h.o.Keep(ctx, h.giver.Client(), spec.Objects)
+	if err != nil {
+		return err
+	}
+	if _, err := h.o.PutBack(ctx, h.receiver.Client(), want); err != nil {
+		return err
+	}
+	have, err := h.keptBy(ctx, spec.Objects)
+	if err != nil {
+		return err
+	}
+	objs, err := kube.FromJSON(want)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, obj := range objs {
+		ref := kube.RefOf(obj)
+		switch is, there := have[ref]; {
+		case !there:
+			errs = append(errs, fault.New(fault.Failed, "it is kept state, and not there").On("%s of %s", ref, h.receiver.Name()))
+		case !sameContent(obj.Object, is):
+			errs = append(errs, fault.New(fault.Failed, "it is kept state, and not as in %s", h.giver.Name()).On("%s of %s", ref, h.receiver.Name()).
+				WithHint("a controller there has made its own: delete it there, and run the same command again"))
+		}
+	}
+	return fault.Join(errs...)
+}
+
+func (h *Handover) keptBy(ctx context.Context, which []config.StateObject) (map[kube.Ref]map[string]any, error) {
+	kept, err := h.o.Keep(ctx, h.receiver.Client(), which)
+	if err != nil {
+		return nil, err
+	}
+	objs, err := kube.FromJSON(kept)
+	if err != nil {
+		return nil, err
+	}
+	have := map[kube.Ref]map[string]any{}
+	for _, obj := range objs {
+		have[kube.RefOf(obj)] = obj.Object
+	}
+	return have, nil
+}
+
+// sameContent compares all but what is about the object itself.
+func sameContent(a, b map[string]any) bool {
+	for _, one := range []map[string]any{a, b} {
+		for field := range one {
+			if field != "metadata" && field != "status" && !reflect.DeepEqual(a[field], b[field]) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// sameClaims looks for each claim whether it has the data of this pass: the mover has read it back.
+func (h *Handover) sameClaims(ctx context.Context) error {
+	set := h.snapshot.Set()
+	var errs []error
+	if !set.Complete {
+		errs = append(errs, fault.New(fault.Failed, "it is not complete").On("set %s", set.ID))
+	}
+	for _, c := range set.Claims {
+		if c.Snapshot == "" {
+			continue
+		}
+		pvc, err := h.receiver.Client().Typed().CoreV1().PersistentVolumeClaims(c.Namespace).Get(ctx, c.Name, metav1.GetOptions{})
+		on := fmt.Sprintf("claim %s/%s of %s", c.Namespace, c.Name, h.receiver.Name())
+		switch {
+		case err != nil:
+			errs = append(errs, fault.Wrap(err, fault.Failed, "look at it").On("%s", on))
+		case pvc.Status.Phase != corev1.ClaimBound:
+			errs = append(errs, fault.New(fault.Failed, "it is %s", pvc.Status.Phase).On("%s", on))
+		case pvc.Annotations[RestoredMark] != set.ID:
+			errs = append(errs, fault.New(fault.Failed, "it does not have the data of the set %s", set.ID).On("%s", on))
+		}
+	}
+	return fault.Join(errs...)
+}
+
+// sameWorkloads looks for what mounts claims in the giver: in the receiver it is there, and not scaled to nothing.
+func (h *Handover) sameWorkloads(ctx context.Context) error {
+	was, err := wants(ctx, h.giver.Client())
+	if err != nil {
+		return err
+	}
+	is, err := wants(ctx, h.receiver.Client())
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for ref, replicas := range was {
+		now, there := is[ref]
+		switch {
+		case replicas == 0:
+		case !there:
+			errs = append(errs, fault.New(fault.Failed, "%s has it, with claims, and it is not there", h.giver.Name()).On("%s of %s", ref, h.receiver.Name()))
+		case now == 0:
+			errs = append(errs, fault.New(fault.Failed, "it is scaled to 0, and in %s to %d", h.giver.Name(), replicas).On("%s of %s", ref, h.receiver.Name()))
+		}
+	}
+	return fault.Join(errs...)
+}
+
+// wants gives the workloads that mount claims, and how many pods each wants.
+func wants(ctx context.Context, c *kube.Client) (map[kube.Ref]int32, error) {
+	mounts := func(m metav1.ObjectMeta, spec corev1.PodSpec) bool {
+		return fence.Rules{Claims: true}.Refuses(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: m.Namespace}, Spec: spec})
+	}
+	all := map[kube.Ref]int32{}
+	sets, err := c.Typed().AppsV1().StatefulSets("").List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list StatefulSets: %w", err)
+	}
+	for _, s := range sets.Items {
+		if len(s.Spec.VolumeClaimTemplates) > 0 || mounts(s.ObjectMeta, s.Spec.Template.Spec) {
+			all[kube.NewRef(appsv1.SchemeGroupVersion.WithKind("StatefulSet"), s.Namespace, s.Name)] = ptr.Deref(s.Spec.Replicas, 1)
+		}
+	}
+	deployments, err := c.Typed().AppsV1().Deployments("").List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list Deployments: %w", err)
+	}
+	for _, d := range deployments.Items {
+		if mounts(d.ObjectMeta, d.Spec.Template.Spec) {
+			all[kube.NewRef(appsv1.SchemeGroupVersion.WithKind("Deployment"), d.Namespace, d.Name)] = ptr.Deref(d.Spec.Replicas, 1)
+		}
+	}
+	return all, nil
+}
