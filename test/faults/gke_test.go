@@ -30,13 +30,14 @@ spec:
 type google struct {
 	*world
 	server *gke.Server
-	env    []string
+	behind kwok.Options // of the control planes behind its clusters
 }
 
 func newGoogle(t *testing.T) *google {
 	t.Helper()
 	w := newWorld(t)
-	s, err := gke.Open(t.Context(), gke.Options{Dir: t.TempDir(), Kwok: kwok.Options{Supervisor: []string{binary, "supervise"}}})
+	behind := kwok.Options{State: t.TempDir(), Supervisor: []string{binary, "supervise"}}
+	s, err := gke.Open(t.Context(), gke.Options{Dir: t.TempDir(), Kwok: behind})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,14 +49,14 @@ func newGoogle(t *testing.T) *google {
 			t.Error(err)
 		}
 	})
-	return &google{w, s, []string{"REKINDLE_GKE_ENDPOINT=" + s.URL(), "REKINDLE_GKE_CA=" + s.CAFile(), "GOOGLE_APPLICATION_CREDENTIALS=" + s.CredentialsFile()}}
+	w.env = []string{"REKINDLE_GKE_ENDPOINT=" + s.URL(), "REKINDLE_GKE_CA=" + s.CAFile(), "GOOGLE_APPLICATION_CREDENTIALS=" + s.CredentialsFile()}
+	return &google{w, s, behind}
 }
 
 // call runs the command and wants an exit code.
 func (g *google) call(code int, args ...string) string {
 	g.t.Helper()
 	cmd := g.cmd(g.t.Context(), args...)
-	cmd.Env = append(cmd.Env, g.env...)
 	out, err := cmd.CombinedOutput()
 	if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != code {
 		g.t.Fatalf("rekindle %v: %v, want exit %d\n%s", args, err, code, out)
