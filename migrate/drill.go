@@ -64,8 +64,10 @@ type Drill struct {
 	marks    map[Sentinel]time.Time
 }
 
-// NewDrill makes the plans of the job a drill of the rebuild.
+// NewDrill makes the plans of the job a drill of the rebuild. It is on another provider than the cluster that was: any
+// storage class of that is stood for.
 func NewDrill(job *bootstrap.Job, r RebuildOptions, o DrillOptions) *Drill {
+	r.AnyClass = true
 	d := &Drill{Rebuild: NewRebuild(job, r), o: o, apps: isolate.Apps(o.Hold...), marks: map[Sentinel]time.Time{}}
 	job.WithState(d)
 	return d
@@ -236,10 +238,14 @@ func (d *Drill) readAges(ctx context.Context, p plan.Progress) (plan.Outcome, er
 	d.data, d.marks = all, marks
 	var errs []error
 	for _, s := range d.o.Sentinels {
-		if marks[s].IsZero() {
-			errs = append(errs, fault.New(fault.Failed, "the set %s has no such file: the age of the data is not known", d.set.ID).On("sentinel %s", s).
-				WithHint("name it as NAMESPACE/CLAIM/PATH, with the path below the volume; restic ls tells those there are"))
+		if !marks[s].IsZero() {
+			continue
 		}
+		hint := "the set has no data of that claim; name the file as NAMESPACE/CLAIM/PATH"
+		if i := slices.IndexFunc(all, func(data Data) bool { return data.Namespace+"/"+data.Name == s.Claim }); i >= 0 {
+			hint = fmt.Sprintf("give the path below the volume, such as that of the file written last: %s", Sentinel{s.Claim, all[i].Newest.Path})
+		}
+		errs = append(errs, fault.New(fault.Failed, "the set %s has no such file: the age of the data is not known", d.set.ID).On("sentinel %s", s).WithHint("%s", hint))
 	}
 	return plan.Unchanged, fault.Join(errs...)
 }

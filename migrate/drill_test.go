@@ -15,6 +15,7 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/state"
 	"github.com/rekindle-dev/rekindle/internal/state/volumes"
 	"github.com/rekindle-dev/rekindle/migrate"
+	"github.com/rekindle-dev/rekindle/providers"
 )
 
 // outside acts on the world outside.
@@ -211,5 +212,18 @@ func TestTheAgeIsThatOfTheOldestSentinel(t *testing.T) {
 	_, err := d.Judge().Step("age").Do(t.Context(), nil)
 	if at, _ := d.Since(); !at.IsZero() || !strings.Contains(fault.Text(err), "sentinel shop/files/nowhere") {
 		t.Errorf("a file that there is not: %s, %v", at, err)
+	}
+}
+
+// A drill is on other nodes than the cluster that was: it needs none of its storage classes.
+func TestADrillTakesAnyStorageClass(t *testing.T) {
+	for _, mapping := range []string{"", "fast: quick", "fast: standard"} {
+		l := newLab(t)
+		l.at = providers.Ref{Provider: "kind"}
+		l.more = strings.Replace(states, "MAPPING", mapping, 1)
+		l.drill() // which fails when there is a fault
+		if _, _, _, err := l.prepared(); (err == nil) != (mapping == "fast: standard") {
+			t.Errorf("a rebuild with %q: %v", mapping, err)
+		}
 	}
 }

@@ -131,6 +131,10 @@ func (r *Rebuild) checkClasses(wants map[gate.Claim]wanted, made map[string]bool
 	var errs []error
 	for _, from := range slices.Sorted(maps.Keys(mapping)) {
 		if to := mapping[from]; from != to && !made[to] {
+			if r.o.AnyClass {
+				r.stands[from] = brought[0]
+				continue
+			}
 			errs = append(errs, fault.New(fault.Usage, "nothing brings the storage class %q", to).At(r.job.Documents().Place("spec.state.storageClasses."+from)).
 				WithHint("this cluster has %s", strings.Join(slices.Sorted(maps.Keys(made)), ", ")))
 		}
@@ -148,6 +152,10 @@ func (r *Rebuild) checkClasses(wants map[gate.Claim]wanted, made map[string]bool
 		if _, mapped := mapping[class]; class == "" || made[class] || mapped {
 			continue
 		}
+		if r.o.AnyClass {
+			r.stands[class] = brought[0]
+			continue
+		}
 		slices.Sort(users[class])
 		errs = append(errs, fault.New(fault.Usage, "%s ask for the storage class %q, which a cluster on %s does not have",
 			strings.Join(users[class], ", "), class, r.job.Ref().Provider).At(r.job.Documents().Place("spec.state")).
@@ -156,7 +164,13 @@ func (r *Rebuild) checkClasses(wants map[gate.Claim]wanted, made map[string]bool
 	return fault.Join(errs...)
 }
 
-func (r *Rebuild) mapping() map[string]string { return storageClasses(r.job.Documents()) }
+// mapping says which class of this cluster stands for which of the one that was.
+func (r *Rebuild) mapping() map[string]string {
+	mapping := map[string]string{}
+	maps.Copy(mapping, storageClasses(r.job.Documents()))
+	maps.Copy(mapping, r.stands)
+	return mapping
+}
 
 // storageClasses says which class of this cluster stands for which of the one that was.
 func storageClasses(docs *config.Documents) map[string]string {

@@ -43,6 +43,8 @@ type RebuildOptions struct {
 	Sets  Sets
 	At    string // the set, as Sets.Choose understands it
 	Force bool   // overwrite claims that have data of another origin
+	// AnyClass lets the provider's default storage class stand for each that neither it nor the documents bring.
+	AnyClass bool
 
 	Standby *Standby // the cluster is to take over from another one later; nil for one that is to run
 
@@ -56,9 +58,10 @@ type Rebuild struct {
 	job *bootstrap.Job
 	o   RebuildOptions
 
-	set      *state.Manifest // chosen by Prepare
-	claims   []*claim        // of the set that have data, the most urgent first
-	gate     *gate.Gate      // put up by the step gate, nil before
+	set      *state.Manifest   // chosen by Prepare
+	claims   []*claim          // of the set that have data, the most urgent first
+	stands   map[string]string // storage classes that nobody mapped, to those that stand for them
+	gate     *gate.Gate        // put up by the step gate, nil before
 	restorer Restorer
 	unserve  func()
 	slots    *slots
@@ -74,7 +77,7 @@ type Rebuild struct {
 
 // NewRebuild makes the plans of the job bring back the state of a set. Close ends what they leave running.
 func NewRebuild(job *bootstrap.Job, o RebuildOptions) *Rebuild {
-	r := &Rebuild{job: job, o: o, slots: newSlots(parallel), settled: make(chan struct{}), quiet: make(chan struct{})}
+	r := &Rebuild{job: job, o: o, slots: newSlots(parallel), stands: map[string]string{}, settled: make(chan struct{}), quiet: make(chan struct{})}
 	job.WithState(r)
 	return r
 }

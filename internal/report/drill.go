@@ -92,8 +92,15 @@ func (r *Reporter) Drill(d Drill) {
 	defer r.mu.Unlock()
 	d.Held = append([]string{}, d.Held...) // a list in JSON also when it is empty
 	d.Slowest, d.Data, d.Findings = append([]DocumentLink{}, d.Slowest...), append([]DrillData{}, d.Data...), append([]DrillFinding{}, d.Findings...)
+	d.RTOSeconds, d.RPOSeconds = rounded(d.RTOSeconds), rounded(d.RPOSeconds)
+	for i := range d.Data {
+		d.Data[i].AgeSeconds = rounded(d.Data[i].AgeSeconds)
+	}
 	r.run.drill = &d
 }
+
+// rounded is a length in seconds to the millisecond.
+func rounded(s float64) float64 { return seconds(time.Duration(s * float64(time.Second))) }
 
 // drill shows what a drill measured.
 func (s *sheet) drill(d *Drill) {
