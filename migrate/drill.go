@@ -116,6 +116,9 @@ func (d *Drill) Judge() *plan.Plan {
 	} else {
 		add("verdict/volumes", "the data of the volumes is whole", d.judgeVolumes)
 	}
+	if !d.job.Simulated() { // where nothing runs behind the pods, no certificate gets ready
+		add("verdict/certificates", "no certificate had to be ordered", d.judgeCertificates)
+	}
 	p.Add(plan.Step{ID: "held", Title: "see what was held back", Timeout: judgeTimeout, Do: d.listHeld})
 	p.Add(plan.Step{ID: "age", Title: "see how old the data is", Timeout: listTimeout, Retries: 1, Do: d.readAges})
 	return p
@@ -191,6 +194,10 @@ func (d *Drill) judgeVolumes(ctx context.Context, p plan.Progress) ([]verdict.Fi
 		p.Note(fmt.Sprintf("%d volumes have %s in %d files, each of them read again", has.Claims, bytesText(has.Bytes), has.Files))
 	}
 	return findings, err
+}
+
+func (d *Drill) judgeCertificates(ctx context.Context, _ plan.Progress) ([]verdict.Finding, error) {
+	return verdict.Certificates(ctx, d.job.Client())
 }
 
 func (d *Drill) listHeld(ctx context.Context, p plan.Progress) (plan.Outcome, error) {

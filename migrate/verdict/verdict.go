@@ -30,6 +30,7 @@ const (
 	Anew      Kind = "anew"      // something made it, where it should have come back
 	Empty     Kind = "empty"     // a volume that no set has data of
 	Short     Kind = "short"     // a volume whose data is not proven to be all there
+	Ordered   Kind = "ordered"   // a certificate that a rebuild has ordered from outside
 )
 
 // Finding is one thing that is not as it should be.
@@ -62,6 +63,8 @@ func (k Kind) hint() string {
 		return "let the kept one be there before whatever makes it, or take it out of spec.state.objects"
 	case Empty:
 		return "rekindle snapshot takes it into the next set; if its data is worth nothing, mark the claim: " + volumes.SkipMark + ": skip"
+	case Ordered:
+		return "keep its Secret: select it in spec.state.objects, by the label controller.cert-manager.io/fao=true, and take a snapshot"
 	}
 	return "rekindle snapshot verify tells whether the repository is whole"
 }
