@@ -12,6 +12,7 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/engine"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/state"
 	"github.com/rekindle-dev/rekindle/internal/state/volumes"
 	"github.com/rekindle-dev/rekindle/migrate"
@@ -226,4 +227,27 @@ func TestADrillTakesAnyStorageClass(t *testing.T) {
 			t.Errorf("a rebuild with %q: %v", mapping, err)
 		}
 	}
+}
+
+// Whatever could act outside comes after what keeps it from that, also where nothing is kept and no volume is saved.
+func TestNothingComesIntoTheClusterBeforeItIsIsolated(t *testing.T) {
+	for _, objects := range [][]map[string]any{nil, {secret("kept", "b25l")}} {
+		l := newLab(t)
+		l.set = set("set-1")
+		l.set.Objects = objects
+		job, _ := l.drill()
+		defer job.Close()
+		p := job.Up(t.Context())
+		if !comesAfter(p, "release/shop", "isolate") {
+			t.Errorf("with %d kept objects, the release does not wait for the isolation", len(objects))
+		}
+		if len(objects) > 0 && !comesAfter(p, "objects", "isolate") {
+			t.Error("the kept objects do not wait for the isolation")
+		}
+	}
+}
+
+// comesAfter says whether a step needs another one, by itself or by what it needs.
+func comesAfter(p *plan.Plan, id, other plan.ID) bool {
+	return slices.ContainsFunc(p.Step(id).Needs(), func(need plan.ID) bool { return need == other || comesAfter(p, need, other) })
 }

@@ -2,6 +2,7 @@ package report
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"github.com/rekindle-dev/rekindle/internal/engine"
@@ -94,14 +95,14 @@ func newDocument(r *run, result *engine.Result, err error) *Document {
 		CriticalPath: []DocumentLink{}, Steps: []DocumentStep{},
 		Unproven: []DocumentRemark{}, Warnings: []DocumentRemark{}, Faults: []DocumentFault{}, Drill: r.drill,
 	}
-	byID := map[plan.ID]DocumentStep{}
+	seen := map[plan.ID]int{} // plans of a run may have steps of the same id
 	for _, st := range result.Steps {
 		step := documentStep(st, result.Start)
 		if len(r.sections) > 1 {
-			step.Part = r.partOf(st.ID)
+			step.Part = r.partOf(st.ID, seen[st.ID])
 		}
 		d.Steps = append(d.Steps, step)
-		byID[st.ID] = step
+		seen[st.ID]++
 		for _, caveat := range st.Caveats {
 			d.Unproven = append(d.Unproven, DocumentRemark{st.ID, caveat})
 		}
@@ -112,9 +113,7 @@ func newDocument(r *run, result *engine.Result, err error) *Document {
 			d.Warnings = append(d.Warnings, DocumentRemark{st.ID, warning})
 		}
 	}
-	for _, id := range result.CriticalPath {
-		d.CriticalPath = append(d.CriticalPath, DocumentLink{id, byID[id].Title, byID[id].Seconds})
-	}
+	d.link(result.CriticalPath)
 	for _, one := range fault.All(err) {
 		d.Faults = append(d.Faults, DocumentFault{one.Error(), fault.Hints(one)})
 	}
@@ -142,12 +141,33 @@ func documentStep(st engine.StepResult, origin time.Time) DocumentStep {
 	return d
 }
 
-// partOf is the name of the plan that has the step.
-func (r *run) partOf(id plan.ID) string {
+// link tells the critical path. Of steps of the same id the one is meant that did not begin before the link before it.
+func (d *Document) link(path []plan.ID) {
+	since := 0.0
+	for _, id := range path {
+		meant := slices.IndexFunc(d.Steps, func(st DocumentStep) bool { return st.ID == id && st.Start >= since })
+		if meant < 0 {
+			meant = slices.IndexFunc(d.Steps, func(st DocumentStep) bool { return st.ID == id })
+		}
+		if meant < 0 {
+			continue
+		}
+		st := d.Steps[meant]
+		since = st.Start
+		d.CriticalPath = append(d.CriticalPath, DocumentLink{id, st.Title, st.Seconds})
+	}
+}
+
+// partOf is the name of the plan that has the step, after so many plans that have one of the same id.
+func (r *run) partOf(id plan.ID, before int) string {
 	for _, s := range r.sections {
-		if s.index[id] != nil {
+		if s.index[id] == nil {
+			continue
+		}
+		if before == 0 {
 			return s.name
 		}
+		before--
 	}
 	return ""
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rekindle-dev/rekindle/internal/engine"
 	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/plan"
 )
 
 // drilled is what a drill measured that found something.
@@ -107,5 +108,40 @@ func TestADrillIsTheBaselineOfTheNext(t *testing.T) {
 	}
 	if got, err := ReadBaseline(""); got != nil || err != nil {
 		t.Errorf("without one: %v, %v", got, err)
+	}
+}
+
+// A run that makes a cluster and takes it away again has steps of the same id in both plans.
+func TestStepsOfTheSameIDAreToldApart(t *testing.T) {
+	begun := time.Date(2026, 11, 23, 6, 0, 0, 0, time.UTC)
+	at := func(s int) time.Time { return begun.Add(time.Duration(s) * time.Second) }
+	step := func(id plan.ID, title string, from, to int) engine.StepResult {
+		return engine.StepResult{ID: id, Title: title, Phase: engine.Succeeded, Start: at(from), End: at(to)}
+	}
+	up := &engine.Result{Name: "up", Start: begun, End: at(5), CriticalPath: []plan.ID{"provision", "context"},
+		Steps: []engine.StepResult{step("context", "add the context", 4, 5), step("provision", "make it", 0, 4)}}
+	down := &engine.Result{Name: "down", Start: at(5), End: at(9), CriticalPath: []plan.ID{"delete", "context"},
+		Steps: []engine.StepResult{step("delete", "delete it", 5, 7), step("context", "remove the context", 7, 9)}}
+	r := &run{}
+	for _, name := range []string{"up", "down"} {
+		p := plan.New(name)
+		p.Add(plan.Step{ID: "context", Do: does(plan.Unchanged, nil)})
+		r.begin(p, begun)
+	}
+	d := newDocument(r, engine.Join(up, down), nil)
+	var path, parts []string
+	for _, link := range d.CriticalPath {
+		path = append(path, link.Title)
+	}
+	for _, st := range d.Steps {
+		if st.ID == "context" {
+			parts = append(parts, st.Part)
+		}
+	}
+	if got := strings.Join(path, ", "); got != "make it, add the context, delete it, remove the context" {
+		t.Errorf("the critical path is %s", got)
+	}
+	if got := strings.Join(parts, ", "); got != "up, down" {
+		t.Errorf("the parts are %s", got)
 	}
 }
