@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -49,20 +50,32 @@ func (b real) nodes(ctx context.Context, id string, want []*corev1.Node) error {
 	if err != nil {
 		return err
 	}
-	list, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{LabelSelector: "!node-role.kubernetes.io/control-plane"})
+	have, err := takingPods(ctx, client)
 	if err != nil {
 		return err
 	}
-	if len(list.Items) < len(want) {
-		return fmt.Errorf("there are %d nodes and %d are wanted: they can not be added to this kind of cluster", len(list.Items), len(want))
+	if len(have) < len(want) {
+		return fmt.Errorf("there are %d nodes and %d are wanted: they can not be added to this kind of cluster", len(have), len(want))
 	}
 	for i, like := range want {
-		err := retry.RetryOnConflict(retry.DefaultRetry, func() error { return dress(ctx, client, list.Items[i].Name, like) })
+		err := retry.RetryOnConflict(retry.DefaultRetry, func() error { return dress(ctx, client, have[i].Name, like) })
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// takingPods are the nodes beside the control plane, or the control plane's own where it is the only one.
+func takingPods(ctx context.Context, client kubernetes.Interface) ([]corev1.Node, error) {
+	list, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil || len(list.Items) == 1 {
+		return list.Items, err
+	}
+	return slices.DeleteFunc(list.Items, func(n corev1.Node) bool {
+		_, control := n.Labels["node-role.kubernetes.io/control-plane"]
+		return control
+	}), nil
 }
 
 // dress gives a node the labels and taints of another, once.

@@ -34,7 +34,8 @@ type Options struct {
 	// Kwok are the settings of what runs behind clusters; its State is by default inside of Dir.
 	Kwok kwok.Options
 	// Behind makes what runs behind clusters in place of kwok: a provider whose clusters have so many real nodes
-	// that take pods, such as kind. Nodes are not added to a cluster later. What its version is, is not looked at.
+	// that take pods, such as kind; one may be the control plane's. Nodes are not added to a cluster later. What its
+	// version is, is not looked at.
 	Behind func(nodes int) (providers.Provider, error)
 	// Quotas of each region, by metric; default [DefaultQuotas].
 	Quotas map[string]float64
