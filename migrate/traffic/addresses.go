@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -71,6 +72,9 @@ func addGateways(ctx context.Context, c *kube.Client, set map[string]bool) error
 		return err
 	}
 	list, err := c.Dynamic().Resource(mapping.Resource).List(ctx, metav1.ListOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil // the kind went just now
+	}
 	if err != nil {
 		return fmt.Errorf("list the Gateways for their addresses: %w", err)
 	}
