@@ -198,12 +198,15 @@ func (d *drilling) tell() {
 func (d *drilling) limits() error {
 	var errs []error
 	for _, l := range []struct {
-		name, flag string
-		is         float64
-		most       time.Duration
-	}{{"RTO", "--max-rto", d.told.RTOSeconds, d.o.maxRTO}, {"RPO", "--max-rpo", d.told.RPOSeconds, d.o.maxRPO}} {
+		name, flag, hint string
+		is               float64
+		most             time.Duration
+	}{
+		{"RTO", "--max-rto", "the report tells the slowest steps; raise the limit if that is what it takes", d.told.RTOSeconds, d.o.maxRTO},
+		{"RPO", "--max-rpo", "take snapshots more often; rekindle snapshots tells whether newer ones are not complete", d.told.RPOSeconds, d.o.maxRPO},
+	} {
 		if is := time.Duration(l.is * float64(time.Second)); l.most > 0 && is > l.most {
-			errs = append(errs, fault.New(fault.Failed, "it is %s, and may be %s (%s)", is.Round(time.Second), l.most, l.flag).On("%s", l.name))
+			errs = append(errs, fault.New(fault.Failed, "it is %s, and may be %s (%s)", is.Round(time.Second), l.most, l.flag).On("%s", l.name).WithHint("%s", l.hint))
 		}
 	}
 	return fault.Join(errs...)
