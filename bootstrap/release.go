@@ -36,49 +36,85 @@ func (j *Job) release(p *plan.Plan, lease plan.ID) plan.ID {
 			if j.client == nil {
 				return plan.Unchanged, nil
 			}
-			soon, cancel := context.WithTimeout(ctx, goingAnswers)
-			defer cancel()
-			if err := j.client.Answers(soon); err != nil && ctx.Err() == nil {
-				p.Warn("its API server does not answer: load balancers and disks of the cluster are looked for when it is gone")
-				return plan.Unchanged, nil
-			}
-			return j.releaseAll(ctx, cloud.Outliving(), p)
+			return going{j.client, j.watcher, j.ref()}.release(ctx, cloud.Outliving(), p)
 		},
 	}, lease)
 }
 
+// Release adds the step that does to a cluster what Down does before it deletes one, for callers that have no documents
+// of it: load balancers and claims are deleted, so that they do not outlive it.
+func Release(p *plan.Plan, cloud providers.Outliving, c *providers.Cluster, needs ...plan.ID) plan.ID {
+	return p.Add(plan.Step{
+		ID: plan.ID(c.Ref.String() + "/release"), Title: "delete load balancers and claims of " + c.Ref.String(), Timeout: releaseTimeout, Retries: 1,
+		Reason: "they stand for things of the cloud that do not go with the cluster",
+		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+			if c.REST == nil {
+				return plan.Unchanged, nil // it never came so far as to have any
+			}
+			client, err := kube.Connect(c.REST)
+			if err != nil {
+				return "", fault.Wrap(err, fault.Failed, "connect to its API server").On("cluster %s", c.Ref)
+			}
+			defer client.Close()
+			watcher := client.Watch(ctx)
+			defer watcher.Close()
+			return going{client, watcher, c.Ref}.release(ctx, cloud.Outliving(), p)
+		},
+	}, needs...)
+}
+
+// going is a cluster that is about to be deleted.
+type going struct {
+	client  *kube.Client
+	watcher *kube.Watcher
+	ref     providers.Ref
+}
+
+// release deletes what stands for something outside the cluster. Of a cluster that does not answer there is nothing that
+// could be done before it goes.
+func (g going) release(ctx context.Context, kinds []schema.GroupKind, p plan.Progress) (plan.Outcome, error) {
+	soon, cancel := context.WithTimeout(ctx, goingAnswers)
+	defer cancel()
+	if err := g.client.Answers(soon); err != nil && ctx.Err() == nil {
+		p.Warn("its API server does not answer: load balancers and disks of the cluster are looked for when it is gone")
+		return plan.Unchanged, nil
+	}
+	return g.releaseAll(ctx, kinds, p)
+}
+
 // releaseAll stops what would make the objects anew, and deletes them and the pods that keep claims from going.
-func (j *Job) releaseAll(ctx context.Context, kinds []schema.GroupKind, p plan.Progress) (plan.Outcome, error) {
-	found, err := j.outliving(ctx, kinds)
+func (g going) releaseAll(ctx context.Context, kinds []schema.GroupKind, p plan.Progress) (plan.Outcome, error) {
+	found, err := g.outliving(ctx, kinds)
 	if err != nil {
 		return "", err
 	}
-	volumes, err := j.deletedWithClaims(ctx) // also those whose claims an earlier run deleted
+	volumes, err := g.deletedWithClaims(ctx) // also those whose claims an earlier run deleted
 	if err != nil || len(found)+len(volumes) == 0 {
 		return plan.Unchanged, err
 	}
-	if err := j.suspendAll(ctx); err != nil {
+	if err := g.suspendAll(ctx); err != nil {
 		return "", err
 	}
-	mounting, err := j.mounting(ctx)
+	mounting, err := g.mounting(ctx)
 	if err != nil {
 		return "", err
 	}
 	p.Note(count(len(found), "object"))
-	err = j.client.Delete(ctx, append(mounting, found...), p)
+	err = g.client.Delete(ctx, append(mounting, found...), p)
 	if err == nil {
-		err = j.watcher.Gone(ctx, volumes, p)
+		err = g.watcher.Gone(ctx, volumes, p)
 	}
 	if err != nil {
-		return plan.Changed, fault.Wrap(err, fault.Failed, "what it has outside itself is not gone").On("cluster %s", j.ref()).
-			WithHint("the cluster was left, for its controllers to finish: run the same command again")
+		return plan.Changed, fault.Wrap(err, fault.Failed, "what it has outside itself is not gone").On("cluster %s", g.ref).
+			WithHint("the cluster was left, for its controllers to finish: run the same command again. " +
+				"Of an object that never goes, see its events, remove by hand what its finalizer is to remove, and then the finalizer")
 	}
 	return plan.Changed, nil
 }
 
 // outliving are the objects that stand for something outside the cluster.
-func (j *Job) outliving(ctx context.Context, kinds []schema.GroupKind) (refs []kube.Ref, err error) {
-	err = j.visitKinds(ctx, kinds, func(o *unstructured.Unstructured) error {
+func (g going) outliving(ctx context.Context, kinds []schema.GroupKind) (refs []kube.Ref, err error) {
+	err = g.visitKinds(ctx, kinds, func(o *unstructured.Unstructured) error {
 		typ, _, _ := unstructured.NestedString(o.Object, "spec", "type")
 		if o.GetKind() != "Service" || typ == string(corev1.ServiceTypeLoadBalancer) {
 			refs = append(refs, kube.RefOf(o))
@@ -89,25 +125,25 @@ func (j *Job) outliving(ctx context.Context, kinds []schema.GroupKind) (refs []k
 }
 
 // suspendAll keeps Flux from making anew what is deleted: the path that it follows and all that this leads to.
-func (j *Job) suspendAll(ctx context.Context) error {
+func (g going) suspendAll(ctx context.Context) error {
 	kinds := []schema.GroupKind{
 		{Group: "kustomize.toolkit.fluxcd.io", Kind: "Kustomization"}, {Group: "helm.toolkit.fluxcd.io", Kind: "HelmRelease"},
 	}
-	return j.visitKinds(ctx, kinds, func(o *unstructured.Unstructured) error {
+	return g.visitKinds(ctx, kinds, func(o *unstructured.Unstructured) error {
 		if suspended, _, _ := unstructured.NestedBool(o.Object, "spec", "suspend"); suspended {
 			return nil
 		}
-		return j.client.MergePatch(ctx, kube.RefOf(o), []byte(`{"spec":{"suspend":true}}`))
+		return g.client.MergePatch(ctx, kube.RefOf(o), []byte(`{"spec":{"suspend":true}}`))
 	})
 }
 
 // mounting are the pods that mount claims and what makes such pods: a claim does not go before them.
-func (j *Job) mounting(ctx context.Context) (refs []kube.Ref, err error) {
+func (g going) mounting(ctx context.Context) (refs []kube.Ref, err error) {
 	kinds := []schema.GroupKind{
 		{Group: "apps", Kind: "Deployment"}, {Group: "apps", Kind: "StatefulSet"}, {Group: "apps", Kind: "DaemonSet"},
 		{Group: "apps", Kind: "ReplicaSet"}, {Group: "batch", Kind: "CronJob"}, {Group: "batch", Kind: "Job"}, {Kind: "Pod"},
 	}
-	err = j.visitKinds(ctx, kinds, func(o *unstructured.Unstructured) error {
+	err = g.visitKinds(ctx, kinds, func(o *unstructured.Unstructured) error {
 		if mountsClaim(o) {
 			refs = append(refs, kube.RefOf(o))
 		}
@@ -134,8 +170,8 @@ func mountsClaim(o *unstructured.Unstructured) bool {
 }
 
 // deletedWithClaims are the volumes that go with their claims.
-func (j *Job) deletedWithClaims(ctx context.Context) (refs []kube.Ref, err error) {
-	err = j.visitKinds(ctx, []schema.GroupKind{{Kind: "PersistentVolume"}}, func(o *unstructured.Unstructured) error {
+func (g going) deletedWithClaims(ctx context.Context) (refs []kube.Ref, err error) {
+	err = g.visitKinds(ctx, []schema.GroupKind{{Kind: "PersistentVolume"}}, func(o *unstructured.Unstructured) error {
 		policy, _, _ := unstructured.NestedString(o.Object, "spec", "persistentVolumeReclaimPolicy")
 		if claim, bound, _ := unstructured.NestedMap(o.Object, "spec", "claimRef"); bound && claim != nil && policy == string(corev1.PersistentVolumeReclaimDelete) {
 			refs = append(refs, kube.RefOf(o))
@@ -146,16 +182,16 @@ func (j *Job) deletedWithClaims(ctx context.Context) (refs []kube.Ref, err error
 }
 
 // visitKinds calls do for every object of the kinds; one that the cluster does not serve has none.
-func (j *Job) visitKinds(ctx context.Context, kinds []schema.GroupKind, do func(*unstructured.Unstructured) error) error {
+func (g going) visitKinds(ctx context.Context, kinds []schema.GroupKind, do func(*unstructured.Unstructured) error) error {
 	for _, kind := range kinds {
-		mapping, err := j.client.Mapper().RESTMapping(kind)
+		mapping, err := g.client.Mapper().RESTMapping(kind)
 		if meta.IsNoMatchError(err) {
 			continue
 		}
 		if err != nil {
 			return fmt.Errorf("find where %s is served: %w", kind, err)
 		}
-		list, err := j.client.Dynamic().Resource(mapping.Resource).List(ctx, metav1.ListOptions{})
+		list, err := g.client.Dynamic().Resource(mapping.Resource).List(ctx, metav1.ListOptions{})
 		if err != nil {
 			return fmt.Errorf("list %s: %w", mapping.Resource.Resource, err)
 		}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/rekindle-dev/rekindle/bootstrap"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/folders"
 	"github.com/rekindle-dev/rekindle/internal/plan"
@@ -32,6 +33,7 @@ func (a *app) gcCommand() *cobra.Command {
 		Long: `gc removes the clusters of run and rehearse whose TTL is over, on kwok, kind and, for each
 project that --project or $GOOGLE_CLOUD_PROJECT names, GKE, whichever machine made them, and what
 killed runs of this machine left beside them. It removes nothing else: a cluster that up made has no TTL.
+Before a cluster on GKE goes, its load balancers and claims do, as with down.
 
 --dead does not wait for the TTL of clusters whose run was killed on this machine.`,
 		GroupID: "cluster",
@@ -111,7 +113,7 @@ func collectable(p *plan.Plan, provider named, clusters []*providers.Cluster, ol
 		record := records[c.Run]
 		delete(records, c.Run)
 		if due(c.Run, c.Expires, record != nil && !record.Kept) {
-			p.Add(remove(provider, c.Ref, record))
+			p.Add(remove(provider, c.Ref, record), released(p, provider, c))
 		}
 	}
 	for _, r := range records { // of clusters that are not there, or only in parts
@@ -119,6 +121,15 @@ func collectable(p *plan.Plan, provider named, clusters []*providers.Cluster, ol
 			p.Add(remove(provider, providers.Ref{Provider: provider.name, Location: r.Location, Name: r.Cluster}, r))
 		}
 	}
+}
+
+// released appends, where something of a cluster would outlive it, the step that deletes that before.
+func released(p *plan.Plan, provider named, c *providers.Cluster) plan.ID {
+	cloud, ok := provider.Provider.(providers.Outliving)
+	if !ok {
+		return ""
+	}
+	return bootstrap.Release(p, cloud, c)
 }
 
 // remove deletes a cluster, looks whether anything is left, and then forgets its run.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -33,11 +34,11 @@ type google struct {
 	behind kwok.Options // of the control planes behind its clusters
 }
 
-func newGoogle(t *testing.T) *google {
+func newGoogle(t *testing.T, script ...gke.Fault) *google {
 	t.Helper()
 	w := newWorld(t)
 	behind := kwok.Options{State: t.TempDir(), Supervisor: []string{binary, "supervise"}}
-	s, err := gke.Open(t.Context(), gke.Options{Dir: t.TempDir(), Kwok: behind})
+	s, err := gke.Open(t.Context(), gke.Options{Dir: t.TempDir(), Kwok: behind, Script: script, Pace: gke.Pace{Change: 5 * time.Second}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,6 +52,14 @@ func newGoogle(t *testing.T) *google {
 	})
 	w.env = []string{"REKINDLE_GKE_ENDPOINT=" + s.URL(), "REKINDLE_GKE_CA=" + s.CAFile(), "GOOGLE_APPLICATION_CREDENTIALS=" + s.CredentialsFile()}
 	return &google{w, s, behind}
+}
+
+// cluster commits the document of a small cluster and gives its file.
+func (g *google) cluster(name string) (file string) {
+	g.t.Helper()
+	file = "clusters/dev/" + name + ".yaml"
+	g.commit(map[string]string{file: strings.Replace(onGKE, "name: cloud", "name: "+name, 1)})
+	return file
 }
 
 // call runs the command and wants an exit code.
@@ -97,8 +106,7 @@ func (g *google) reach(name string) kubernetes.Interface {
 // TestGKEFromUpToDown has the command make, list and take away a cluster with a balancer and a claim.
 func TestGKEFromUpToDown(t *testing.T) {
 	g := newGoogle(t)
-	file := "clusters/dev/gke.yaml"
-	g.commit(map[string]string{file: onGKE})
+	file := g.cluster("cloud")
 	if first := g.changes("up", file); !slices.Contains(first, "provision") {
 		t.Errorf("up changed %v", first)
 	}

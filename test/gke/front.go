@@ -27,7 +27,7 @@ type front struct {
 }
 
 // openFront listens on a port; 0 is any.
-func openFront(port int, config *rest.Config, clusterCA, publicCA *ca, tokens *authority, version string) (*front, error) {
+func openFront(port int, config *rest.Config, clusterCA, publicCA *ca, tokens *authority, script *script, version string) (*front, error) {
 	target, err := url.Parse(config.Host)
 	if err != nil {
 		return nil, err
@@ -61,7 +61,7 @@ func openFront(port int, config *rest.Config, clusterCA, publicCA *ca, tokens *a
 	}
 	f := &front{port: listener.Addr().(*net.TCPAddr).Port, done: make(chan struct{})}
 	f.server = &http.Server{
-		Handler: authenticated(proxy, tokens), ReadHeaderTimeout: 10 * time.Second, ErrorLog: quiet(),
+		Handler: authenticated(scripted(proxy, script), tokens), ReadHeaderTimeout: 10 * time.Second, ErrorLog: quiet(),
 		TLSConfig: &tls.Config{
 			MinVersion: tls.VersionTLS12,
 			GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
@@ -114,6 +114,19 @@ func authenticated(next http.Handler, tokens *authority) http.Handler {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusUnauthorized)
 		_, _ = w.Write([]byte(`{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"Unauthorized","reason":"Unauthorized","code":401}`))
+	})
+}
+
+// scripted is out of order where the script has a fault for it.
+func scripted(next http.Handler, script *script) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for _, f := range script.next(APIServer) {
+			if f.Before != nil {
+				http.Error(w, f.Before.Message, http.StatusServiceUnavailable)
+				return
+			}
+		}
+		next.ServeHTTP(w, r)
 	})
 }
 

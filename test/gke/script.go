@@ -20,9 +20,12 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/wait"
 )
 
+// APIServer stands for all requests to the API servers of clusters, in a Fault whose Before they are answered with.
+const APIServer = "kubernetes"
+
 // Fault is something that goes wrong with some calls of a method.
 type Fault struct {
-	// Method is its name, such as CreateCluster.
+	// Method is its name, such as CreateCluster; "compute" is any call of Compute Engine, APIServer any of a cluster's.
 	Method string `json:"method"`
 	// Call is the first call that it happens to, counted from 1; 0 is the first.
 	Call int `json:"call,omitempty"`

@@ -116,9 +116,9 @@ func (s *Server) attach(ctx context.Context, key string) error {
 		return err
 	}
 	version := c.pb().GetCurrentMasterVersion()
-	f, err := openFront(c.Port, config, own, s.ca, s.tokens, version)
+	f, err := openFront(c.Port, config, own, s.ca, s.tokens, s.script, version)
 	if err != nil && c.Port != 0 { // somebody else has the port now
-		f, err = openFront(0, config, own, s.ca, s.tokens, version)
+		f, err = openFront(0, config, own, s.ca, s.tokens, s.script, version)
 	}
 	if err != nil {
 		return err
