@@ -9,11 +9,12 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/rekindle-dev/rekindle/bootstrap/flux"
+	"github.com/rekindle-dev/rekindle/internal/gitrepo"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 )
 
-// Differences tells in what the cluster is not what the charts and the repository's path render to, and how many objects
-// were compared. It changes nothing. What paths below the path bring is left out: how Flux changes it on its way is Flux's.
+// Differences tells in what the cluster is not what the charts, the repository's path, and those that it leads to render
+// to, and how many objects were compared. It changes nothing. Left out is what Flux changes on its way.
 func (j *Job) Differences(ctx context.Context) (found []kube.Difference, compared int, err error) {
 	for _, r := range j.stack.Releases {
 		different, n, err := r.Differences(ctx, j.client, j.watcher)
@@ -26,18 +27,18 @@ func (j *Job) Differences(ctx context.Context) (found []kube.Difference, compare
 		return found, compared, nil
 	}
 	var plain []*unstructured.Unstructured
-	for _, obj := range objects(j.rendered) {
-		compared++
-		if flux.AppliesAsRendered(obj) {
-			plain = append(plain, obj)
-			continue
-		}
-		live, err := j.client.Get(ctx, kube.RefOf(obj)) // of what is encrypted, only whether it is there
-		if err != nil {
-			return nil, 0, err
-		}
-		if live == nil {
-			found = append(found, kube.Difference{Ref: kube.RefOf(obj), Missing: true})
+	for _, r := range asRendered(j.rendered) {
+		for _, obj := range objects(r) {
+			missing, err := j.isMissing(ctx, obj)
+			switch {
+			case err != nil:
+				return nil, 0, err
+			case missing:
+				found = append(found, kube.Difference{Ref: kube.RefOf(obj), Missing: true})
+			case flux.AppliesAsRendered(obj):
+				plain = append(plain, obj)
+			}
+			compared++
 		}
 	}
 	different, err := j.client.Compare(ctx, plain)
@@ -51,6 +52,44 @@ func (j *Job) Differences(ctx context.Context) (found []kube.Difference, compare
 		found = append(found, d)
 	}
 	return found, compared, nil
+}
+
+// isMissing says whether an encrypted object is not there: what is in it can not be compared.
+func (j *Job) isMissing(ctx context.Context, obj *unstructured.Unstructured) (bool, error) {
+	if _, encrypted := obj.Object["sops"]; !encrypted {
+		return false, nil
+	}
+	live, err := j.client.Get(ctx, kube.RefOf(obj))
+	return live == nil, err
+}
+
+// asRendered are the paths whose objects Flux applies as they render: the first, and those below it that no Kustomization
+// on the way there changes.
+func asRendered(root *gitrepo.Rendered) []*gitrepo.Rendered {
+	changed := map[string]bool{}
+	for _, r := range root.All() {
+		for _, obj := range objects(r) {
+			if dir, unchanged := flux.LeadsTo(obj); dir != "" && !unchanged {
+				changed[dir] = true
+			}
+		}
+	}
+	paths := []*gitrepo.Rendered{root}
+	for _, child := range root.Children {
+		paths = append(paths, below(child, changed)...)
+	}
+	return paths
+}
+
+func below(r *gitrepo.Rendered, changed map[string]bool) []*gitrepo.Rendered {
+	if changed[r.Path] {
+		return nil // also what it leads to: the way there may be another
+	}
+	paths := []*gitrepo.Rendered{r}
+	for _, child := range r.Children {
+		paths = append(paths, below(child, changed)...)
+	}
+	return paths
 }
 
 // hashedName ends as kustomize ends the names of what it generates.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/marks"
 	"github.com/rekindle-dev/rekindle/internal/state"
 	"github.com/rekindle-dev/rekindle/internal/state/volumes"
 )
@@ -119,11 +120,17 @@ func Fresh(live, kept []map[string]any, rendered []*unstructured.Unstructured) (
 	}
 	var findings []Finding
 	for _, obj := range now {
-		if ref := nameOf(obj); !known[ref] && !known[kube.Ref{Group: ref.Group, Kind: ref.Kind, Name: ref.Name}] {
+		if ref := nameOf(obj); !known[ref] && !known[kube.Ref{Group: ref.Group, Kind: ref.Kind, Name: ref.Name}] && !isOurs(obj) {
 			findings = append(findings, Finding{Anew, ref.String(), "it was made anew: the set does not have it"})
 		}
 	}
 	return findings, nil
+}
+
+// isOurs says whether installing anew makes an object anew, as it must: keys, and what Helm notes of releases.
+func isOurs(obj *unstructured.Unstructured) bool {
+	kind, _, _ := unstructured.NestedString(obj.Object, "type")
+	return obj.GetLabels()[marks.LabelOwner] == marks.Owner || obj.GetKind() == "Secret" && kind == "helm.sh/release.v1"
 }
 
 // nameOf is an object's name in every version; that of a chart's may be without its namespace.

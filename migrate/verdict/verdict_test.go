@@ -81,3 +81,24 @@ func TestACertificateThatIsNotReadyIsOrdered(t *testing.T) {
 		t.Error("nothing found is a fault")
 	}
 }
+
+// What is made anew by whoever installs is not held against the cluster.
+func TestOnlyWhatShouldHaveComeBackIsMadeAnew(t *testing.T) {
+	secret := func(name, kind string, labels map[string]any) map[string]any {
+		return map[string]any{
+			"apiVersion": "v1", "kind": "Secret", "type": kind, "metadata": map[string]any{"name": name, "namespace": "shop", "labels": labels},
+		}
+	}
+	kept := secret("kept", "Opaque", nil)
+	rendered := secret("rendered", "Opaque", nil)
+	chart := secret("of-a-chart", "Opaque", nil) // which leaves the namespace to its release
+	delete(chart["metadata"].(map[string]any), "namespace")
+	live := []map[string]any{
+		kept, rendered, secret("of-a-chart", "Opaque", nil), secret("made", "kubernetes.io/tls", nil),
+		secret("sh.helm.release.v1.shop.v1", "helm.sh/release.v1", nil), secret("key", "Opaque", map[string]any{"rekindle.dev/owner": "rekindle"}),
+	}
+	findings, err := verdict.Fresh(live, []map[string]any{kept}, []*unstructured.Unstructured{{Object: rendered}, {Object: chart}})
+	if err != nil || len(findings) != 1 || findings[0].Kind != verdict.Anew || findings[0].Object != "Secret shop/made" {
+		t.Errorf("found %v, %v", findings, err)
+	}
+}
