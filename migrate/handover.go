@@ -14,6 +14,7 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/state"
 	"github.com/rekindle-dev/rekindle/migrate/fence"
 	"github.com/rekindle-dev/rekindle/migrate/gate"
+	"github.com/rekindle-dev/rekindle/migrate/traffic"
 )
 
 // Times within which a step of a handover must be done.
@@ -34,6 +35,8 @@ type HandoverOptions struct {
 
 	// Restorer fills claims of the receiver; of those that were verified before, only files that changed.
 	Restorer func(c *kube.Client, a state.Access, set, cluster string) Restorer
+	// Switch leads requests to the cluster that writes; its id is that of the migration.
+	Switch traffic.Switch
 	// Keep reads live objects, PutBack creates those that are missing and says how many.
 	Keep    func(ctx context.Context, c *kube.Client, objects []config.StateObject) ([]map[string]any, error)
 	PutBack func(ctx context.Context, c *kube.Client, objects []map[string]any) (int, error)
@@ -72,6 +75,9 @@ func (h *Handover) Close() {
 
 // Hold names the applications that act on the world outside.
 func (h *Handover) Hold() []string { return h.o.Hold }
+
+// Set is the set of the newest pass.
+func (h *Handover) Set() state.Manifest { return h.snapshot.Set() }
 
 // Proven goes on with another job of the receiver's cluster, by which it was proven.
 func (h *Handover) Proven(receiver *bootstrap.Job) { h.receiver = receiver }
@@ -359,6 +365,41 @@ func (h *Handover) Open() *plan.Plan {
 			return gated, err
 		},
 	}, schedules)
+	return p
+}
+
+// side is a cluster as traffic sees it.
+func side(job *bootstrap.Job) traffic.Side {
+	s := traffic.Side{Name: job.Name(), Client: job.Client()}
+	if cluster := job.Cluster(); cluster != nil {
+		s.Kubeconfig = cluster.Kubeconfig
+	}
+	return s
+}
+
+// CheckTraffic finds out whether requests can be led to the receiver, before anything stops.
+func (h *Handover) CheckTraffic() *plan.Plan {
+	p := plan.New("check the traffic")
+	p.Add(plan.Step{
+		ID: "traffic", Title: "requests can be led to " + h.receiver.Name(), Timeout: lookTimeout, Retries: 1,
+		Do: func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
+			return plan.Unchanged, h.o.Switch.Check(ctx, side(h.giver), side(h.receiver))
+		},
+	})
+	return p
+}
+
+// Lead leads requests to the receiver, which was proven.
+func (h *Handover) Lead() *plan.Plan {
+	p := plan.New("lead requests to " + h.receiver.Name())
+	p.Add(plan.Step{
+		ID: "traffic", Title: "lead requests to " + h.receiver.Name(),
+		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+			way := h.o.Switch
+			way.Migration = h.record.ID
+			return plan.Changed, way.To(ctx, side(h.receiver), h.giver.Name(), p)
+		},
+	})
 	return p
 }
 

@@ -59,6 +59,17 @@ func (r *Record) over() bool {
 	return r == nil || r.Phase == RolledBack || r.Phase == Confirmed
 }
 
+// Writer is the cluster that may write; empty while none may, or it is not known which.
+func (r *Record) Writer() string {
+	switch r.Phase {
+	case Staged, RolledBack:
+		return r.From
+	case Switched, Confirmed:
+		return r.To
+	}
+	return ""
+}
+
 // newer says whether a record knows more than another: of the same migration, or of one that is over.
 func (r *Record) newer(than *Record) bool {
 	switch {

@@ -99,7 +99,7 @@ func (a *app) migrate(ctx context.Context, args []string, o migrateOptions, do f
 				return err
 			}
 		}
-		defer m.close()
+		defer m.report()
 		return do(m, ctx)
 	})
 }

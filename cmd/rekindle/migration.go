@@ -10,9 +10,11 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/report"
 	"github.com/rekindle-dev/rekindle/internal/state"
 	"github.com/rekindle-dev/rekindle/internal/state/volumes"
 	"github.com/rekindle-dev/rekindle/migrate"
+	"github.com/rekindle-dev/rekindle/migrate/traffic"
 )
 
 const (
@@ -36,6 +38,8 @@ type migration struct {
 	o        migrateOptions
 	from, to end
 	closers  []func()
+	stopped  time.Time // when nobody could write any more; zero while somebody can
+	told     report.Migration
 }
 
 func (m *migration) close() {
@@ -71,16 +75,67 @@ func (m *migration) handover(giver, receiver *bootstrap.Job, sets *state.Reposit
 			hold = append(hold, spec.Hold...)
 		}
 	}
+	way := traffic.Switch{Dir: m.to.dir}
+	if spec := m.to.docs.Cluster.Spec.Migration; spec != nil {
+		way.Traffic, way.Probes = spec.Traffic, spec.Probes
+	}
 	image := receiver.Documents().Cluster.Spec.State.Image
 	h := migrate.NewHandover(giver, receiver, sets, migrate.HandoverOptions{
-		From: m.from.name(), To: m.to.name(), Hold: hold, Jobs: m.o.jobs,
+		From: m.from.name(), To: m.to.name(), Hold: hold, Jobs: m.o.jobs, Switch: way,
 		Keep: volumes.Keep, PutBack: volumes.PutBack,
 		Restorer: func(c *kube.Client, a state.Access, set, cluster string) migrate.Restorer {
 			return &volumes.Mover{Client: c, Access: a, Image: image, Set: set, Cluster: cluster, Changed: true}
 		},
 	})
-	m.closers = append(m.closers, h.Close)
+	m.closers = append(m.closers, h.Close, func() { m.learn(h.Record()) })
 	return h
+}
+
+// learn takes what is known of the migration into the report.
+func (m *migration) learn(r *migrate.Record) {
+	if r == nil {
+		return
+	}
+	m.told.ID, m.told.Epoch, m.told.Phase, m.told.Write = r.ID, r.Epoch, string(r.Phase), r.Writer()
+	m.told.Remains = nil
+	args := m.from.arg + " " + m.to.arg
+	switch r.Phase {
+	case migrate.Staged:
+		m.told.Remains = []string{"rekindle migrate cutover " + args}
+	case migrate.Switched:
+		m.told.Remains = []string{"rekindle migrate confirm " + args + ", or rekindle migrate rollback " + args}
+	case migrate.Fencing, migrate.Carried, migrate.Opening:
+		next := "cutover"
+		if r.Towards == m.from.name() {
+			next = "rollback"
+		}
+		m.told.Remains = []string{"rekindle migrate " + next + " " + args + " goes on with it"}
+	}
+}
+
+// report tells what the run came to.
+func (m *migration) report() {
+	m.close()
+	m.told.From, m.told.To = m.from.name(), m.to.name()
+	m.app.rep.Migration(m.told)
+}
+
+// watch asks the probes until the function is called, which puts what users saw into the report.
+func (m *migration) watch(ctx context.Context) (end func()) {
+	spec := m.to.docs.Cluster.Spec.Migration
+	if spec == nil || len(spec.Probes) == 0 {
+		return func() {}
+	}
+	prober := traffic.NewProber(spec.Probes, traffic.Rate{})
+	prober.Start(ctx)
+	return func() {
+		seen := prober.Stop()
+		for _, r := range seen.Probes {
+			m.told.Probes = append(m.told.Probes, report.MigrationProbe{
+				Probe: r.Probe, Requests: r.Requests, Failed: r.Failed, Slow: r.Slow, OutageSeconds: r.Outage.Seconds(), Lines: seen.LinesOf(r),
+			})
+		}
+	}
 }
 
 // walk goes through all phases, and asks before those that users of the clusters will notice.
@@ -131,7 +186,9 @@ func (m *migration) check(ctx context.Context) error {
 	if err := m.s.run(ctx, h.Agree()); err != nil {
 		return err
 	}
-	defer m.close()
+	if err := m.s.run(ctx, h.CheckTraffic()); err != nil {
+		return err
+	}
 	return m.s.run(ctx, h.Check())
 }
 
@@ -157,10 +214,12 @@ func (m *migration) stage(ctx context.Context) error {
 	if err := m.s.run(ctx, h.Begin()); err != nil {
 		return err
 	}
+	begun := time.Now()
 	if err := m.s.run(ctx, snapshot.Take()); err != nil {
 		return err
 	}
 	set := snapshot.Set()
+	m.passed(set, begun)
 	rebuild := migrate.NewRebuild(to, migrate.RebuildOptions{
 		Sets: m.from.repository, At: set.ID, PutBack: volumes.PutBack,
 		Standby: &migrate.Standby{Migration: h.Record().ID, Epoch: h.Record().Epoch, From: m.from.name(), Hold: h.Hold()},
@@ -201,14 +260,29 @@ func (m *migration) passes(ctx context.Context, h *migrate.Handover) error {
 }
 
 func (m *migration) pass(ctx context.Context, h *migrate.Handover) error {
+	begun := time.Now()
 	if err := m.s.run(ctx, h.Look()); err != nil {
 		return err
 	}
-	return m.s.run(ctx, h.Carry())
+	if err := m.s.run(ctx, h.Carry()); err != nil {
+		return err
+	}
+	m.passed(h.Set(), begun)
+	return nil
+}
+
+// passed takes a pass into the report.
+func (m *migration) passed(set state.Manifest, begun time.Time) {
+	pass := report.MigrationPass{Set: set.ID, Seconds: time.Since(begun).Seconds()}
+	for _, c := range set.Claims {
+		pass.Bytes, pass.Files = pass.Bytes+c.Bytes, pass.Files+c.Files
+	}
+	m.told.Passes = append(m.told.Passes, pass)
 }
 
 // cutover hands over from the source to the target.
 func (m *migration) cutover(ctx context.Context) error {
+	defer m.watch(ctx)()
 	err := m.giveTo(ctx, &m.from, &m.to)
 	var opened *openedError
 	if !errors.As(err, &opened) || ctx.Err() != nil {
@@ -271,6 +345,9 @@ func (m *migration) giveTo(ctx context.Context, giving, receiving *end) error {
 			WithHint("rekindle rebuild makes a cluster from its newest snapshot")
 	}
 	if !opened && !away {
+		if err := m.s.run(ctx, h.CheckTraffic()); err != nil {
+			return err
+		}
 		if err := m.carry(ctx, h); err != nil {
 			return err
 		}
@@ -285,6 +362,12 @@ func (m *migration) giveTo(ctx context.Context, giving, receiving *end) error {
 		return &openedError{err}
 	}
 	h.Proven(proof)
+	if !m.stopped.IsZero() {
+		m.told.StoppedSeconds, m.stopped = time.Since(m.stopped).Seconds(), time.Time{}
+	}
+	if err := m.s.run(ctx, h.Lead()); err != nil {
+		return &openedError{err}
+	}
 	return m.s.run(ctx, h.Done())
 }
 
@@ -309,7 +392,7 @@ func (m *migration) carry(ctx context.Context, h *migrate.Handover) error {
 	}
 	err := m.s.run(ctx, h.Quiet())
 	if err == nil {
-		err = m.stopped(ctx, h)
+		err = m.stop(ctx, h)
 	}
 	if err == nil {
 		return nil
@@ -317,25 +400,28 @@ func (m *migration) carry(ctx context.Context, h *migrate.Handover) error {
 	m.app.rep.Message("nothing was opened: going back")
 	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), backTimeout)
 	defer cancel()
-	if back := m.s.run(after, h.GoBack()); back != nil {
-		return fault.Join(err, back)
+	back := m.s.run(after, h.GoBack())
+	if !m.stopped.IsZero() {
+		m.told.StoppedSeconds, m.stopped = time.Since(m.stopped).Seconds(), time.Time{}
 	}
-	return err
+	return fault.Join(err, back)
 }
 
-// stopped is the part of it in which nobody can write. It is bounded by --max-downtime.
-func (m *migration) stopped(ctx context.Context, h *migrate.Handover) error {
+// stop is the part of it in which nobody can write. It is bounded by --max-downtime.
+func (m *migration) stop(ctx context.Context, h *migrate.Handover) error {
 	if m.o.maxDowntime > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, m.o.maxDowntime)
 		defer cancel()
 	}
+	m.stopped = time.Now()
 	if err := m.s.run(ctx, h.Fence()); err != nil {
 		return err
 	}
 	if err := m.pass(ctx, h); err != nil {
 		return err
 	}
+	m.told.Passes[len(m.told.Passes)-1].Stopped = true
 	return m.s.run(ctx, h.Verdict())
 }
 
@@ -378,6 +464,7 @@ func (m *migration) rollback(ctx context.Context) error {
 	h.Close()
 	closeFrom()
 	closeTo()
+	defer m.watch(ctx)()
 	return m.giveTo(ctx, &m.to, &m.from)
 }
 

@@ -27,14 +27,15 @@ type Document struct {
 	CriticalPath []DocumentLink `json:"criticalPath"` // the chain of steps that decided the length, first to last
 	Steps        []DocumentStep `json:"steps"`        // in plan order
 
-	Unproven []DocumentRemark `json:"unproven"` // what could not be shown here; never part of "proven"
-	Warnings []DocumentRemark `json:"warnings"` // what a person should act on
-	Faults   []DocumentFault  `json:"faults"`   // why the run is not proven
-	Name     string           `json:"name"`     // what the run was for: "up prod"
-	Plan     string           `json:"plan"`     // the hash of its plan
-	Start    time.Time        `json:"start,omitzero"`
-	ExitCode int              `json:"exitCode"`
-	Drill    *Drill           `json:"drill,omitempty"` // of a drill
+	Unproven  []DocumentRemark `json:"unproven"` // what could not be shown here; never part of "proven"
+	Warnings  []DocumentRemark `json:"warnings"` // what a person should act on
+	Faults    []DocumentFault  `json:"faults"`   // why the run is not proven
+	Name      string           `json:"name"`     // what the run was for: "up prod"
+	Plan      string           `json:"plan"`     // the hash of its plan
+	Start     time.Time        `json:"start,omitzero"`
+	ExitCode  int              `json:"exitCode"`
+	Drill     *Drill           `json:"drill,omitempty"`     // of a drill
+	Migration *Migration       `json:"migration,omitempty"` // of a migration
 }
 
 // DocumentLink is one step of the critical path.
@@ -93,7 +94,7 @@ func newDocument(r *run, result *engine.Result, err error) *Document {
 		Name: result.Name, Plan: result.PlanHash, Start: result.Start.UTC(), Changes: result.Changes(),
 		Seconds:      seconds(result.End.Sub(result.Start)),
 		CriticalPath: []DocumentLink{}, Steps: []DocumentStep{},
-		Unproven: []DocumentRemark{}, Warnings: []DocumentRemark{}, Faults: []DocumentFault{}, Drill: r.drill,
+		Unproven: []DocumentRemark{}, Warnings: []DocumentRemark{}, Faults: []DocumentFault{}, Drill: r.drill, Migration: r.migration,
 	}
 	seen := map[plan.ID]int{} // plans of a run may have steps of the same id
 	for _, st := range result.Steps {

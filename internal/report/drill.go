@@ -109,22 +109,22 @@ func (s *sheet) drill(d *Drill) {
 	}
 	s.WriteString("\n")
 	s.line(s.styles.bold, "drill")
-	for _, fact := range d.Facts() {
-		s.hang(lipgloss.NewStyle(), "  ", fmt.Sprintf("%-9s  %s", fact.Name, fact.Text))
+	for _, f := range d.Facts() {
+		s.hang(lipgloss.NewStyle(), "  ", fmt.Sprintf("%-9s  %s", f.Name, f.Text))
 	}
 	for _, held := range d.Held {
 		s.hang(s.styles.doubt, "  ", fmt.Sprintf("%-9s  %s", "held back", held))
 	}
 }
 
-// drillFact is one line of what a drill measured.
-type drillFact struct{ Name, Text string }
+// fact is one line of what a run measured.
+type fact struct{ Name, Text string }
 
 // Facts are the lines of a drill, as a person reads them.
-func (d *Drill) Facts() []drillFact {
-	var facts []drillFact
+func (d *Drill) Facts() []fact {
+	var facts []fact
 	add := func(name, format string, args ...any) {
-		facts = append(facts, drillFact{name, fmt.Sprintf(format, args...)})
+		facts = append(facts, fact{name, fmt.Sprintf(format, args...)})
 	}
 	earlier := d.Baseline
 	if earlier == nil {

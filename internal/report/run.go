@@ -12,7 +12,9 @@ import (
 type run struct {
 	start    time.Time // zero before the first plan began
 	sections []*section
-	drill    *Drill // nil of a run that is none
+
+	drill     *Drill     // nil of a run that is none
+	migration *Migration // nil of a run that is none
 }
 
 // section is one plan of the run.

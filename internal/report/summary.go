@@ -56,6 +56,7 @@ func (r *Reporter) summary(d *Document) {
 	s.result(d)
 	s.path(d)
 	s.drill(d.Drill)
+	s.migration(d.Migration)
 	s.remarks("not provable here", d.Unproven)
 	s.remarks("warnings", d.Warnings)
 	s.flush()

@@ -41,22 +41,27 @@ func (s Summary) Failed() int64 {
 func (s Summary) Lines() []string {
 	var lines []string
 	for _, r := range s.Probes {
-		line := fmt.Sprintf("%s: %d requests in %s, %d failed, %d slow (over %s)", r.Probe, r.Requests, short(s.Took), r.Failed, r.Slow, s.Rate.Slow)
-		if r.Requests > r.Failed {
-			line += fmt.Sprintf("; answers took %s (median), %s (95%%), %s (longest)", short(r.Median), short(r.P95), short(r.Max))
-		}
-		lines = append(lines, line)
-		if r.Failed == 0 {
-			continue
-		}
-		line = fmt.Sprintf("%s: longest outage %s; the first failure at %s: %s",
-			r.Probe, short(r.Outage), r.FirstFailed.UTC().Format("15:04:05.000Z"), r.FirstFailure)
-		if r.Down {
-			line += "; it failed to the end"
-		}
-		lines = append(lines, line)
+		lines = append(lines, s.LinesOf(r)...)
 	}
 	return lines
+}
+
+// LinesOf tells of one probe of the summary.
+func (s Summary) LinesOf(r Result) []string {
+	line := fmt.Sprintf("%s: %d requests in %s, %d failed, %d slow (over %s)", r.Probe, r.Requests, short(s.Took), r.Failed, r.Slow, s.Rate.Slow)
+	if r.Requests > r.Failed {
+		line += fmt.Sprintf("; answers took %s (median), %s (95%%), %s (longest)", short(r.Median), short(r.P95), short(r.Max))
+	}
+	lines := []string{line}
+	if r.Failed == 0 {
+		return lines
+	}
+	line = fmt.Sprintf("%s: longest outage %s; the first failure at %s: %s",
+		r.Probe, short(r.Outage), r.FirstFailed.UTC().Format("15:04:05.000Z"), r.FirstFailure)
+	if r.Down {
+		line += "; it failed to the end"
+	}
+	return append(lines, line)
 }
 
 // short leaves out what nobody reads: a duration to about three digits.
