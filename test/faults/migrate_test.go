@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -42,7 +43,10 @@ metadata: {name: %s}
 spec:
   provider: {kwok: {}}
   stack: [{file: stack.yaml}]
-  state: {repository: %s, password: {file: password}}
+  state:
+    repository: %s
+    password: {file: password}
+    objects: [{apiVersion: v1, kind: Secret, namespace: shop, selector: kept}]
   migration: {hold: [mailer]}
 `, name, sets)
 	}
@@ -96,6 +100,11 @@ spec:
     metadata: {labels: {app: mailer, app.kubernetes.io/name: mailer}}
     spec:
       containers: [{name: mailer, image: example.invalid/mailer}]
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings}
+data: {currency: CHF}
 ---
 apiVersion: batch/v1
 kind: CronJob
@@ -304,6 +313,117 @@ func TestAMigrationAndTheWayBack(t *testing.T) {
 	}
 	w.must("down", moveTo, "--yes")
 	w.nothingLeft()
+}
+
+// TestWhatIsNotEqualStopsTheCutover spoils the target, each time in another way that nothing else would tell: the source
+// gets its writers back by itself, and what is wrong is named.
+func TestWhatIsNotEqualStopsTheCutover(t *testing.T) {
+	w := moving(t)
+	kept := func(cluster, value string) {
+		_, err := w.client(cluster).CoreV1().Secrets("shop").Update(t.Context(), &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Name: "made-by-a-controller", Labels: map[string]string{"kept": "yes"}},
+			StringData: map[string]string{"key": value},
+		}, metav1.UpdateOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := w.client("old").CoreV1().Secrets("shop").Create(t.Context(), &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: "made-by-a-controller", Labels: map[string]string{"kept": "yes"}},
+	}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	kept("old", "the real one")
+	w.must("migrate", "stage", moveFrom, moveTo)
+	target := w.client("new")
+	sets, maps, deployments := target.AppsV1().StatefulSets("shop"), target.CoreV1().ConfigMaps("shop"), target.AppsV1().Deployments("shop")
+	patch := func(text string) func() error {
+		return func() error {
+			_, err := deployments.Patch(t.Context(), "web", types.StrategicMergePatchType, []byte(text), metav1.PatchOptions{})
+			return err
+		}
+	}
+	scale := func(n int) func() error {
+		return func() error {
+			_, err := sets.Patch(t.Context(), "db", types.MergePatchType, fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, n), metav1.PatchOptions{})
+			return err
+		}
+	}
+	settings, err := maps.Get(t.Context(), "settings", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings.ResourceVersion, settings.UID = "", ""
+	for _, spoilt := range []struct {
+		what        string
+		spoil, mend func() error
+		names       string
+	}{
+		{"an object is absent", func() error { return maps.Delete(t.Context(), "settings", metav1.DeleteOptions{}) },
+			func() error { _, err := maps.Create(t.Context(), settings, metav1.CreateOptions{}); return err }, "ConfigMap shop/settings of new"},
+		{"an object is different", patch(`{"spec":{"template":{"spec":{"containers":[{"name":"web","image":"example.invalid/another"}]}}}}`),
+			patch(`{"spec":{"template":{"spec":{"containers":[{"name":"web","image":"example.invalid/web"}]}}}}`), "Deployment shop/web of new"},
+		{"a workload is scaled to nothing", scale(0), scale(1), "it is scaled to 0, and in old to 1"},
+		{"a kept object is another one", func() error { kept("new", "a fresh one"); return nil },
+			func() error { kept("new", "the real one"); return nil }, "Secret shop/made-by-a-controller of new"},
+	} {
+		if err := spoilt.spoil(); err != nil {
+			t.Fatalf("%s: %v", spoilt.what, err)
+		}
+		code, out, doc := w.run("migrate", "cutover", moveFrom, moveTo, "--yes")
+		var told []string
+		for _, f := range doc.Faults {
+			told = append(told, f.Error)
+		}
+		if text := strings.Join(told, "\n"); code != 1 || !strings.Contains(text, spoilt.names) {
+			t.Errorf("%s: exit %d, and it says\n%s", spoilt.what, code, text)
+		}
+		if strings.Contains(out, "a fresh one") || strings.Contains(out, "the real one") {
+			t.Errorf("%s: a Secret was printed", spoilt.what)
+		}
+		w.runs("old", "db", "mailer", "web")
+		if doc.Migration == nil || doc.Migration.Write != "old" || doc.Migration.StoppedSeconds <= 0 {
+			t.Errorf("%s: the migration is %+v", spoilt.what, doc.Migration)
+		}
+		if err := spoilt.mend(); err != nil {
+			t.Fatalf("%s: %v", spoilt.what, err)
+		}
+	}
+	if doc := w.must("migrate", "cutover", moveFrom, moveTo, "--yes"); doc.Migration.Write != "new" || len(doc.Migration.Passes) != 2 {
+		t.Errorf("mended: %+v", doc.Migration)
+	}
+	w.runs("new", "db", "mailer", "web")
+}
+
+// TestACutoverThatTakesTooLongGoesBack bounds the time in which nobody can write.
+func TestACutoverThatTakesTooLongGoesBack(t *testing.T) {
+	w := moving(t)
+	w.must("migrate", "stage", moveFrom, moveTo)
+	w.hammer()
+	code, out, doc := w.run("migrate", "cutover", moveFrom, moveTo, "--yes", "--max-downtime", "1s")
+	if code != 1 || !strings.Contains(out, "going back") || doc.Migration.Write != "old" {
+		t.Errorf("exit %d, %+v\n%s", code, doc.Migration, out)
+	}
+	w.runs("old", "db", "mailer", "web")
+	w.must("migrate", "rollback", moveFrom, moveTo, "--yes")
+	w.runs("old", "db", "mailer", "web")
+}
+
+// TestTwoMigrationsAtOnce begins a second one of the same source: it is refused, and the first one goes on.
+func TestTwoMigrationsAtOnce(t *testing.T) {
+	w := moving(t)
+	raw, err := os.ReadFile(w.repo.Path(moveTo))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.commit(map[string]string{"clusters/move/third.yaml": strings.Replace(string(raw), "name: new", "name: third", 1)})
+	w.must("migrate", "stage", moveFrom, moveTo)
+	code, out, _ := w.run("migrate", "stage", moveFrom, "clusters/move/third.yaml")
+	if code != 3 || !strings.Contains(out, "from old to new is under way") {
+		t.Errorf("exit %d\n%s", code, out)
+	}
+	w.must("migrate", "cutover", moveFrom, moveTo, "--yes")
+	w.runs("new", "db", "mailer", "web")
 }
 
 // TestAMigrationKilledAtEveryBoundary kills each phase before and after each step that changes something; the next run
