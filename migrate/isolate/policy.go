@@ -67,12 +67,12 @@ const heldNode = "rekindle.dev/held"
 
 // isProbe matches the object of the proof.
 func isProbe(object, nonce string) string {
-	return fmt.Sprintf(`%s.metadata.?labels[?'%s'].orValue('') == '%s'`, object, probeMark, nonce)
+	return fmt.Sprintf(`%s.?metadata.?labels[?'%s'].orValue('') == '%s'`, object, probeMark, nonce)
 }
 
 // ofApps matches pods of the applications.
 func ofApps(object string, apps []string) string {
-	return fmt.Sprintf(`%s.exists(l, %s.metadata.?labels[?l].orValue('') in %s)`, list(labels()), object, list(apps))
+	return fmt.Sprintf(`%s.exists(l, %s.?metadata.?labels[?l].orValue('') in %s)`, list(labels()), object, list(apps))
 }
 
 // list is a list of names in CEL: they have no character that it would read otherwise.
