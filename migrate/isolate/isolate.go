@@ -19,7 +19,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/rand"
 	"k8s.io/utils/ptr"
 
@@ -135,31 +135,18 @@ func isQuieted(ctx context.Context, c *kube.Client, nonce string) (quieted bool,
 // run by themselves.
 func Held(ctx context.Context, c *kube.Client, apps []string) ([]kube.Ref, error) {
 	var held []kube.Ref
-	workload := func(kind string, m metav1.ObjectMeta, pods metav1.ObjectMeta) {
-		if isOf(apps, pods.Labels) {
-			held = append(held, kube.NewRef(appsv1.SchemeGroupVersion.WithKind(kind), m.Namespace, m.Name))
+	group := appsv1.SchemeGroupVersion
+	for kind, resource := range map[string]string{"Deployment": "deployments", "StatefulSet": "statefulsets", "DaemonSet": "daemonsets"} {
+		list, err := c.Dynamic().Resource(group.WithResource(resource)).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return nil, fmt.Errorf("list what is held back: %w", err)
 		}
-	}
-	deployments, err := c.Typed().AppsV1().Deployments("").List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("list what is held back: %w", err)
-	}
-	for _, d := range deployments.Items {
-		workload("Deployment", d.ObjectMeta, d.Spec.Template.ObjectMeta)
-	}
-	sets, err := c.Typed().AppsV1().StatefulSets("").List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("list what is held back: %w", err)
-	}
-	for _, s := range sets.Items {
-		workload("StatefulSet", s.ObjectMeta, s.Spec.Template.ObjectMeta)
-	}
-	daemons, err := c.Typed().AppsV1().DaemonSets("").List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("list what is held back: %w", err)
-	}
-	for _, d := range daemons.Items {
-		workload("DaemonSet", d.ObjectMeta, d.Spec.Template.ObjectMeta)
+		for _, w := range list.Items {
+			pods, _, _ := unstructured.NestedStringMap(w.Object, "spec", "template", "metadata", "labels")
+			if isOf(apps, pods) {
+				held = append(held, kube.NewRef(group.WithKind(kind), w.GetNamespace(), w.GetName()))
+			}
+		}
 	}
 	crons, err := c.Typed().BatchV1().CronJobs("").List(ctx, metav1.ListOptions{})
 	if err != nil {
@@ -167,7 +154,7 @@ func Held(ctx context.Context, c *kube.Client, apps []string) ([]kube.Ref, error
 	}
 	for _, j := range crons.Items {
 		if !ptr.Deref(j.Spec.Suspend, false) {
-			held = append(held, kube.NewRef(schema.GroupVersionKind(batchv1.SchemeGroupVersion.WithKind("CronJob")), j.Namespace, j.Name))
+			held = append(held, kube.NewRef(batchv1.SchemeGroupVersion.WithKind("CronJob"), j.Namespace, j.Name))
 		}
 	}
 	slices.SortFunc(held, func(a, b kube.Ref) int { return cmp.Compare(a.String(), b.String()) })
