@@ -35,3 +35,12 @@ func (j *Job) Applied(ctx context.Context) (string, error) {
 	}
 	return j.flux.Applied(ctx, j.client)
 }
+
+// Attempted is the commit that the reconciler tried last, also where what it brought is held back and not healthy; empty
+// as with Applied.
+func (j *Job) Attempted(ctx context.Context) (string, error) {
+	if j.flux == nil || j.docs.Cluster.Spec.Source == nil {
+		return "", nil
+	}
+	return j.flux.Attempted(ctx, j.client)
+}

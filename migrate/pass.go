@@ -20,8 +20,12 @@ import (
 
 // Look begins a pass: it finds what there is to carry.
 func (h *Handover) Look() *plan.Plan {
+	before := h.snapshot
 	h.Close()
 	h.snapshot = NewSnapshot(h.giver, h.repository)
+	if before != nil {
+		h.snapshot = before.next()
+	}
 	p := plan.New("look at " + h.giver.Name())
 	visited := p.Add(plan.Step{
 		ID: "closed", Title: "nothing writes in " + h.receiver.Name(), Timeout: lookTimeout, Retries: 2,

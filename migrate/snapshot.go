@@ -3,6 +3,7 @@ package migrate
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -42,6 +43,7 @@ type Snapshot struct {
 	volumes []volumes.Volume  // found by Look
 	parents map[string]string // claim → its snapshot in the newest set that has one
 	mover   *volumes.Mover
+	opened  bool              // the repository, by an earlier one
 	unserve func()
 	room    chan struct{} // as many as may be taken at once
 
@@ -77,16 +79,31 @@ func (s *Snapshot) Look(ctx context.Context) *plan.Plan {
 	return p
 }
 
+// next is a snapshot that continues this one, in the repository that it has opened.
+func (s *Snapshot) next() *Snapshot {
+	n := NewSnapshot(s.job, s.repository)
+	n.opened = true
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.Copy(n.parents, s.parents)
+	for name, claim := range s.taken {
+		n.parents[name] = claim.Snapshot
+	}
+	return n
+}
+
 // lookAround finds the volumes of the cluster, which was visited, and the repository.
-func (s *Snapshot) lookAround(p *plan.Plan, visited plan.ID) (looked []plan.ID) {
-	repository := p.Add(plan.Step{
-		ID: "repository", Title: "open the state repository", Timeout: lookTimeout, Retries: 2,
-		Do: s.open,
-	})
-	return []plan.ID{repository, p.Add(plan.Step{
+func (s *Snapshot) lookAround(p *plan.Plan, visited plan.ID) {
+	if !s.opened {
+		p.Add(plan.Step{
+			ID: "repository", Title: "open the state repository", Timeout: lookTimeout, Retries: 2,
+			Do: s.open,
+		})
+	}
+	p.Add(plan.Step{
 		ID: "volumes", Title: "find the volumes", Timeout: lookTimeout, Retries: 2,
 		Do: s.find,
-	}, visited)}
+	}, visited)
 }
 
 // open makes the repository on first use, and finds the snapshots that the new ones continue.

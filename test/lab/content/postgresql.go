@@ -20,5 +20,6 @@ func postgresql() image.Spec {
 			"/usr/local/bin/postgresql-entrypoint": postgresqlEntrypoint,
 		},
 		Entrypoint: []string{"postgresql-entrypoint"}, Env: []string{"PGDATA=/var/lib/postgresql/data/15"}, User: "999:999",
+		StopSignal: "SIGINT", // as the official image has it: clients are sent away, not waited for
 	}
 }

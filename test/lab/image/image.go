@@ -36,6 +36,7 @@ type Spec struct {
 	Env        []string
 	User       string // numeric
 	WorkDir    string
+	StopSignal string // that asks its program to end, as SIGINT; empty is SIGTERM
 }
 
 // Options are what goes into an image besides the programs.
@@ -84,7 +85,7 @@ func configOf(img v1.Image, s Spec) *v1.ConfigFile {
 	cfg.Architecture, cfg.OS, cfg.Created = "amd64", "linux", v1.Time{Time: epoch()}
 	cfg.Config = v1.Config{
 		Env:        append([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, s.Env...),
-		Entrypoint: s.Entrypoint, Cmd: s.Cmd, User: s.User, WorkingDir: s.WorkDir,
+		Entrypoint: s.Entrypoint, Cmd: s.Cmd, User: s.User, WorkingDir: s.WorkDir, StopSignal: s.StopSignal,
 	}
 	return cfg
 }
