@@ -43,7 +43,7 @@ type Snapshot struct {
 	volumes []volumes.Volume  // found by Look
 	parents map[string]string // claim → its snapshot in the newest set that has one
 	mover   *volumes.Mover
-	opened  bool              // the repository, by an earlier one
+	opened  bool // the repository, by an earlier one
 	unserve func()
 	room    chan struct{} // as many as may be taken at once
 
