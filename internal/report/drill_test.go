@@ -28,6 +28,12 @@ func drilled(before *DrillBaseline) Drill {
 // tellDrill runs a reporter over a run that is none, with a drill in it.
 func tellDrill(t *testing.T, format Format, d Drill) (text, page string) {
 	t.Helper()
+	return tellWith(t, format, func(r *Reporter) { r.Drill(d) })
+}
+
+// tellWith runs a reporter over a run that is none, to which something is added.
+func tellWith(t *testing.T, format Format, add func(*Reporter)) (text, page string) {
+	t.Helper()
 	out, file := filepath.Join(t.TempDir(), "out"), filepath.Join(t.TempDir(), "page.html")
 	w, err := os.Create(out)
 	if err != nil {
@@ -36,7 +42,7 @@ func tellDrill(t *testing.T, format Format, d Drill) (text, page string) {
 	red := NewRedactor()
 	red.Add(secret)
 	r := New(w, w, Options{Format: format, HTML: file, Redactor: red, Env: func(string) string { return "" }})
-	r.Drill(d)
+	add(r)
 	_ = r.End(&engine.Result{Name: "drill shop"}, nil)
 	if err := w.Close(); err != nil {
 		t.Fatal(err)

@@ -37,7 +37,7 @@ type MigrationProbe struct {
 	Failed        int64    `json:"failed"`
 	Slow          int64    `json:"slow"`
 	OutageSeconds float64  `json:"outageSeconds"` // the longest
-	Lines         []string `json:"-"`             // the same for a person
+	Lines         []string `json:"lines"`         // the same for a person
 }
 
 // Migration adds what a migration came to to the report that End will tell.
