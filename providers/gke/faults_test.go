@@ -87,7 +87,7 @@ func accepted(s *emulator.Server) (n int) {
 	return n
 }
 
-func TestTheReplyOfTheCreationIsLost(t *testing.T) { // fault 1
+func TestTheReplyOfTheCreationIsLost(t *testing.T) {
 	s := start(t, emulator.Options{Script: []emulator.Fault{
 		{Method: "CreateCluster", Call: 1, Before: &emulator.Error{Code: codes.Unavailable, Message: "not even received"}},
 		{Method: "CreateCluster", Call: 2, After: &emulator.Error{Code: codes.Unavailable, Message: "connection reset"}},
@@ -109,7 +109,7 @@ func TestTheReplyOfTheCreationIsLost(t *testing.T) { // fault 1
 	removed(t, p, "lost")
 }
 
-func TestQuota(t *testing.T) { // fault 3
+func TestQuota(t *testing.T) {
 	s := start(t, emulator.Options{Quotas: map[string]float64{emulator.MetricCPUs: 8, emulator.MetricAddresses: 2}})
 	big := config.GKE{Project: project, Location: "europe-west6", NodePools: []config.GKENodePool{{Name: "big", MachineType: "e2-standard-4"}}}
 	began := time.Now()
@@ -130,7 +130,7 @@ func TestQuota(t *testing.T) { // fault 3
 	}
 }
 
-func TestTooManyRequests(t *testing.T) { // fault 4
+func TestTooManyRequests(t *testing.T) {
 	s := start(t, emulator.Options{Script: []emulator.Fault{{Method: "CreateCluster", For: seconds(2), Before: &emulator.Error{
 		Code: codes.ResourceExhausted, Message: `Too many operations: cluster "busy" hits the concurrent operations quota 5, please try again later.`,
 	}}}})
@@ -144,7 +144,7 @@ func TestTooManyRequests(t *testing.T) { // fault 4
 	removed(t, p, "busy")
 }
 
-func TestGKEUpgradesByItself(t *testing.T) { // fault 5
+func TestGKEUpgradesByItself(t *testing.T) {
 	s := start(t, emulator.Options{
 		Pace:   emulator.Pace{Change: time.Second},
 		Script: []emulator.Fault{{Method: "CreateCluster", Operation: &emulator.Outcome{Then: "UPGRADE_NODES"}}},
@@ -179,7 +179,7 @@ func TestGKEUpgradesByItself(t *testing.T) { // fault 5
 	}
 }
 
-func TestGKECanNotMakeIt(t *testing.T) { // fault 6
+func TestGKECanNotMakeIt(t *testing.T) {
 	const text = "Google Compute Engine: europe-west6-a does not have enough resources available to fulfill the request."
 	outcome := emulator.Outcome{Error: &emulator.Error{Code: codes.ResourceExhausted, Message: text}, Condition: "GCE_STOCKOUT", Collected: true}
 	for name, collect := range map[string]time.Duration{"removed by us": time.Hour, "removed by gke": time.Millisecond} {
@@ -200,7 +200,7 @@ func TestGKECanNotMakeIt(t *testing.T) { // fault 6
 	}
 }
 
-func TestDoneIsNotReady(t *testing.T) { // fault 7
+func TestDoneIsNotReady(t *testing.T) {
 	three := config.GKE{Project: project, Location: "europe-west6", NodePools: []config.GKENodePool{{Name: "default", Nodes: 1}}}
 	for want, outcome := range map[string]emulator.Outcome{
 		"the cluster is degraded":                 {Cluster: "DEGRADED", Condition: "NODE_SERVICE_ACCOUNT_MISSING_PERMISSIONS"},
@@ -224,7 +224,7 @@ func TestDoneIsNotReady(t *testing.T) { // fault 7
 	}
 }
 
-func TestTheOperationIsNotFound(t *testing.T) { // fault 8
+func TestTheOperationIsNotFound(t *testing.T) {
 	s := start(t, emulator.Options{
 		Pace: emulator.Pace{Create: 3 * time.Second},
 		Script: []emulator.Fault{
@@ -260,7 +260,7 @@ func other(t *testing.T, s *emulator.Server, name string, after time.Duration) (
 	return ctx.Err() != nil
 }
 
-func TestKilledAnywhere(t *testing.T) { // fault 9
+func TestKilledAnywhere(t *testing.T) {
 	s := start(t, emulator.Options{Pace: emulator.Pace{Pending: 500 * time.Millisecond, Create: 4 * time.Second, Delete: time.Second}})
 	kills := 0
 	for after := 20 * time.Millisecond; other(t, s, "killed", after); after = after * 3 / 2 {
@@ -287,7 +287,7 @@ func TestKilledAnywhere(t *testing.T) { // fault 9
 	}
 }
 
-func TestTokensExpire(t *testing.T) { // fault 10
+func TestTokensExpire(t *testing.T) {
 	s := start(t, emulator.Options{Pace: emulator.Pace{Create: 2 * time.Second}})
 	p := provider(t, s, small())
 	ctx, cancel := context.WithCancel(t.Context())
@@ -317,7 +317,7 @@ func TestTokensExpire(t *testing.T) { // fault 10
 	removed(t, p, "tokens")
 }
 
-func TestTwoRunsAtOnce(t *testing.T) { // fault 32
+func TestTwoRunsAtOnce(t *testing.T) {
 	s := start(t, emulator.Options{})
 	outcomes := make([]plan.Outcome, 2)
 	var wg sync.WaitGroup
@@ -338,7 +338,7 @@ func TestTwoRunsAtOnce(t *testing.T) { // fault 32
 	removed(t, provider(t, s, small()), "twice")
 }
 
-func TestLeftovers(t *testing.T) { // fault 33
+func TestLeftovers(t *testing.T) {
 	s := start(t, emulator.Options{Pace: emulator.Pace{Collect: 2 * time.Second}})
 	p := provider(t, s, small())
 	c, _ := ensured(t, p, "left")
