@@ -39,9 +39,10 @@ func (j *Job) Up(ctx context.Context) *plan.Plan {
 }
 
 // Standby makes a cluster that is ready to take over from another: everything that Up makes and fills, but what its state
-// holds back stays so, and is not waited for. hold names applications whose pods are held back. The context is as in Up.
-func (j *Job) Standby(ctx context.Context, hold []string) *plan.Plan {
-	j.holdBack(hold)
+// holds back stays so, and is not waited for. held says by its labels whether a pod is held
+// back, beside those with claims. The context is as in Up.
+func (j *Job) Standby(ctx context.Context, held func(labels map[string]string) bool) *plan.Plan {
+	j.holdBack(held)
 	p := plan.New("stage " + j.Name())
 	raised := j.raise(j.live(ctx), p)
 	j.state.Volumes(p, raised.gate, raised.network)

@@ -79,13 +79,13 @@ func isAboutVolumes(obj *unstructured.Unstructured) bool {
 	return false
 }
 
-// holdBack has releases not wait for workloads that can not start in a cluster that stands by: those with claims, and the
-// applications of that name.
-func (j *Job) holdBack(apps []string) {
+// holdBack has releases not wait for workloads that can not start in a cluster that stands by: those with claims, and
+// those with pods that are held.
+func (j *Job) holdBack(held func(labels map[string]string) bool) {
 	for _, r := range j.stack.Releases {
 		r.Hold(func(obj *unstructured.Unstructured) bool {
-			app, _, _ := unstructured.NestedString(obj.Object, "spec", "template", "metadata", "labels", "app.kubernetes.io/name")
-			return mountsClaim(obj) || slices.Contains(apps, app)
+			labels, _, _ := unstructured.NestedStringMap(obj.Object, "spec", "template", "metadata", "labels")
+			return mountsClaim(obj) || held(labels)
 		})
 	}
 }

@@ -3,7 +3,6 @@ package migrate
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -15,6 +14,7 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/state/volumes"
 	"github.com/rekindle-dev/rekindle/migrate/fence"
+	"github.com/rekindle-dev/rekindle/migrate/outward"
 )
 
 // oldest is the version of Kubernetes that a fence needs: ValidatingAdmissionPolicy is served from it on.
@@ -113,8 +113,10 @@ func (h *Handover) tellWriters(ctx context.Context, c *kube.Client, p plan.Progr
 	}
 	acting := map[string]bool{}
 	for i := range pods.Items {
-		if app := pods.Items[i].Labels["app.kubernetes.io/name"]; slices.Contains(h.o.Hold, app) && pods.Items[i].Status.Phase == corev1.PodRunning {
-			acting[app] = true
+		for _, app := range h.o.Hold {
+			if pod := &pods.Items[i]; pod.Status.Phase == corev1.PodRunning && outward.Has([]string{app}, pod.Labels) {
+				acting[app] = true
+			}
 		}
 	}
 	for _, app := range h.o.Hold {

@@ -15,6 +15,7 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/state"
 	"github.com/rekindle-dev/rekindle/internal/state/volumes"
 	"github.com/rekindle-dev/rekindle/migrate/isolate"
+	"github.com/rekindle-dev/rekindle/migrate/outward"
 	"github.com/rekindle-dev/rekindle/migrate/verdict"
 )
 
@@ -68,7 +69,7 @@ type Drill struct {
 // storage class of that is stood for.
 func NewDrill(job *bootstrap.Job, r RebuildOptions, o DrillOptions) *Drill {
 	r.AnyClass = true
-	d := &Drill{Rebuild: NewRebuild(job, r), o: o, apps: isolate.Apps(o.Hold...), marks: map[Sentinel]time.Time{}}
+	d := &Drill{Rebuild: NewRebuild(job, r), o: o, apps: outward.Apps(o.Hold...), marks: map[Sentinel]time.Time{}}
 	job.WithState(d)
 	return d
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/state"
 	"github.com/rekindle-dev/rekindle/migrate/fence"
 	"github.com/rekindle-dev/rekindle/migrate/gate"
+	"github.com/rekindle-dev/rekindle/migrate/outward"
 	"github.com/rekindle-dev/rekindle/migrate/traffic"
 )
 
@@ -23,9 +24,6 @@ const (
 	stopTimeout   = 10 * time.Minute // for writers to end in their own time
 	openTimeout   = 5 * time.Minute
 )
-
-// outward are applications that act on the world outside the cluster: only one cluster may run them.
-func outward() []string { return []string{"external-dns", "image-automation-controller"} }
 
 // HandoverOptions say how data is handed over.
 type HandoverOptions struct {
@@ -58,7 +56,7 @@ type Handover struct {
 
 // NewHandover hands the data of giver over to receiver. Close ends what the steps leave running.
 func NewHandover(giver, receiver *bootstrap.Job, r Repository, o HandoverOptions) *Handover {
-	o.Hold = append(outward(), o.Hold...)
+	o.Hold = outward.Apps(o.Hold...)
 	return &Handover{giver: giver, receiver: receiver, repository: r, o: o}
 }
 
@@ -75,6 +73,9 @@ func (h *Handover) Close() {
 
 // Hold names the applications that act on the world outside.
 func (h *Handover) Hold() []string { return h.o.Hold }
+
+// Holds says whether a pod with these labels acts on the world outside.
+func (h *Handover) Holds(labels map[string]string) bool { return outward.Has(h.o.Hold, labels) }
 
 // Set is the set of the newest pass.
 func (h *Handover) Set() state.Manifest { return h.snapshot.Set() }
@@ -368,41 +369,6 @@ func (h *Handover) Open() *plan.Plan {
 	return p
 }
 
-// side is a cluster as traffic sees it.
-func side(job *bootstrap.Job) traffic.Side {
-	s := traffic.Side{Name: job.Name(), Client: job.Client()}
-	if cluster := job.Cluster(); cluster != nil {
-		s.Kubeconfig = cluster.Kubeconfig
-	}
-	return s
-}
-
-// CheckTraffic finds out whether requests can be led to the receiver, before anything stops.
-func (h *Handover) CheckTraffic() *plan.Plan {
-	p := plan.New("check the traffic")
-	p.Add(plan.Step{
-		ID: "traffic", Title: "requests can be led to " + h.receiver.Name(), Timeout: lookTimeout, Retries: 1,
-		Do: func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
-			return plan.Unchanged, h.o.Switch.Check(ctx, side(h.giver), side(h.receiver))
-		},
-	})
-	return p
-}
-
-// Lead leads requests to the receiver, which was proven.
-func (h *Handover) Lead() *plan.Plan {
-	p := plan.New("lead requests to " + h.receiver.Name())
-	p.Add(plan.Step{
-		ID: "traffic", Title: "lead requests to " + h.receiver.Name(),
-		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
-			way := h.o.Switch
-			way.Migration = h.record.ID
-			return plan.Changed, way.To(ctx, side(h.receiver), h.giver.Name(), p)
-		},
-	})
-	return p
-}
-
 // Done records that the receiver writes, proven.
 func (h *Handover) Done() *plan.Plan {
 	phase := Switched
@@ -417,90 +383,4 @@ func (h *Handover) Done() *plan.Plan {
 		},
 	})
 	return p
-}
-
-// Abandon ends a migration whose source writes: the target stays as it is, held back. A target that is away is given up
-// with what was written in it.
-func (h *Handover) Abandon() *plan.Plan {
-	p := plan.New("give up the migration")
-	p.Add(plan.Step{
-		ID: "back", Title: "let " + h.o.From + " go on", Timeout: openTimeout, Retries: 2,
-		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
-			outcome, err := fence.New(h.giver.Client()).Lift(ctx, h.record.ID, p)
-			if err != nil {
-				return "", err
-			}
-			if h.receiver.Client() != nil {
-				p.Note(fmt.Sprintf("%s is left as it is, held back: rekindle down takes it away, rekindle migrate stage begins again", h.o.To))
-			}
-			return outcome, h.note(ctx, RolledBack, h.o.From)
-		},
-	})
-	return p
-}
-
-// Confirm gives up the giver: it is never opened again. keep tells that it stays, fenced.
-func (h *Handover) Confirm(keep bool) *plan.Plan {
-	p := plan.New("confirm")
-	p.Add(plan.Step{
-		ID: "confirm", Title: "give up " + h.o.From, Timeout: openTimeout, Retries: 2,
-		Reason: "after this there is no way back",
-		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
-			switch {
-			case h.record == nil:
-				return "", fault.New(fault.Refused, "no migration from %s to %s is under way", h.o.From, h.o.To)
-			case h.record.Phase == Confirmed:
-				return plan.Unchanged, nil
-			case h.record.Phase != Switched:
-				return "", fault.New(fault.Refused, "it is %s: %s does not write yet, proven", h.record.Phase, h.o.To).On("migration %s", h.record.ID).
-					WithHint("rekindle migrate cutover comes first")
-			}
-			if err := h.isStopped(ctx); err != nil {
-				return "", err
-			}
-			if keep {
-				p.Note(fmt.Sprintf("%s stays fenced: kubectl delete validatingadmissionpolicy,validatingadmissionpolicybinding %s opens it, which is yours to answer for", h.o.From, fence.Name))
-			}
-			return plan.Changed, h.note(ctx, Confirmed, h.o.To)
-		},
-	})
-	return p
-}
-
-// Tell says how far the migration is, and what holds which cluster back.
-func (h *Handover) Tell() *plan.Plan {
-	p := plan.New("tell the migration")
-	for _, job := range []*bootstrap.Job{h.giver, h.receiver} {
-		p.Add(plan.Step{
-			ID: plan.ID("side/" + job.Name()), Title: "what " + job.Name() + " may do", Timeout: recordTimeout, Retries: 2,
-			Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
-				if job.Client() == nil {
-					p.Note("it is away")
-					return plan.Unchanged, nil
-				}
-				return plan.Unchanged, tell(ctx, job, p)
-			},
-		})
-	}
-	return p
-}
-
-func tell(ctx context.Context, job *bootstrap.Job, p plan.Progress) error {
-	fenced, err := fence.Find(ctx, job.Client())
-	if err != nil {
-		return err
-	}
-	gated, err := gate.Find(ctx, job.Client())
-	if err != nil {
-		return err
-	}
-	switch {
-	case fenced != nil && fenced.Rules.Claims:
-		p.Note(fmt.Sprintf("fenced since %s by the migration %s (epoch %d): %s writes", fenced.Since.UTC().Format(time.RFC3339), fenced.Migration, fenced.Epoch, fenced.Other))
-	case gated != nil:
-		p.Note(fmt.Sprintf("it stands by: the pods of %d claims are held back", len(gated.Waiting)))
-	default:
-		p.Note("it writes")
-	}
-	return nil
 }

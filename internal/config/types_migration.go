@@ -7,9 +7,9 @@ type Migration struct {
 	Traffic Traffic `json:"traffic,omitempty"`
 	// Probes are asked all along, and every one that fails is counted; http only.
 	Probes []Check `json:"probes,omitempty"`
-	// Hold names applications, by the label app.kubernetes.io/name of their pods, that may only run in the cluster that
-	// has the data, since they act on the world outside; beside external-dns and image-automation-controller, which
-	// always are.
+	// Hold names applications, by the label app.kubernetes.io/name, app.kubernetes.io/component or app of their pods, that
+	// may only run in the cluster that has the data, since they act on the world outside; beside external-dns and
+	// image-automation-controller, which always are.
 	Hold []string `json:"hold,omitempty"`
 }
 

@@ -8,6 +8,7 @@ package admission
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -151,4 +152,13 @@ func Prove(ctx context.Context, what string, want bool, holds func(ctx context.C
 		return fault.Wrap(err, fault.Failed, "the API server does not follow its admission policies").On("%s", what).Transient()
 	}
 	return nil
+}
+
+// List is a list of names in CEL: names of Kubernetes have no character that it would read otherwise.
+func List(names []string) string {
+	quoted := make([]string, len(names))
+	for i, name := range names {
+		quoted[i] = "'" + name + "'"
+	}
+	return "[" + strings.Join(quoted, ", ") + "]"
 }

@@ -73,7 +73,7 @@ type Rules struct {
 	Claims bool `json:"claims,omitempty"`
 	// Exempt are claims that pods may mount all the same: their data does not move.
 	Exempt []Claim `json:"exempt,omitempty"`
-	// Apps refuses the pods of applications, by their label app.kubernetes.io/name.
+	// Apps refuses the pods of applications that act on the world outside, by their labels.
 	Apps []string `json:"apps,omitempty"`
 }
 

@@ -2,7 +2,9 @@ package fence
 
 import (
 	"fmt"
-	"strings"
+
+	"github.com/rekindle-dev/rekindle/migrate/admission"
+	"github.com/rekindle-dev/rekindle/migrate/outward"
 )
 
 // MoverMark is the label, "true", of the pods that move data, and of their Jobs: they pass.
@@ -69,30 +71,21 @@ func validations(m Mark, r Rules, scalable []string, nonce string) []any {
 		refuse(isJob+" && "+ofCronJob, "no schedule runs: "+why)
 	}
 	if r.JobPods != nil {
-		refuse(fmt.Sprintf(`%s && %s && !(request.namespace in %s)`, isPod, hasJobLabel, list(r.JobPods.Namespaces)), "no Job runs: "+why)
+		refuse(fmt.Sprintf(`%s && %s && !(request.namespace in %s)`, isPod, hasJobLabel, admission.List(r.JobPods.Namespaces)), "no Job runs: "+why)
 	}
 	if r.Claims {
 		exempt := make([]string, len(r.Exempt))
 		for i, c := range r.Exempt {
 			exempt[i] = c.String()
 		}
-		mounts := claimsOf + fmt.Sprintf(`.exists(c, !(c in %s) && !c.startsWith('%s'))`, list(exempt), gateProbe)
+		mounts := claimsOf + fmt.Sprintf(`.exists(c, !(c in %s) && !c.startsWith('%s'))`, admission.List(exempt), gateProbe)
 		refuse(isPod+" && object.spec"+mounts, "no pod mounts a claim: "+why)
 		refuse(isWorkload+" && "+scalesUp+" && (object.spec.?template.hasValue() && object.spec.template.spec"+mounts+
 			" || object.spec.?volumeClaimTemplates.orValue([]).size() > 0)", "it is not scaled up: "+why)
-		refuse(isScale+" && request.resource.resource + '/' + request.namespace + '/' + request.name in "+list(scalable), "it is not scaled up: "+why)
+		refuse(isScale+" && request.resource.resource + '/' + request.namespace + '/' + request.name in "+admission.List(scalable), "it is not scaled up: "+why)
 	}
 	if len(r.Apps) > 0 {
-		refuse(fmt.Sprintf(`%s && object.metadata.?labels[?'app.kubernetes.io/name'].orValue('') in %s`, isPod, list(r.Apps)), "it acts on the world outside: "+why)
+		refuse(isPod+" && "+outward.Expression("object", r.Apps), "it acts on the world outside: "+why)
 	}
 	return all
-}
-
-// list is a list of names in CEL: they have no character that it would read otherwise.
-func list(names []string) string {
-	quoted := make([]string, len(names))
-	for i, name := range names {
-		quoted[i] = "'" + name + "'"
-	}
-	return "[" + strings.Join(quoted, ", ") + "]"
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/wait"
+	"github.com/rekindle-dev/rekindle/migrate/outward"
 )
 
 // lookEvery is the longest pause between two looks at what still runs.
@@ -26,7 +27,7 @@ func (r Rules) Refuses(pod *corev1.Pod) bool {
 	if pod.Labels[MoverMark] == "true" {
 		return false
 	}
-	if slices.Contains(r.Apps, pod.Labels["app.kubernetes.io/name"]) {
+	if outward.Has(r.Apps, pod.Labels) {
 		return true
 	}
 	return r.Claims && slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool {

@@ -27,6 +27,7 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/migrate/admission"
+	"github.com/rekindle-dev/rekindle/migrate/outward"
 )
 
 // Name is that of the policies and of their bindings.
@@ -36,19 +37,6 @@ const (
 	probeMark      = "rekindle.dev/drill-probe"
 	proofNamespace = "kube-system" // always there
 )
-
-// labels by which an application is known, on its pods: Flux's own have the last two only.
-func labels() []string {
-	return []string{"app.kubernetes.io/name", "app.kubernetes.io/component", "app"}
-}
-
-// Apps are the applications that are always held back, and more: external-dns writes records, and
-// image-automation-controller pushes commits.
-func Apps(more ...string) []string {
-	all := append([]string{"external-dns", "image-automation-controller"}, more...)
-	slices.Sort(all)
-	return slices.Compact(all)
-}
 
 // PutUp isolates a cluster, and returns when the server is seen to do so. Objects of its name that are not ours are
 // refused.
@@ -143,7 +131,7 @@ func Held(ctx context.Context, c *kube.Client, apps []string) ([]kube.Ref, error
 		}
 		for _, w := range list.Items {
 			pods, _, _ := unstructured.NestedStringMap(w.Object, "spec", "template", "metadata", "labels")
-			if isOf(apps, pods) {
+			if outward.Has(apps, pods) {
 				held = append(held, kube.NewRef(group.WithKind(kind), w.GetNamespace(), w.GetName()))
 			}
 		}
@@ -159,9 +147,4 @@ func Held(ctx context.Context, c *kube.Client, apps []string) ([]kube.Ref, error
 	}
 	slices.SortFunc(held, func(a, b kube.Ref) int { return cmp.Compare(a.String(), b.String()) })
 	return held, nil
-}
-
-// isOf says whether pods with these labels are of one of the applications.
-func isOf(apps []string, of map[string]string) bool {
-	return slices.ContainsFunc(labels(), func(label string) bool { return slices.Contains(apps, of[label]) })
 }

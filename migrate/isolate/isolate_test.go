@@ -14,6 +14,7 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/wait"
 	"github.com/rekindle-dev/rekindle/migrate/isolate"
+	"github.com/rekindle-dev/rekindle/migrate/outward"
 	"github.com/rekindle-dev/rekindle/providers"
 	"github.com/rekindle-dev/rekindle/providers/kwok/kwoktest"
 )
@@ -142,7 +143,7 @@ func (w *world) apply(manifest string) []*unstructured.Unstructured {
 
 func TestATrialActsOnNothingOutside(t *testing.T) {
 	w := newWorld(t)
-	apps := isolate.Apps("mailer")
+	apps := outward.Apps("mailer")
 	if o, err := isolate.PutUp(t.Context(), w.c, apps, nil); err != nil || o != plan.Changed {
 		t.Fatalf("%s, %v", o, err)
 	}
@@ -209,7 +210,7 @@ func (w *world) runsNoSchedule(ctx context.Context) {
 // A held workload that is changed later, as a new revision of the repository does, stays held.
 func TestAChangeStartsNothing(t *testing.T) {
 	w := newWorld(t)
-	if _, err := isolate.PutUp(t.Context(), w.c, isolate.Apps("mailer"), nil); err != nil {
+	if _, err := isolate.PutUp(t.Context(), w.c, outward.Apps("mailer"), nil); err != nil {
 		t.Fatal(err)
 	}
 	w.apply(workloads)
@@ -246,7 +247,7 @@ func TestAStrangersPolicyIsLeftAlone(t *testing.T) {
 	}
 	w.apply("apiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingAdmissionPolicyBinding\nmetadata: {name: " + isolate.Name + "}\n" +
 		"spec: {policyName: theirs, validationActions: [Deny]}")
-	_, err := isolate.PutUp(t.Context(), w.c, isolate.Apps(), nil)
+	_, err := isolate.PutUp(t.Context(), w.c, outward.Apps(), nil)
 	if fault.KindOf(err) != fault.Refused || !strings.Contains(fault.Text(err), "rename or remove that object") {
 		t.Errorf("got %v", err)
 	}

@@ -2,7 +2,8 @@ package isolate
 
 import (
 	"fmt"
-	"strings"
+
+	"github.com/rekindle-dev/rekindle/migrate/outward"
 )
 
 // probeRefusal is told to nobody but the proof.
@@ -28,7 +29,7 @@ func refusing(apps []string, nonce string) map[string]any {
 	const isPod = `request.resource.group == '' && request.resource.resource == 'pods'`
 	rule("", "pods")
 	refuse(isPod+" && "+isProbe("object", nonce), probeRefusal)
-	refuse(isPod+" && "+ofApps("object", apps), "the application is held back: "+why)
+	refuse(isPod+" && "+outward.Expression("object", apps), "the application is held back: "+why)
 	rule("batch", "jobs")
 	refuse(`request.resource.resource == 'jobs' && object.metadata.?ownerReferences.orValue([]).exists(o, o.kind == 'CronJob')`,
 		"no schedule runs: "+why)
@@ -53,7 +54,7 @@ func quieting(apps []string, nonce string) map[string]any {
 			"resources": []any{"deployments", "statefulsets", "daemonsets"},
 		}}},
 		"matchConditions": []any{map[string]any{
-			"name": "is-held", "expression": "(" + isProbe(template, nonce) + ") || (" + ofApps(template, apps) + ")",
+			"name": "is-held", "expression": "(" + isProbe(template, nonce) + ") || (" + outward.Expression(template, apps) + ")",
 		}},
 		"reinvocationPolicy": "IfNeeded",
 		"mutations": []any{map[string]any{
@@ -68,18 +69,4 @@ const heldNode = "rekindle.dev/held"
 // isProbe matches the object of the proof.
 func isProbe(object, nonce string) string {
 	return fmt.Sprintf(`%s.?metadata.?labels[?'%s'].orValue('') == '%s'`, object, probeMark, nonce)
-}
-
-// ofApps matches pods of the applications.
-func ofApps(object string, apps []string) string {
-	return fmt.Sprintf(`%s.exists(l, %s.?metadata.?labels[?l].orValue('') in %s)`, list(labels()), object, list(apps))
-}
-
-// list is a list of names in CEL: they have no character that it would read otherwise.
-func list(names []string) string {
-	quoted := make([]string, len(names))
-	for i, name := range names {
-		quoted[i] = "'" + name + "'"
-	}
-	return "[" + strings.Join(quoted, ", ") + "]"
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -424,6 +425,72 @@ func TestTwoMigrationsAtOnce(t *testing.T) {
 	}
 	w.must("migrate", "cutover", moveFrom, moveTo, "--yes")
 	w.runs("new", "db", "mailer", "web")
+}
+
+// TestTheSourceIsAwayAfterItsDataWasCarried opens the target without the source, which is fenced still when it comes back.
+func TestTheSourceIsAwayAfterItsDataWasCarried(t *testing.T) {
+	w := moving(t)
+	w.must("migrate", "stage", moveFrom, moveTo)
+	if code, out, _ := w.run("migrate", "cutover", moveFrom, moveTo, "--yes", "--without-source"); code != 3 || !strings.Contains(out, "not all of its data is in new") {
+		t.Errorf("before anything was carried: exit %d\n%s", code, out)
+	}
+	_, out, hit := w.strikeWhen(func(plan string, e event) bool {
+		return plan == "compare new with old" && e.Step == "record" && e.Phase == "succeeded"
+	}, syscall.SIGKILL, "migrate", "cutover", moveFrom, moveTo, "--yes")
+	if !hit {
+		t.Fatalf("the cutover never compared\n%s", out)
+	}
+	back := w.freeze("old")
+	defer back()
+	w.must("migrate", "cutover", moveFrom, moveTo, "--yes", "--without-source")
+	w.runs("new", "db", "mailer", "web")
+	back()
+	w.runs("old", "web")
+	w.must("migrate", "status", moveFrom, moveTo)
+	w.must("migrate", "rollback", moveFrom, moveTo, "--yes")
+	w.runs("old", "db", "mailer", "web")
+}
+
+// TestTheTargetIsLost gives the source its writers back when somebody says that the target is gone, and not before.
+func TestTheTargetIsLost(t *testing.T) {
+	w := moving(t)
+	w.must("migrate", "stage", moveFrom, moveTo)
+	w.must("migrate", "cutover", moveFrom, moveTo, "--yes")
+	w.must("down", moveTo, "--yes") // somebody's mistake
+	code, out, _ := w.run("migrate", "rollback", moveFrom, moveTo, "--yes")
+	if code == 0 || !strings.Contains(out, "--without-target") {
+		t.Errorf("exit %d\n%s", code, out)
+	}
+	w.runs("old", "web")
+	w.must("migrate", "rollback", moveFrom, moveTo, "--yes", "--without-target")
+	w.runs("old", "db", "mailer", "web")
+}
+
+// freeze stops the API server of a cluster from answering, until the function is called.
+func (w *world) freeze(cluster string) (back func()) {
+	w.t.Helper()
+	var frozen []int
+	commands, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, file := range commands {
+		raw, err := os.ReadFile(file)
+		if err != nil || !strings.Contains(string(raw), "kube-apiserver\x00") || !strings.Contains(string(raw), filepath.Join(w.home, "rekindle", "clusters", cluster)) {
+			continue
+		}
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file))); err == nil {
+			frozen = append(frozen, pid)
+		}
+	}
+	if len(frozen) != 1 {
+		w.t.Fatalf("the API servers of %s are %v among %v", cluster, frozen, w.processes())
+	}
+	signal := func(s syscall.Signal) {
+		if err := syscall.Kill(frozen[0], s); err != nil {
+			w.t.Errorf("signal the API server: %v", err)
+		}
+	}
+	signal(syscall.SIGSTOP)
+	var once sync.Once
+	return func() { once.Do(func() { signal(syscall.SIGCONT) }) }
 }
 
 // TestAMigrationKilledAtEveryBoundary kills each phase before and after each step that changes something; the next run

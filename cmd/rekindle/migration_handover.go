@@ -1,0 +1,199 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/migrate"
+)
+
+// cutover hands over from the source to the target.
+func (m *migration) cutover(ctx context.Context) error {
+	defer m.watch(ctx)()
+	err := m.giveTo(ctx, &m.from, &m.to)
+	var opened *openedError
+	if !errors.As(err, &opened) || ctx.Err() != nil {
+		return err
+	}
+	m.app.rep.Message(fmt.Sprintf("%s does not do what %s did: going back", m.to.name(), m.from.name()))
+	m.close()
+	if back := m.giveTo(ctx, &m.to, &m.from); back != nil {
+		return fault.Join(err, fault.Wrap(back, fault.KindOf(back), "go back").WithHint("rekindle migrate rollback goes on with it"))
+	}
+	return err
+}
+
+// openedError is a failure after the receiver was opened: the way back carries data.
+type openedError struct{ error }
+
+func (e *openedError) Unwrap() error { return e.error }
+
+// giveTo hands the data, and the right to write, over from one cluster to the other, and proves that one.
+func (m *migration) giveTo(ctx context.Context, giving, receiving *end) error {
+	away := m.o.withoutSource && giving == &m.from
+	giver, _, err := m.job(ctx, giving)
+	if err != nil {
+		return err
+	}
+	if !away {
+		if err := m.s.run(ctx, giver.Look(ctx)); err != nil {
+			return err
+		}
+	}
+	proof, _, err := m.job(ctx, receiving) // what it will have to be proven by is known before anything stops
+	if err != nil {
+		return err
+	}
+	if err := m.s.run(ctx, proof.Prepare()); err != nil {
+		return err
+	}
+	receiver, closeReceiver, err := m.job(ctx, receiving)
+	if err != nil {
+		return err
+	}
+	if err := m.s.run(ctx, receiver.Prepare()); err != nil {
+		return err
+	}
+	if err := m.s.run(ctx, receiver.Look(ctx)); err != nil {
+		return err
+	}
+	h := m.handover(giver, receiver, giving.repository)
+	if err := m.s.run(ctx, h.Agree()); err != nil {
+		return err
+	}
+	if err := mayGive(h.Record(), giving, receiving, m.from.name()); err != nil {
+		return err
+	}
+	record := h.Record()
+	done := record.Towards == receiving.name() && (record.Phase == migrate.Switched || record.Phase == migrate.RolledBack)
+	opened := done || record.Towards == receiving.name() && record.Phase == migrate.Opening
+	if away && !opened && record.Phase != migrate.Carried {
+		return fault.New(fault.Refused, "not all of its data is in %s (%s)", receiving.name(), record.Phase).On("cluster %s", giving.name()).
+			WithHint("rekindle rebuild makes a cluster from its newest snapshot")
+	}
+	if !opened && !away {
+		if err := m.s.run(ctx, h.CheckTraffic()); err != nil {
+			return err
+		}
+		if err := m.carry(ctx, h); err != nil {
+			return err
+		}
+	}
+	if !done {
+		if err := m.s.run(ctx, h.Open()); err != nil {
+			return &openedError{err}
+		}
+	}
+	closeReceiver() // its lease is the proof's now
+	if err := m.s.run(ctx, proof.Up(ctx)); err != nil {
+		return &openedError{err}
+	}
+	h.Proven(proof)
+	if !m.stopped.IsZero() {
+		m.told.StoppedSeconds, m.stopped = time.Since(m.stopped).Seconds(), time.Time{}
+	}
+	if err := m.s.run(ctx, h.Lead()); err != nil {
+		return &openedError{err}
+	}
+	return m.s.run(ctx, h.Done())
+}
+
+// mayGive refuses a handover that does not follow from what was done before.
+func mayGive(r *migrate.Record, giving, receiving *end, from string) error {
+	switch {
+	case r == nil || r.Phase == migrate.Confirmed:
+		return fault.New(fault.Refused, "no migration from %s to %s is under way", giving.name(), receiving.name()).WithHint("begin with: rekindle migrate stage")
+	case giving.name() == from && r.Phase == migrate.RolledBack:
+		return fault.New(fault.Refused, "it was rolled back").On("migration %s", r.ID).WithHint("begin again with: rekindle migrate stage")
+	case giving.name() == from && r.Towards == from && r.Phase != migrate.Staged:
+		return fault.New(fault.Refused, "it is on its way back (%s)", r.Phase).On("migration %s", r.ID).WithHint("finish that: rekindle migrate rollback")
+	}
+	return nil
+}
+
+// carry stops the giver and brings what changed to the receiver, up to where that may be opened. A failure gives the giver
+// back its writers.
+func (m *migration) carry(ctx context.Context, h *migrate.Handover) error {
+	if err := m.pass(ctx, h); err != nil { // a last one while it writes
+		return err
+	}
+	err := m.s.run(ctx, h.Quiet())
+	if err == nil {
+		err = m.stop(ctx, h)
+	}
+	if err == nil {
+		return nil
+	}
+	m.app.rep.Message("nothing was opened: going back")
+	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), backTimeout)
+	defer cancel()
+	back := m.s.run(after, h.GoBack())
+	if !m.stopped.IsZero() {
+		m.told.StoppedSeconds, m.stopped = time.Since(m.stopped).Seconds(), time.Time{}
+	}
+	return fault.Join(err, back)
+}
+
+// stop is the part of it in which nobody can write. It is bounded by --max-downtime.
+func (m *migration) stop(ctx context.Context, h *migrate.Handover) error {
+	if m.o.maxDowntime > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, m.o.maxDowntime)
+		defer cancel()
+	}
+	m.stopped = time.Now()
+	if err := m.s.run(ctx, h.Fence()); err != nil {
+		return err
+	}
+	if err := m.pass(ctx, h); err != nil {
+		return err
+	}
+	m.told.Passes[len(m.told.Passes)-1].Stopped = true
+	return m.s.run(ctx, h.Verdict())
+}
+
+// rollback goes back to the source, whatever was done.
+func (m *migration) rollback(ctx context.Context) error {
+	from, closeFrom, err := m.visit(ctx, &m.from)
+	if err != nil {
+		return err
+	}
+	to, closeTo, err := m.job(ctx, &m.to)
+	if err != nil {
+		return err
+	}
+	if !m.o.withoutTarget {
+		if err := m.s.run(ctx, to.Look(ctx)); err != nil {
+			return fault.Wrap(err, fault.Refused, "what was written in it is not known").On("cluster %s", m.to.name()).
+				WithHint("let it answer again; or give up what it has, with --without-target")
+		}
+	}
+	h := m.handover(from, to, m.from.repository)
+	if err := m.s.run(ctx, h.Agree()); err != nil {
+		return err
+	}
+	r := h.Record()
+	switch {
+	case r == nil || r.Phase == migrate.Confirmed:
+		return fault.New(fault.Refused, "no migration from %s to %s is under way", m.from.name(), m.to.name())
+	case r.Phase == migrate.RolledBack:
+		return nil
+	case m.o.withoutTarget:
+		return m.s.run(ctx, h.Abandon())
+	case r.Towards == m.from.name() && r.Phase == migrate.Staged:
+		return m.s.run(ctx, h.Abandon())
+	case r.Towards == m.to.name() && (r.Phase == migrate.Fencing || r.Phase == migrate.Carried):
+		if err := m.s.run(ctx, h.GoBack()); err != nil {
+			return err
+		}
+		return m.s.run(ctx, h.Abandon())
+	}
+	h.Close()
+	closeFrom()
+	closeTo()
+	defer m.watch(ctx)()
+	return m.giveTo(ctx, &m.to, &m.from)
+}
