@@ -23,6 +23,10 @@ func contests() []contest {
 		{name: "helmfile-proven", once: helmfileProven},
 		{name: "stack", once: stackOnly},
 		{name: "rehearse", once: rehearse},
+		{name: "run", once: runSample},
+		{name: "run-script", once: runScript},
+		{name: "run-one", once: runOne},
+		{name: "run-four", once: runFour},
 		{name: "version", once: version},
 	}
 }
@@ -162,7 +166,15 @@ func (s *stage) scriptText() (string, error) {
 			s.tools["helm"], r.Name, r.Chart, r.Version, r.Namespace, values)
 	}
 	line("kubectl -n flux-system create secret generic sops-age --from-literal=age.agekey=\"$SOPS_AGE_KEY\"")
-	line(`kubectl apply -f - <<'END'
+	line(`kubectl apply -f - <<'END'`+fluxObjects+"END", s.server.URL(), "./overlays/prod")
+	line("kubectl -n flux-system wait kustomization/shop --for=condition=Ready --timeout=5m")
+	line("kubectl wait pods --all --all-namespaces --for=condition=Ready --field-selector=status.phase!=Succeeded --timeout=5m")
+	line("until curl -fsS -H 'Host: shop.example.com' http://127.0.0.1:8080/healthz >/dev/null; do sleep 1; done")
+	return b.String(), nil
+}
+
+// fluxObjects have Flux follow a repository, and apply a path of it.
+const fluxObjects = `
 apiVersion: source.toolkit.fluxcd.io/v1
 kind: GitRepository
 metadata: {name: shop, namespace: flux-system}
@@ -173,14 +185,9 @@ kind: Kustomization
 metadata: {name: shop, namespace: flux-system}
 spec:
   interval: 1m
-  path: ./overlays/prod
+  path: %s
   prune: true
   wait: true
   sourceRef: {kind: GitRepository, name: shop}
   decryption: {provider: sops, secretRef: {name: sops-age}}
-END`, s.server.URL())
-	line("kubectl -n flux-system wait kustomization/shop --for=condition=Ready --timeout=5m")
-	line("kubectl wait pods --all --all-namespaces --for=condition=Ready --field-selector=status.phase!=Succeeded --timeout=5m")
-	line("until curl -fsS -H 'Host: shop.example.com' http://127.0.0.1:8080/healthz >/dev/null; do sleep 1; done")
-	return b.String(), nil
-}
+`

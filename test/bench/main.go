@@ -7,6 +7,10 @@
 //	helmfile-proven  the same, which waits as long as rekindle does: also for what an operator makes
 //	stack       rekindle up of the same releases on the same cluster
 //	rehearse    rekindle rehearse of the sample
+//	run         rekindle run of the sample around "true" on simulated nodes, from nothing to nothing
+//	run-script  the same as a shell script: kwokctl, helm install --wait one by one, Flux's controllers, kubectl wait
+//	run-one     rekindle run of an empty simulated cluster around "true"
+//	run-four    four of them at once
 //	version     rekindle version: the time to start
 //
 // All are whole processes. It prints medians and ratios as a table for docs/performance.md. It needs
@@ -102,6 +106,8 @@ func print(results map[string][]sample) {
 	ratio("up / kind", "up", "kind")
 	ratio("stack / helmfile", "stack", "helmfile")
 	ratio("stack / helmfile-proven", "stack", "helmfile-proven")
+	ratio("run-script / run", "run-script", "run")
+	ratio("run-four / run-one", "run-four", "run-one")
 }
 
 func median(all []sample) float64 {

@@ -140,7 +140,7 @@ func (s *stage) buildPeers(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for name, pkg := range map[string]string{"kind": "sigs.k8s.io/kind", "helm": "helm.sh/helm/v3/cmd/helm", "helmfile": "github.com/helmfile/helmfile"} {
+	for name, pkg := range map[string]string{"kind": "sigs.k8s.io/kind", "helm": "helm.sh/helm/v3/cmd/helm", "helmfile": "github.com/helmfile/helmfile", "kwokctl": "sigs.k8s.io/kwok/cmd/kwokctl"} {
 		archive, err := peers.ReadFile("modules/" + name + ".txtar")
 		if err != nil {
 			return err
