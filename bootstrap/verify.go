@@ -6,10 +6,8 @@ import (
 	"time"
 
 	"github.com/rekindle-dev/rekindle/internal/config"
-	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/probe"
-	"github.com/rekindle-dev/rekindle/internal/wait"
 )
 
 // requestTimeout bounds one request of a check.
@@ -31,7 +29,7 @@ func (j *Job) check(i int, c config.Check) plan.Step {
 	if c.HTTP != "" {
 		s.Title = fmt.Sprintf("%s answers %d", c.HTTP, probe.Status(c))
 		s.Do = func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
-			return plan.Unchanged, j.checkHTTP(ctx, c, p)
+			return plan.Unchanged, probe.Await(ctx, c, p)
 		}
 	} else {
 		s.Title = fmt.Sprintf("job %s/%s succeeds", c.Namespace, c.Job)
@@ -52,24 +50,3 @@ func (j *Job) check(i int, c config.Check) plan.Step {
 
 // unproven is what a step does that can not be shown here.
 func unproven(context.Context, plan.Progress) (plan.Outcome, error) { return plan.Unproven, nil }
-
-// checkHTTP asks until the answer is the wanted one.
-func (j *Job) checkHTTP(ctx context.Context, c config.Check, p plan.Progress) error {
-	client := probe.NewClient(requestTimeout)
-	condition := wait.Func(c.HTTP, func(ctx context.Context) (bool, string, error) {
-		detail, err := probe.Ask(ctx, client, c)
-		return detail == "", detail, err
-	})
-	if err := wait.Poll(ctx, condition, time.Second, p); err != nil {
-		return fault.Wrap(err, fault.Failed, "it never gave the wanted answer").On("check %s", c.HTTP).
-			WithHint("try it yourself: curl -i %s", curlArgs(c))
-	}
-	return nil
-}
-
-func curlArgs(c config.Check) string {
-	if c.Host == "" {
-		return c.HTTP
-	}
-	return fmt.Sprintf("-H 'Host: %s' %s", c.Host, c.HTTP)
-}

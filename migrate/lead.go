@@ -2,9 +2,12 @@ package migrate
 
 import (
 	"context"
+	"fmt"
+	"time"
 
 	"github.com/rekindle-dev/rekindle/bootstrap"
 	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/internal/probe"
 	"github.com/rekindle-dev/rekindle/migrate/traffic"
 )
 
@@ -17,7 +20,7 @@ func side(job *bootstrap.Job) traffic.Side {
 	return s
 }
 
-// CheckTraffic finds out whether requests can be led to the receiver, before anything stops.
+// CheckTraffic finds out whether requests can be led to the receiver, and get good answers now, before anything stops.
 func (h *Handover) CheckTraffic() *plan.Plan {
 	p := plan.New("check the traffic")
 	p.Add(plan.Step{
@@ -26,13 +29,16 @@ func (h *Handover) CheckTraffic() *plan.Plan {
 			return plan.Unchanged, h.o.Switch.Check(ctx, side(h.giver), side(h.receiver))
 		},
 	})
+	if h.giver.Name() == h.o.From { // the way back is open also when users get nothing any more
+		h.addProbes(p)
+	}
 	return p
 }
 
-// Lead leads requests to the receiver, which was proven.
+// Lead leads requests to the receiver, which was proven, and looks whether they get what they are to get.
 func (h *Handover) Lead() *plan.Plan {
 	p := plan.New("lead requests to " + h.receiver.Name())
-	p.Add(plan.Step{
+	led := p.Add(plan.Step{
 		ID: "traffic", Title: "lead requests to " + h.receiver.Name(),
 		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 			way := h.o.Switch
@@ -40,5 +46,20 @@ func (h *Handover) Lead() *plan.Plan {
 			return plan.Changed, way.To(ctx, side(h.receiver), h.giver.Name(), p)
 		},
 	})
+	if way := h.o.Switch.Traffic; len(way.Exec) > 0 || way.ExternalDNS != nil { // a person takes a while
+		h.addProbes(p, led)
+	}
 	return p
+}
+
+// addProbes asks each probe until it gives a good answer.
+func (h *Handover) addProbes(p *plan.Plan, needs ...plan.ID) {
+	for i, c := range h.o.Switch.Probes {
+		p.Add(plan.Step{
+			ID: plan.ID(fmt.Sprintf("probe/%d", i+1)), Title: fmt.Sprintf("%s answers %d", c.HTTP, probe.Status(c)), Timeout: c.Timeout.Or(2 * time.Minute),
+			Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+				return plan.Unchanged, probe.Await(ctx, c, p)
+			},
+		}, needs...)
+	}
 }

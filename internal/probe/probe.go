@@ -1,4 +1,4 @@
-// Package probe makes the one HTTP request of a check, and judges its answer.
+// Package probe makes the HTTP requests of checks, and judges the answers.
 package probe
 
 import (
@@ -10,6 +10,9 @@ import (
 	"time"
 
 	"github.com/rekindle-dev/rekindle/internal/config"
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/internal/wait"
 )
 
 // bodyLimit is how much of an answer is read, in bytes.
@@ -50,6 +53,30 @@ func Ask(ctx context.Context, client *http.Client, c config.Check) (detail strin
 		return fmt.Sprintf("the answer of %d bytes does not contain %q", len(body), c.Contains), nil
 	}
 	return "", nil
+}
+
+// requestTimeout bounds one request of Await.
+const requestTimeout = 10 * time.Second
+
+// Await asks until the answer is the wanted one.
+func Await(ctx context.Context, c config.Check, p plan.Progress) error {
+	client := NewClient(requestTimeout)
+	condition := wait.Func(c.HTTP, func(ctx context.Context) (bool, string, error) {
+		detail, err := Ask(ctx, client, c)
+		return detail == "", detail, err
+	})
+	if err := wait.Poll(ctx, condition, time.Second, p); err != nil {
+		return fault.Wrap(err, fault.Failed, "it never gave the wanted answer").On("check %s", c.HTTP).
+			WithHint("try it yourself: curl -i %s", curlArgs(c))
+	}
+	return nil
+}
+
+func curlArgs(c config.Check) string {
+	if c.Host == "" {
+		return c.HTTP
+	}
+	return fmt.Sprintf("-H 'Host: %s' %s", c.Host, c.HTTP)
 }
 
 // Status is the status that a check wants.

@@ -114,11 +114,22 @@ func newDocument(r *run, result *engine.Result, err error) *Document {
 			d.Warnings = append(d.Warnings, DocumentRemark{st.ID, warning})
 		}
 	}
+	d.Unproven, d.Warnings = once(d.Unproven), once(d.Warnings)
 	d.link(result.CriticalPath)
 	for _, one := range fault.All(err) {
 		d.Faults = append(d.Faults, DocumentFault{one.Error(), fault.Hints(one)})
 	}
 	return d
+}
+
+// once leaves out what an earlier plan of the run has told of a step of the same id.
+func once(remarks []DocumentRemark) []DocumentRemark {
+	told := map[DocumentRemark]bool{}
+	return slices.DeleteFunc(remarks, func(r DocumentRemark) bool {
+		before := told[r]
+		told[r] = true
+		return before
+	})
 }
 
 func documentStep(st engine.StepResult, origin time.Time) DocumentStep {

@@ -4,11 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -407,6 +410,61 @@ func TestACutoverThatTakesTooLongGoesBack(t *testing.T) {
 	}
 	w.runs("old", "db", "mailer", "web")
 	w.must("migrate", "rollback", moveFrom, moveTo, "--yes")
+	w.runs("old", "db", "mailer", "web")
+}
+
+// TestUsersDecide asks the shop's front door: what fails before anything stops is not moved; and when users get nothing,
+// or something else, from the new cluster, it goes back by itself.
+func TestUsersDecide(t *testing.T) {
+	w := moving(t)
+	leads := filepath.Join(w.home, "leads-to")
+	var broken atomic.Value
+	broken.Store("old")
+	door := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		raw, err := os.ReadFile(leads)
+		if err != nil || string(raw) == broken.Load() {
+			_, _ = rw.Write([]byte("it works!")) // as servers say that nobody has set up
+			return
+		}
+		_, _ = rw.Write([]byte("the shop"))
+	}))
+	defer door.Close()
+	lead := func(script string) {
+		w.commit(map[string]string{"clusters/move/lead.sh": "#!/bin/sh\n" + script + "\n"})
+		if err := os.Chmod(w.repo.Path("clusters/move/lead.sh"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(leads, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	lead("printf %s \"$REKINDLE_TO\" > " + leads)
+	if err := w.repo.Replace(moveTo, "migration: {hold: [mailer]}", "migration: {hold: [mailer], traffic: {exec: [./lead.sh]}, probes: [{http: \""+door.URL+"\", contains: shop, timeout: 3s}]}"); err != nil {
+		t.Fatal(err)
+	}
+	w.commit(nil)
+	w.must("migrate", "stage", moveFrom, moveTo)
+
+	code, out, doc := w.run("migrate", "cutover", moveFrom, moveTo, "--yes")
+	if code != 1 || !strings.Contains(out, "does not contain \\\"shop\\\"") || doc.Migration.StoppedSeconds != 0 {
+		t.Errorf("a probe that fails before anything stops: exit %d, stopped for %v s\n%s", code, doc.Migration.StoppedSeconds, out)
+	}
+	broken.Store("new")
+	code, out, doc = w.run("migrate", "cutover", moveFrom, moveTo, "--yes")
+	if code != 1 || doc.Migration.Write != "old" || !strings.Contains(out, "does not do what old did: going back") {
+		t.Errorf("users get something else: exit %d, %s writes\n%s", code, doc.Migration.Write, out)
+	}
+	w.runs("old", "db", "mailer", "web")
+	if raw, err := os.ReadFile(leads); err != nil || string(raw) != "old" {
+		t.Errorf("requests are led to %s (%v)", raw, err)
+	}
+	broken.Store("none")
+	lead("test \"$REKINDLE_TO\" != new || { echo no such zone >&2; exit 7; }; printf %s \"$REKINDLE_TO\" > " + leads)
+	w.must("migrate", "stage", moveFrom, moveTo)
+	code, out, doc = w.run("migrate", "cutover", moveFrom, moveTo, "--yes")
+	if code != 1 || doc.Migration.Write != "old" || !strings.Contains(out, "no such zone") {
+		t.Errorf("requests can not be led: exit %d, %s writes\n%s", code, doc.Migration.Write, out)
+	}
 	w.runs("old", "db", "mailer", "web")
 }
 
