@@ -127,7 +127,7 @@ func (w *world) badCommit(t *testing.T) {
 
 func (w *world) downLeavesNothing(t *testing.T) {
 	w.run(0, "down", "--yes")
-	if left := docker(t, "ps", "--all", "--quiet", "--filter", "label=io.x-k8s.io.kind.cluster=shop-prod"); left != "" {
+	if left := docker(t, "ps", "--all", "--quiet", "--filter", "label=io.x-k8s.kind.cluster=shop-prod"); left != "" {
 		t.Errorf("containers are left: %s", left)
 	}
 	raw, err := os.ReadFile(w.kubeconfig)
