@@ -10,12 +10,18 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"sigs.k8s.io/kind/pkg/cluster"
+
+	"github.com/rekindle-dev/rekindle/internal/report"
+	"github.com/rekindle-dev/rekindle/internal/state/rest"
 )
 
 // Where the two clusters of a migration answer on this machine.
@@ -26,11 +32,12 @@ const (
 	portTo     = "8092"
 )
 
-// newMove is the shop on one cluster, the document of another one, and a front door that leads to either.
-func newMove(t *testing.T) (*world, *door) {
+// newMove is the shop on one cluster, the document of another one, and a front door that leads to either. Each is made
+// of the other's text, in which edit may change more.
+func newMove(t *testing.T, port string, edit func(w *world, next map[string]string)) (*world, *door) {
 	t.Helper()
 	t.Setenv("STATE_PASSWORD", "correct horse battery staple")
-	d := newDoor(t)
+	d := newDoor(t, port)
 	w := newWorldOf(t, "shop-old", func(w *world) {
 		w.replace("base/namespace.yaml", "enforce: restricted", "enforce: baseline") // movers are root
 		w.otherPort(portFrom)
@@ -44,8 +51,11 @@ func newMove(t *testing.T) (*world, *door) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			text := strings.ReplaceAll(string(raw), portFrom, portTo)
+			text := strings.ReplaceAll(string(raw), portFrom, port)
 			next["clusters/next/"+file] = strings.ReplaceAll(text, "name: shop-old", "name: shop-new")
+		}
+		if edit != nil {
+			edit(w, next)
 		}
 		if _, err := w.repo.Commit("Declare the cluster to move to", next); err != nil {
 			t.Fatal(err)
@@ -71,7 +81,8 @@ type door struct {
 	leads  string // the file
 }
 
-func newDoor(t *testing.T) *door {
+// newDoor leads to the old cluster, until it leads to the new one, which answers at a port of this machine.
+func newDoor(t *testing.T, portTo string) *door {
 	t.Helper()
 	d := &door{t: t, leads: filepath.Join(t.TempDir(), "leads-to")}
 	d.leadTo("shop-old")
@@ -113,6 +124,7 @@ type customers struct {
 
 	mu       sync.Mutex
 	placed   []time.Time // when the order of that number was acknowledged; zero for one that was not
+	judged   int         // how many of them servedAll has looked at
 	visits   int
 	unserved []string
 }
@@ -173,50 +185,136 @@ func (c *customers) ask(ctx context.Context, method, path, body string, want int
 	return err
 }
 
-// acknowledged are the numbers of the orders that the shop has taken, and how long it took none at most.
-func (c *customers) acknowledged() (numbers map[string]bool, gap time.Duration) {
+// acknowledged are the numbers of the orders that the shop has taken.
+func (c *customers) acknowledged() map[string]bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	numbers = map[string]bool{}
-	var last time.Time
+	numbers := map[string]bool{}
 	for n, at := range c.placed {
+		if !at.IsZero() {
+			numbers[fmt.Sprintf("no-%d", n)] = true
+		}
+	}
+	return numbers
+}
+
+// gap is the longest time in which no order was taken, since it was asked last.
+func (c *customers) gap() time.Duration {
+	gap, last := time.Duration(0), time.Time{}
+	for _, at := range c.placed[c.judged:] {
 		if at.IsZero() {
 			continue
 		}
-		numbers[fmt.Sprintf("no-%d", n)] = true
 		if !last.IsZero() {
 			gap = max(gap, at.Sub(last))
 		}
 		last = at
 	}
-	return numbers, gap
+	c.judged = len(c.placed)
+	return gap
 }
 
 // TestAMigration moves the shop, under constant orders, to another cluster; and, after many orders there, back.
 func TestAMigration(t *testing.T) {
-	w, d := newMove(t)
+	w, d := newMove(t, portTo, nil)
 	w.run(0, "up")
 	c := d.customers()
+	w.moveThere(c, func() string { return "shop-new" })
+	w.moveBack(c, "shop-old")
+}
+
+// TestAMigrationToGKE does so with a cluster of GKE, as far as that can be had here: the emulator's, with a node of kind.
+func TestAMigrationToGKE(t *testing.T) {
+	w, d := newMove(t, "8089", func(w *world, next map[string]string) {
+		w.google()
+		server, err := rest.Serve(t.Context(), w.stateDir(), w.env.Gateway+":0") // pods of GKE do not reach a folder here
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = server.Close() })
+		at, err := url.Parse(strings.TrimPrefix(server.Repository(), "rest:"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		password, _ := at.User.Password()
+		t.Setenv("RESTIC_REST_USERNAME", at.User.Username())
+		t.Setenv("RESTIC_REST_PASSWORD", password)
+		at.User = nil
+		w.replace(movingFrom, "repository: "+w.stateDir(), "repository: rest:"+at.String())
+		text := strings.Replace(next["clusters/next/cluster.yaml"], "repository: "+w.stateDir(), "repository: rest:"+at.String(), 1)
+		next["clusters/next/cluster.yaml"] = strings.Replace(text, "kind: {config: kind.yaml}",
+			"gke: {project: acme-shop, location: europe-west6-a, nodePools: [{name: default, machineType: e2-standard-4, nodes: 1}]}", 1)
+	})
+	w.run(0, "up")
+	c := d.customers()
+	w.moveThere(c, func() string {
+		names := strings.Fields(docker(t, "ps", "--filter", "name=^gke-", "--format", "{{.Names}}"))
+		if len(names) != 1 {
+			t.Fatalf("the nodes of GKE are %v", names)
+		}
+		return strings.TrimSuffix(names[0], "-control-plane")
+	})
+	w.moveBack(c, "shop-old")
+}
+
+// TestAMigrationOfAClusterOneHas leaves a cluster that kind's own library made, for good.
+func TestAMigrationOfAClusterOneHas(t *testing.T) {
+	w, d := newMove(t, portTo, nil)
+	provider := cluster.NewProvider(cluster.ProviderWithDocker())
+	if err := provider.Create(w.name, cluster.CreateWithConfigFile(w.repo.Path("clusters/prod/kind.yaml")),
+		cluster.CreateWithKubeconfigPath(w.kubeconfig), cluster.CreateWithWaitForReady(3*time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { // only of a cluster that this test made
+		if err := provider.Delete("shop-old", w.kubeconfig); err != nil {
+			t.Error(err)
+		}
+		// The document as it was: it is used once more at the end.
+		w.replace(movingFrom, "existing: {context: kind-shop-old}", "kind: {config: kind.yaml}")
+	})
+	w.replace(movingFrom, "kind: {config: kind.yaml}", "existing: {context: kind-shop-old}")
+	w.kubectl("rollout", "status", "deployment", "--namespace=local-path-storage", "--timeout=2m")
+	w.run(0, "up")
+	c := d.customers()
+	w.moveThere(c, func() string { return "shop-new" })
+	w.migrate(0, "confirm", "--yes")
+	w.takesOrders(c)
+	c.stop()
+	w.tookEach(c)
+	w.name = "shop-old"
+	if left := w.kubectl("get", "pods", "--namespace=shop", "--output=name"); left != "" {
+		t.Errorf("the shop is left where it was: %s", left)
+	}
+}
+
+// moveThere moves the shop while orders are placed. node gives the name of the new cluster's node, without its ending.
+func (w *world) moveThere(c *customers, node func() string) {
+	w.t.Helper()
 	w.until("50 orders are placed", time.Minute, func(context.Context) (bool, string, error) {
-		numbers, _ := c.acknowledged()
+		numbers := c.acknowledged()
 		return len(numbers) >= 50, fmt.Sprintf("%d orders", len(numbers)), nil
 	})
+	w.migrate(0, "check")
 	w.migrate(0, "stage")
-	w.migrate(0, "cutover", "--yes")
-	w.name = "shop-new"
+	doc := w.migrate(0, "cutover", "--yes")
 	w.takesOrders(c)
-	c.servedAll(t, "there")
+	c.servedAll(w.t, "there", doc)
+	w.name = node()
 	w.tookEach(c)
+}
 
-	there, _ := c.acknowledged()
+// moveBack moves it back, with what was ordered there.
+func (w *world) moveBack(c *customers, node string) {
+	w.t.Helper()
+	there := c.acknowledged()
 	w.until("the new cluster takes 500 orders that the old one does not have", 2*time.Minute, func(context.Context) (bool, string, error) {
-		now, _ := c.acknowledged()
+		now := c.acknowledged()
 		return len(now) >= len(there)+500, fmt.Sprintf("%d orders", len(now)-len(there)), nil
 	})
-	w.migrate(0, "rollback", "--yes")
-	w.name = "shop-old"
+	doc := w.migrate(0, "rollback", "--yes")
 	w.takesOrders(c)
-	c.servedAll(t, "back")
+	c.servedAll(w.t, "back", doc)
+	w.name = node
 	w.tookEach(c)
 	c.stop()
 }
@@ -224,29 +322,40 @@ func TestAMigration(t *testing.T) {
 // takesOrders waits until the shop takes orders again.
 func (w *world) takesOrders(c *customers) {
 	w.t.Helper()
-	before, _ := c.acknowledged()
+	before := c.acknowledged()
 	w.until("orders are taken in "+w.name, time.Minute, func(context.Context) (bool, string, error) {
-		now, _ := c.acknowledged()
+		now := c.acknowledged()
 		return len(now) > len(before), fmt.Sprintf("%d orders", len(now)), nil
 	})
 }
 
-// servedAll wants no visitor to have been turned away.
-func (c *customers) servedAll(t *testing.T, when string) {
+// servedAll wants no visitor to have been turned away, and the report to tell what was seen: no less than the time in
+// which orders were in vain, but for what requests take to be led.
+func (c *customers) servedAll(t *testing.T, when string, doc report.Document) {
 	t.Helper()
-	_, gap := c.acknowledged()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	t.Logf("%s: the shop took no order for %s at most; %d visits, %d in vain", when, gap.Round(time.Millisecond), c.visits, len(c.unserved))
+	gap, m := c.gap(), doc.Migration
+	if m == nil || len(m.Probes) != 1 {
+		t.Fatalf("%s: the report tells %+v", when, m)
+	}
+	t.Logf("%s: the shop took no order for %s at most, the report says %.1f s; %d visits, %d in vain; the prober asked %d times, %d in vain",
+		when, gap.Round(time.Millisecond), m.StoppedSeconds, c.visits, len(c.unserved), m.Probes[0].Requests, m.Probes[0].Failed)
 	if len(c.unserved) > 0 {
 		t.Errorf("%s: %d of %d visits in vain: %s", when, len(c.unserved), c.visits, strings.Join(c.unserved[:min(5, len(c.unserved))], "; "))
+	}
+	if m.Probes[0].Failed > 0 || m.Probes[0].Requests < 10 {
+		t.Errorf("%s: the prober saw %+v", when, m.Probes[0])
+	}
+	if stopped := time.Duration(m.StoppedSeconds * float64(time.Second)); stopped == 0 || gap > stopped+10*time.Second {
+		t.Errorf("%s: the shop took no order for %s, and the report says %s", when, gap, stopped)
 	}
 }
 
 // tookEach wants every order that was acknowledged to be there once, and no order twice.
 func (w *world) tookEach(c *customers) {
 	w.t.Helper()
-	want, _ := c.acknowledged()
+	want := c.acknowledged()
 	if len(want) == 0 {
 		w.t.Fatal("no order was acknowledged")
 	}
@@ -271,7 +380,7 @@ func (w *world) tookEach(c *customers) {
 }
 
 // migrate runs a phase of the migration.
-func (w *world) migrate(code int, phase string, args ...string) {
+func (w *world) migrate(code int, phase string, args ...string) report.Document {
 	w.t.Helper()
 	out, got := w.command(w.t.Context(), append([]string{"migrate", phase, movingFrom, movingTo, "-o", "json"}, args...)...)
 	doc := lastLine(w.t, out)
@@ -279,4 +388,5 @@ func (w *world) migrate(code int, phase string, args ...string) {
 	if got != code {
 		w.t.Fatalf("migrate %s: exit %d, want %d: %s\n%.20000s", phase, got, code, faults(doc), out)
 	}
+	return doc
 }
