@@ -288,12 +288,12 @@ func TestKilledAnywhere(t *testing.T) {
 }
 
 func TestTokensExpire(t *testing.T) {
-	s := start(t, emulator.Options{Pace: emulator.Pace{Create: 2 * time.Second}})
+	s := start(t, emulator.Options{Pace: emulator.Pace{Create: 5 * time.Second}})
 	p := provider(t, s, small())
 	ctx, cancel := context.WithCancel(t.Context())
 	var expiry sync.WaitGroup
 	expiry.Go(func() {
-		for wait.Sleep(ctx, 300*time.Millisecond) == nil {
+		for wait.Sleep(ctx, time.Second) == nil {
 			s.ExpireTokens()
 		}
 	})

@@ -190,7 +190,7 @@ func (g *google) expireTokens(do func()) {
 	ctx, stop := context.WithCancel(g.t.Context())
 	var group sync.WaitGroup
 	group.Go(func() {
-		for wait.Sleep(ctx, 300*time.Millisecond) == nil {
+		for wait.Sleep(ctx, time.Second) == nil {
 			g.server.ExpireTokens()
 		}
 	})
