@@ -31,8 +31,9 @@ type HandoverOptions struct {
 	Hold     []string      // further applications that act on the world outside
 	Jobs     time.Duration // how long Jobs that run already are given to end
 
-	// Restorer fills claims of the receiver; of those that were verified before, only files that changed.
-	Restorer func(c *kube.Client, a state.Access, set, cluster string) Restorer
+	// Restorer fills claims of the receiver. With changed, files are taken for right whose size and time are: the others
+	// alone are written and read back. Without, every file is.
+	Restorer func(c *kube.Client, a state.Access, set, cluster string, changed bool) Restorer
 	// Switch leads requests to the cluster that writes; its id is that of the migration.
 	Switch traffic.Switch
 	// Keep reads live objects, PutBack creates those that are missing and says how many.
@@ -50,6 +51,7 @@ type Handover struct {
 
 	record   *Record // the newest of both
 	snapshot *Snapshot
+	changed  bool // files that look right are not read
 	restorer Restorer
 	unserve  func()
 }

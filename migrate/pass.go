@@ -38,8 +38,10 @@ func (h *Handover) Look() *plan.Plan {
 }
 
 // Carry is a pass: a snapshot set of the giver, and each claim of it filled in the receiver as soon as it is taken. Only
-// what changed since the pass before is moved. The giver may go on writing: then another pass is to follow.
-func (h *Handover) Carry() *plan.Plan {
+// what changed since the pass before is moved; with all, every file of the receiver is read and compared all the same.
+// The giver may go on writing: then another pass is to follow.
+func (h *Handover) Carry(all bool) *plan.Plan {
+	h.changed = !all
 	p := plan.New(fmt.Sprintf("carry the data of %s to %s", h.giver.Name(), h.receiver.Name()))
 	h.snapshot.addTake(p)
 	ready := p.Add(plan.Step{
@@ -106,7 +108,7 @@ func (h *Handover) receive(ctx context.Context, p plan.Progress) (plan.Outcome, 
 		return "", err
 	}
 	set := h.snapshot.Set()
-	h.unserve, h.restorer = end, h.o.Restorer(c, access, set.ID, set.Cluster)
+	h.unserve, h.restorer = end, h.o.Restorer(c, access, set.ID, set.Cluster, h.changed)
 	return outcome, nil
 }
 

@@ -49,7 +49,8 @@ func reference(root *cobra.Command) []byte {
 		if c.Example != "" {
 			fmt.Fprintf(&b, "\n```sh\n%s\n```\n", strings.ReplaceAll(strings.TrimPrefix(c.Example, "  "), "\n  ", "\n"))
 		}
-		writeFlags(&b, c.LocalNonPersistentFlags())
+		writeCommands(&b, c)
+		writeFlags(&b, c.LocalFlags())
 	}
 	b.WriteString("\n## Flags of every command\n")
 	writeFlags(&b, root.PersistentFlags())
@@ -67,6 +68,7 @@ func documented(root *cobra.Command) []*cobra.Command {
 	return list
 }
 
+// useLine is how a command is called: its own commands come before what they all take.
 func useLine(c *cobra.Command) string {
 	if !c.HasAvailableSubCommands() {
 		return c.UseLine()
@@ -75,7 +77,18 @@ func useLine(c *cobra.Command) string {
 	for _, sub := range c.Commands() {
 		names = append(names, sub.Name())
 	}
-	return c.UseLine() + " " + strings.Join(names, "|")
+	return strings.Replace(c.UseLine(), c.CommandPath(), c.CommandPath()+" ["+strings.Join(names, "|")+"]", 1)
+}
+
+// writeCommands lists the commands of a command, in the order in which they were added.
+func writeCommands(b *bytes.Buffer, of *cobra.Command) {
+	if !of.HasAvailableSubCommands() {
+		return
+	}
+	b.WriteString("\n| Command | Meaning |\n|---|---|\n")
+	for _, c := range of.Commands() {
+		fmt.Fprintf(b, "| `%s` | %s |\n", c.CommandPath(), c.Short)
+	}
 }
 
 func writeFlags(b *bytes.Buffer, flags *pflag.FlagSet) {

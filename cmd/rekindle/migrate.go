@@ -18,6 +18,7 @@ type migrateOptions struct {
 	keepSource    bool
 	withoutTarget bool
 	withoutSource bool
+	trustStaged   bool
 }
 
 func (a *app) migrateCommand() *cobra.Command {
@@ -53,6 +54,7 @@ same spec.state.repository; spec.migration of TO says how traffic is led.`,
 	f.IntVar(&o.passes, "passes", 4, "carry the data at most `N` times while the source goes on writing")
 	f.DurationVar(&o.jobs, "jobs-timeout", 5*time.Minute, "how long Jobs that run already are given to end, before anything else is stopped")
 	f.DurationVar(&o.maxDowntime, "max-downtime", 0, "give the source back its writers when the target can not be opened within this time (default: no bound)")
+	f.BoolVar(&o.trustStaged, "trust-staged", false, "cutover, rollback: do not read all data that was carried once more before the writers stop")
 	f.BoolVar(&o.keepSource, "keep-source", false, "confirm: leave the source where it is, fenced")
 	f.BoolVar(&o.withoutTarget, "without-target", false, "rollback: the target is lost, and with it what was written there; the source goes on with what it has")
 	f.BoolVar(&o.withoutSource, "without-source", false, "cutover: the source is away after all its data was carried; it stays fenced when it comes back")

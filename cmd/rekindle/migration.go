@@ -82,43 +82,25 @@ func (m *migration) handover(giver, receiver *bootstrap.Job, sets *state.Reposit
 	h := migrate.NewHandover(giver, receiver, sets, migrate.HandoverOptions{
 		From: m.from.name(), To: m.to.name(), Hold: hold, Jobs: m.o.jobs, Switch: way,
 		Keep: volumes.Keep, PutBack: volumes.PutBack,
-		Restorer: func(c *kube.Client, a state.Access, set, cluster string) migrate.Restorer {
-			return &volumes.Mover{Client: c, Access: a, Image: image, Set: set, Cluster: cluster, Changed: true}
+		Restorer: func(c *kube.Client, a state.Access, set, cluster string, changed bool) migrate.Restorer {
+			return &volumes.Mover{Client: c, Access: a, Image: image, Set: set, Cluster: cluster, Changed: changed}
 		},
 	})
 	m.closers = append(m.closers, h.Close, func() { m.learn(h.Record()) })
 	return h
 }
 
-// walk goes through all phases, and asks before those that users of the clusters will notice.
+// walk goes through all phases. Those that users of the clusters will notice ask before.
 func (m *migration) walk(ctx context.Context) error {
-	for _, phase := range []struct {
-		ask string
-		do  func(*migration, context.Context) error
-	}{
-		{"", (*migration).check},
-		{"", (*migration).stage},
-		{fmt.Sprintf("stop the writers of %s and let %s write", m.from.name(), m.to.name()), (*migration).cutover},
-		{m.givesUp(), (*migration).confirm},
+	for _, phase := range []func(*migration, context.Context) error{
+		(*migration).check, (*migration).stage, (*migration).cutover, (*migration).confirm,
 	} {
-		if phase.ask != "" {
-			if err := m.app.confirm(phase.ask); err != nil {
-				return err
-			}
-		}
-		if err := phase.do(m, ctx); err != nil {
+		if err := phase(m, ctx); err != nil {
 			return err
 		}
 		m.close()
 	}
 	return nil
-}
-
-func (m *migration) givesUp() string {
-	if m.o.keepSource {
-		return fmt.Sprintf("keep %s fenced for good", m.from.name())
-	}
-	return "take away " + m.from.name()
 }
 
 // check finds what is in the way, without changing anything.
@@ -198,7 +180,7 @@ func (m *migration) passes(ctx context.Context, h *migrate.Handover) error {
 	last := time.Duration(0)
 	for range m.o.passes {
 		begun := time.Now()
-		if err := m.pass(ctx, h); err != nil {
+		if err := m.pass(ctx, h, false); err != nil { // what came before was read back as it was written
 			return err
 		}
 		took := time.Since(begun)
@@ -211,12 +193,12 @@ func (m *migration) passes(ctx context.Context, h *migrate.Handover) error {
 	return nil
 }
 
-func (m *migration) pass(ctx context.Context, h *migrate.Handover) error {
+func (m *migration) pass(ctx context.Context, h *migrate.Handover, all bool) error {
 	begun := time.Now()
 	if err := m.s.run(ctx, h.Look()); err != nil {
 		return err
 	}
-	if err := m.s.run(ctx, h.Carry()); err != nil {
+	if err := m.s.run(ctx, h.Carry(all)); err != nil {
 		return err
 	}
 	m.passed(h.Set(), begun)
@@ -225,6 +207,13 @@ func (m *migration) pass(ctx context.Context, h *migrate.Handover) error {
 
 // confirm gives up the source.
 func (m *migration) confirm(ctx context.Context) error {
+	what := "take away " + m.from.name()
+	if m.o.keepSource {
+		what = fmt.Sprintf("keep %s fenced for good", m.from.name())
+	}
+	if err := m.app.confirm(what); err != nil {
+		return err
+	}
 	to, _, err := m.visit(ctx, &m.to)
 	if err != nil {
 		return err

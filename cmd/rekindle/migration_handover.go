@@ -12,6 +12,9 @@ import (
 
 // cutover hands over from the source to the target.
 func (m *migration) cutover(ctx context.Context) error {
+	if err := m.app.confirm(fmt.Sprintf("stop the writers of %s and let %s write", m.from.name(), m.to.name())); err != nil {
+		return err
+	}
 	defer m.watch(ctx)()
 	err := m.giveTo(ctx, &m.from, &m.to)
 	var opened *openedError
@@ -117,7 +120,7 @@ func mayGive(r *migrate.Record, giving, receiving *end, from string) error {
 // carry stops the giver and brings what changed to the receiver, up to where that may be opened. A failure gives the giver
 // back its writers.
 func (m *migration) carry(ctx context.Context, h *migrate.Handover) error {
-	if err := m.pass(ctx, h); err != nil { // a last one while it writes
+	if err := m.pass(ctx, h, !m.o.trustStaged); err != nil { // a last one while it writes
 		return err
 	}
 	err := m.s.run(ctx, h.Quiet())
@@ -148,7 +151,7 @@ func (m *migration) stop(ctx context.Context, h *migrate.Handover) error {
 	if err := m.s.run(ctx, h.Fence()); err != nil {
 		return err
 	}
-	if err := m.pass(ctx, h); err != nil {
+	if err := m.pass(ctx, h, false); err != nil { // all was read a moment ago
 		return err
 	}
 	m.told.Passes[len(m.told.Passes)-1].Stopped = true
