@@ -53,7 +53,7 @@ lab-down: ## Stop what make lab started
 
 .PHONY: e2e
 e2e: build assets lab ## The main job on real nodes: kind, Flux, Helm
-	$(GO) test -tags e2e -run '$(RUN)' -count 1 -timeout 40m -p 1 ./test/e2e/... ./test/lab/... ./providers/kind/... ./internal/state/volumes/...
+	$(GO) test -tags e2e -run '$(RUN)' -count 1 -timeout 40m -p 1 ./test/e2e/... ./test/lab/... ./test/gke/... ./providers/kind/... ./internal/state/volumes/...
 
 .PHONY: bench
 bench: build assets lab ## Against what a user would do otherwise; see docs/performance.md

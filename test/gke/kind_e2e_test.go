@@ -3,11 +3,13 @@
 package gke_test
 
 import (
+	"context"
 	"encoding/base64"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -15,6 +17,7 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 
+	"github.com/rekindle-dev/rekindle/internal/wait"
 	"github.com/rekindle-dev/rekindle/providers"
 	"github.com/rekindle-dev/rekindle/providers/kind"
 	gke "github.com/rekindle-dev/rekindle/test/gke"
@@ -25,8 +28,8 @@ import (
 // TestRealNodes has kind behind a cluster: what is run in its pods goes through the front.
 func TestRealNodes(t *testing.T) {
 	env := labtest.Require(t)
-	behind := func(nodes int) (providers.Provider, error) {
-		raw, err := env.KindConfig([]byte("kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\nnodes:\n- role: control-plane\n" + strings.Repeat("- role: worker\n", nodes)))
+	behind := func(int) (providers.Provider, error) {
+		raw, err := env.KindConfig([]byte("kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\n"))
 		return kind.New(kind.Settings{Config: raw}), err
 	}
 	s := gketest.Start(t, gke.Options{Behind: behind})
@@ -51,15 +54,30 @@ func TestRealNodes(t *testing.T) {
 	if err != nil || len(nodes.Items) != 1 {
 		t.Errorf("nodes of the pool: %v, %v", nodes, err)
 	}
-	pods, err := api.CoreV1().Pods("kube-system").List(t.Context(), metav1.ListOptions{LabelSelector: "k8s-app=kube-proxy"})
-	if err != nil || len(pods.Items) == 0 {
-		t.Fatalf("%v, %v", pods, err)
-	}
-	url := api.CoreV1().RESTClient().Get().Resource("pods").Namespace("kube-system").Name(pods.Items[0].Name).SubResource("exec").
+	url := api.CoreV1().RESTClient().Get().Resource("pods").Namespace("kube-system").Name(runningProxy(t, api)).SubResource("exec").
 		VersionedParams(&corev1.PodExecOptions{Command: []string{"kube-proxy", "--version"}, Stdout: true}, scheme.ParameterCodec).URL()
 	if out := overWebSocket(t, config, url.String()); !strings.Contains(out, "Kubernetes v") {
 		t.Errorf("exec gave %q", out)
 	}
+}
+
+// runningProxy waits for a pod that runs, and gives its name.
+func runningProxy(t *testing.T, api kubernetes.Interface) (name string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	running := wait.Func("kube-proxy runs", func(ctx context.Context) (bool, string, error) {
+		pods, err := api.CoreV1().Pods("kube-system").List(ctx, metav1.ListOptions{LabelSelector: "k8s-app=kube-proxy"})
+		if err != nil || len(pods.Items) == 0 || pods.Items[0].Status.Phase != corev1.PodRunning {
+			return false, "", err
+		}
+		name = pods.Items[0].Name
+		return true, "", nil
+	})
+	if err := wait.Poll(ctx, running, 500*time.Millisecond, nil); err != nil {
+		t.Fatal(err)
+	}
+	return name
 }
 
 // overWebSocket makes a request that changes the protocol, and gives what comes then. Frames of a server hold
