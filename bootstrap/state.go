@@ -101,6 +101,12 @@ func (j *Job) Namespaces() []string {
 	return all
 }
 
+// ReachesHost says whether pods of such a cluster reach this machine.
+func (j *Job) ReachesHost() bool {
+	_, ok := j.tools.Provider.(providers.HostReacher)
+	return ok || j.simulated
+}
+
 // HostAddress is how the cluster's pods reach this machine. Not every provider has a way.
 func (j *Job) HostAddress(ctx context.Context) (string, error) { return j.hostAddress(ctx) }
 

@@ -43,7 +43,7 @@ func newMove(t *testing.T, port string, edit func(w *world, next map[string]stri
 		w.otherPort(portFrom)
 		w.replace(movingFrom, "stacks/platform.yaml", "stacks/small.yaml")
 		w.replace(movingFrom, `    - {http: "http://127.0.0.1:`+portFrom+`/api/v1/query?query=up", host: prometheus.shop.example.com, contains: node-exporter, timeout: 3m}`+"\n", "")
-		w.replace(movingFrom, "  verify:\n", "  state: {repository: "+w.stateDir()+", password: {env: STATE_PASSWORD}}\n"+
+		w.replace(movingFrom, "  verify:\n", "  state: {repository: \""+w.serveState()+"\", password: {env: STATE_PASSWORD}}\n"+
 			"  migration:\n    traffic: {exec: ["+d.script()+"]}\n    probes: [{http: \""+d.URL()+"/healthz\", host: shop.example.com}]\n  verify:\n")
 		next := map[string]string{"stacks/small.yaml": small}
 		for _, file := range []string{"cluster.yaml", "kind.yaml"} {
@@ -72,6 +72,25 @@ func newMove(t *testing.T, port string, edit func(w *world, next map[string]stri
 		}
 	})
 	return w, d
+}
+
+// serveState makes a repository of state that pods of every provider reach, and gives its name.
+func (w *world) serveState() string {
+	w.t.Helper()
+	server, err := rest.Serve(w.t.Context(), w.stateDir(), w.env.Gateway+":0")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { _ = server.Close() }) // nothing is lost with it
+	at, err := url.Parse(strings.TrimPrefix(server.Repository(), "rest:"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	password, _ := at.User.Password()
+	w.t.Setenv("RESTIC_REST_USERNAME", at.User.Username())
+	w.t.Setenv("RESTIC_REST_PASSWORD", password)
+	at.User = nil
+	return "rest:" + at.String()
 }
 
 // door is the address that users know. A file says which cluster it leads to; requests that run already end where they began.
@@ -215,35 +234,12 @@ func (c *customers) gap() time.Duration {
 	return gap
 }
 
-// TestAMigration moves the shop, under constant orders, to another cluster; and, after many orders there, back.
-func TestAMigration(t *testing.T) {
-	w, d := newMove(t, portTo, nil)
-	w.run(0, "up")
-	c := d.customers()
-	w.moveThere(c, func() string { return "shop-new" })
-	w.moveBack(c, "shop-old")
-}
-
-// TestAMigrationToGKE does so with a cluster of GKE, as far as that can be had here: the emulator's, with a node of kind.
+// TestAMigrationToGKE moves the shop, under constant orders, from kind to a cluster of GKE, as far as that can be had here:
+// the emulator's, with a node of kind; and, after many orders there, back.
 func TestAMigrationToGKE(t *testing.T) {
 	w, d := newMove(t, "8089", func(w *world, next map[string]string) {
 		w.google()
-		server, err := rest.Serve(t.Context(), w.stateDir(), w.env.Gateway+":0") // pods of GKE do not reach a folder here
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = server.Close() })
-		at, err := url.Parse(strings.TrimPrefix(server.Repository(), "rest:"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		password, _ := at.User.Password()
-		t.Setenv("RESTIC_REST_USERNAME", at.User.Username())
-		t.Setenv("RESTIC_REST_PASSWORD", password)
-		at.User = nil
-		w.replace(movingFrom, "repository: "+w.stateDir(), "repository: rest:"+at.String())
-		text := strings.Replace(next["clusters/next/cluster.yaml"], "repository: "+w.stateDir(), "repository: rest:"+at.String(), 1)
-		next["clusters/next/cluster.yaml"] = strings.Replace(text, "kind: {config: kind.yaml}",
+		next["clusters/next/cluster.yaml"] = strings.Replace(next["clusters/next/cluster.yaml"], "kind: {config: kind.yaml}",
 			"gke: {project: acme-shop, location: europe-west6-a, nodePools: [{name: default, machineType: e2-standard-4, nodes: 1}]}", 1)
 	})
 	w.run(0, "up")
@@ -258,8 +254,9 @@ func TestAMigrationToGKE(t *testing.T) {
 	w.moveBack(c, "shop-old")
 }
 
-// TestAMigrationOfAClusterOneHas leaves a cluster that kind's own library made, for good.
-func TestAMigrationOfAClusterOneHas(t *testing.T) {
+// TestAMigration moves the shop, under constant orders, from a cluster that kind's own library made to another one of
+// kind; back, after many orders there; and there again for good.
+func TestAMigration(t *testing.T) {
 	w, d := newMove(t, portTo, nil)
 	provider := cluster.NewProvider(cluster.ProviderWithDocker())
 	if err := provider.Create(w.name, cluster.CreateWithConfigFile(w.repo.Path("clusters/prod/kind.yaml")),
@@ -277,6 +274,8 @@ func TestAMigrationOfAClusterOneHas(t *testing.T) {
 	w.kubectl("rollout", "status", "deployment", "--namespace=local-path-storage", "--timeout=2m")
 	w.run(0, "up")
 	c := d.customers()
+	w.moveThere(c, func() string { return "shop-new" })
+	w.moveBack(c, "shop-old")
 	w.moveThere(c, func() string { return "shop-new" })
 	w.migrate(0, "confirm", "--yes")
 	w.takesOrders(c)
@@ -317,7 +316,6 @@ func (w *world) moveBack(c *customers, node string) {
 	c.servedAll(w.t, "back", doc)
 	w.name = node
 	w.tookEach(c)
-	c.stop()
 }
 
 // takesOrders waits until the shop takes orders again.
