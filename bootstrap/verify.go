@@ -10,8 +10,6 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/probe"
 )
 
-// requestTimeout bounds one request of a check.
-const requestTimeout = 10 * time.Second
 
 // addChecks appends spec.verify, side by side.
 func (j *Job) addChecks(p *plan.Plan, needs ...plan.ID) {
