@@ -10,7 +10,6 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/probe"
 )
 
-
 // addChecks appends spec.verify, side by side.
 func (j *Job) addChecks(p *plan.Plan, needs ...plan.ID) {
 	for i, check := range j.docs.Cluster.Spec.Verify {
