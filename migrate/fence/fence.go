@@ -18,7 +18,6 @@ import (
 	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -41,8 +40,6 @@ const (
 	rulesMark     = "rekindle.dev/rules"     // on the policy, in JSON
 	nonceMark     = "rekindle.dev/nonce"     // on the policy: what the newest state of it refuses
 	probeMark     = "rekindle.dev/fence-probe"
-
-	proofNamespace = "kube-system" // always there
 )
 
 // Mark says whose a fence is.
@@ -169,20 +166,7 @@ func (f *Fence) prove(ctx context.Context, want bool, p plan.Progress) error {
 
 // holds tries to make a pod that only the newest state of the fence refuses.
 func (f *Fence) holds(ctx context.Context) (held bool, detail string) {
-	probe := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{
-			GenerateName: Name + "-probe-", Namespace: proofNamespace, Labels: map[string]string{probeMark: f.nonce},
-		},
-		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "none", Image: "none.invalid/none"}}},
-	}
-	_, err := f.client.Typed().CoreV1().Pods(proofNamespace).Create(ctx, probe, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-	switch {
-	case err == nil:
-		return false, ""
-	case strings.Contains(err.Error(), probeRefusal):
-		return true, ""
-	}
-	return false, err.Error()
+	return admission.Probe{Policy: Name, Label: probeMark, Nonce: f.nonce, Refusal: probeRefusal}.Refused(ctx, f.client)
 }
 
 // Found is the fence of a cluster as whoever comes by finds it.

@@ -12,7 +12,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
@@ -76,28 +75,14 @@ func PutUp(ctx context.Context, c *kube.Client, apps []string, p plan.Progress) 
 			return "", err
 		}
 	}
-	if err := admission.Prove(ctx, "isolation", true, func(ctx context.Context) (bool, string) { return isRefused(ctx, c, nonce) }, p); err != nil {
+	proof := admission.Probe{Policy: Name, Label: probeMark, Nonce: nonce, Refusal: probeRefusal}
+	if err := admission.Prove(ctx, "isolation", true, func(ctx context.Context) (bool, string) { return proof.Refused(ctx, c) }, p); err != nil {
 		return "", err
 	}
 	if found != nil {
 		return plan.Adopted, nil
 	}
 	return plan.Changed, nil
-}
-
-// isRefused asks the server by a dry run whether it refuses the pod that only the newest policy does.
-func isRefused(ctx context.Context, c *kube.Client, nonce string) (refused bool, detail string) {
-	_, err := c.Typed().CoreV1().Pods(proofNamespace).Create(ctx, &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{GenerateName: Name + "-probe-", Namespace: proofNamespace, Labels: map[string]string{probeMark: nonce}},
-		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "none", Image: "none.invalid/none"}}},
-	}, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-	switch {
-	case err == nil:
-		return false, ""
-	case strings.Contains(err.Error(), probeRefusal):
-		return true, ""
-	}
-	return false, err.Error()
 }
 
 // isQuieted asks the server by a dry run whether it lets a workload in without pods that only the newest policy knows.
