@@ -66,7 +66,7 @@ func Excess(sets []Summary, last int) []Summary {
 func (r *Repository) Remove(ctx context.Context, sets []Summary, p plan.Progress) error {
 	var manifests, others []string
 	for _, s := range sets {
-		if s.manifest != "" {
+		if s.manifest != "" && !s.Scheduled {
 			manifests = append(manifests, s.manifest)
 		}
 		others = append(others, s.snapshots...)
@@ -79,6 +79,9 @@ func (r *Repository) Remove(ctx context.Context, sets []Summary, p plan.Progress
 		if _, err := r.run(ctx, call{locks: true, args: append([]string{"forget", "--json"}, ids...)}); err != nil {
 			return err
 		}
+	}
+	if err := r.removeSchedules(ctx, p); err != nil {
+		return err
 	}
 	p.Waiting("restic removes the data that nothing needs any more")
 	_, err := r.run(ctx, call{locks: true, args: []string{"prune", "--quiet"}})

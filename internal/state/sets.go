@@ -58,8 +58,11 @@ type Summary struct {
 	Complete bool           `json:"complete"`
 	Claims   []ClaimSummary `json:"claims"`
 
-	manifest  string   // restic's id of the manifest's snapshot; empty: there is none
+	Scheduled bool `json:"scheduled,omitempty"` // by CronJobs of the cluster
+
+	manifest  string   // restic's id of the manifest's snapshot; empty: there is none. Sets of a schedule share it
 	snapshots []string // restic's ids of the others
+	wants     []string // of a scheduled one: the claims without which it is not whole
 }
 
 // ClaimSummary is what restic itself tells of a claim's snapshot.
@@ -84,6 +87,8 @@ func (r *Repository) Why(ctx context.Context, s *Summary) ([]string, error) {
 	switch {
 	case s.Complete:
 		return nil, nil
+	case s.Scheduled:
+		return s.whyScheduled(), nil
 	case s.manifest == "":
 		return []string{"it has no manifest: its run is at work, or was killed"}, nil
 	}
@@ -96,9 +101,10 @@ func (r *Repository) Why(ctx context.Context, s *Summary) ([]string, error) {
 
 // snapshot is how restic lists one.
 type snapshot struct {
-	ID      string   `json:"id"`
-	Tags    []string `json:"tags"`
-	Host    string   `json:"hostname"`
+	ID      string    `json:"id"`
+	Time    time.Time `json:"time"`
+	Tags    []string  `json:"tags"`
+	Host    string    `json:"hostname"`
 	Summary *struct {
 		Files int64 `json:"total_files_processed"`
 		Bytes int64 `json:"total_bytes_processed"`
@@ -114,8 +120,26 @@ func (s *snapshot) tag(prefix string) string {
 	return ""
 }
 
+// summary is what is told of one with the data of a claim.
+func (s *snapshot) summary() ClaimSummary {
+	one := ClaimSummary{Claim: s.tag(tagClaim), Snapshot: s.ID}
+	if s.Summary != nil {
+		one.Files, one.Bytes = s.Summary.Files, s.Summary.Bytes
+	}
+	return one
+}
+
 // Sets lists the sets of the cluster, the newest first, also those that are not whole.
 func (r *Repository) Sets(ctx context.Context) ([]Summary, error) {
+	all, err := r.snapshots(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return group(all), nil
+}
+
+// snapshots lists all that is ours in the repository, of the cluster.
+func (r *Repository) snapshots(ctx context.Context) ([]snapshot, error) {
 	raw, err := r.run(ctx, call{args: []string{"snapshots", "--json", "--no-lock", "--host", r.settings.Cluster, "--tag", tagOurs}})
 	if err != nil {
 		return nil, err
@@ -124,7 +148,7 @@ func (r *Repository) Sets(ctx context.Context) ([]Summary, error) {
 	if err := json.Unmarshal(raw, &all); err != nil {
 		return nil, fmt.Errorf("restic snapshots: %w", err)
 	}
-	return group(all), nil
+	return all, nil
 }
 
 // group makes sets of snapshots.
@@ -142,20 +166,18 @@ func group(all []snapshot) []Summary {
 			set = &Summary{ID: id, Cluster: s.Host, Time: begun}
 			sets[id] = set
 		}
-		if claim := s.tag(tagClaim); claim != "" {
-			one := ClaimSummary{Claim: claim, Snapshot: s.ID}
-			if s.Summary != nil {
-				one.Files, one.Bytes = s.Summary.Files, s.Summary.Bytes
-			}
-			set.Claims, set.snapshots = append(set.Claims, one), append(set.snapshots, s.ID)
+		if s.tag(tagClaim) != "" {
+			set.Claims, set.snapshots = append(set.Claims, s.summary()), append(set.snapshots, s.ID)
 			continue
 		}
 		set.manifest, set.Complete = s.ID, slices.Contains(s.Tags, tagComplete)
 	}
-	list := []Summary{}
+	list := groupScheduled(all)
 	for _, set := range sets {
-		slices.SortFunc(set.Claims, func(a, b ClaimSummary) int { return strings.Compare(a.Claim, b.Claim) })
 		list = append(list, *set)
+	}
+	for i := range list {
+		slices.SortFunc(list[i].Claims, func(a, b ClaimSummary) int { return strings.Compare(a.Claim, b.Claim) })
 	}
 	slices.SortFunc(list, func(a, b Summary) int { return cmp.Or(b.Time.Compare(a.Time), strings.Compare(b.ID, a.ID)) })
 	return list
@@ -224,19 +246,31 @@ func parseTime(text string) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// load reads the manifest of a set and compares it with what the repository has.
-func (r *Repository) load(ctx context.Context, set *Summary) (*Manifest, error) {
-	raw, err := r.run(ctx, call{args: []string{"dump", "--no-lock", set.manifest, "/" + manifestFile}})
+// manifest reads one; of says which.
+func (r *Repository) manifest(ctx context.Context, id, of string) (*Manifest, error) {
+	raw, err := r.run(ctx, call{args: []string{"dump", "--no-lock", id, "/" + manifestFile}})
 	if err != nil {
-		return nil, fault.Wrap(err, fault.KindOf(err), "its manifest can not be read").On("set %s", set.ID)
+		return nil, r.on(fault.Wrap(err, fault.KindOf(err), "the manifest %s can not be read", of))
 	}
 	var m Manifest
 	if err := json.Unmarshal(raw, &m); err != nil {
-		return nil, r.on(fault.Wrap(err, fault.Failed, "the manifest of the set %s can not be read", set.ID))
+		return nil, r.on(fault.Wrap(err, fault.Failed, "the manifest %s can not be read", of))
 	}
 	if m.Version != Version {
-		return nil, r.on(fault.New(fault.Failed, "the manifest of the set %s has version %d, this build reads %d", set.ID, m.Version, Version).
+		return nil, r.on(fault.New(fault.Failed, "the manifest %s has version %d, this build reads %d", of, m.Version, Version).
 			WithHint("use the rekindle that made it, or a newer one"))
+	}
+	return &m, nil
+}
+
+// load reads the manifest of a set and compares it with what the repository has.
+func (r *Repository) load(ctx context.Context, set *Summary) (*Manifest, error) {
+	m, err := r.manifest(ctx, set.manifest, "of the set "+set.ID)
+	if err != nil {
+		return nil, err
+	}
+	if set.Scheduled {
+		set.fill(m)
 	}
 	var errs []error
 	for _, c := range m.Claims {
@@ -245,7 +279,7 @@ func (r *Repository) load(ctx context.Context, set *Summary) (*Manifest, error) 
 				WithHint("somebody removed it: choose another set with --at")))
 		}
 	}
-	return &m, fault.Join(errs...)
+	return m, fault.Join(errs...)
 }
 
 // Put writes the manifest of a set, whose snapshots are there: with it the set comes into being.
