@@ -212,8 +212,12 @@ func (p *Provider) Find(ctx context.Context, r providers.Ref) (*providers.Cluste
 	if err != nil {
 		return nil, p.silent(err, config)
 	}
+	kubeconfig, err := p.alone()
+	if err != nil {
+		return nil, err
+	}
 	return &providers.Cluster{
-		Ref: r, Version: version.GitVersion, Created: created, Complete: true, REST: config,
+		Ref: r, Version: version.GitVersion, Created: created, Complete: true, REST: config, Kubeconfig: kubeconfig,
 	}, nil
 }
 

@@ -79,6 +79,9 @@ func TestLifeOfALentCluster(t *testing.T) {
 		if err != nil || c.Outcome != want || !c.Complete || c.Version == "" {
 			t.Fatalf("%+v, %v; want %s", c, err, want)
 		}
+		if k := c.Kubeconfig; k == nil || k.CurrentContext != "on-prem" || len(k.Contexts) != 1 || len(k.Clusters) != 1 || len(k.AuthInfos) != 1 {
+			t.Errorf("its kubeconfig is %+v", k)
+		}
 	}
 	namespaces, _, err := p.Before(t.Context(), ref)
 	if err != nil || !strings.Contains(strings.Join(namespaces, " "), "kube-system") {

@@ -8,30 +8,59 @@ import (
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
 )
 
-// config is that of the context, with its exec plugin if it has one.
-func (p *Provider) config() (*rest.Config, error) {
+// load reads the kubeconfig, which has the context.
+func (p *Provider) load() (*clientcmdapi.Config, *clientcmd.ClientConfigLoadingRules, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = p.settings.Kubeconfig
 	all, err := rules.Load()
-	file := cmp.Or(p.settings.Kubeconfig, strings.Join(rules.GetLoadingPrecedence(), ":"))
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Usage, "read the kubeconfig").WithHint("see %s", file)
+		return nil, nil, fault.Wrap(err, fault.Usage, "read the kubeconfig").WithHint("see %s", p.file(rules))
 	}
-	if all.Contexts[p.settings.Context] == nil {
-		f := fault.New(fault.Usage, "the kubeconfig has no context %q", p.settings.Context).On("spec.provider.existing.context")
-		names := slices.Sorted(maps.Keys(all.Contexts))
-		if len(names) == 0 {
-			return nil, f.WithHint("%s has no context at all", file)
-		}
-		return nil, f.WithHint("it has %s", strings.Join(names, ", "))
+	if all.Contexts[p.settings.Context] != nil {
+		return all, rules, nil
+	}
+	f := fault.New(fault.Usage, "the kubeconfig has no context %q", p.settings.Context).On("spec.provider.existing.context")
+	names := slices.Sorted(maps.Keys(all.Contexts))
+	if len(names) == 0 {
+		return nil, nil, f.WithHint("%s has no context at all", p.file(rules))
+	}
+	return nil, nil, f.WithHint("it has %s", strings.Join(names, ", "))
+}
+
+func (p *Provider) file(rules *clientcmd.ClientConfigLoadingRules) string {
+	return cmp.Or(p.settings.Kubeconfig, strings.Join(rules.GetLoadingPrecedence(), ":"))
+}
+
+// config is that of the context, with its exec plugin if it has one.
+func (p *Provider) config() (*rest.Config, error) {
+	all, rules, err := p.load()
+	if err != nil {
+		return nil, err
 	}
 	config, err := clientcmd.NewNonInteractiveClientConfig(*all, p.settings.Context, nil, rules).ClientConfig()
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Usage, "the context %q is not whole", p.settings.Context).WithHint("see %s", file)
+		return nil, fault.Wrap(err, fault.Usage, "the context %q is not whole", p.settings.Context).WithHint("see %s", p.file(rules))
 	}
 	return config, nil
+}
+
+// alone is the kubeconfig with nothing but the context, and with what it names in files.
+func (p *Provider) alone() (*clientcmdapi.Config, error) {
+	all, _, err := p.load()
+	if err != nil {
+		return nil, err
+	}
+	all.CurrentContext = p.settings.Context
+	if err := clientcmdapi.MinifyConfig(all); err != nil {
+		return nil, fault.Wrap(err, fault.Usage, "the context %q is not whole", p.settings.Context)
+	}
+	if err := clientcmdapi.FlattenConfig(all); err != nil {
+		return nil, fault.Wrap(err, fault.Usage, "the context %q names a file that can not be read", p.settings.Context)
+	}
+	return all, nil
 }
