@@ -29,7 +29,7 @@ assets: build ## The binaries that simulated clusters run on, into the cache
 
 .PHONY: test
 test: assets ## Unit and integration tests, against a real API server
-	$(GO) test -run '$(RUN)' -timeout 20m ./...
+	$(GO) test -run '$(RUN)' -timeout 40m ./...
 
 .PHONY: race
 race: assets ## The same under the race detector
