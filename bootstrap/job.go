@@ -31,7 +31,8 @@ type Tools struct {
 	Wait       time.Duration // how long a failing check is given before it is a failure; 0 is the step's own time
 	Source     *SourceServer // the repository served for this run, in place of the documents' URL; may be nil
 	Secret     func(value string)
-	Trial      bool // it stands for a cluster that may be in use: what that one would answer is not asked
+	State      func(ctx context.Context) (Snapshots, error) // opens the repository of spec.state; nil where there is none
+	Trial      bool                                         // it stands for a cluster that may be in use: what that one would answer is not asked
 }
 
 // SourceServer is a repository that is served for the time of a run.
@@ -77,9 +78,8 @@ func New(docs *config.Documents, name string, tools Tools) (*Job, error) {
 		return nil, fault.New(fault.Usage, "spec.reconciler.argocd: this build installs Flux only").
 			At(docs.Place("spec.reconciler.argocd")).WithHint("write: reconciler: {flux: {}}")
 	}
-	if spec.State != nil && spec.State.Schedule != "" {
-		return nil, fault.New(fault.Usage, "spec.state.schedule: this build takes snapshots when it is asked to, and never by itself").
-			At(docs.Place("spec.state.schedule")).WithHint("take the field away, and run rekindle snapshot from a scheduled job of yours")
+	if err := checkSchedule(docs); err != nil {
+		return nil, err
 	}
 	if spec.Reconciler.Flux != nil {
 		j.flux = flux.New(*spec.Reconciler.Flux)

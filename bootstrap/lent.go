@@ -1,6 +1,7 @@
 package bootstrap
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -39,6 +40,7 @@ func (j *Job) giveBack(p *plan.Plan, lease plan.ID) plan.ID {
 	if !ok {
 		return lease
 	}
+	lease = cmp.Or(add(p, j.removeSchedule(), lease), lease)
 	synced := add(p, j.removeSync(), lease) // while its controllers run
 	after := []plan.ID{lease, synced}
 	removed := map[string]plan.ID{}

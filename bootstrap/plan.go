@@ -32,7 +32,8 @@ func (j *Job) Up(ctx context.Context) *plan.Plan {
 	raised := j.raise(j.live(ctx), p)
 	restored := j.state.Volumes(p, raised.gate, raised.network) // beside all that boots: what gets its data then starts
 	synced := add(p, j.syncPath(), slices.Concat(raised.admission, restored, []plan.ID{raised.source, raised.applied})...)
-	open := j.state.Open(p, append(raised.all, synced)...) // every claim has its data: the gate goes
+	open := j.state.Open(p, append(raised.all, synced)...)                    // every claim has its data: the gate goes
+	add(p, j.schedule(), append(raised.all, raised.applied, synced, open)...) // when there is all that it is to take
 
 	j.addChecks(p, append(raised.all, raised.system, synced, open)...)
 	return p
@@ -86,6 +87,7 @@ func (j *Job) Status(ctx context.Context) *plan.Plan {
 	j.addReleaseChecks(p, cluster)
 	add(p, j.compareKeys(), cluster)
 	synced := add(p, j.compareSync(), cluster)
+	add(p, j.stateStatus(), cluster)
 	j.addChecks(p, synced, cluster)
 	return p
 }

@@ -111,6 +111,9 @@ func (a *app) tools(docs *config.Documents, keyDir string, o jobOptions) (*boots
 		Charts: stacks.NewFetcher(filepath.Join(caches, "rekindle", "charts")), Git: git,
 		Use: o.use, Run: o.run, TTL: o.ttl, Secret: a.secrets.Add, Trial: o.trial,
 	}
+	if docs.Cluster.Spec.State != nil {
+		t.State = func(ctx context.Context) (bootstrap.Snapshots, error) { return a.repository(ctx, docs, keyDir) }
+	}
 	spec := docs.Cluster.Spec.Provider
 	t.At.Provider = providerOf(docs, o)
 	switch t.At.Provider {

@@ -6,8 +6,8 @@ type State struct {
 	Repository string `json:"repository"`
 	// Password of the repository; exactly one way to get it.
 	Password ValueSource `json:"password"`
-	// Schedule of snapshots as five cron fields, in UTC. This build takes none by itself and refuses the field; default
-	// none: snapshots are taken by hand.
+	// Schedule of snapshots as five cron fields, in UTC. The cluster takes them by itself, into a repository that its pods
+	// reach; default none: snapshots are taken by hand.
 	Schedule string `json:"schedule,omitempty"`
 	// Keep says which snapshots stay; default all.
 	Keep Keep `json:"keep,omitempty"`

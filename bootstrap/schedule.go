@@ -1,0 +1,269 @@
+package bootstrap
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/duration"
+
+	"github.com/rekindle-dev/rekindle/internal/config"
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/internal/state"
+	"github.com/rekindle-dev/rekindle/internal/state/volumes"
+)
+
+const (
+	scheduleTimeout = 5 * time.Minute
+	scheduleGrace   = 10 * time.Minute // after the second tick, for its set to be taken
+	ageTimeout      = 30 * time.Second // for the repository to tell what it has
+)
+
+// Snapshots is the repository of state, as far as a schedule needs it.
+type Snapshots interface {
+	Init(ctx context.Context) (created bool, err error)
+	Sets(ctx context.Context) ([]state.Summary, error)
+	Schedule(ctx context.Context) (*state.Manifest, state.Cron, error)
+	PutSchedule(ctx context.Context, m state.Manifest, due state.Cron) error
+	Expose(ctx context.Context, host string) (a state.Access, end func(), err error)
+}
+
+// checkSchedule tells what of spec.state.schedule can not be.
+func checkSchedule(docs *config.Documents) error {
+	s := docs.Cluster.Spec.State
+	if s == nil || s.Schedule == "" {
+		return nil
+	}
+	_, err := state.ParseCron(s.Schedule)
+	if err == nil {
+		err = state.CheckScheduled(s.Repository)
+	}
+	if err == nil {
+		return nil
+	}
+	return fault.Wrap(err, fault.Usage, "spec.state.schedule").At(docs.Place("spec.state.schedule"))
+}
+
+// hasSchedule says whether the cluster is the one whose snapshots the documents declare: not one that stands for it for
+// a while, or that was made beside it. Those would write sets in its name.
+func (j *Job) hasSchedule() bool {
+	return j.docs.Cluster.Spec.State != nil && j.tools.State != nil && !j.tools.Trial && j.tools.Run == "" && j.name == j.docs.Cluster.Metadata.Name
+}
+
+// schedule has the cluster take snapshots by itself, or no longer.
+func (j *Job) schedule() *plan.Step {
+	if !j.hasSchedule() {
+		return nil
+	}
+	fields := j.docs.Cluster.Spec.State.Schedule
+	switch {
+	case fields == "" && j.simulated:
+		return nil
+	case fields == "":
+		return &plan.Step{
+			ID: "schedule", Title: "no snapshots are scheduled", Timeout: scheduleTimeout, Retries: 2,
+			Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+				return volumes.RemoveSchedule(ctx, j.client, p)
+			},
+		}
+	case j.simulated:
+		return &plan.Step{ID: "schedule", Title: "schedule snapshots", Caveats: []string{"scheduled snapshots"}, Do: unproven}
+	}
+	return &plan.Step{
+		ID: "schedule", Title: "schedule snapshots at " + fields, Timeout: scheduleTimeout, Retries: 2,
+		Inputs: map[string]string{"schedule": fields},
+		Do:     j.installSchedule,
+	}
+}
+
+// installSchedule writes what the schedule takes into the repository, with the kept objects, and makes its CronJobs.
+func (j *Job) installSchedule(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+	due, err := state.ParseCron(j.docs.Cluster.Spec.State.Schedule)
+	if err != nil {
+		return "", err
+	}
+	m, found, err := j.scheduled(ctx, p)
+	if err != nil {
+		return "", err
+	}
+	repository, err := j.tools.State(ctx)
+	if err != nil {
+		return "", err
+	}
+	access, end, err := repository.Expose(ctx, "")
+	if err != nil {
+		return "", err
+	}
+	defer end()
+	for _, name := range []string{"AWS_SESSION_TOKEN", "GOOGLE_ACCESS_TOKEN"} {
+		if access.Env[name] != "" {
+			p.Warn(fmt.Sprintf("%s is of short life, and the schedule fails when it ends: run up with credentials that last", name))
+		}
+	}
+	told, err := j.tellSchedule(ctx, repository, m, due)
+	if err != nil {
+		return "", err
+	}
+	made, err := j.scheduleOf(due).Install(ctx, found, access, p)
+	if told == plan.Changed && err == nil {
+		return told, nil
+	}
+	return made, err
+}
+
+func (j *Job) scheduleOf(due state.Cron) *volumes.Schedule {
+	return &volumes.Schedule{Client: j.client, Cluster: j.name, Image: j.docs.Cluster.Spec.State.Image, Due: due}
+}
+
+// scheduled is what the schedule is to take.
+func (j *Job) scheduled(ctx context.Context, p plan.Progress) (state.Manifest, []volumes.Volume, error) {
+	m := state.Manifest{Version: state.Version, Cluster: j.name, Time: time.Now().UTC()}
+	found, err := volumes.Find(ctx, j.client)
+	if err != nil {
+		return m, nil, err
+	}
+	var errs []error
+	taken := 0
+	for i := range found {
+		v := &found[i]
+		m.Claims = append(m.Claims, v.Claim)
+		errs = append(errs, v.Fault) // each set would lack it
+		if v.Taken() {
+			taken++
+		}
+		if len(v.Hooked) > 0 {
+			p.Warn(fmt.Sprintf("claim %s: a schedule can not run the hooks of the pod %s: its data is what a crash would leave", v, v.Hooked[0].Name))
+		}
+	}
+	if err := fault.Join(errs...); err != nil {
+		return m, nil, err
+	}
+	if m.Objects, err = volumes.Keep(ctx, j.client, j.docs.Cluster.Spec.State.Objects); err != nil {
+		return m, nil, err
+	}
+	if m.Commit, err = j.Applied(ctx); err != nil {
+		return m, nil, err
+	}
+	p.Note(fmt.Sprintf("%s; its sets have the %s of now until up runs again", count(taken, "claim"), count(len(m.Objects), "kept object")))
+	return m, found, nil
+}
+
+// tellSchedule writes the manifest of the schedule unless the repository has it.
+func (j *Job) tellSchedule(ctx context.Context, r Snapshots, m state.Manifest, due state.Cron) (plan.Outcome, error) {
+	if _, err := r.Init(ctx); err != nil {
+		return "", err
+	}
+	was, before, err := r.Schedule(ctx)
+	if err != nil {
+		return "", err
+	}
+	if was != nil && before.String() == due.String() {
+		last := *was
+		last.Time = m.Time
+		a, errA := json.Marshal(last)
+		b, errB := json.Marshal(m)
+		if errA == nil && errB == nil && bytes.Equal(a, b) {
+			return plan.Unchanged, nil
+		}
+	}
+	return plan.Changed, r.PutSchedule(ctx, m, due)
+}
+
+// stateStatus tells how old the newest complete set is, which is what would be lost with the cluster now; and what is
+// wrong with the schedule.
+func (j *Job) stateStatus() *plan.Step {
+	if !j.hasSchedule() {
+		return nil
+	}
+	s := &plan.Step{
+		ID: "state", Title: "the age of the newest snapshot set", Timeout: 2 * time.Minute,
+		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+			_, _ = j.newest(ctx, p)
+			return plan.Unchanged, nil
+		},
+	}
+	fields := j.docs.Cluster.Spec.State.Schedule
+	if fields != "" && !j.simulated {
+		s.Title = "snapshots are taken at " + fields
+		s.Do = j.compareSchedule
+	}
+	return s
+}
+
+// newest is when the newest complete set was begun; zero without one. That it is not known is told, and no fault: the
+// repository may be reached by the cluster alone.
+func (j *Job) newest(ctx context.Context, p plan.Progress) (begun time.Time, known bool) {
+	ctx, cancel := context.WithTimeout(ctx, ageTimeout)
+	defer cancel()
+	repository, err := j.tools.State(ctx)
+	var sets []state.Summary
+	if err == nil {
+		sets, err = repository.Sets(ctx)
+	}
+	if err != nil {
+		p.Warn(fmt.Sprintf("the age of the newest snapshot set is not known: %v", err))
+		return time.Time{}, false
+	}
+	i := slices.IndexFunc(sets, func(s state.Summary) bool { return s.Complete })
+	if i < 0 {
+		p.Note(fmt.Sprintf("none of the %s is complete", count(len(sets), "snapshot set")))
+		return time.Time{}, true
+	}
+	p.Note(fmt.Sprintf("the newest complete set, %s, is %s old", sets[i].ID, duration.HumanDuration(time.Since(sets[i].Time))))
+	return sets[i].Time, true
+}
+
+// compareSchedule tells of CronJobs that are not as they should be, of Jobs that failed, and of a set that is overdue.
+func (j *Job) compareSchedule(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+	due, err := state.ParseCron(j.docs.Cluster.Spec.State.Schedule)
+	if err != nil {
+		return "", err
+	}
+	found, err := volumes.Find(ctx, j.client)
+	if err != nil {
+		return "", err
+	}
+	since, err := j.scheduleOf(due).Check(ctx, found)
+	errs := []error{err}
+	for i := range found {
+		errs = append(errs, found[i].Fault)
+	}
+	begun, known := j.newest(ctx, p)
+	if known && !since.IsZero() {
+		errs = append(errs, overdue(due, begun, since, time.Now()))
+	}
+	return plan.Unchanged, fault.Join(errs...)
+}
+
+// overdue is the fault that two ticks have passed, and a grace, since the newest complete set was begun; or, without one
+// or with one of before, since the schedule is there.
+func overdue(due state.Cron, begun, since, now time.Time) error {
+	from, what := begun, "the newest complete snapshot set is of "+begun.Format(time.RFC3339)
+	if begun.IsZero() {
+		what = "there is no complete snapshot set"
+	}
+	if from.Before(since) {
+		from = since
+	}
+	by := due.Overdue(from, scheduleGrace)
+	if now.Before(by) {
+		return nil
+	}
+	return fault.New(fault.Failed, "%s; another was due by %s", what, by.UTC().Format(time.RFC3339)).On("the schedule %s", due).
+		WithHint("rekindle snapshots tells what later sets lack; rekindle snapshot takes one now")
+}
+
+// removeSchedule takes a schedule out of a cluster that somebody else made.
+func (j *Job) removeSchedule() *plan.Step {
+	if j.docs.Cluster.Spec.State == nil {
+		return nil
+	}
+	s := j.inLent("schedule", "remove the schedule of snapshots", func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+		return volumes.RemoveSchedule(ctx, j.client, p)
+	})
+	return &s
+}

@@ -1,0 +1,276 @@
+package volumes
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/utils/ptr"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/marks"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/internal/state"
+)
+
+const (
+	scheduleName = "rekindle-schedule" // of the Secrets, and the label of all that is made
+	nameLabel    = "app.kubernetes.io/name"
+
+	// scheduledMover is the value of a scheduled pod's label: the gate of a rebuild holds it back as any other pod with
+	// a claim, so that no half-restored data is taken, and the run of a snapshot does not take it for one of its own.
+	scheduledMover = "schedule"
+	forClaim       = "rekindle.dev/snapshot-of" // the annotation that names the claim
+
+	receiptPath = "/receipt"
+
+	startLate     = 10 * 60 // seconds after its tick in which a Job may still begin
+	scheduleTries = 2       // further tries of one that failed
+	failedKept    = 3       // Jobs
+)
+
+// Schedule makes CronJobs that take snapshots of claims by themselves: one for each, in its namespace, of plain restic.
+type Schedule struct {
+	Client  *kube.Client
+	Cluster string // whose sets they make
+	Image   string // of restic; DefaultImage without
+	Due     state.Cron
+}
+
+// Install makes the CronJobs of the volumes that are taken, with a Secret in each of their namespaces, and removes those
+// that it made for others. Nothing that is as it should be is written.
+func (s *Schedule) Install(ctx context.Context, all []Volume, a state.Access, p plan.Progress) (plan.Outcome, error) {
+	jobs, err := s.objects(ctx, all)
+	if err != nil {
+		return "", err
+	}
+	var objs []*unstructured.Unstructured
+	for i, job := range jobs {
+		if i == 0 || jobs[i-1].GetNamespace() != job.GetNamespace() {
+			objs = append(objs, scheduleSecret(job.GetNamespace(), a))
+		}
+	}
+	changes, err := s.Client.Apply(ctx, append(objs, jobs...), kube.ApplyOptions{Manager: kube.Manager, Progress: p})
+	if err != nil {
+		return kube.Outcome(changes), err
+	}
+	over, err := scheduled(ctx, s.Client, append(objs, jobs...))
+	if err != nil || len(over) == 0 {
+		return kube.Outcome(changes), err
+	}
+	return plan.Changed, s.Client.Delete(ctx, over, p)
+}
+
+// RemoveSchedule removes all CronJobs and Secrets of schedules.
+func RemoveSchedule(ctx context.Context, c *kube.Client, p plan.Progress) (plan.Outcome, error) {
+	refs, err := scheduled(ctx, c, nil)
+	if err != nil || len(refs) == 0 {
+		return plan.Unchanged, err
+	}
+	return plan.Changed, c.Delete(ctx, refs, p)
+}
+
+// scheduled finds what schedules made, CronJobs first, but for what is wanted.
+func scheduled(ctx context.Context, c *kube.Client, wanted []*unstructured.Unstructured) ([]kube.Ref, error) {
+	selector := metav1.ListOptions{LabelSelector: ofSchedule}
+	jobs, err := c.Typed().BatchV1().CronJobs("").List(ctx, selector)
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Failed, "list the CronJobs of the schedule")
+	}
+	secrets, err := c.Typed().CoreV1().Secrets("").List(ctx, selector)
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Failed, "list the Secrets of the schedule")
+	}
+	var refs []kube.Ref
+	for i := range jobs.Items {
+		refs = append(refs, kube.NewRef(batchv1.SchemeGroupVersion.WithKind("CronJob"), jobs.Items[i].Namespace, jobs.Items[i].Name))
+	}
+	for i := range secrets.Items {
+		refs = append(refs, kube.NewRef(corev1.SchemeGroupVersion.WithKind("Secret"), secrets.Items[i].Namespace, secrets.Items[i].Name))
+	}
+	return slices.DeleteFunc(refs, func(ref kube.Ref) bool {
+		return slices.ContainsFunc(wanted, func(o *unstructured.Unstructured) bool { return kube.RefOf(o) == ref })
+	}), nil
+}
+
+// ofSchedule selects what schedules made.
+const ofSchedule = nameLabel + "=" + scheduleName + "," + marks.LabelOwner + "=" + marks.Owner
+
+func scheduleLabels() map[string]string {
+	return map[string]string{marks.LabelOwner: marks.Owner, nameLabel: scheduleName, moverMark: scheduledMover}
+}
+
+// objects are the CronJobs, by namespace and claim.
+func (s *Schedule) objects(ctx context.Context, all []Volume) ([]*unstructured.Unstructured, error) {
+	places, err := s.places(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var objs []*unstructured.Unstructured
+	for i := range all {
+		v := &all[i]
+		if !v.Taken() {
+			continue
+		}
+		raw, err := runtime.DefaultUnstructuredConverter.ToUnstructured(s.cronJob(v, places.of(v)))
+		if err != nil {
+			return nil, fmt.Errorf("describe the CronJob of %s: %w", v, err)
+		}
+		unstructured.RemoveNestedField(raw, "status")
+		for _, path := range [][]string{{"metadata"}, {"spec", "jobTemplate", "metadata"}, {"spec", "jobTemplate", "spec", "template", "metadata"}} {
+			unstructured.RemoveNestedField(raw, append(path, "creationTimestamp")...)
+		}
+		objs = append(objs, &unstructured.Unstructured{Object: raw})
+	}
+	return objs, nil
+}
+
+// cronJob takes a claim whenever the schedule is due.
+func (s *Schedule) cronJob(v *Volume, affinity *corev1.Affinity) *batchv1.CronJob {
+	image := s.Image
+	if image == "" {
+		image = DefaultImage
+	}
+	annotations := map[string]string{forClaim: v.String()}
+	t := &task{verb: "backup", namespace: v.Namespace, claim: v.Name, args: state.ScheduledArgs(s.Cluster, v.String(), dataPath)}
+	spec := withReceipt(podSpec(t, scheduleName, image), state.ReceiptArgs(s.Cluster, v.String(), receiptPath))
+	spec.Affinity = affinity
+	return &batchv1.CronJob{
+		TypeMeta:   metav1.TypeMeta{APIVersion: batchv1.SchemeGroupVersion.String(), Kind: "CronJob"},
+		ObjectMeta: metav1.ObjectMeta{Name: cronJobName(v), Namespace: v.Namespace, Labels: scheduleLabels(), Annotations: annotations},
+		Spec: batchv1.CronJobSpec{
+			Schedule: s.Due.String(), TimeZone: ptr.To("Etc/UTC"), ConcurrencyPolicy: batchv1.ForbidConcurrent,
+			StartingDeadlineSeconds: ptr.To[int64](startLate), Suspend: ptr.To(false),
+			SuccessfulJobsHistoryLimit: ptr.To[int32](1), FailedJobsHistoryLimit: ptr.To[int32](failedKept),
+			JobTemplate: batchv1.JobTemplateSpec{
+				ObjectMeta: metav1.ObjectMeta{Labels: scheduleLabels(), Annotations: annotations},
+				Spec: batchv1.JobSpec{
+					BackoffLimit: ptr.To[int32](scheduleTries), ActiveDeadlineSeconds: ptr.To[int64](moverLimit),
+					Template: corev1.PodTemplateSpec{
+						ObjectMeta: metav1.ObjectMeta{Labels: scheduleLabels(), Annotations: map[string]string{
+							"cluster-autoscaler.kubernetes.io/safe-to-evict": "false", "sidecar.istio.io/inject": "false", "linkerd.io/inject": "disabled",
+						}},
+						Spec: spec,
+					},
+				},
+			},
+		},
+	}
+}
+
+// withReceipt has a pod of restic write a receipt after what it does, which it only comes to when that has succeeded:
+// restic makes a snapshot also when it could not read a file.
+func withReceipt(spec corev1.PodSpec, args []string) corev1.PodSpec {
+	receipt := *spec.Containers[0].DeepCopy()
+	receipt.Name, receipt.Args = "receipt", args
+	receipt.VolumeMounts = []corev1.VolumeMount{{Name: "receipt", MountPath: receiptPath, ReadOnly: true}, {Name: "cache", MountPath: cachePath}}
+	spec.InitContainers, spec.Containers = spec.Containers, []corev1.Container{receipt}
+	spec.Volumes = append(spec.Volumes, corev1.Volume{Name: "receipt", VolumeSource: corev1.VolumeSource{
+		DownwardAPI: &corev1.DownwardAPIVolumeSource{Items: []corev1.DownwardAPIVolumeFile{
+			{Path: "pod", FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: "metadata.name"}},
+		}},
+	}})
+	return spec
+}
+
+// cronJobName is one for each claim; Kubernetes allows 52 characters.
+func cronJobName(v *Volume) string {
+	sum := sha256.Sum256([]byte(v.String()))
+	name := strings.ReplaceAll(v.Name, ".", "-")
+	return "rekindle-" + strings.TrimRight(name[:min(len(name), 32)], "-") + "-" + hex.EncodeToString(sum[:4])
+}
+
+func scheduleSecret(namespace string, a state.Access) *unstructured.Unstructured {
+	data := map[string]any{"RESTIC_REPOSITORY": base64.StdEncoding.EncodeToString([]byte(a.URL))}
+	for name, value := range a.Env {
+		data[name] = base64.StdEncoding.EncodeToString([]byte(value))
+	}
+	labels := map[string]any{}
+	for name, value := range scheduleLabels() {
+		labels[name] = value
+	}
+	return &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "data": data,
+		"metadata": map[string]any{"name": scheduleName, "namespace": namespace, "labels": labels},
+	}}
+}
+
+// places is where the claims are.
+type places struct {
+	users map[string][]*corev1.Pod
+	bound map[string]bool // claims whose volume says itself on which node it is
+	now   map[string]*corev1.Affinity
+}
+
+func (s *Schedule) places(ctx context.Context) (*places, error) {
+	pods, err := s.Client.Typed().CoreV1().Pods("").List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Failed, "list the pods")
+	}
+	volumes, err := s.Client.Typed().CoreV1().PersistentVolumes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Failed, "list the volumes")
+	}
+	jobs, err := s.Client.Typed().BatchV1().CronJobs("").List(ctx, metav1.ListOptions{LabelSelector: ofSchedule})
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Failed, "list the CronJobs of the schedule")
+	}
+	at := &places{users: usersOf(pods.Items), bound: map[string]bool{}, now: map[string]*corev1.Affinity{}}
+	for i := range volumes.Items {
+		if claim := volumes.Items[i].Spec.ClaimRef; claim != nil {
+			at.bound[claim.Namespace+"/"+claim.Name] = onOneNode(&volumes.Items[i])
+		}
+	}
+	for i := range jobs.Items {
+		at.now[jobs.Items[i].Annotations[forClaim]] = jobs.Items[i].Spec.JobTemplate.Spec.Template.Spec.Affinity
+	}
+	return at, nil
+}
+
+// onOneNode says whether the scheduler knows from a volume alone on which node its pods have to be.
+func onOneNode(pv *corev1.PersistentVolume) bool {
+	if pv.Spec.NodeAffinity == nil || pv.Spec.NodeAffinity.Required == nil {
+		return false
+	}
+	return slices.ContainsFunc(pv.Spec.NodeAffinity.Required.NodeSelectorTerms, func(term corev1.NodeSelectorTerm) bool {
+		return slices.ContainsFunc(append(slices.Clone(term.MatchExpressions), term.MatchFields...), func(r corev1.NodeSelectorRequirement) bool {
+			return r.Key == corev1.LabelHostname || r.Key == "metadata.name"
+		})
+	})
+}
+
+// of is where a pod has to be that mounts a claim: beside the pod that has it, if only one node can have it and its
+// volume does not say which. While nobody uses it, it stays as it was.
+func (at *places) of(v *Volume) *corev1.Affinity {
+	claim := v.String()
+	several := slices.ContainsFunc(v.AccessModes, func(mode string) bool {
+		return mode == string(corev1.ReadWriteMany) || mode == string(corev1.ReadOnlyMany)
+	})
+	if at.bound[claim] || several {
+		return nil
+	}
+	if len(at.users[claim]) == 0 {
+		return at.now[claim]
+	}
+	labels := maps.Clone(at.users[claim][0].Labels)
+	for _, own := range []string{"pod-template-hash", "controller-revision-hash", "pod-template-generation", batchv1.ControllerUidLabel, batchv1.JobNameLabel, "controller-uid", "job-name"} {
+		delete(labels, own) // they change with the pod
+	}
+	if len(labels) == 0 {
+		return nil
+	}
+	return &corev1.Affinity{PodAffinity: &corev1.PodAffinity{RequiredDuringSchedulingIgnoredDuringExecution: []corev1.PodAffinityTerm{
+		{LabelSelector: &metav1.LabelSelector{MatchLabels: labels}, TopologyKey: corev1.LabelHostname},
+	}}}
+}

@@ -1,0 +1,125 @@
+package volumes
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/kube"
+)
+
+// logLines are how many of a failed Job's last lines are looked at.
+const logLines = 20
+
+// Check tells what is not as Install would leave it, and CronJobs whose last Job failed. since is when the oldest of them
+// was made; zero without any.
+func (s *Schedule) Check(ctx context.Context, all []Volume) (since time.Time, err error) {
+	wanted, err := s.objects(ctx, all)
+	if err != nil {
+		return since, err
+	}
+	different, err := s.Client.Compare(ctx, wanted)
+	if err != nil {
+		return since, err
+	}
+	claims := map[kube.Ref]string{}
+	for _, o := range wanted {
+		claims[kube.RefOf(o)] = o.GetAnnotations()[forClaim]
+	}
+	var errs []error
+	for _, d := range different {
+		text := "its " + d.String()
+		if d.Missing {
+			text = "the schedule does not take it: it has no CronJob"
+		}
+		errs = append(errs, fault.New(fault.Failed, "%s", text).On("claim %s", claims[d.Ref]).WithHint("rekindle up puts it right"))
+	}
+	jobs, err := s.Client.Typed().BatchV1().CronJobs("").List(ctx, metav1.ListOptions{LabelSelector: ofSchedule})
+	if err != nil {
+		return since, fault.Join(append(errs, fault.Wrap(err, fault.Failed, "list the CronJobs of the schedule"))...)
+	}
+	for i := range jobs.Items {
+		c := &jobs.Items[i]
+		ref := kube.NewRef(batchv1.SchemeGroupVersion.WithKind("CronJob"), c.Namespace, c.Name)
+		if _, ok := claims[ref]; !ok {
+			errs = append(errs, fault.New(fault.Failed, "it takes the claim %s, which is no longer to be taken", c.Annotations[forClaim]).On("%s", ref).WithHint("rekindle up removes it"))
+		}
+		if made := c.CreationTimestamp.Time; since.IsZero() || made.Before(since) {
+			since = made
+		}
+		_, err := s.Client.Typed().CoreV1().Secrets(c.Namespace).Get(ctx, scheduleName, metav1.GetOptions{})
+		if err != nil {
+			errs = append(errs, fault.Wrap(err, fault.Failed, "its access to the repository").On("%s", ref).WithHint("rekindle up puts it right"))
+		}
+	}
+	return since, fault.Join(append(errs, s.failures(ctx)...)...)
+}
+
+// failures are the last Jobs of CronJobs that failed.
+func (s *Schedule) failures(ctx context.Context) []error {
+	jobs, err := s.Client.Typed().BatchV1().Jobs("").List(ctx, metav1.ListOptions{LabelSelector: ofSchedule})
+	if err != nil {
+		return []error{fault.Wrap(err, fault.Failed, "list the Jobs of the schedule")}
+	}
+	last := map[string]*batchv1.Job{} // of those that ended, by claim
+	for i := range jobs.Items {
+		job := &jobs.Items[i]
+		claim := job.Annotations[forClaim]
+		if ended(job) != nil && (last[claim] == nil || last[claim].CreationTimestamp.Before(&job.CreationTimestamp)) {
+			last[claim] = job
+		}
+	}
+	var errs []error
+	for claim, job := range last {
+		if how := ended(job); how.Type == batchv1.JobFailed {
+			errs = append(errs, fault.New(fault.Failed, "its last scheduled snapshot, of %s, failed: %s: %s",
+				job.CreationTimestamp.UTC().Format(time.RFC3339), how.Reason, s.lastWords(ctx, job, how.Message)).
+				On("claim %s", claim).WithHint("kubectl logs -n %s job/%s --all-containers tells more", job.Namespace, job.Name))
+		}
+	}
+	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return errs
+}
+
+// ended is how a Job ended; nil of one that is at work.
+func ended(job *batchv1.Job) *batchv1.JobCondition {
+	for i := range job.Status.Conditions {
+		c := &job.Status.Conditions[i]
+		if (c.Type == batchv1.JobFailed || c.Type == batchv1.JobComplete) && c.Status == corev1.ConditionTrue {
+			return c
+		}
+	}
+	return nil
+}
+
+// lastWords is what restic said last in a Job that failed; where its pods are gone, otherwise.
+func (s *Schedule) lastWords(ctx context.Context, job *batchv1.Job, otherwise string) string {
+	pods, err := s.Client.Typed().CoreV1().Pods(job.Namespace).List(ctx, metav1.ListOptions{LabelSelector: batchv1.JobNameLabel + "=" + job.Name})
+	if err != nil || len(pods.Items) == 0 {
+		return otherwise
+	}
+	pod := slices.MaxFunc(pods.Items, func(a, b corev1.Pod) int { return a.CreationTimestamp.Compare(b.CreationTimestamp.Time) })
+	for _, status := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
+		if t := status.State.Terminated; t == nil || t.ExitCode == 0 {
+			continue
+		}
+		said := &reading{}
+		logs, err := s.Client.Typed().CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{Container: status.Name, TailLines: ptr.To[int64](logLines)}).Stream(ctx)
+		if err != nil {
+			return otherwise
+		}
+		err = said.read(logs, nil)
+		if closeErr := logs.Close(); err != nil || closeErr != nil || len(said.said) == 0 {
+			return otherwise
+		}
+		return said.said[len(said.said)-1]
+	}
+	return otherwise
+}
