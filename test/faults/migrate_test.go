@@ -468,6 +468,31 @@ func TestUsersDecide(t *testing.T) {
 	w.runs("old", "db", "mailer", "web")
 }
 
+// TestTheStateRepositoryIsLostWhileNobodyCanWrite takes the repository away between the fence and the last pass.
+func TestTheStateRepositoryIsLostWhileNobodyCanWrite(t *testing.T) {
+	w := moving(t)
+	sets := filepath.Join(w.home, "sets")
+	w.must("migrate", "stage", moveFrom, moveTo)
+	code, out, _ := w.strikeWhen(func(plan string, e event) bool {
+		if plan == "fence old" && e.Step == "fence" && e.Phase == "succeeded" {
+			if err := os.Rename(sets, sets+".lost"); err != nil {
+				t.Error(err)
+			}
+		}
+		return false
+	}, 0, "migrate", "cutover", moveFrom, moveTo, "--yes")
+	if doc := lastLine(t, out); code != 1 || doc.Migration.Write != "old" || doc.Migration.Phase != "staged" {
+		t.Errorf("exit %d, %+v\n%s", code, doc.Migration, out)
+	}
+	w.runs("old", "db", "mailer", "web")
+	w.runs("new", "web")
+	if err := os.Rename(sets+".lost", sets); err != nil {
+		t.Fatal(err)
+	}
+	w.must("migrate", "cutover", moveFrom, moveTo, "--yes")
+	w.runs("new", "db", "mailer", "web")
+}
+
 // TestTwoMigrationsAtOnce begins a second one of the same source: it is refused, and the first one goes on.
 func TestTwoMigrationsAtOnce(t *testing.T) {
 	w := moving(t)
