@@ -186,7 +186,7 @@ func (c *customers) stop() {
 }
 
 func (c *customers) ask(ctx context.Context, method, path, body string, want int) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second) // slow is not failed
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, c.door.URL()+path, strings.NewReader(body))
 	if err != nil {
