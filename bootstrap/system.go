@@ -51,11 +51,15 @@ func (j *Job) systemReady() plan.Step {
 	}
 }
 
-// systemWorkloads lists them: everything in namespaces that neither the stack nor the keys name.
+// systemWorkloads lists them: everything in namespaces that neither the stack nor the repository names. What these
+// brought in an earlier run has steps of its own, and may be waiting for its data.
 func (j *Job) systemWorkloads(ctx context.Context) ([]kube.Ref, error) {
 	ours := map[string]bool{"default": true}
 	for _, r := range j.stack.Releases {
 		ours[r.Namespace] = r.Namespace != "kube-system"
+	}
+	for _, obj := range j.renderedObjects() {
+		ours[obj.GetNamespace()] = obj.GetNamespace() != metav1.NamespaceSystem
 	}
 	apps := j.client.Typed().AppsV1()
 	deployments, err := apps.Deployments("").List(ctx, metav1.ListOptions{})
