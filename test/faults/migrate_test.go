@@ -319,32 +319,6 @@ func TestAMigrationAndTheWayBack(t *testing.T) {
 	w.nothingLeft()
 }
 
-// TestAMigrationUnderFlux moves what Flux has applied, back, and there once more.
-func TestAMigrationUnderFlux(t *testing.T) {
-	w := newWorld(t)
-	raw, err := os.ReadFile(w.repo.Path(dev))
-	if err != nil {
-		t.Fatal(err)
-	}
-	state := "  state: {repository: " + filepath.Join(w.home, "sets") + ", password: {file: ../move/password}}\n  verify:\n"
-	text := strings.Replace(string(raw), "  verify:\n", state, 1)
-	w.commit(map[string]string{
-		"clusters/move/password": "long and random\n",
-		"clusters/dev/old.yaml":  strings.Replace(text, "name: shop-dev", "name: old", 1),
-		"clusters/dev/new.yaml":  strings.Replace(text, "name: shop-dev", "name: new", 1),
-	})
-	const from, to = "clusters/dev/old.yaml", "clusters/dev/new.yaml"
-	w.must("up", from)
-	w.must("migrate", "stage", from, to)
-	w.must("migrate", "cutover", from, to, "--yes")
-	w.must("status", to)
-	w.must("migrate", "rollback", from, to, "--yes")
-	w.must("status", from)
-	w.must("migrate", "stage", from, to)
-	w.must("migrate", "cutover", from, to, "--yes")
-	w.must("status", to)
-}
-
 // TestWhatIsNotEqualStopsTheCutover spoils the target, each time in another way that nothing else would tell: the source
 // gets its writers back by itself, and what is wrong is named.
 func TestWhatIsNotEqualStopsTheCutover(t *testing.T) {
