@@ -3,6 +3,7 @@ package volumes
 import (
 	"bytes"
 	"context"
+	"io"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
@@ -16,25 +17,31 @@ import (
 
 // execute runs a command in a container, and gives what it wrote to both its outputs.
 func execute(ctx context.Context, c *kube.Client, namespace, pod, container string, command []string) ([]byte, error) {
+	said := &output{}
+	err := stream(ctx, c, namespace, pod, container, command, said, said)
+	return said.bytes(), err
+}
+
+// stream runs a command in a container, and passes on what it writes to each of its outputs. A command that ends with
+// another exit code than 0 is an exec.ExitError.
+func stream(ctx context.Context, c *kube.Client, namespace, pod, container string, command []string, stdout, stderr io.Writer) error {
 	url := c.Typed().CoreV1().RESTClient().Post().Namespace(namespace).Resource("pods").Name(pod).SubResource("exec").
 		VersionedParams(&corev1.PodExecOptions{Container: container, Command: command, Stdout: true, Stderr: true}, scheme.ParameterCodec).URL()
 	socket, err := remotecommand.NewWebSocketExecutor(rest.CopyConfig(c.Config()), "GET", url.String())
 	if err != nil {
-		return nil, err
+		return err
 	}
 	spdy, err := remotecommand.NewSPDYExecutor(rest.CopyConfig(c.Config()), "POST", url)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	either, err := remotecommand.NewFallbackExecutor(socket, spdy, func(err error) bool {
 		return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err)
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	said := &output{}
-	err = either.StreamWithContext(ctx, remotecommand.StreamOptions{Stdout: said, Stderr: said})
-	return said.bytes(), err
+	return either.StreamWithContext(ctx, remotecommand.StreamOptions{Stdout: stdout, Stderr: stderr})
 }
 
 // output takes what several streams write; it keeps the end of much.

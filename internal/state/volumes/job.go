@@ -49,6 +49,7 @@ type task struct {
 	node      string    // where the claim is mounted; empty lets the scheduler choose
 	args      []string
 	write     bool
+	stands    bool // it waits to be told, by Mover.tell
 }
 
 func (t *task) labels() map[string]string {
@@ -59,7 +60,7 @@ func (t *task) labels() map[string]string {
 
 // job is the mover of a task. It begins suspended, so that its Secret can belong to it before its pod needs it.
 func job(t *task, name, image string) *batchv1.Job {
-	return &batchv1.Job{
+	j := &batchv1.Job{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: t.namespace, Labels: t.labels()},
 		Spec: batchv1.JobSpec{
 			Suspend: ptr.To(true), BackoffLimit: ptr.To[int32](0), Completions: ptr.To[int32](1), Parallelism: ptr.To[int32](1),
@@ -72,6 +73,10 @@ func job(t *task, name, image string) *batchv1.Job {
 			},
 		},
 	}
+	if t.stands {
+		standBy(j)
+	}
+	return j
 }
 
 func podSpec(t *task, secret, image string) corev1.PodSpec {

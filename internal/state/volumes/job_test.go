@@ -22,7 +22,9 @@ func volume() *Volume {
 
 func TestAMoverHasNoMoreThanItNeeds(t *testing.T) {
 	back, forth := job(backupTask(volume(), "prod", "set-1", ""), "m", "image"), job(restoreTask("abc", "shop", "data-0", "u-1", false), "m", "image")
-	for name, j := range map[string]*batchv1.Job{"backup": back, "restore": forth} {
+	waits := restoreTask("abc", "shop", "data-0", "u-1", false)
+	waits.stands = true
+	for name, j := range map[string]*batchv1.Job{"backup": back, "restore": forth, "standing": job(waits, "m", "image")} {
 		spec := j.Spec.Template.Spec
 		c := spec.Containers[0]
 		switch {

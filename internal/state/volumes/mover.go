@@ -25,6 +25,9 @@ type Mover struct {
 	Cluster string            // whose set it is
 	Changed bool              // restore only files whose size or time differs: of a claim that was verified before
 	Parents map[string]string // namespace/name → snapshot of the set before: what did not change since is not read again
+
+	Standing *Standing // movers of the same cluster and Access that stay for the next task; nil: each has its own
+	Last     bool      // there is no next task
 }
 
 // Backup takes the data of volumes that belong together, side by side, between the hooks of their pods. It gives

@@ -23,7 +23,7 @@ import (
 const (
 	startTimeout  = 10 * time.Minute // for a volume to be made and attached, and the image to be pulled
 	removeTimeout = time.Minute
-	lookEvery     = 500 * time.Millisecond
+	lookEvery     = 200 * time.Millisecond
 	explainEvery  = 3 * time.Second
 	logTries      = 20
 )
@@ -34,10 +34,11 @@ var errEnded = errors.New("the mover was ended")
 // run runs a task to its end, and again when something else ended it. Nothing of it is left in the cluster.
 func (m *Mover) run(ctx context.Context, t *task, p plan.Progress) (*message, error) {
 	for try := 1; ; try++ {
-		if err := m.removeOld(ctx, t, p); err != nil {
-			return nil, err
+		do := m.once
+		if try == 1 && m.Standing != nil && m.Standing.has(t.uid) { // what has failed once is done by a mover of its own
+			do = m.stand
 		}
-		said, err := m.once(ctx, t, p)
+		said, err := do(ctx, t, p)
 		if err == nil || try == tries || ctx.Err() != nil || !errors.Is(err, errEnded) {
 			return said, err
 		}
@@ -80,15 +81,21 @@ func (m *Mover) remove(ctx context.Context, j *batchv1.Job) error {
 	return nil
 }
 
-// once runs a task in one mover.
+// removeAfter deletes a mover, also when the context has been cancelled.
+func (m *Mover) removeAfter(ctx context.Context, j *batchv1.Job) error {
+	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTimeout)
+	defer cancel()
+	return m.remove(after, j)
+}
+
+// once runs a task in a mover of its own.
 func (m *Mover) once(ctx context.Context, t *task, p plan.Progress) (said *message, err error) {
+	if err := m.removeOld(ctx, t, p); err != nil {
+		return nil, err
+	}
 	j, err := m.begin(ctx, t)
 	if j != nil {
-		defer func() {
-			after, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTimeout)
-			defer cancel()
-			err = errors.Join(err, m.remove(after, j))
-		}()
+		defer func() { err = errors.Join(err, m.removeAfter(ctx, j)) }()
 	}
 	if err != nil {
 		return nil, err
