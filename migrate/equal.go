@@ -17,30 +17,29 @@ import (
 	"github.com/rekindle-dev/rekindle/migrate/fence"
 )
 
-// Verdict proves that the receiver has what the giver had: the commit and its objects, the kept objects, the claims with
-// their data, and the workloads that use them. Whatever is not equal is named, and the receiver is not opened.
-func (h *Handover) Verdict() *plan.Plan {
-	p := plan.New("compare " + h.receiver.Name() + " with " + h.giver.Name())
+// addVerdict adds the proof that the receiver has what the giver had: the commit and its objects, the kept objects, the
+// claims with their data, and the workloads that use them. Whatever is not equal is named, and the receiver is not
+// opened. The data is carried by the steps whole.
+func (h *Handover) addVerdict(p *plan.Plan, whole ...plan.ID) {
 	var proofs []plan.ID
-	prove := func(id plan.ID, title string, do func(ctx context.Context) error) {
+	prove := func(id plan.ID, title string, do func(ctx context.Context) error, needs ...plan.ID) {
 		proofs = append(proofs, p.Add(plan.Step{
-			ID: id, Title: title, Timeout: lookTimeout, Retries: 2,
+			ID: "equal/" + id, Title: title, Timeout: lookTimeout, Retries: 2,
 			Do: func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) { return plan.Unchanged, do(ctx) },
-		}))
+		}, needs...))
 	}
 	prove("commit", "both follow the same commit", h.sameCommit)
 	prove("objects", "the objects of the repository are there", h.sameObjects)
 	prove("kept", "the kept objects are equal", h.sameKept)
-	prove("claims", "each claim has its data", h.sameClaims)
 	prove("workloads", "what uses the data is there", h.sameWorkloads)
-	prove("stopped", "nothing has written meanwhile", h.isStopped)
+	prove("claims", "each claim has its data", h.sameClaims, whole...)
+	prove("stopped", "nothing has written meanwhile", h.isStopped, whole...)
 	p.Add(plan.Step{
 		ID: "record", Title: "record that the data is in " + h.receiver.Name(), Timeout: recordTimeout, Retries: 2,
 		Do: func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
 			return plan.Changed, h.note(ctx, Carried, h.receiver.Name())
 		},
 	}, proofs...)
-	return p
 }
 
 // sameObjects compares the receiver with what the charts and the repository render to.

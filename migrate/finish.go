@@ -8,6 +8,7 @@ import (
 	"github.com/rekindle-dev/rekindle/bootstrap"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/internal/state/volumes"
 	"github.com/rekindle-dev/rekindle/migrate/fence"
 	"github.com/rekindle-dev/rekindle/migrate/gate"
 )
@@ -19,6 +20,9 @@ func (h *Handover) Abandon() *plan.Plan {
 	p.Add(plan.Step{
 		ID: "back", Title: "let " + h.o.From + " go on", Timeout: openTimeout, Retries: 2,
 		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+			if err := volumes.Dismiss(ctx, h.giver.Client()); err != nil { // a killed run's
+				return "", err
+			}
 			outcome, err := fence.New(h.giver.Client()).Lift(ctx, h.record.ID, p)
 			if err != nil {
 				return "", err

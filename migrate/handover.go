@@ -6,12 +6,15 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/rekindle-dev/rekindle/bootstrap"
 	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/state"
+	"github.com/rekindle-dev/rekindle/internal/state/volumes"
 	"github.com/rekindle-dev/rekindle/migrate/fence"
 	"github.com/rekindle-dev/rekindle/migrate/gate"
 	"github.com/rekindle-dev/rekindle/migrate/outward"
@@ -31,14 +34,24 @@ type HandoverOptions struct {
 	Hold     []string      // further applications that act on the world outside
 	Jobs     time.Duration // how long Jobs that run already are given to end
 
-	// Restorer fills claims of the receiver. With changed, files are taken for right whose size and time are: the others
-	// alone are written and read back. Without, every file is.
-	Restorer func(c *kube.Client, a state.Access, set, cluster string, changed bool) Restorer
+	// Restorer fills claims of the receiver.
+	Restorer func(c *kube.Client, a state.Access, pass Pass) Restorer
 	// Switch leads requests to the cluster that writes; its id is that of the migration.
 	Switch traffic.Switch
 	// Keep reads live objects, PutBack creates those that are missing and says how many.
 	Keep    func(ctx context.Context, c *kube.Client, objects []config.StateObject) ([]map[string]any, error)
 	PutBack func(ctx context.Context, c *kube.Client, objects []map[string]any) (int, error)
+}
+
+// Pass says what the claims of the receiver are filled from, and how.
+type Pass struct {
+	Set     string // its id
+	Cluster string // whose set it is
+	// Changed takes files for right whose size and time are: the others alone are written and read back. Without, every
+	// file is.
+	Changed  bool
+	Standing *volumes.Standing // movers that stay from one pass to the next
+	Last     bool              // there is no next one
 }
 
 // Handover moves the data of one cluster, the giver, to another that has all else, the receiver, and the right to write
@@ -51,9 +64,13 @@ type Handover struct {
 
 	record   *Record // the newest of both
 	snapshot *Snapshot
-	changed  bool // files that look right are not read
+	changed  bool          // files that look right are not read
+	access   *state.Access // of the receiver's movers to the repository; nil before
 	restorer Restorer
 	unserve  func()
+
+	takers, fillers volumes.Standing // movers of the giver and of the receiver that stay from one pass to the next
+	stands          bool             // there may be some
 }
 
 // NewHandover hands the data of giver over to receiver. Close ends what the steps leave running.
@@ -70,7 +87,31 @@ func (h *Handover) Close() {
 	if h.unserve != nil {
 		h.unserve()
 	}
-	h.snapshot, h.unserve, h.restorer = nil, nil, nil
+	h.snapshot, h.unserve, h.access, h.restorer = nil, nil, nil, nil
+}
+
+// Dismiss ends the movers that stand in both clusters, if passes have left any.
+func (h *Handover) Dismiss(ctx context.Context) error {
+	if !h.stands {
+		return nil
+	}
+	if err := h.dismiss(ctx); err != nil {
+		return err
+	}
+	h.stands = false
+	return nil
+}
+
+// dismiss ends the movers that stand, also those of a run that was killed: where one mounts a claim, pods on other nodes
+// may not.
+func (h *Handover) dismiss(ctx context.Context) error {
+	var errs []error
+	for _, job := range []*bootstrap.Job{h.giver, h.receiver} {
+		if job.Client() != nil {
+			errs = append(errs, volumes.Dismiss(ctx, job.Client()))
+		}
+	}
+	return fault.Join(errs...)
 }
 
 // Hold names the applications that act on the world outside.
@@ -310,6 +351,9 @@ func (h *Handover) GoBack() *plan.Plan {
 					return "", err
 				}
 			}
+			if err := volumes.Dismiss(ctx, h.giver.Client()); err != nil {
+				return "", err
+			}
 			outcome, err := fence.New(h.giver.Client()).Lift(ctx, h.record.ID, p)
 			if err != nil {
 				return "", err
@@ -356,22 +400,40 @@ func (h *Handover) Open() *plan.Plan {
 			}
 			return carrySchedules(ctx, h.giver.Client(), h.receiver.Client())
 		},
-	}, noted)
+	}, stopped)
+	dismissed := p.Add(plan.Step{
+		ID: "movers", Title: "end the movers", Timeout: openTimeout, Retries: 2,
+		Reason: "where one mounts a claim, pods on other nodes can not",
+		Do: func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
+			return plan.Unchanged, h.dismiss(ctx)
+		},
+	}, stopped)
 	p.Add(plan.Step{
 		ID: "open", Title: "let " + h.receiver.Name() + " write", Timeout: openTimeout, Retries: 2,
-		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
-			fenced, err := fence.New(h.receiver.Client()).Lift(ctx, h.record.ID, p)
-			if err != nil {
-				return "", err
-			}
-			gated, err := gate.New(h.receiver.Client()).TakeAway(ctx, p)
-			if fenced == plan.Changed {
-				gated = fenced
-			}
-			return gated, err
-		},
-	}, schedules)
+		Do: h.open,
+	}, noted, schedules, dismissed)
 	return p
+}
+
+// open takes away what holds the receiver back. An API server takes up to a second to follow each of them.
+func (h *Handover) open(ctx context.Context, p plan.Progress) (outcome plan.Outcome, err error) {
+	var fenced, gated plan.Outcome
+	var group errgroup.Group
+	group.Go(func() (err error) {
+		fenced, err = fence.New(h.receiver.Client()).Lift(ctx, h.record.ID, p)
+		return err
+	})
+	group.Go(func() (err error) {
+		gated, err = gate.New(h.receiver.Client()).TakeAway(ctx, p)
+		return err
+	})
+	if err := group.Wait(); err != nil {
+		return "", err
+	}
+	if fenced == plan.Changed {
+		return fenced, nil
+	}
+	return gated, nil
 }
 
 // Done records that the receiver writes, proven.

@@ -20,12 +20,13 @@ import (
 
 // Look begins a pass: it finds what there is to carry.
 func (h *Handover) Look() *plan.Plan {
-	before := h.snapshot
-	h.Close()
-	h.snapshot = NewSnapshot(h.giver, h.repository)
-	if before != nil {
-		h.snapshot = before.next()
+	if h.snapshot == nil {
+		h.snapshot = NewSnapshot(h.giver, h.repository)
+		h.snapshot.standing = &h.takers
+	} else {
+		h.snapshot = h.snapshot.next()
 	}
+	h.stands = true
 	p := plan.New("look at " + h.giver.Name())
 	visited := p.Add(plan.Step{
 		ID: "closed", Title: "nothing writes in " + h.receiver.Name(), Timeout: lookTimeout, Retries: 2,
@@ -43,7 +44,22 @@ func (h *Handover) Look() *plan.Plan {
 func (h *Handover) Carry(all bool) *plan.Plan {
 	h.changed = !all
 	p := plan.New(fmt.Sprintf("carry the data of %s to %s", h.giver.Name(), h.receiver.Name()))
-	h.snapshot.addTake(p)
+	h.addCarry(p)
+	return p
+}
+
+// CarryLast is the pass in which the giver is stopped, and the verdict on all of it: what does not hang on the data is
+// compared while that is carried.
+func (h *Handover) CarryLast() *plan.Plan {
+	h.changed, h.snapshot.last = true, true // all was read a moment ago
+	p := plan.New(fmt.Sprintf("carry the rest of %s to %s, and compare", h.giver.Name(), h.receiver.Name()))
+	h.addVerdict(p, h.addCarry(p)...)
+	return p
+}
+
+// addCarry adds the steps of a pass, and gives those by which it is whole.
+func (h *Handover) addCarry(p *plan.Plan) []plan.ID {
+	whole := []plan.ID{h.snapshot.addTake(p)}
 	ready := p.Add(plan.Step{
 		ID: "receive", Title: "make " + h.receiver.Name() + " ready to receive", Timeout: lookTimeout, Retries: 1,
 		Do: h.receive,
@@ -52,7 +68,7 @@ func (h *Handover) Carry(all bool) *plan.Plan {
 	for _, group := range volumes.Together(h.snapshot.volumes) {
 		for i := range group {
 			v := &group[i]
-			p.Add(plan.Step{
+			whole = append(whole, p.Add(plan.Step{
 				ID: plan.ID("restore/" + v.String()), Title: "fill " + v.String(), Timeout: restoreTimeout,
 				Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 					release, err := free.take(ctx, 0, p)
@@ -62,10 +78,10 @@ func (h *Handover) Carry(all bool) *plan.Plan {
 					defer release()
 					return h.fill(ctx, v, p)
 				},
-			}, stepOf(&group[0]), ready)
+			}, stepOf(&group[0]), ready))
 		}
 	}
-	return p
+	return append(whole, ready)
 }
 
 // receive makes the repository reachable for the receiver's pods, and has its gate hold back what is new in the set.
@@ -94,22 +110,33 @@ func (h *Handover) receive(ctx context.Context, p plan.Progress) (plan.Outcome, 
 			outcome = plan.Changed
 		}
 	}
-	if h.restorer != nil {
-		return outcome, nil
-	}
-	host := ""
-	if h.repository.Local() {
-		if host, err = h.receiver.HostAddress(ctx); err != nil {
+	if h.access == nil {
+		if err := h.serve(ctx); err != nil {
 			return "", err
 		}
 	}
-	access, end, err := h.repository.Expose(context.WithoutCancel(ctx), host) // for longer than this step: Close ends it
-	if err != nil {
-		return "", err
-	}
 	set := h.snapshot.Set()
-	h.unserve, h.restorer = end, h.o.Restorer(c, access, set.ID, set.Cluster, h.changed)
+	h.restorer = h.o.Restorer(c, *h.access, Pass{
+		Set: set.ID, Cluster: set.Cluster, Changed: h.changed, Standing: &h.fillers, Last: h.snapshot.last,
+	})
 	return outcome, nil
+}
+
+// serve makes the repository reachable for the receiver's pods, until Close.
+func (h *Handover) serve(ctx context.Context) error {
+	host := ""
+	if h.repository.Local() {
+		var err error
+		if host, err = h.receiver.HostAddress(ctx); err != nil {
+			return err
+		}
+	}
+	access, end, err := h.repository.Expose(context.WithoutCancel(ctx), host)
+	if err != nil {
+		return err
+	}
+	h.access, h.unserve = &access, end
+	return nil
 }
 
 // moves says whether a claim goes along in a migration. On simulated nodes there is no data, but who writes counts.

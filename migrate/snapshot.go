@@ -43,9 +43,13 @@ type Snapshot struct {
 	volumes []volumes.Volume  // found by Look
 	parents map[string]string // claim → its snapshot in the newest set that has one
 	mover   *volumes.Mover
-	opened  bool // the repository, by an earlier one
+	opened  bool          // the repository, by an earlier one
+	access  *state.Access // how movers reach it; nil before
 	unserve func()
 	room    chan struct{} // as many as may be taken at once
+
+	standing *volumes.Standing // movers that stay for the next one; nil: they do not
+	last     bool              // there is no next one
 
 	mu      sync.Mutex // guards what follows, which steps side by side write
 	set     state.Manifest
@@ -82,7 +86,8 @@ func (s *Snapshot) Look(ctx context.Context) *plan.Plan {
 // next is a snapshot that continues this one, in the repository that it has opened.
 func (s *Snapshot) next() *Snapshot {
 	n := NewSnapshot(s.job, s.repository)
-	n.opened = true
+	n.opened, n.access, n.unserve, n.standing = true, s.access, s.unserve, s.standing
+	s.end.Do(func() {}) // the next one ends what this one has begun
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	maps.Copy(n.parents, s.parents)
@@ -199,6 +204,19 @@ func (s *Snapshot) addTake(p *plan.Plan) plan.ID {
 
 // expose lets movers reach the repository.
 func (s *Snapshot) expose(ctx context.Context) error {
+	if s.access == nil {
+		if err := s.serve(ctx); err != nil {
+			return err
+		}
+	}
+	s.mover = &volumes.Mover{
+		Client: s.job.Client(), Access: *s.access, Image: s.spec.Image, Set: s.set.ID, Cluster: s.set.Cluster, Parents: s.parents,
+		Standing: s.standing, Last: s.last,
+	}
+	return nil
+}
+
+func (s *Snapshot) serve(ctx context.Context) error {
 	host := ""
 	if s.repository.Local() {
 		var err error
@@ -210,10 +228,7 @@ func (s *Snapshot) expose(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.unserve = end
-	s.mover = &volumes.Mover{
-		Client: s.job.Client(), Access: access, Image: s.spec.Image, Set: s.set.ID, Cluster: s.set.Cluster, Parents: s.parents,
-	}
+	s.access, s.unserve = &access, end
 	return nil
 }
 

@@ -19,6 +19,8 @@ import (
 const (
 	smallPass   = 20 * time.Second // a pass that takes less is not followed by another
 	backTimeout = 10 * time.Minute // to give the giver back its writers after a failure
+
+	dismissTimeout = 20 * time.Second // for movers to be told that they are needed no more
 )
 
 // end is one of the two clusters of a migration.
@@ -67,7 +69,7 @@ func (m *migration) visit(ctx context.Context, e *end) (*bootstrap.Job, func(), 
 	return job, closeJob, m.s.run(ctx, job.Look(ctx))
 }
 
-func (m *migration) handover(giver, receiver *bootstrap.Job, sets *state.Repository) *migrate.Handover {
+func (m *migration) handover(ctx context.Context, giver, receiver *bootstrap.Job, sets *state.Repository) *migrate.Handover {
 	var hold []string
 	for _, e := range []*end{&m.from, &m.to} {
 		if spec := e.docs.Cluster.Spec.Migration; spec != nil {
@@ -82,12 +84,24 @@ func (m *migration) handover(giver, receiver *bootstrap.Job, sets *state.Reposit
 	h := migrate.NewHandover(giver, receiver, sets, migrate.HandoverOptions{
 		From: m.from.name(), To: m.to.name(), Hold: hold, Jobs: m.o.jobs, Switch: way,
 		Keep: volumes.Keep, PutBack: volumes.PutBack,
-		Restorer: func(c *kube.Client, a state.Access, set, cluster string, changed bool) migrate.Restorer {
-			return &volumes.Mover{Client: c, Access: a, Image: image, Set: set, Cluster: cluster, Changed: changed}
+		Restorer: func(c *kube.Client, a state.Access, pass migrate.Pass) migrate.Restorer {
+			return &volumes.Mover{
+				Client: c, Access: a, Image: image, Set: pass.Set, Cluster: pass.Cluster, Changed: pass.Changed,
+				Standing: pass.Standing, Last: pass.Last,
+			}
 		},
 	})
-	m.closers = append(m.closers, h.Close, func() { m.learn(h.Record()) })
+	m.closers = append(m.closers, h.Close, func() { m.dismiss(ctx, h) }, func() { m.learn(h.Record()) })
 	return h
+}
+
+// dismiss ends the movers that passes have left standing.
+func (m *migration) dismiss(ctx context.Context, h *migrate.Handover) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), dismissTimeout)
+	defer cancel()
+	if err := h.Dismiss(ctx); err != nil {
+		m.app.rep.Message(fmt.Sprintf("movers may be left, which the next run ends: %v", err))
+	}
 }
 
 // walk goes through all phases. Those that users of the clusters will notice ask before.
@@ -116,7 +130,7 @@ func (m *migration) check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	h := m.handover(from, to, m.from.repository)
+	h := m.handover(ctx, from, to, m.from.repository)
 	if err := m.s.run(ctx, h.Agree()); err != nil {
 		return err
 	}
@@ -141,7 +155,7 @@ func (m *migration) stage(ctx context.Context) error {
 	if err := m.s.run(ctx, snapshot.Look(ctx)); err != nil {
 		return err
 	}
-	h := m.handover(from, to, m.from.repository)
+	h := m.handover(ctx, from, to, m.from.repository)
 	if err := m.s.run(ctx, h.Agree()); err != nil {
 		return err
 	}
@@ -193,6 +207,7 @@ func (m *migration) passes(ctx context.Context, h *migrate.Handover) error {
 	return nil
 }
 
+// pass carries what changed; with all, all of it is read back.
 func (m *migration) pass(ctx context.Context, h *migrate.Handover, all bool) error {
 	begun := time.Now()
 	if err := m.s.run(ctx, h.Look()); err != nil {
@@ -222,7 +237,7 @@ func (m *migration) confirm(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	h := m.handover(from, to, m.from.repository)
+	h := m.handover(ctx, from, to, m.from.repository)
 	if err := m.s.run(ctx, h.Agree()); err != nil {
 		return err
 	}
@@ -262,7 +277,7 @@ func (m *migration) status(ctx context.Context) error {
 	if errs[0] != nil && errs[1] != nil {
 		return fault.Join(errs...)
 	}
-	h := m.handover(from, to, m.from.repository)
+	h := m.handover(ctx, from, to, m.from.repository)
 	if err := m.s.run(ctx, h.Agree()); err != nil {
 		return err
 	}

@@ -63,7 +63,7 @@ func (m *migration) giveTo(ctx context.Context, giving, receiving *end) error {
 	if err := m.s.run(ctx, receiver.Look(ctx)); err != nil {
 		return err
 	}
-	h := m.handover(giver, receiver, giving.repository)
+	h := m.handover(ctx, giver, receiver, giving.repository)
 	if err := m.s.run(ctx, h.Agree()); err != nil {
 		return err
 	}
@@ -151,11 +151,16 @@ func (m *migration) stop(ctx context.Context, h *migrate.Handover) error {
 	if err := m.s.run(ctx, h.Fence()); err != nil {
 		return err
 	}
-	if err := m.pass(ctx, h, false); err != nil { // all was read a moment ago
+	begun := time.Now()
+	if err := m.s.run(ctx, h.Look()); err != nil {
 		return err
 	}
-	m.told.Passes[len(m.told.Passes)-1].Stopped = true
-	return m.s.run(ctx, h.Verdict())
+	err := m.s.run(ctx, h.CarryLast())
+	if set := h.Set(); set.Complete {
+		m.passed(set, begun)
+		m.told.Passes[len(m.told.Passes)-1].Stopped = true
+	}
+	return err
 }
 
 // rollback goes back to the source, whatever was done.
@@ -174,7 +179,7 @@ func (m *migration) rollback(ctx context.Context) error {
 				WithHint("let it answer again; or give up what it has, with --without-target")
 		}
 	}
-	h := m.handover(from, to, m.from.repository)
+	h := m.handover(ctx, from, to, m.from.repository)
 	if err := m.s.run(ctx, h.Agree()); err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ import (
 )
 
 // lookEvery is the longest pause between two looks at what still runs.
-const lookEvery = 500 * time.Millisecond
+const lookEvery = 200 * time.Millisecond
 
 // Refuses says whether a pod is one that the rules refuse.
 func (r Rules) Refuses(pod *corev1.Pod) bool {

@@ -145,13 +145,13 @@ func (g *Gate) TakeAway(ctx context.Context, p plan.Progress) (plan.Outcome, err
 		return "", err
 	}
 	g.claims = nil
-	if !removed {
-		return plan.Unchanged, g.release(ctx)
+	if err := g.release(ctx); err != nil || !removed {
+		return plan.Unchanged, err
 	}
 	if err := g.prove(ctx, false, p); err != nil {
 		return "", err
 	}
-	errs := []error{g.release(ctx)}
+	errs := []error{g.release(ctx)} // those that came until then
 	for namespace := range namespaces {
 		errs = append(errs, poke.Workloads(ctx, g.client, namespace))
 	}

@@ -518,7 +518,7 @@ func TestTheSourceIsAwayAfterItsDataWasCarried(t *testing.T) {
 		t.Errorf("before anything was carried: exit %d\n%s", code, out)
 	}
 	_, out, hit := w.strikeWhen(func(plan string, e event) bool {
-		return plan == "compare new with old" && e.Step == "record" && e.Phase == "succeeded"
+		return plan == "carry the rest of old to new, and compare" && e.Step == "record" && e.Phase == "succeeded"
 	}, syscall.SIGKILL, "migrate", "cutover", moveFrom, moveTo, "--yes")
 	if !hit {
 		t.Fatalf("the cutover never compared\n%s", out)
