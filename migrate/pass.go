@@ -44,6 +44,7 @@ func (h *Handover) Look() *plan.Plan {
 func (h *Handover) Carry(all bool) *plan.Plan {
 	h.changed = !all
 	p := plan.New(fmt.Sprintf("carry the data of %s to %s", h.giver.Name(), h.receiver.Name()))
+	h.addImages(p)
 	h.addCarry(p)
 	return p
 }
