@@ -14,7 +14,7 @@ import (
 )
 
 // Differences tells in what the cluster is not what the charts, the repository's path, and those that it leads to render
-// to, and how many objects were compared. It changes nothing. Left out is what Flux changes on its way.
+// to, and how many objects were compared. It changes nothing. Left out is what the reconciler changes on its way.
 func (j *Job) Differences(ctx context.Context) (found []kube.Difference, compared int, err error) {
 	for _, r := range j.stack.Releases {
 		different, n, err := r.Differences(ctx, j.client, j.watcher)
@@ -35,7 +35,7 @@ func (j *Job) Differences(ctx context.Context) (found []kube.Difference, compare
 				return nil, 0, err
 			case missing:
 				found = append(found, kube.Difference{Ref: kube.RefOf(obj), Missing: true})
-			case flux.AppliesAsRendered(obj):
+			case j.follower.AppliesAsRendered(obj):
 				plain = append(plain, obj)
 			}
 			compared++

@@ -6,7 +6,9 @@ import (
 	"io/fs"
 	"time"
 
+	"github.com/rekindle-dev/rekindle/bootstrap/argocd"
 	"github.com/rekindle-dev/rekindle/bootstrap/flux"
+	"github.com/rekindle-dev/rekindle/bootstrap/reconciler"
 	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/gitrepo"
@@ -58,7 +60,7 @@ type Job struct {
 	client    *kube.Client
 	watcher   *kube.Watcher
 	simulated bool
-	flux      *flux.Flux
+	follower  reconciler.Reconciler // what follows the repository; nil without one
 	state     State
 	pointed   bool               // this run pointed the reconciler at its source
 	end       context.CancelFunc // of what outlives a single step
@@ -73,16 +75,18 @@ func New(docs *config.Documents, name string, tools Tools) (*Job, error) {
 	if s, ok := tools.Provider.(providers.Simulation); ok {
 		j.simulated = s.Simulated()
 	}
-	spec := &docs.Cluster.Spec
-	if spec.Reconciler.ArgoCD != nil {
-		return nil, fault.New(fault.Usage, "spec.reconciler.argocd: this build installs Flux only").
-			At(docs.Place("spec.reconciler.argocd")).WithHint("write: reconciler: {flux: {}}")
-	}
 	if err := checkSchedule(docs); err != nil {
 		return nil, err
 	}
-	if spec.Reconciler.Flux != nil {
-		j.flux = flux.New(*spec.Reconciler.Flux)
+	switch r := docs.Cluster.Spec.Reconciler; {
+	case r.Flux != nil:
+		j.follower = flux.New(*r.Flux)
+	case r.ArgoCD != nil:
+		j.follower = argocd.New(*r.ArgoCD, docs.Cluster.Metadata.Name, docs.Cluster.Spec.Source.Interval.Duration)
+	}
+	if _, can := j.follower.(reconciler.HostRunner); j.simulated && j.follower != nil && !can {
+		return nil, fault.New(fault.Usage, "spec.reconciler: %s does not run on simulated nodes", j.follower.Name()).
+			At(docs.Place("spec.reconciler.argocd")).WithHint("use kind, gke or existing; on simulated nodes: reconciler: {flux: {}}")
 	}
 	stack, err := stacks.New(docs, j.extraReleases(), stacks.Options{
 		Simulated: j.simulated, KubeVersion: docs.Cluster.Spec.Kubernetes.Version,
@@ -111,10 +115,10 @@ func (j *Job) Commit() string { return j.commit }
 
 // extraReleases are those that the documents ask for without naming them.
 func (j *Job) extraReleases() []config.Release {
-	if j.flux == nil {
+	if j.follower == nil {
 		return nil
 	}
-	return []config.Release{j.flux.Release()}
+	return []config.Release{j.follower.Release()}
 }
 
 // repoFS is the repository at the resolved commit, nil without a source.

@@ -77,11 +77,11 @@ func (j *Job) inLent(id plan.ID, title string, do func(context.Context, plan.Pro
 }
 
 func (j *Job) removeSync() *plan.Step {
-	if j.flux == nil {
+	if j.follower == nil {
 		return nil
 	}
-	s := j.inLent("sync", "remove what Flux applied", func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
-		return j.flux.Remove(ctx, j.client, j.watcher, p)
+	s := j.inLent("sync", "remove what "+j.follower.Name()+" applied", func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+		return j.follower.Remove(ctx, j.client, j.watcher, p)
 	})
 	return &s
 }

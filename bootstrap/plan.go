@@ -21,6 +21,7 @@ func (j *Job) Prepare() *plan.Plan {
 	rendered := add(p, j.renderPath(), source)
 	keys := add(p, j.readKeys(), source)
 	add(p, j.proveKeys(), keys, rendered)
+	add(p, j.checkSource(), keys, rendered)
 	j.state.Choose(p, charts, rendered)
 	return p
 }

@@ -163,7 +163,7 @@ func TestACheckAsksUntilTheAnswerIsTheWantedOne(t *testing.T) {
 
 func TestWhatThisBuildCanNotDoIsToldAtItsLine(t *testing.T) {
 	for _, spec := range []string{
-		"  reconciler:\n    argocd: {}\n  source: {url: 'https://git.example.com/ops.git'}\n",
+		"  reconciler:\n    argocd: {version: 9.1.0}\n  source: {url: 'https://git.example.com/ops.git'}\n",
 		"  state:\n    schedule: 0 * * * *\n    repository: /srv/state\n    password: {env: X}\n",
 	} {
 		_, err := bootstrap.New(documents(t, "kwok", spec), "", bootstrap.Tools{Provider: simulated(t)})

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/rekindle-dev/rekindle/bootstrap/reconciler"
 	"github.com/rekindle-dev/rekindle/internal/gitrepo"
 	"github.com/rekindle-dev/rekindle/internal/keys"
 	"github.com/rekindle-dev/rekindle/internal/plan"
@@ -112,6 +113,20 @@ func (j *Job) proveKeys() *plan.Step {
 				p.Warn(caveat)
 			}
 			return plan.Unchanged, keys.Prove(ctx, j.secrets, j.tree.FS(), files)
+		},
+	}
+}
+
+// checkSource tells what a reconciler could not apply, although it renders.
+func (j *Job) checkSource() *plan.Step {
+	checker, ok := j.follower.(reconciler.Checker)
+	if !ok {
+		return nil
+	}
+	return &plan.Step{
+		ID: "reconciler/check", Title: j.follower.Name() + " can apply what the path has", Timeout: fetchTimeout,
+		Do: func(context.Context, plan.Progress) (plan.Outcome, error) {
+			return plan.Unchanged, checker.Check(j.declaredTarget(), j.tree.FS())
 		},
 	}
 }

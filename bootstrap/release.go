@@ -124,17 +124,47 @@ func (g going) outliving(ctx context.Context, kinds []schema.GroupKind) (refs []
 	return refs, err
 }
 
-// suspendAll keeps Flux from making anew what is deleted: the path that it follows and all that this leads to.
-func (g going) suspendAll(ctx context.Context) error {
-	kinds := []schema.GroupKind{
-		{Group: "kustomize.toolkit.fluxcd.io", Kind: "Kustomization"}, {Group: "helm.toolkit.fluxcd.io", Kind: "HelmRelease"},
+// suspensions say how each kind of object that makes others anew is kept from it, those that make such objects first.
+// They are done twice: what the first pass has not reached yet may put back what it has.
+func suspensions() []suspension {
+	const suspend = `{"spec":{"suspend":true}}`
+	return []suspension{
+		{schema.GroupKind{Group: "kustomize.toolkit.fluxcd.io", Kind: "Kustomization"}, suspend},
+		{schema.GroupKind{Group: "helm.toolkit.fluxcd.io", Kind: "HelmRelease"}, suspend},
+		{schema.GroupKind{Group: "argoproj.io", Kind: "ApplicationSet"}, `{"spec":{"syncPolicy":{"applicationsSync":"create-only"}}}`},
+		{schema.GroupKind{Group: "argoproj.io", Kind: "Application"}, `{"spec":{"syncPolicy":{"automated":null}}}`},
 	}
-	return g.visitKinds(ctx, kinds, func(o *unstructured.Unstructured) error {
-		if suspended, _, _ := unstructured.NestedBool(o.Object, "spec", "suspend"); suspended {
-			return nil
+}
+
+type suspension struct {
+	kind  schema.GroupKind
+	patch string // that changes nothing where it was made before
+}
+
+// suspendAll keeps Flux and Argo CD from making anew what is deleted: the path that they follow and all that this leads to.
+func (g going) suspendAll(ctx context.Context) error {
+	for range 2 {
+		for _, s := range suspensions() {
+			if err := g.visitKinds(ctx, []schema.GroupKind{s.kind}, func(o *unstructured.Unstructured) error {
+				if err := g.client.MergePatch(ctx, kube.RefOf(o), []byte(s.patch)); err != nil {
+					return err
+				}
+				return g.endOperation(ctx, o)
+			}); err != nil {
+				return err
+			}
 		}
-		return g.client.MergePatch(ctx, kube.RefOf(o), []byte(`{"spec":{"suspend":true}}`))
-	})
+	}
+	return nil
+}
+
+// endOperation ends what an Application of Argo CD does just now, and would try again for ever.
+func (g going) endOperation(ctx context.Context, o *unstructured.Unstructured) error {
+	phase, _, _ := unstructured.NestedString(o.Object, "status", "operationState", "phase")
+	if o.GetKind() != "Application" || phase != "Running" {
+		return nil
+	}
+	return g.client.MergePatch(ctx, kube.RefOf(o), []byte(`{"status":{"operationState":{"phase":"Terminating"}}}`))
 }
 
 // mounting are the pods that mount claims and what makes such pods: a claim does not go before them.

@@ -55,7 +55,7 @@ func (j *Job) addReleases(p *plan.Plan, needs ...plan.ID) releaseSteps {
 		if r.Admits(j.applied()) {
 			steps.admission = append(steps.admission, id)
 		}
-		if j.flux != nil && r.Name == j.flux.Release().Name {
+		if j.follower != nil && r.Name == j.follower.Release().Name {
 			steps.reconciler = id
 		}
 	}

@@ -9,7 +9,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"github.com/rekindle-dev/rekindle/bootstrap/flux"
+	"github.com/rekindle-dev/rekindle/bootstrap/reconciler"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/gitrepo"
 	"github.com/rekindle-dev/rekindle/internal/kube"
@@ -49,14 +49,15 @@ func (j *Job) compareKeys() *plan.Step {
 // runControllers starts the reconciler's controllers on this machine where nodes are simulated.
 func (j *Job) runControllers() *plan.Step {
 	host, ok := j.tools.Provider.(providers.HostRunner)
-	if j.flux == nil || !ok || !j.simulated {
+	runs, can := j.follower.(reconciler.HostRunner)
+	if !can || !ok || !j.simulated {
 		return nil
 	}
 	return &plan.Step{
-		ID: "controllers", Title: "run Flux's controllers on this machine", Timeout: 30 * time.Minute,
+		ID: "controllers", Title: "run " + j.follower.Name() + "'s controllers on this machine", Timeout: 30 * time.Minute,
 		Reason: "pods on simulated nodes run nothing",
 		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
-			return host.RunOnHost(ctx, j.ref(), j.flux.HostProcesses(), p)
+			return host.RunOnHost(ctx, j.ref(), runs.HostProcesses(), p)
 		},
 	}
 }
@@ -64,21 +65,21 @@ func (j *Job) runControllers() *plan.Step {
 // pointReconciler makes the objects that tell the reconciler what to follow, before it runs: it begins the
 // moment it starts. The path waits for the releases of admission, if what it applies goes through any.
 func (j *Job) pointReconciler(admission []plan.ID) *plan.Step {
-	if j.flux == nil {
+	if j.follower == nil {
 		return nil
 	}
 	return &plan.Step{
-		ID: "point", Title: "point Flux at " + j.docs.Cluster.Spec.Source.URL, Timeout: syncTimeout, Retries: 2,
+		ID: "point", Title: "point " + j.follower.Name() + " at " + j.docs.Cluster.Spec.Source.URL, Timeout: syncTimeout, Retries: 2,
 		Inputs: map[string]string{"commit": j.commit},
 		Do: func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
-			if _, err := j.client.Apply(ctx, namespaceObjects(j.flux.Namespace()), kube.ApplyOptions{Manager: kube.Manager}); err != nil {
+			if _, err := j.client.Apply(ctx, namespaceObjects(j.follower.Release().Namespace), kube.ApplyOptions{Manager: kube.Manager}); err != nil {
 				return "", err
 			}
 			target, err := j.target(ctx)
 			if err != nil {
 				return "", err
 			}
-			outcome, err := j.flux.Point(ctx, j.client, target, len(admission) == 0)
+			outcome, err := j.follower.Point(ctx, j.client, target, len(admission) == 0)
 			j.pointed = outcome == plan.Changed
 			return outcome, err
 		},
@@ -87,26 +88,26 @@ func (j *Job) pointReconciler(admission []plan.ID) *plan.Step {
 
 // followSource waits until the reconciler has fetched the repository.
 func (j *Job) followSource() *plan.Step {
-	if j.flux == nil {
+	if j.follower == nil {
 		return nil
 	}
 	return &plan.Step{
-		ID: "follow", Title: fmt.Sprintf("Flux has the repository at %.12s", j.commit), Timeout: syncTimeout, Retries: 2,
+		ID: "follow", Title: fmt.Sprintf("%s has the repository at %.12s", j.follower.Name(), j.commit), Timeout: syncTimeout, Retries: 2,
 		Inputs: map[string]string{"commit": j.commit},
 		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 			target, err := j.target(ctx)
 			if err != nil {
 				return "", err
 			}
-			return j.flux.Follow(ctx, j.client, j.watcher, target, j.pointed, p)
+			return j.follower.Follow(ctx, j.client, j.watcher, target, j.pointed, p)
 		},
 	}
 }
 
-// applyPath waits until Flux has applied the path, before what it applied is healthy: that may wait for its data. A path
+// applyPath waits until the reconciler has applied the path, before what it applied is healthy: that may wait for its data. A path
 // that can not be applied is told at once.
 func (j *Job) applyPath() *plan.Step {
-	if j.flux == nil || !j.waitsForData() {
+	if j.follower == nil || !j.waitsForData() {
 		return nil
 	}
 	return &plan.Step{
@@ -117,8 +118,7 @@ func (j *Job) applyPath() *plan.Step {
 			if err != nil {
 				return "", err
 			}
-			outcome, _, err := j.flux.Apply(ctx, j.client, j.watcher, target, j.pointed, p)
-			return outcome, err
+			return j.follower.Apply(ctx, j.client, j.watcher, target, j.pointed, p)
 		},
 	}
 }
@@ -126,7 +126,7 @@ func (j *Job) applyPath() *plan.Step {
 // syncPath makes it apply the path, and waits until it did so at the resolved commit and everything
 // that it applied is healthy.
 func (j *Job) syncPath() *plan.Step {
-	if j.flux == nil {
+	if j.follower == nil {
 		return nil
 	}
 	return &plan.Step{
@@ -137,13 +137,13 @@ func (j *Job) syncPath() *plan.Step {
 			if err != nil {
 				return "", err
 			}
-			fresh := j.pointed && !j.waitsForData() // else Flux may have given up while the data was on its way
-			outcome, err := j.flux.Sync(ctx, j.client, j.watcher, target, fresh, p)
+			fresh := j.pointed && !j.waitsForData() // else it may have given up while the data was on its way
+			outcome, err := j.follower.Sync(ctx, j.client, j.watcher, target, fresh, p)
 			if err != nil || j.compareApplied(ctx) == nil {
 				return outcome, err
 			}
-			// Flux is at the commit, but somebody has changed by hand what it applied.
-			if err := j.flux.Again(ctx, j.client, j.watcher, target, p); err != nil {
+			// It is at the commit, but somebody has changed by hand what it applied.
+			if err := j.follower.Again(ctx, j.client, j.watcher, target, p); err != nil {
 				return "", err
 			}
 			return plan.Changed, j.compareApplied(ctx)
@@ -153,7 +153,7 @@ func (j *Job) syncPath() *plan.Step {
 
 // compareSync tells where the reconciler is not at the commit that the ref names now.
 func (j *Job) compareSync() *plan.Step {
-	if j.flux == nil {
+	if j.follower == nil {
 		return nil
 	}
 	return &plan.Step{
@@ -164,7 +164,7 @@ func (j *Job) compareSync() *plan.Step {
 			if err != nil {
 				return "", err
 			}
-			if err := j.flux.Status(ctx, j.client, j.watcher, target); err != nil {
+			if err := j.follower.Status(ctx, j.client, target); err != nil {
 				return "", err
 			}
 			return plan.Unchanged, j.compareApplied(ctx)
@@ -172,12 +172,12 @@ func (j *Job) compareSync() *plan.Step {
 	}
 }
 
-// compareApplied tells what somebody changed by hand and Flux has not put back yet.
+// compareApplied tells what somebody changed by hand and the reconciler has not put back yet.
 func (j *Job) compareApplied(ctx context.Context) error {
 	if j.rendered == nil {
 		return nil
 	}
-	objs := slices.DeleteFunc(objects(j.rendered), func(obj *unstructured.Unstructured) bool { return !flux.AppliesAsRendered(obj) })
+	objs := slices.DeleteFunc(objects(j.rendered), func(obj *unstructured.Unstructured) bool { return !j.follower.AppliesAsRendered(obj) })
 	different, err := j.client.Compare(ctx, objs)
 	if err != nil {
 		return err
@@ -185,18 +185,17 @@ func (j *Job) compareApplied(ctx context.Context) error {
 	var errs []error
 	for _, d := range different {
 		if d.Missing {
-			return nil // Flux's own status tells; or a generated name has another hash, made from decrypted content
+			return nil // the reconciler's own status tells; or a generated name has another hash, made from decrypted content
 		}
 		errs = append(errs, fault.New(fault.Failed, "changed in the cluster: %s", d).On("%s", d.Ref).
-			WithHint("Flux puts it back within its interval; if it does not, another controller owns that field: leave it out of the repository"))
+			WithHint("%s puts it back within its interval; if it does not, another controller owns that field: leave it out of the repository", j.follower.Name()))
 	}
 	return fault.Join(errs...)
 }
 
 // target is what the reconciler is pointed at.
-func (j *Job) target(ctx context.Context) (flux.Target, error) {
-	source := j.docs.Cluster.Spec.Source
-	t := flux.Target{Source: *source, Commit: j.commit, Secrets: j.secrets, Decrypt: j.rendered != nil && len(j.rendered.Encrypted) > 0}
+func (j *Job) target(ctx context.Context) (reconciler.Target, error) {
+	t := j.declaredTarget()
 	if j.tools.Source == nil {
 		return t, nil
 	}
@@ -207,6 +206,15 @@ func (j *Job) target(ctx context.Context) (flux.Target, error) {
 	t.Source.URL, err = j.tools.Source.Reachable(ctx, host)
 	t.Source.Auth = nil
 	return t, err
+}
+
+// declaredTarget is the target by the documents, also where this run serves the repository in another place.
+func (j *Job) declaredTarget() reconciler.Target {
+	t := reconciler.Target{Source: *j.docs.Cluster.Spec.Source, Commit: j.commit, Secrets: j.secrets}
+	if j.rendered != nil {
+		t.Encrypted, t.Plain = j.rendered.Encrypted, !gitrepo.HasKustomization(j.tree.FS(), j.rendered.Path)
+	}
+	return t
 }
 
 // hostAddress is how the cluster's pods reach this machine.
@@ -253,7 +261,8 @@ func (j *Job) applied() []*unstructured.Unstructured {
 	}
 	objs := j.renderedObjects()
 	if slices.ContainsFunc(objs, func(obj *unstructured.Unstructured) bool {
-		return strings.HasSuffix(obj.GroupVersionKind().Group, ".toolkit.fluxcd.io") // it brings more
+		group := obj.GroupVersionKind().Group
+		return strings.HasSuffix(group, ".toolkit.fluxcd.io") || group == "argoproj.io" // it brings more
 	}) {
 		return nil
 	}

@@ -30,17 +30,17 @@ func (j *Job) Find(ctx context.Context) *plan.Plan {
 
 // Applied is the commit that the reconciler applied last; empty when it is not known, or there is no reconciler.
 func (j *Job) Applied(ctx context.Context) (string, error) {
-	if j.flux == nil || j.docs.Cluster.Spec.Source == nil {
+	if j.follower == nil || j.docs.Cluster.Spec.Source == nil {
 		return "", nil
 	}
-	return j.flux.Applied(ctx, j.client)
+	return j.follower.Applied(ctx, j.client)
 }
 
 // Attempted is the commit that the reconciler tried last, also where what it brought is held back and not healthy; empty
 // as with Applied.
 func (j *Job) Attempted(ctx context.Context) (string, error) {
-	if j.flux == nil || j.docs.Cluster.Spec.Source == nil {
+	if j.follower == nil || j.docs.Cluster.Spec.Source == nil {
 		return "", nil
 	}
-	return j.flux.Attempted(ctx, j.client)
+	return j.follower.Attempted(ctx, j.client)
 }

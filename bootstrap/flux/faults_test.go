@@ -51,7 +51,7 @@ func TestWhatCanNotSyncIsToldWithItsCauseAndHealed(t *testing.T) {
 			if took := time.Since(began); took > time.Minute {
 				t.Errorf("it took %s to see what waiting could not help", took)
 			}
-			status := l.flux.Status(t.Context(), l.client, l.watcher, l.target)
+			status := l.flux.Status(t.Context(), l.client, l.target)
 			for _, text := range c.says {
 				if !strings.Contains(err.Error(), text) {
 					t.Errorf("up does not say %q: %v", text, err)
@@ -70,7 +70,7 @@ func TestWhatCanNotSyncIsToldWithItsCauseAndHealed(t *testing.T) {
 			t.Fatal("the revert is no commit of its own")
 		}
 		l.mustUp()
-		if err := l.flux.Status(t.Context(), l.client, l.watcher, l.target); err != nil {
+		if err := l.flux.Status(t.Context(), l.client, l.target); err != nil {
 			t.Errorf("status: %v", err)
 		}
 	})
@@ -81,7 +81,7 @@ func TestAKeyThatDoesNotOpenAFileFailsEarly(t *testing.T) {
 	right, wrong := identity(t), identity(t)
 	l.commit(map[string]string{"ns.yaml": namespace, "secret.yaml": encrypted(t, right.Recipient().String(),
 		"apiVersion: v1\nkind: Secret\nmetadata: {name: db, namespace: shop}\nstringData: {password: hunter2}\n")})
-	l.target.Decrypt = true
+	l.target.Encrypted = []string{"app/secret.yaml"}
 	use := func(id *age.X25519Identity) {
 		l.apply("apiVersion: v1\nkind: Secret\nmetadata: {name: sops-age, namespace: flux-system}\nstringData: {age.agekey: " + id.String() + "}")
 		l.target.Secrets = []keys.Secret{{Name: "sops-age", Namespace: "flux-system", Data: keys.Data{"age.agekey": []byte(id.String())}}}

@@ -61,8 +61,8 @@ func New(spec config.Flux) *Flux {
 	return &Flux{spec: spec}
 }
 
-// Namespace is that of the controllers and of the objects.
-func (f *Flux) Namespace() string { return f.spec.Namespace }
+// Name is what people call it.
+func (f *Flux) Name() string { return "Flux" }
 
 // Release installs the controllers and their CRDs.
 func (f *Flux) Release() config.Release {

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/rekindle-dev/rekindle/bootstrap/flux"
+	"github.com/rekindle-dev/rekindle/bootstrap/reconciler"
 	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
@@ -32,7 +33,7 @@ type lab struct {
 	watcher *kube.Watcher
 	flux    *flux.Flux
 	repo    string // working tree
-	target  flux.Target
+	target  reconciler.Target
 }
 
 func newLab(t *testing.T) *lab {
@@ -225,7 +226,7 @@ func TestSyncIsProvenAndRepeatedWithoutAWrite(t *testing.T) {
 	if writes := kwoktest.AuditWrites(t, l.cluster, since); len(writes) > 0 {
 		t.Errorf("second run wrote %v", writes)
 	}
-	if err := l.flux.Status(t.Context(), l.client, l.watcher, l.target); err != nil {
+	if err := l.flux.Status(t.Context(), l.client, l.target); err != nil {
 		t.Errorf("status: %v", err)
 	}
 
@@ -265,7 +266,7 @@ spec:
 	if err := l.client.Check(t.Context(), []kube.Ref{web}); err != nil {
 		t.Errorf("what the inner one applies: %v", err)
 	}
-	if err := l.flux.Status(t.Context(), l.client, l.watcher, l.target); err != nil {
+	if err := l.flux.Status(t.Context(), l.client, l.target); err != nil {
 		t.Errorf("status: %v", err)
 	}
 

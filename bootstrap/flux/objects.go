@@ -7,32 +7,22 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/rekindle-dev/rekindle/bootstrap/reconciler"
 	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/fault"
-	"github.com/rekindle-dev/rekindle/internal/keys"
 	"github.com/rekindle-dev/rekindle/providers"
 )
 
-// Target is what Flux is pointed at.
-type Target struct {
-	Source config.Source // with the URL as the cluster reaches it, and the auth that it needs there
-	Commit string        // what the source's ref is resolved to; full SHA-1
-	// Secrets are those that exist in the cluster before the first sync; of them come the keys for Decrypt.
-	Secrets []keys.Secret
-	// Decrypt says that files of the path are encrypted by SOPS.
-	Decrypt bool
-}
-
 // decryption names the Secret with the keys that open the encrypted files, empty when there are none.
 // Flux takes one Secret, and of it the entries with these ends.
-func (f *Flux) decryption(t Target) (string, error) {
+func (f *Flux) decryption(t reconciler.Target) (string, error) {
 	var names []string
 	for _, s := range t.Secrets {
 		here := s.Namespace == "" || s.Namespace == f.spec.Namespace
 		opens := slices.ContainsFunc(slices.Collect(maps.Keys(s.Data)), func(entry string) bool {
 			return strings.HasSuffix(entry, ".agekey") || strings.HasSuffix(entry, ".asc") || strings.HasPrefix(entry, "sops.")
 		})
-		if t.Decrypt && here && opens {
+		if len(t.Encrypted) > 0 && here && opens {
 			names = append(names, s.Name)
 		}
 	}
@@ -42,7 +32,7 @@ func (f *Flux) decryption(t Target) (string, error) {
 	case len(names) > 1:
 		return "", fault.New(fault.Usage, "the Secrets %s all hold keys for encrypted files, and Flux takes only one",
 			strings.Join(names, ", ")).On("spec.keys").WithHint("put all identities into one of them, as entries that end in .agekey")
-	case t.Decrypt:
+	case len(t.Encrypted) > 0:
 		return "", fault.New(fault.Usage, "files of %q are encrypted, and no Secret in %s has an entry that ends in .agekey",
 			t.Source.Path, f.spec.Namespace).On("spec.keys").WithHint("add: {name: sops-age, from: {file: keys.txt, key: age.agekey}}")
 	}
@@ -50,7 +40,7 @@ func (f *Flux) decryption(t Target) (string, error) {
 }
 
 // repository is the GitRepository of a target.
-func (f *Flux) repository(t Target) *unstructured.Unstructured {
+func (f *Flux) repository(t reconciler.Target) *unstructured.Unstructured {
 	spec := map[string]any{
 		"url": t.Source.URL, "interval": interval(t.Source), "ref": ref(t.Source.Ref), "suspend": false,
 	}
@@ -62,7 +52,7 @@ func (f *Flux) repository(t Target) *unstructured.Unstructured {
 
 // kustomization is the Kustomization of a target. It retries soon: what it lacks, an admission
 // webhook, say, is often there a moment later.
-func (f *Flux) kustomization(t Target) (*unstructured.Unstructured, error) {
+func (f *Flux) kustomization(t reconciler.Target) (*unstructured.Unstructured, error) {
 	secret, err := f.decryption(t)
 	if err != nil {
 		return nil, err
@@ -81,7 +71,7 @@ func (f *Flux) kustomization(t Target) (*unstructured.Unstructured, error) {
 
 // AppliesAsRendered says whether Flux keeps an object exactly as kustomize renders it: not encrypted, and not
 // annotated for Flux to leave it, or parts of it, to others.
-func AppliesAsRendered(obj *unstructured.Unstructured) bool {
+func (f *Flux) AppliesAsRendered(obj *unstructured.Unstructured) bool {
 	if _, encrypted := obj.Object["sops"]; encrypted {
 		return false
 	}

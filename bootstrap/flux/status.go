@@ -6,6 +6,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/rekindle-dev/rekindle/bootstrap/reconciler"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 )
@@ -13,7 +14,7 @@ import (
 // Status compares what Flux has done with what the target wants, changes nothing and waits for
 // nothing. Every difference is a fault of its own: not at the commit, suspended, failed with its
 // cause, applied but not healthy.
-func (f *Flux) Status(ctx context.Context, c *kube.Client, _ *kube.Watcher, t Target) error {
+func (f *Flux) Status(ctx context.Context, c *kube.Client, t reconciler.Target) error {
 	repository, err := c.Get(ctx, f.repositoryRef())
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/rekindle-dev/rekindle/bootstrap/reconciler"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
@@ -18,7 +19,7 @@ const requestedAt = "reconcile.fluxcd.io/requestedAt"
 
 // Point makes the objects that point Flux at the repository, and at the path in it when path is set. It
 // waits for nothing: the controllers may not run yet. The outcome is Changed when any was made or changed.
-func (f *Flux) Point(ctx context.Context, c *kube.Client, t Target, path bool) (plan.Outcome, error) {
+func (f *Flux) Point(ctx context.Context, c *kube.Client, t reconciler.Target, path bool) (plan.Outcome, error) {
 	objs := []*unstructured.Unstructured{f.repository(t)}
 	if path {
 		obj, err := f.kustomization(t)
@@ -42,7 +43,7 @@ func (f *Flux) Point(ctx context.Context, c *kube.Client, t Target, path bool) (
 
 // Follow waits until Flux has fetched the repository at the commit, and makes it do so now where it did not.
 // fresh says that Flux was pointed there just now: it looks without being asked.
-func (f *Flux) Follow(ctx context.Context, c *kube.Client, w *kube.Watcher, t Target, fresh bool, p plan.Progress) (plan.Outcome, error) {
+func (f *Flux) Follow(ctx context.Context, c *kube.Client, w *kube.Watcher, t reconciler.Target, fresh bool, p plan.Progress) (plan.Outcome, error) {
 	return f.ensure(ctx, c, f.repository(t), t.Commit, fresh, func(request string) kube.Judge { return fetched(t.Commit, request) },
 		func(ctx context.Context, judge kube.Judge) error {
 			return w.Until(ctx, f.repositoryRef(), "fetched", judge, p)
@@ -54,8 +55,8 @@ func (f *Flux) Follow(ctx context.Context, c *kube.Client, w *kube.Watcher, t Ta
 // that does not open a file, an object that the API server finds invalid.
 //
 // fresh is as in Follow.
-func (f *Flux) Sync(ctx context.Context, c *kube.Client, w *kube.Watcher, t Target, fresh bool, p plan.Progress) (plan.Outcome, error) {
-	outcome, request, err := f.Apply(ctx, c, w, t, fresh, p)
+func (f *Flux) Sync(ctx context.Context, c *kube.Client, w *kube.Watcher, t reconciler.Target, fresh bool, p plan.Progress) (plan.Outcome, error) {
+	outcome, request, err := f.applyPath(ctx, c, w, t, fresh, p)
 	if err != nil {
 		return outcome, err
 	}
@@ -68,9 +69,15 @@ func (f *Flux) Sync(ctx context.Context, c *kube.Client, w *kube.Watcher, t Targ
 	return outcome, nil
 }
 
-// Apply makes the object that applies the path, and waits until Flux has applied everything, healthy or not. The
-// request is what it was asked with, empty when it needed no asking; fresh is as in Follow.
-func (f *Flux) Apply(ctx context.Context, c *kube.Client, w *kube.Watcher, t Target, fresh bool, p plan.Progress) (o plan.Outcome, request string, err error) {
+// Apply makes the object that applies the path, and waits until Flux has applied everything, healthy or not; fresh is
+// as in Follow.
+func (f *Flux) Apply(ctx context.Context, c *kube.Client, w *kube.Watcher, t reconciler.Target, fresh bool, p plan.Progress) (plan.Outcome, error) {
+	outcome, _, err := f.applyPath(ctx, c, w, t, fresh, p)
+	return outcome, err
+}
+
+// applyPath is Apply that gives what Flux was asked with, empty when it needed no asking.
+func (f *Flux) applyPath(ctx context.Context, c *kube.Client, w *kube.Watcher, t reconciler.Target, fresh bool, p plan.Progress) (o plan.Outcome, request string, err error) {
 	obj, err := f.kustomization(t)
 	if err != nil {
 		return "", "", err
@@ -84,7 +91,7 @@ func (f *Flux) Apply(ctx context.Context, c *kube.Client, w *kube.Watcher, t Tar
 }
 
 // Again makes Flux apply the path once more, and waits until it has and everything is healthy.
-func (f *Flux) Again(ctx context.Context, c *kube.Client, w *kube.Watcher, t Target, p plan.Progress) error {
+func (f *Flux) Again(ctx context.Context, c *kube.Client, w *kube.Watcher, t reconciler.Target, p plan.Progress) error {
 	request, err := f.poke(ctx, c, f.kustomizationRef())
 	if err != nil {
 		return err

@@ -123,11 +123,12 @@ type ArgoCD struct {
 	Namespace string `json:"namespace,omitempty"`
 	// Chart that brings the controllers; default oci://ghcr.io/argoproj/argo-helm/argo-cd.
 	Chart string `json:"chart,omitempty"`
-	// Version of the chart; default is the one this build was tested with.
+	// Version of the chart, which must bring Argo CD 3.2 or newer. Only a chart that is a path needs none.
 	Version string `json:"version,omitempty"`
 	// Digest of the chart, sha256:…; checked when given.
 	Digest string `json:"digest,omitempty"`
-	// Values for the chart, passed through untouched.
+	// Values for the chart, passed through untouched; where they leave configs.cm."timeout.reconciliation" open,
+	// it is source.interval.
 	Values map[string]any `json:"values,omitempty"`
 }
 

@@ -78,6 +78,7 @@ func (d *Documents) validateReconciler(c *checker) {
 	}
 	if a := r.ArgoCD; a != nil {
 		validateOwnChart(c, "spec.reconciler.argocd", a.Chart, a.Version)
+		c.want(a.Chart != "" || a.Version != "", "spec.reconciler.argocd.version", "is missing: the version of the chart argo-cd, 9.1.0 or newer")
 	}
 }
 

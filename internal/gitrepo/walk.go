@@ -36,6 +36,9 @@ func (w *walker) root(dir string) {
 	w.generate(dir)
 }
 
+// HasKustomization says whether a folder of a repository has a kustomization file.
+func HasKustomization(repo fs.FS, dir string) bool { return kustomizationFile(repo, dir) != "" }
+
 func kustomizationFile(repo fs.FS, dir string) string {
 	for _, name := range konfig.RecognizedKustomizationFileNames() {
 		p := path.Join(dir, name)

@@ -1,0 +1,86 @@
+package argocd
+
+import (
+	"context"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/rekindle-dev/rekindle/bootstrap/reconciler"
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/kube"
+)
+
+// Status compares what Argo CD has done with what the target wants, changes nothing and waits for nothing. Every
+// difference is a fault of its own: not at the commit, suspended, failed with its cause, applied but not ready.
+func (a *ArgoCD) Status(ctx context.Context, c *kube.Client, t reconciler.Target) error {
+	changed, err := c.Compare(ctx, []*unstructured.Unstructured{a.project(t), a.repository(t), a.application(t, true)})
+	faults := err
+	for _, d := range changed {
+		switch {
+		case d.Missing:
+			faults = fault.Join(faults, fault.New(fault.Failed, "missing").On("%s", d.Ref).WithHint("rekindle up makes it"))
+		case !strings.HasPrefix(d.Path, "spec.syncPolicy"): // told below
+			faults = fault.Join(faults, fault.New(fault.Failed, "%s is not as declared", d.Path).On("%s", d.Ref))
+		}
+	}
+	var root *unstructured.Unstructured
+	err = a.visit(ctx, c, func(ref kube.Ref, obj *unstructured.Unstructured) error {
+		if obj == nil {
+			return nil // told above, or by the one that leads there
+		}
+		judge := synced(t.Commit)
+		if root == nil {
+			root = obj
+		} else {
+			judge = nested(root, t.Commit)
+		}
+		plain, _ := resources(obj)
+		faults = fault.Join(faults, faultOf(obj, ref, judge), c.Check(ctx, plain))
+		return nil
+	})
+	return fault.Join(faults, err)
+}
+
+// faultOf is what is amiss with an Application, nil when nothing is.
+func faultOf(obj *unstructured.Unstructured, ref kube.Ref, judge kube.Judge) error {
+	if !isAutomated(obj) {
+		return fault.New(fault.Failed, "suspended: changes of the repository are not applied").On("%s", ref).
+			WithHint("rekindle up resumes what it made")
+	}
+	if h := judge(obj); !h.Ready {
+		return fault.New(fault.Failed, "%s", h.Message).On("%s", ref)
+	}
+	return nil
+}
+
+// Applied is the commit that Argo CD applied last, empty when it has applied none.
+func (a *ArgoCD) Applied(ctx context.Context, c *kube.Client) (commit string, err error) {
+	obj, err := c.Get(ctx, a.applicationRef())
+	if err != nil || obj == nil {
+		return "", err
+	}
+	if s := stateOf(obj); s.status == statusSynced {
+		return s.revision, nil
+	}
+	history, _, _ := unstructured.NestedSlice(obj.Object, "status", "history")
+	if len(history) == 0 {
+		return "", nil
+	}
+	last, _ := history[len(history)-1].(map[string]any)
+	commit, _ = last["revision"].(string)
+	return commit, nil
+}
+
+// Attempted is the commit that Argo CD tried last, also when what it applied is not healthy; empty when it tried none.
+func (a *ArgoCD) Attempted(ctx context.Context, c *kube.Client) (commit string, err error) {
+	obj, err := c.Get(ctx, a.applicationRef())
+	if err != nil || obj == nil {
+		return "", err
+	}
+	s := stateOf(obj)
+	if s.status == statusSynced {
+		return s.revision, nil
+	}
+	return s.operated, nil
+}

@@ -1,0 +1,171 @@
+package argocd
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/rekindle-dev/rekindle/bootstrap/reconciler"
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/providers"
+)
+
+// Point makes the project, the Secret with the way into the repository, and the Application. Where the path is to wait,
+// the Application only compares, unless an earlier run has let it apply already.
+func (a *ArgoCD) Point(ctx context.Context, c *kube.Client, t reconciler.Target, path bool) (plan.Outcome, error) {
+	outcome := plan.Unchanged
+	for _, obj := range []*unstructured.Unstructured{a.project(t), a.repository(t)} {
+		_, changed, err := a.apply(ctx, c, obj)
+		if err != nil {
+			return "", err
+		}
+		if changed != plan.Unchanged {
+			outcome = plan.Changed
+		}
+	}
+	automated, err := a.automated(ctx, c)
+	if err != nil {
+		return "", err
+	}
+	_, changed, err := a.apply(ctx, c, a.application(t, path || automated))
+	if changed != plan.Unchanged {
+		outcome = plan.Changed
+	}
+	return outcome, err
+}
+
+// automated says whether the Application applies what it finds.
+func (a *ArgoCD) automated(ctx context.Context, c *kube.Client) (bool, error) {
+	obj, err := c.Get(ctx, a.applicationRef())
+	if err != nil || obj == nil {
+		return false, err
+	}
+	return isAutomated(obj), nil
+}
+
+// isAutomated says whether an Application syncs by itself.
+func isAutomated(obj *unstructured.Unstructured) bool {
+	policy, found, _ := unstructured.NestedMap(obj.Object, "spec", "syncPolicy", "automated")
+	return found && policy["enabled"] != false
+}
+
+// Follow waits until Argo CD has fetched and rendered the path at the commit, and makes it do so now where it did not.
+func (a *ArgoCD) Follow(ctx context.Context, c *kube.Client, w *kube.Watcher, t reconciler.Target, fresh bool, p plan.Progress) (plan.Outcome, error) {
+	automated, err := a.automated(ctx, c)
+	if err != nil {
+		return "", err
+	}
+	return a.ensure(ctx, c, w, t, automated, fresh, "fetched", fetched(t.Commit), p)
+}
+
+// Apply lets Argo CD apply the path, and waits until it has. Where later waves wait for earlier objects that are not
+// healthy, those are not applied yet.
+func (a *ArgoCD) Apply(ctx context.Context, c *kube.Client, w *kube.Watcher, t reconciler.Target, fresh bool, p plan.Progress) (plan.Outcome, error) {
+	return a.ensure(ctx, c, w, t, true, fresh, "applied", applied(t.Commit), p)
+}
+
+// Sync lets Argo CD apply the path, and waits until it is in sync at the commit and everything that it applied is ready.
+func (a *ArgoCD) Sync(ctx context.Context, c *kube.Client, w *kube.Watcher, t reconciler.Target, fresh bool, p plan.Progress) (plan.Outcome, error) {
+	outcome, err := a.Apply(ctx, c, w, t, fresh, p)
+	if err != nil {
+		return outcome, err
+	}
+	if err := a.healthy(ctx, c, w, t.Commit, p); err != nil {
+		return outcome, err
+	}
+	if err := w.Until(ctx, a.applicationRef(), "synced", synced(t.Commit), p); err != nil {
+		return outcome, a.stuck(ctx, c, err)
+	}
+	return outcome, nil
+}
+
+// Again makes Argo CD apply the path once more, and waits until it has and everything is ready.
+func (a *ArgoCD) Again(ctx context.Context, c *kube.Client, w *kube.Watcher, t reconciler.Target, p plan.Progress) error {
+	if err := a.request(ctx, c, t.Commit, true); err != nil {
+		return err
+	}
+	if err := w.Until(ctx, a.applicationRef(), "synced", again(t.Commit), p); err != nil {
+		return a.stuck(ctx, c, err)
+	}
+	return a.healthy(ctx, c, w, t.Commit, p)
+}
+
+// apply makes one of our objects be as wanted, and gives it as it was before.
+func (a *ArgoCD) apply(ctx context.Context, c *kube.Client, obj *unstructured.Unstructured) (live *unstructured.Unstructured, o plan.Outcome, err error) {
+	ref := kube.RefOf(obj)
+	if live, err = c.Get(ctx, ref); err != nil {
+		return nil, "", err
+	}
+	if live != nil && live.GetLabels()[providers.LabelOwner] != providers.Owner {
+		return nil, "", fault.New(fault.Refused, "exists and was not made by rekindle").On("%s", ref).
+			WithHint("delete it, or set spec.reconciler.argocd.namespace to another one")
+	}
+	changes, err := c.Apply(ctx, []*unstructured.Unstructured{obj}, kube.ApplyOptions{Manager: kube.Manager, Force: true})
+	return live, kube.Outcome(changes), err
+}
+
+// ensure applies the Application, asks Argo CD to look where it is not as judged, and waits.
+func (a *ArgoCD) ensure(ctx context.Context, c *kube.Client, w *kube.Watcher, t reconciler.Target, automated, fresh bool,
+	goal string, judge kube.Judge, p plan.Progress) (plan.Outcome, error) {
+	live, outcome, err := a.apply(ctx, c, a.application(t, automated))
+	if err != nil {
+		return "", err
+	}
+	if live != nil && outcome == plan.Unchanged && !fresh && !judge(live).Ready {
+		outcome = plan.Changed
+		if err := a.look(ctx, c, w, live, t.Commit, automated, p); err != nil {
+			return outcome, err
+		}
+	}
+	if err := w.Until(ctx, a.applicationRef(), goal, judge, p); err != nil {
+		return outcome, a.stuck(ctx, c, err)
+	}
+	return outcome, nil
+}
+
+// look asks Argo CD to look now. An operation that waits for what another commit brought would wait for ever, and one
+// that has ended without success is not begun again by itself.
+func (a *ArgoCD) look(ctx context.Context, c *kube.Client, w *kube.Watcher, live *unstructured.Unstructured, commit string, sync bool, p plan.Progress) error {
+	s := stateOf(live)
+	other := s.running() && s.operated != commit
+	if other {
+		if err := c.MergePatch(ctx, a.applicationRef(), []byte(`{"status":{"operationState":{"phase":"`+phaseTerminating+`"}}}`)); err != nil {
+			return err
+		}
+		if err := w.Until(ctx, a.applicationRef(), "stopped", stopped, p); err != nil {
+			return a.stuck(ctx, c, err)
+		}
+	}
+	return a.request(ctx, c, commit, sync && (other || s.failed() && s.operated == commit))
+}
+
+// request asks Argo CD to look at the repository now, past its caches, and to sync to the commit if sync is set.
+func (a *ArgoCD) request(ctx context.Context, c *kube.Client, commit string, sync bool) error {
+	patch := map[string]any{"metadata": map[string]any{"annotations": map[string]any{refreshAnnotation: "hard"}}}
+	if sync {
+		patch["operation"] = map[string]any{
+			"initiatedBy": map[string]any{"username": providers.Owner}, "retry": retry(),
+			"sync": map[string]any{"revision": commit, "prune": true, "syncOptions": syncOptions()},
+		}
+	}
+	raw, err := json.Marshal(patch)
+	if err != nil {
+		return err
+	}
+	return c.MergePatch(ctx, a.applicationRef(), raw)
+}
+
+// stuck adds to the error of a wait what the controllers of Argo CD say.
+func (a *ArgoCD) stuck(ctx context.Context, c *kube.Client, err error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	e := fault.Wrap(err, fault.Failed, "it does not come into sync").On("argocd")
+	if controllers := c.Explain(ctx, a.controllers()); len(controllers) > 0 {
+		return e.WithHint("look at its controllers: %s", controllers[0])
+	}
+	return e.WithHint("kubectl -n %s get applications %s -o yaml", a.spec.Namespace, a.name)
+}

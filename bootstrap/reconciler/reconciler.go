@@ -1,0 +1,76 @@
+// Package reconciler is the contract of what applies the repository in a cluster: Flux, Argo CD.
+package reconciler
+
+import (
+	"context"
+	"io/fs"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/rekindle-dev/rekindle/internal/config"
+	"github.com/rekindle-dev/rekindle/internal/keys"
+	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/providers"
+)
+
+// Target is what a reconciler is pointed at.
+type Target struct {
+	Source config.Source // with the URL as the cluster reaches it, and the auth that it needs there
+	Commit string        // what the source's ref is resolved to; full SHA-1
+	// Secrets are those that exist in the cluster before the first sync: of them come the way into the repository, and
+	// the keys for Encrypted.
+	Secrets []keys.Secret
+	// Encrypted are the files of the path that SOPS encrypted.
+	Encrypted []string
+	// Plain says that the path has no kustomization file: every manifest below it is applied.
+	Plain bool
+}
+
+// Reconciler is one of them, as the documents want it. What it makes are plain objects of its own, which go on working
+// if rekindle is never run again.
+type Reconciler interface {
+	Observer
+
+	// Point makes the objects that point it at the repository, and has it apply the path when path is set. It waits
+	// for nothing: the controllers may not run yet. The outcome is Changed when any was made or changed.
+	Point(ctx context.Context, c *kube.Client, t Target, path bool) (plan.Outcome, error)
+	// Follow waits until it has fetched the repository at the commit, and makes it do so now where it did not. fresh
+	// says that it was pointed there just now: it looks without being asked.
+	Follow(ctx context.Context, c *kube.Client, w *kube.Watcher, t Target, fresh bool, p plan.Progress) (plan.Outcome, error)
+	// Apply makes it apply the path, and waits until it has, healthy or not. fresh is as in Follow.
+	Apply(ctx context.Context, c *kube.Client, w *kube.Watcher, t Target, fresh bool, p plan.Progress) (plan.Outcome, error)
+	// Sync is Apply that waits until everything applied is healthy. It fails early where waiting would not help.
+	Sync(ctx context.Context, c *kube.Client, w *kube.Watcher, t Target, fresh bool, p plan.Progress) (plan.Outcome, error)
+	// Again makes it apply the path once more, and waits as Sync does.
+	Again(ctx context.Context, c *kube.Client, w *kube.Watcher, t Target, p plan.Progress) error
+	// Remove takes away its objects and everything that it applied, while its controllers run.
+	Remove(ctx context.Context, c *kube.Client, w *kube.Watcher, p plan.Progress) (plan.Outcome, error)
+}
+
+// Observer is the part of a Reconciler that changes nothing.
+type Observer interface {
+	// Name is what people call it.
+	Name() string
+	// Release installs the controllers and their CRDs. Its namespace is that of the objects, too.
+	Release() config.Release
+	// Status compares what it has done with what the target wants, and waits for nothing. Every difference is a fault.
+	Status(ctx context.Context, c *kube.Client, t Target) error
+	// Applied is the commit that it applied last, empty when it has applied none.
+	Applied(ctx context.Context, c *kube.Client) (commit string, err error)
+	// Attempted is the commit that it tried last, also when what it applied is not healthy; empty when it tried none.
+	Attempted(ctx context.Context, c *kube.Client) (commit string, err error)
+	// AppliesAsRendered says whether it keeps an object exactly as kustomize renders it.
+	AppliesAsRendered(obj *unstructured.Unstructured) bool
+}
+
+// Checker is a Reconciler that can not apply everything that renders.
+type Checker interface {
+	// Check tells what of a repository it could not apply, or not reach, before there is a cluster. All faults are told.
+	Check(t Target, repo fs.FS) error
+}
+
+// HostRunner is a Reconciler whose controllers can run as processes of the host, for clusters whose nodes run nothing.
+type HostRunner interface {
+	HostProcesses() []providers.HostProcess
+}
