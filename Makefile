@@ -55,6 +55,11 @@ lab-down: ## Stop what make lab started
 e2e: build assets lab ## The main job on real nodes: kind, Flux, Helm
 	$(GO) test -tags e2e -run '$(RUN)' -count 1 -timeout 40m -p 1 ./test/e2e/... ./test/lab/... ./test/gke/... ./providers/kind/... ./internal/state/volumes/...
 
+.PHONY: e2e-argocd
+e2e-argocd: build assets ## The main job with Argo CD, whose part of the lab takes minutes more to build
+	$(GO) run ./test/lab/cmd/lab up argocd
+	$(GO) test -tags e2e,argocd -run 'ArgoCD' -count 1 -timeout 20m ./test/e2e/...
+
 .PHONY: bench
 bench: build assets lab ## Against what a user would do otherwise; see docs/performance.md
 	$(GO) run ./test/bench

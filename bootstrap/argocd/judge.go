@@ -18,7 +18,7 @@ func judged(commit string, ready func(state) bool) kube.Judge {
 		switch {
 		case ready(s):
 			return kube.Health{Ready: true}
-		case s.current && !s.compared && cannotCompare(s.complaint):
+		case s.current && !s.compared && (cannotCompare(s.complaint) || s.revision == commit && cannotApply(s.complaint)):
 			return kube.Health{Failed: true, Message: s.complaint}
 		case s.operated == commit && s.refused != "" && cannotApply(s.refusedReason):
 			return kube.Health{Failed: true, Message: s.refused + ": " + s.refusedReason}

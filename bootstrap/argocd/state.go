@@ -102,8 +102,10 @@ func refOf(fields map[string]any) kube.Ref {
 
 // brief takes the layers of calls off a message of Argo CD.
 func brief(message string) string {
-	if i := strings.LastIndex(message, "desc = "); i >= 0 {
-		message = message[i+len("desc = "):]
+	for _, layer := range []string{"desc = ", "in dryrun mode for resource "} {
+		if i := strings.LastIndex(message, layer); i >= 0 {
+			message = message[i+len(layer):]
+		}
 	}
 	return strings.Join(strings.Fields(message), " ")
 }

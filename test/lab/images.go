@@ -18,38 +18,49 @@ import (
 // certsFile is where Debian keeps the certificates that are trusted.
 const certsFile = "/etc/ssl/certs/ca-certificates.crt"
 
-// pushImages builds every image of the content table and puts it into the registry.
-func (l *Lab) pushImages(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
-	cache, err := l.assetCache()
-	if err != nil {
-		return "", err
-	}
-	certs, err := os.ReadFile(certsFile)
-	if err != nil {
-		return "", err
-	}
-	all, outcome := content.Images(), plan.Unchanged
-	for i, spec := range all {
-		p.Count(int64(i), int64(len(all)), "images")
-		p.Waiting(spec.Ref)
-		options := image.Options{Certs: certs}
-		if options.Programs, err = l.imagePrograms(ctx, cache, spec, p); err != nil {
-			return "", fmt.Errorf("%s: %w", spec.Ref, err)
+// pushImages gives the step that builds images of the content table and puts them into the registry.
+func (l *Lab) pushImages(images func() ([]image.Spec, error)) plan.Do {
+	return func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+		all, err := images()
+		if err != nil {
+			return "", err
 		}
-		if len(spec.Debian) > 0 {
-			if options.Root, err = l.debianRoot(ctx, spec.Debian); err != nil {
+		cache, err := l.assetCache()
+		if err != nil {
+			return "", err
+		}
+		certs, err := os.ReadFile(certsFile)
+		if err != nil {
+			return "", err
+		}
+		outcome := plan.Unchanged
+		for i, spec := range all {
+			p.Count(int64(i), int64(len(all)), "images")
+			p.Waiting(spec.Ref)
+			changed, err := l.ensureImage(ctx, cache, spec, certs, p)
+			if err != nil {
 				return "", fmt.Errorf("%s: %w", spec.Ref, err)
 			}
+			if changed {
+				outcome = plan.Changed
+			}
 		}
-		changed, err := l.pushImage(ctx, spec, options)
-		if err != nil {
-			return "", fmt.Errorf("%s: %w", spec.Ref, err)
-		}
-		if changed {
-			outcome = plan.Changed
+		return outcome, nil
+	}
+}
+
+// ensureImage builds one image and puts it into the registry, where it is not there already.
+func (l *Lab) ensureImage(ctx context.Context, cache *assets.Cache, spec image.Spec, certs []byte, p plan.Progress) (changed bool, err error) {
+	options := image.Options{Certs: certs}
+	if options.Programs, err = l.imagePrograms(ctx, cache, spec, p); err != nil {
+		return false, err
+	}
+	if len(spec.Debian) > 0 {
+		if options.Root, err = l.debianRoot(ctx, spec.Debian); err != nil {
+			return false, err
 		}
 	}
-	return outcome, nil
+	return l.pushImage(ctx, spec, options)
 }
 
 // pushImage puts an image together and into the registry. The cache remembers which digest came of which parts, so

@@ -12,8 +12,8 @@ import (
 	"github.com/rekindle-dev/rekindle/test/lab/content"
 )
 
-// Env looks whether the lab is up, whole, and says what it has.
-func (l *Lab) Env(ctx context.Context) (*Env, error) {
+// Env looks whether the lab is up, whole, with the extra components that are named, and says what it has.
+func (l *Lab) Env(ctx context.Context, components ...string) (*Env, error) {
 	node, err := l.NodeImage()
 	if err != nil {
 		return nil, err
@@ -26,7 +26,15 @@ func (l *Lab) Env(ctx context.Context) (*Env, error) {
 	if err := l.registryAnswers(short, nil); err != nil {
 		return nil, notUp(err, "the registry on %s does not answer", RegistryHost)
 	}
-	for _, spec := range content.Images() {
+	images := content.Images()
+	for _, name := range components {
+		extra, err := content.Extra(name)
+		if err != nil {
+			return nil, err
+		}
+		images = append(images, extra...)
+	}
+	for _, spec := range images {
 		if _, err := pushed(ctx, spec.Ref); err != nil {
 			return nil, notUp(err, "the registry has no image %s", spec.Ref)
 		}

@@ -11,17 +11,25 @@ import (
 
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/wait"
+	"github.com/rekindle-dev/rekindle/test/lab/content"
+	"github.com/rekindle-dev/rekindle/test/lab/image"
 )
 
-// Up is the plan that makes the lab. Running it again changes nothing and takes seconds.
-func (l *Lab) Up() *plan.Plan {
+// Up is the plan that makes the lab, with the extra components that are named. Running it again changes nothing and
+// takes seconds.
+func (l *Lab) Up(components ...string) *plan.Plan {
 	p := plan.New("lab up")
+	always := func() ([]image.Spec, error) { return content.Images(), nil }
 	docker := p.Add(plan.Step{ID: "docker", Title: "Docker answers", Do: l.ensureDocker})
 	registry := p.Add(plan.Step{ID: "registry", Title: "registry on " + RegistryHost, Do: l.ensureRegistry}, docker)
 	p.Add(plan.Step{ID: "node", Title: "node image of Kubernetes " + KubeVersion, Do: l.ensureNodeImage}, docker)
 	p.Add(plan.Step{ID: "charts", Title: "charts in the registry", Do: l.pushCharts}, registry)
 	// Beside the node image: one links, unpacks or waits for Debian while the other compiles.
-	p.Add(plan.Step{ID: "images", Title: "images in the registry", Do: l.pushImages}, registry)
+	p.Add(plan.Step{ID: "images", Title: "images in the registry", Do: l.pushImages(always)}, registry)
+	for _, name := range components {
+		images := func() ([]image.Spec, error) { return content.Extra(name) }
+		p.Add(plan.Step{ID: plan.ID("images/" + name), Title: "images of " + name + " in the registry", Do: l.pushImages(images)}, registry)
+	}
 	return p
 }
 

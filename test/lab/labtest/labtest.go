@@ -10,14 +10,14 @@ import (
 	"github.com/rekindle-dev/rekindle/test/lab"
 )
 
-// Require gives the lab, or ends the test with what is missing.
-func Require(t testing.TB) *lab.Env {
+// Require gives the lab, or ends the test with what is missing; components are extra ones that it must have.
+func Require(t testing.TB, components ...string) *lab.Env {
 	t.Helper()
 	l, err := lab.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
-	env, err := l.Env(t.Context())
+	env, err := l.Env(t.Context(), components...)
 	if err != nil {
 		t.Fatalf("%v (run make lab)", err)
 	}

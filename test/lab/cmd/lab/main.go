@@ -35,15 +35,15 @@ func run(ctx context.Context, args []string) error {
 	return err
 }
 
-const usage = "usage: lab up|down|status|env"
+const usage = "usage: lab up [argocd]|down|status|env"
 
 func command(ctx context.Context, rep *report.Reporter, l *lab.Lab, args []string) error {
-	if len(args) != 1 {
+	if len(args) == 0 || len(args) > 1 && args[0] != "up" {
 		return fault.New(fault.Usage, usage)
 	}
 	switch args[0] {
 	case "up":
-		return execute(ctx, rep, l, l.Up())
+		return execute(ctx, rep, l, l.Up(args[1:]...))
 	case "down":
 		return execute(ctx, rep, l, l.Down())
 	case "status":
