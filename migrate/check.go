@@ -20,10 +20,10 @@ import (
 // oldest is the version of Kubernetes that a fence needs: ValidatingAdmissionPolicy is served from it on.
 const oldest = "1.30"
 
-// Check finds, in the cluster that is to be left, all that is known to be in the way of a migration, and tells who writes.
-// It changes nothing.
+// Check finds, in the cluster that is to be left and in the one to be, all that is known to be in the way of a migration,
+// and tells who writes. It changes nothing. Of a target that does not exist yet only its documents are looked at.
 func (h *Handover) Check() *plan.Plan {
-	p := plan.New("check " + h.giver.Name())
+	p := plan.New("check " + h.giver.Name() + " and " + h.receiver.Name())
 	look := func(id plan.ID, title string, do func(ctx context.Context, c *kube.Client, p plan.Progress) error) {
 		p.Add(plan.Step{
 			ID: id, Title: title, Timeout: lookTimeout, Retries: 2,
@@ -36,6 +36,15 @@ func (h *Handover) Check() *plan.Plan {
 	look("claims", "the claims of the source can be carried", h.checkClaims)
 	look("pods", "what writes comes back by itself", checkPods)
 	look("writers", "who writes beside them", h.tellWriters)
+	both := func(id plan.ID, title string, do func(ctx context.Context, p plan.Progress) error) {
+		look(id, title, func(ctx context.Context, _ *kube.Client, p plan.Progress) error { return do(ctx, p) })
+	}
+	if h.receiver.Client() == nil {
+		return p // what it serves and has room for, stage finds when it is made
+	}
+	both("target/version", "the target can be fenced", h.checkTargetVersion)
+	both("target/apis", "the target serves what the repository uses", h.checkAPIs)
+	both("target/room", "the target has room for the claims", h.checkRoom)
 	return p
 }
 

@@ -2,8 +2,11 @@ package migrate
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
 	"reflect"
+	"slices"
+	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -30,6 +33,7 @@ func (h *Handover) addVerdict(p *plan.Plan, whole ...plan.ID) {
 	}
 	prove("commit", "both follow the same commit", h.sameCommit)
 	prove("objects", "the objects of the repository are there", h.sameObjects)
+	prove("secrets", "what is encrypted in the repository is decrypted", h.sameSecrets)
 	prove("kept", "the kept objects are equal", h.sameKept)
 	prove("workloads", "what uses the data is there", h.sameWorkloads)
 	prove("claims", "each claim has its data", h.sameClaims, whole...)
@@ -54,6 +58,50 @@ func (h *Handover) sameObjects(ctx context.Context) error {
 	}
 	return fault.Join(errs...)
 }
+
+// sameSecrets looks for encrypted objects of the repository that came into the receiver as they are: a reconciler without
+// the key may apply them so, and is content.
+func (h *Handover) sameSecrets(ctx context.Context) error {
+	var errs []error
+	for _, obj := range h.receiver.Desired() {
+		if _, encrypted := obj.Object["sops"]; !encrypted {
+			continue
+		}
+		ref := kube.RefOf(obj)
+		live, err := h.receiver.Client().Get(ctx, ref)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		if live != nil && hasEncrypted(live.Object) {
+			errs = append(errs, fault.New(fault.Failed, "it is not decrypted").On("%s of %s", ref, h.receiver.Name()).
+				WithHint("see whether the reconciler of %s has its key, and is told to decrypt", h.receiver.Name()))
+		}
+	}
+	return fault.Join(errs...)
+}
+
+// hasEncrypted says whether some value is one that SOPS has encrypted, also where it is in base64, as those of Secrets.
+func hasEncrypted(value any) bool {
+	switch v := value.(type) {
+	case string:
+		if plain, err := base64.StdEncoding.DecodeString(v); err == nil && strings.HasPrefix(string(plain), sopsValue) {
+			return true
+		}
+		return strings.HasPrefix(v, sopsValue)
+	case map[string]any:
+		for _, one := range v {
+			if hasEncrypted(one) {
+				return true
+			}
+		}
+	case []any:
+		return slices.ContainsFunc(v, hasEncrypted)
+	}
+	return false
+}
+
+// sopsValue begins each value that SOPS has encrypted.
+const sopsValue = "ENC[AES256_GCM,"
 
 // sameCommit compares what the reconcilers have applied. What the receiver's has is held back, and so not healthy; that
 // all of it is there, the objects show.

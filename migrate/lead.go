@@ -20,9 +20,10 @@ func side(job *bootstrap.Job) traffic.Side {
 	return s
 }
 
-// CheckTraffic finds out whether requests can be led to the receiver, and get good answers now, before anything stops.
-func (h *Handover) CheckTraffic() *plan.Plan {
-	p := plan.New("check the traffic")
+// CheckAhead finds out, before anything stops, what is only needed after it: whether requests can be led to the receiver,
+// and get good answers now; and whether that will take snapshots as the giver does.
+func (h *Handover) CheckAhead() *plan.Plan {
+	p := plan.New("check what comes after")
 	p.Add(plan.Step{
 		ID: "traffic", Title: "requests can be led to " + h.receiver.Name(), Timeout: lookTimeout, Retries: 1,
 		Do: func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
@@ -30,6 +31,10 @@ func (h *Handover) CheckTraffic() *plan.Plan {
 		},
 	})
 	if h.giver.Name() == h.o.From { // the way back is open also when users get nothing any more
+		p.Add(plan.Step{
+			ID: "schedule", Title: h.receiver.Name() + " will take snapshots as " + h.giver.Name() + " does", Timeout: lookTimeout,
+			Do: func(context.Context, plan.Progress) (plan.Outcome, error) { return plan.Unchanged, h.checkSchedule() },
+		})
 		h.addProbes(p)
 	}
 	return p

@@ -126,6 +126,9 @@ func (m *migration) check(ctx context.Context) error {
 	if err := m.s.run(ctx, to.Prepare()); err != nil {
 		return err
 	}
+	if err := m.s.run(ctx, to.Seek(ctx)); err != nil {
+		return err
+	}
 	from, _, err := m.visit(ctx, &m.from)
 	if err != nil {
 		return err
@@ -134,10 +137,7 @@ func (m *migration) check(ctx context.Context) error {
 	if err := m.s.run(ctx, h.Agree()); err != nil {
 		return err
 	}
-	if err := m.s.run(ctx, h.CheckTraffic()); err != nil {
-		return err
-	}
-	return m.s.run(ctx, h.Check())
+	return fault.Join(m.s.run(ctx, h.CheckAhead()), m.s.run(ctx, h.Check())) // all of it at once
 }
 
 // stage brings up the target and carries the data, until a pass is short or gets no shorter.

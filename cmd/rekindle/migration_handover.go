@@ -78,7 +78,7 @@ func (m *migration) giveTo(ctx context.Context, giving, receiving *end) error {
 			WithHint("rekindle rebuild makes a cluster from its newest snapshot")
 	}
 	if !opened && !away {
-		if err := m.s.run(ctx, h.CheckTraffic()); err != nil {
+		if err := m.s.run(ctx, h.CheckAhead()); err != nil {
 			return err
 		}
 		if err := m.carry(ctx, h); err != nil {
