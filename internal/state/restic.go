@@ -76,6 +76,14 @@ type call struct {
 	locks bool              // it waits for others that use the repository
 }
 
+// patience is how long the repository may not answer.
+func (c *call) patience() time.Duration {
+	if c.locks {
+		return longPatience
+	}
+	return shortPatience
+}
+
 // run calls restic. A lock that keeps it out is taken away if restic calls it stale: its process is gone from this
 // machine, or has not renewed it for half an hour. Those of others that may be alive are waited for.
 func (r *Repository) run(ctx context.Context, c call) ([]byte, error) {
@@ -99,26 +107,33 @@ func (r *Repository) unlock(ctx context.Context) error {
 
 // once calls restic once. Nothing secret is among its arguments.
 func (r *Repository) once(ctx context.Context, c call) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, r.settings.Restic, c.args...)
+	running, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	cmd := exec.CommandContext(running, r.settings.Restic, c.args...)
 	cmd.Env = r.environment()
 	cmd.Stdin = bytes.NewReader(c.in)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) } // then it removes its lock
 	cmd.WaitDelay = stopGrace
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C is for us, who tell it
-	var out, said bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &said
+	var out bytes.Buffer
+	said := newComplaints(c.patience(), giveUp)
+	cmd.Stdout, cmd.Stderr = &out, said
 	if c.line != nil {
 		lines := &lineWriter{tell: c.line}
 		cmd.Stdout = lines
 	}
 	err := cmd.Run()
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
+	said.stop()
 	var exit *exec.ExitError
 	switch {
+	case ctx.Err() != nil && said.why != "":
+		return nil, errors.Join(ctx.Err(), r.unanswered(said.why))
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case err != nil && errors.Is(context.Cause(running), errNoAnswer):
+		return nil, r.unanswered(said.why)
 	case errors.As(err, &exit):
-		return nil, r.explain(&exitError{exit.ExitCode(), lastWords(said.Bytes()), said.Bytes()})
+		return nil, r.explain(&exitError{exit.ExitCode(), lastWords(said.said.Bytes()), said.said.Bytes()})
 	case err != nil:
 		return nil, fault.Wrap(err, fault.Failed, "run restic")
 	}
@@ -153,14 +168,30 @@ func (r *Repository) explain(e *exitError) error {
 			WithHint("see whether spec.state.repository and its credentials are right; the first snapshot makes a repository"))
 	case e.code == exitLocked:
 		return f.WithHint("another run uses it; a lock that nobody renews is taken away after half an hour, or at once by: restic unlock --remove-all").Transient()
+	case refused(e.text):
+		return f.WithHint("its credentials are refused: renew them where this command gets them from (see docs/state.md), and run it again")
 	case strings.Contains(e.text, "dial tcp") || strings.Contains(e.text, "no such host") || strings.Contains(e.text, "connection refused"):
 		return f.WithHint("see whether the repository can be reached from this machine").Transient()
 	}
 	return f
 }
 
-// errNoRepository says that there is none at the address.
-var errNoRepository = errors.New("no repository")
+// refused says whether a backend does not accept who asks.
+func refused(text string) bool {
+	for _, says := range []string{"401", "403", "Unauthorized", "Forbidden", "AccessDenied", "Access Denied", "InvalidAccessKeyId", "ExpiredToken"} {
+		if strings.Contains(text, says) {
+			return true
+		}
+	}
+	return false
+}
+
+// Reasons for which restic fails, or is ended.
+var (
+	errNoRepository = errors.New("no repository") // there is none at the address
+	errNoAnswer     = errors.New("no answer")     // there is nobody to tell
+	errHangs        = errors.New("it hangs")      // after a failure, which it has told
+)
 
 // lastWords is the end of what restic said on its standard error, in one line. With --json it says it so.
 func lastWords(said []byte) string {

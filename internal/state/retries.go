@@ -1,0 +1,90 @@
+package state
+
+import (
+	"bytes"
+	"strings"
+	"time"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+)
+
+// How long restic may try to reach a repository without getting through. By itself it does so for a quarter of an hour,
+// and whoever waits learns nothing.
+const (
+	shortPatience = 20 * time.Second // to look: somebody waits for the answer
+	longPatience  = 5 * time.Minute  // to write and to read everything: much would be done again
+)
+
+// EndGrace is how long restic may take to end once it could not save something for good. Now and then restic 0.18.1 never
+// does: what is left to save waits for an uploader that has ended.
+const EndGrace = 20 * time.Second
+
+// Parts of what restic says, on its standard error, when a request failed and when it got through at last.
+const (
+	retriesSays   = "retrying after "
+	succeededSays = "successful after "
+)
+
+// CanNotSave says whether a line of restic's standard error tells that it could not save something for good.
+func CanNotSave(line string) bool {
+	return strings.HasPrefix(line, "Save(<") && strings.Contains(line, ") failed: ")
+}
+
+// complaints keep what restic says on its standard error, and give up when it has tried for too long.
+type complaints struct {
+	patience time.Duration
+	giveUp   func(why error)
+
+	said  bytes.Buffer
+	lines *lineWriter
+	why   string // of the last request that failed; empty when the last one got through
+	timer *time.Timer
+}
+
+func newComplaints(patience time.Duration, giveUp func(why error)) *complaints {
+	c := &complaints{patience: patience, giveUp: giveUp}
+	c.lines = &lineWriter{tell: c.line}
+	return c
+}
+
+func (c *complaints) Write(p []byte) (int, error) {
+	c.said.Write(p) // a buffer's is never an error
+	return c.lines.Write(p)
+}
+
+func (c *complaints) line(line []byte) {
+	text := string(bytes.TrimSpace(line))
+	if strings.Contains(text, succeededSays) {
+		c.stop()
+		c.timer, c.why = nil, ""
+		return
+	}
+	if CanNotSave(text) {
+		c.stop()
+		c.timer = time.AfterFunc(EndGrace, func() { c.giveUp(errHangs) })
+		return
+	}
+	_, rest, is := strings.Cut(text, retriesSays)
+	if !is {
+		return
+	}
+	if _, cause, found := strings.Cut(rest, ": "); found {
+		c.why = cause
+	}
+	if c.timer == nil {
+		c.timer = time.AfterFunc(c.patience, func() { c.giveUp(errNoAnswer) })
+	}
+}
+
+// stop ends the waiting.
+func (c *complaints) stop() {
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+}
+
+// unanswered is the error of a repository that can not be reached.
+func (r *Repository) unanswered(why string) error {
+	return fault.New(fault.Failed, "it does not answer: %s", why).On("repository %s", r.name()).
+		WithHint("see whether this machine reaches it, and whether spec.state.repository and its credentials are right").Transient()
+}
