@@ -2,12 +2,17 @@ package volumes
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
+	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/internal/state"
 )
 
 // message is a line of restic's --json output, of backup and of restore:
@@ -44,6 +49,27 @@ type reading struct {
 	summary *message
 	said    []string // errors, and what is no JSON, at most the last few
 	told    string
+	giveUp  context.CancelCauseFunc // ends a restic that fails and does not end; nil: nobody does
+}
+
+// errHangs is why such a one is ended.
+var errHangs = errors.New("it fails, and does not end")
+
+// hangGuard ends a restic that fails and does not end. It may be called after that, too.
+type hangGuard context.CancelCauseFunc
+
+func (g hangGuard) line(line string) {
+	if state.CanNotSave(line) {
+		time.AfterFunc(state.EndGrace, func() { g(errHangs) })
+	}
+}
+
+// Write takes what restic says on its standard error.
+func (g hangGuard) Write(p []byte) (int, error) {
+	for line := range strings.Lines(string(p)) {
+		g.line(line)
+	}
+	return len(p), nil
 }
 
 // read takes the output until it ends. Lines of any length are taken.
@@ -68,6 +94,13 @@ func (r *reading) line(line string, p plan.Progress) {
 	var m message
 	if json.Unmarshal([]byte(line), &m) != nil {
 		r.say(line)
+		if r.giveUp != nil {
+			hangGuard(r.giveUp).line(line)
+		}
+		if _, after, is := strings.Cut(line, "retrying after "); is { // it does so for a quarter of an hour
+			_, why, _ := strings.Cut(after, ": ")
+			p.Waiting("the repository does not answer: " + why)
+		}
 		return
 	}
 	switch m.Type {
@@ -82,6 +115,11 @@ func (r *reading) line(line string, p plan.Progress) {
 		}
 		r.say(strings.TrimPrefix(text, "Fatal: "))
 	}
+}
+
+// hung is the error of a restic that was ended because it failed and did not end.
+func (r *reading) hung() error {
+	return fault.New(fault.Failed, "restic: %s", strings.Join(r.said, "; "))
 }
 
 func (r *reading) say(text string) {

@@ -143,10 +143,12 @@ func (m *Mover) place(ctx context.Context, t *task, p plan.Progress) (*standing,
 // lost while it is at it, counts as ended by something else.
 func (m *Mover) tell(ctx context.Context, one *standing, t *task, p plan.Progress) (*message, error) {
 	from, to := io.Pipe()
-	said, stderr := &reading{}, &output{}
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	said, stderr := &reading{giveUp: giveUp}, &output{}
 	var reading sync.WaitGroup
 	reading.Go(func() { from.CloseWithError(said.read(from, p)) })
-	err := stream(ctx, m.Client, one.pod.Namespace, one.pod.Name, container, append([]string{"restic"}, t.args...), to, stderr)
+	err := stream(ctx, m.Client, one.pod.Namespace, one.pod.Name, container, append([]string{"restic"}, t.args...), to, io.MultiWriter(stderr, hangGuard(giveUp)))
 	_ = to.Close() // a pipe's is never an error
 	reading.Wait()
 	for line := range strings.Lines(string(stderr.bytes())) {
@@ -159,6 +161,8 @@ func (m *Mover) tell(ctx context.Context, one *standing, t *task, p plan.Progres
 	switch {
 	case errors.As(err, &exit):
 		ended.ExitCode = int32(exit.ExitStatus())
+	case errors.Is(context.Cause(ctx), errHangs):
+		return nil, said.hung()
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", errEnded, err)
 	}
