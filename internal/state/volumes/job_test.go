@@ -137,6 +137,7 @@ func TestHowAMoverEnded(t *testing.T) {
 	for want, ended := range map[string]*corev1.ContainerStateTerminated{
 		"restic: exit code 1: read /data/x: input/output error; something in no JSON; unable to save snapshot": {ExitCode: 1},
 		"the mover was ended: exit code 137":       {ExitCode: 137},
+		"the mover was ended: its node started":    {ExitCode: 255, Reason: "Unknown"},
 		"its mover needs more memory than 1Gi":     {ExitCode: 137, Reason: "OOMKilled"},
 		"restic ended without telling what it did": {},
 	} {

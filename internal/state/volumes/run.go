@@ -158,11 +158,13 @@ func (m *Mover) started(ctx context.Context, j *batchv1.Job, p plan.Progress) (*
 // follow reads what the mover says until it has ended.
 func (m *Mover) follow(ctx context.Context, pod *corev1.Pod, p plan.Progress) (*message, error) {
 	pods := m.Client.Typed().CoreV1().Pods(pod.Namespace)
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
 	said := &reading{}
 	var ended *corev1.ContainerStateTerminated
 	unread := 0 // looks at a mover that has ended but whose log could not be read
 	done := wait.Func("its mover", func(ctx context.Context) (bool, string, error) {
-		said = &reading{told: said.told} // the whole log is read again after a stream that broke
+		said = &reading{told: said.told, giveUp: giveUp} // the whole log is read again after a stream that broke
 		logs, err := pods.GetLogs(pod.Name, &corev1.PodLogOptions{Container: container, Follow: true}).Stream(ctx)
 		if err == nil {
 			err = errors.Join(said.read(logs, p), logs.Close())
@@ -184,6 +186,9 @@ func (m *Mover) follow(ctx context.Context, pod *corev1.Pod, p plan.Progress) (*
 		return false, "", nil
 	})
 	if err := wait.Poll(ctx, done, lookEvery, p); err != nil {
+		if errors.Is(context.Cause(ctx), errHangs) {
+			return nil, said.hung()
+		}
 		return nil, err
 	}
 	return judge(said, ended)
@@ -205,6 +210,12 @@ const (
 	exitInterrupt  = 130 // restic's own, when it was told to end
 )
 
+// Reasons of a container whose end nobody saw, because the node or its runtime went down: containerd's and the kubelet's.
+const (
+	endedUnknown  = "Unknown"
+	statusUnknown = "ContainerStatusUnknown"
+)
+
 // judge says how a mover ended.
 func judge(said *reading, ended *corev1.ContainerStateTerminated) (*message, error) {
 	words := strings.Join(said.said, "; ")
@@ -212,6 +223,8 @@ func judge(said *reading, ended *corev1.ContainerStateTerminated) (*message, err
 	case ended.Reason == "OOMKilled":
 		return nil, fault.New(fault.Failed, "its mover needs more memory than %s", memoryLimit).
 			WithHint("a repository of its own for this cluster, and rekindle keep, make the index smaller that restic holds in memory")
+	case ended.Reason == endedUnknown || ended.Reason == statusUnknown:
+		return nil, fmt.Errorf("%w: its node started anew", errEnded)
 	case ended.ExitCode == exitKilled || ended.ExitCode == exitTerminated || ended.ExitCode == exitInterrupt:
 		return nil, fmt.Errorf("%w: exit code %d %s", errEnded, ended.ExitCode, words)
 	case ended.ExitCode != 0:
