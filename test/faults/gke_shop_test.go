@@ -137,7 +137,7 @@ func (g *google) controllers(ctx context.Context) (ok bool, detail string, err e
 		return false, "", err
 	}
 	f := flux.New(config.Flux{})
-	deployed, err := client.AppsV1().Deployments(f.Namespace()).List(ctx, metav1.ListOptions{})
+	deployed, err := client.AppsV1().Deployments(f.Release().Namespace).List(ctx, metav1.ListOptions{})
 	if err != nil || len(deployed.Items) == 0 {
 		return false, "not deployed", nil //nolint:nilerr // the API server may be about to start
 	}
