@@ -7,13 +7,17 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 BIN := bin/rekindle
 RUN ?= .
 
+# One set of flags for everything, so that nothing is compiled twice.
+export CGO_ENABLED ?= 0
+export GOFLAGS := -trimpath $(filter-out -trimpath,$(GOFLAGS))
+
 .PHONY: help
 help: ## This list
 	@awk 'BEGIN{FS=":.*## "} /^[a-z0-9-]+:.*## /{printf "  %-14s %s\n",$$1,$$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## The command, into bin/
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN) ./cmd/rekindle
+	$(GO) build -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN) ./cmd/rekindle
 
 .PHONY: demo
 demo: build ## A simulated cluster from the sample repository, proven; needs Go, git and make
@@ -33,7 +37,7 @@ test: assets ## Unit and integration tests, against a real API server
 
 .PHONY: race
 race: assets ## The same under the race detector
-	$(GO) test -race -timeout 30m ./...
+	CGO_ENABLED=1 $(GO) test -race -timeout 30m ./...
 
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck, the rules of the house

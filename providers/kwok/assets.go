@@ -24,6 +24,7 @@ const (
 	sourceController      = "source-controller"
 	kustomizeController   = "kustomize-controller"
 	kubernetesModule      = "kubernetes"
+	fluxModule            = "flux"
 	kubernetesReleaseBase = "https://dl.k8s.io/release/"
 	etcdReleaseBase       = "https://github.com/etcd-io/etcd/releases/download/"
 )
@@ -36,9 +37,7 @@ var modules embed.FS
 //
 // kwok and the Flux controllers publish no file whose checksum could be checked, so those are always built.
 func Assets() []assets.Asset {
-	return append(controlPlaneAssets(),
-		built(sourceController, sourceVersion, "github.com/fluxcd/source-controller"),
-		built(kustomizeController, kustomizeVersion, "github.com/fluxcd/kustomize-controller"))
+	return append(controlPlaneAssets(), controllerAssets()...)
 }
 
 func controlPlaneAssets() []assets.Asset {
@@ -72,6 +71,18 @@ func KubernetesModule() assets.Module {
 		m.Programs = append(m.Programs, assets.Program{Name: name, Package: "k8s.io/kubernetes/cmd/" + name})
 	}
 	return m
+}
+
+// controllerAssets are built from one module, so that what the controllers share, most of both, is compiled once.
+func controllerAssets() []assets.Asset {
+	m := assets.Module{Name: fluxModule, Archive: archive(fluxModule), LDFlags: []string{"-s", "-w"}}
+	for _, name := range []string{sourceController, kustomizeController} {
+		m.Programs = append(m.Programs, assets.Program{Name: name, Package: "github.com/fluxcd/" + name})
+	}
+	return []assets.Asset{
+		{Name: sourceController, Version: sourceVersion, Module: &m},
+		{Name: kustomizeController, Version: kustomizeVersion, Module: &m},
+	}
 }
 
 // built is an asset with a module of its own name.
