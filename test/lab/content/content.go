@@ -74,9 +74,8 @@ func prometheus() image.Spec {
 // reconciler are the controllers of Flux.
 func reconciler() []image.Spec {
 	return []image.Spec{
-		program("ghcr.io/fluxcd/source-controller:v1.9.6", "source-controller", "source-controller", "github.com/fluxcd/source-controller"),
-		program("ghcr.io/fluxcd/kustomize-controller:v1.9.4", "kustomize-controller",
-			"kustomize-controller", "github.com/fluxcd/kustomize-controller"),
+		program("ghcr.io/fluxcd/source-controller:v1.9.6", "flux", "source-controller", "github.com/fluxcd/source-controller"),
+		program("ghcr.io/fluxcd/kustomize-controller:v1.9.4", "flux", "kustomize-controller", "github.com/fluxcd/kustomize-controller"),
 	}
 }
 
