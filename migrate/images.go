@@ -27,7 +27,7 @@ const (
 	pullTimeout = 15 * time.Minute // for all images of a pod
 	pullLook    = 200 * time.Millisecond
 	pullKept    = 60               // seconds that a Job is kept which a killed run left
-	roomTimeout = 30 * time.Second // for a node to have room for a pod
+	roomTimeout = 30 * time.Second // for a pod to be made, and a node to have room for it
 )
 
 // noProgram is the command of a container that is to do nothing: no image has it. The kubelet pulls the image, and then
@@ -66,7 +66,8 @@ func (h *Handover) pull(ctx context.Context, p plan.Progress) (plan.Outcome, err
 	return plan.Unchanged, fault.Join(errs...)
 }
 
-// pullFor pulls the images of one pod, where it will run.
+// pullFor pulls the images of one pod, where it will run. Only an image that can not be had is an error: whoever does not
+// let its puller run may let the pod.
 func (h *Handover) pullFor(ctx context.Context, pod *corev1.Pod, p plan.Progress) (err error) {
 	c := h.receiver.Client()
 	bound, err := h.boundOf(ctx, pod)
@@ -75,8 +76,12 @@ func (h *Handover) pullFor(ctx context.Context, pod *corev1.Pod, p plan.Progress
 	}
 	jobs := c.Typed().BatchV1().Jobs(pod.Namespace)
 	j, err := jobs.Create(ctx, puller(pod, bound), metav1.CreateOptions{FieldManager: kube.Manager})
+	late := func(why string) {
+		p.Warn(fmt.Sprintf("the images of %s/%s are not pulled beforehand: %s", pod.Namespace, pod.Name, why))
+	}
 	if err != nil {
-		return fault.Wrap(err, fault.Failed, "pull its images").On("Pod %s/%s of %s", pod.Namespace, pod.Name, h.receiver.Name())
+		late(err.Error())
+		return ctx.Err()
 	}
 	defer func() {
 		after, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
@@ -92,12 +97,16 @@ func (h *Handover) pullFor(ctx context.Context, pod *corev1.Pod, p plan.Progress
 		if err != nil {
 			return false, err.Error(), nil
 		}
-		if len(made.Items) == 0 {
-			return false, "", nil
+		why := "no pod is made for it"
+		if len(made.Items) > 0 {
+			why = noRoom(&made.Items[0])
 		}
-		if why := noRoom(&made.Items[0]); why != "" && time.Since(begun) > roomTimeout {
-			p.Warn(fmt.Sprintf("the images of %s/%s are not pulled beforehand: %s", pod.Namespace, pod.Name, why))
+		switch {
+		case why != "" && time.Since(begun) > roomTimeout:
+			late(why)
 			return true, "", nil
+		case len(made.Items) == 0:
+			return false, why, nil
 		}
 		return pulled(&made.Items[0], pod, h.receiver.Name())
 	}), pullLook, p)
