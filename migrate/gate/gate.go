@@ -137,7 +137,11 @@ func (g *Gate) TakeAway(ctx context.Context, p plan.Progress) (plan.Outcome, err
 	}
 	if policy != nil {
 		for _, claim := range waiting(policy) {
-			namespaces[claim.Namespace], g.probe = true, claim // any of them shows whether the gate holds
+			if isProbe(claim) {
+				g.probe = claim
+			} else {
+				namespaces[claim.Namespace] = true
+			}
 		}
 	}
 	removed, err := admission.Remove(ctx, g.client, Name, p)

@@ -269,6 +269,23 @@ func TestAGateIsTakenOver(t *testing.T) {
 	w.until("db-0 running, db-1 running")
 }
 
+// TestNoPodIsHeldWhenTheGateIsAway makes pods as soon as another run has taken the gate away: by itself the server
+// follows a policy that is gone for up to a second more, and nothing would ever let go what is held then.
+func TestNoPodIsHeldWhenTheGateIsAway(t *testing.T) {
+	w := newWorld(t, "shut")
+	for round := range 4 {
+		w.gate(gate.New(w.client), "set", "data")
+		w.takeAway(gate.New(w.client))
+		for i := range 3 {
+			w.pod(fmt.Sprintf("after-%d-%d", round, i), "data", "")
+		}
+		if got := w.pods(); strings.Contains(got, "held") {
+			t.Fatalf("the gate is away, and the pods are %s", got)
+		}
+	}
+	w.leavesNothing()
+}
+
 func TestAStrangersPolicyIsLeftAlone(t *testing.T) {
 	w := newWorld(t, "stranger")
 	ref := kube.Ref{Group: "admissionregistration.k8s.io", Kind: "ValidatingAdmissionPolicyBinding", Name: gate.Name}
