@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
@@ -245,12 +246,19 @@ func (r *run) settle(ctx context.Context, m message) {
 	switch {
 	case m.err == nil:
 		st.Phase, st.Outcome = Succeeded, m.outcome
-	case ctx.Err() != nil && fault.KindOf(m.err) == fault.Interrupted:
+	case ctx.Err() != nil && stopped(m.err):
 		st.Phase, st.Err = Cancelled, m.err
 	default:
 		st.Phase, st.Err = Failed, m.err
 	}
 	r.emit(Event{Step: st.ID, Phase: st.Phase, Outcome: st.Outcome, Err: m.err})
+}
+
+// stopped says whether all that an error tells is that its context was cancelled, whatever it says was being done then.
+func stopped(err error) bool {
+	return !slices.ContainsFunc(fault.All(err), func(one error) bool {
+		return fault.KindOf(one) != fault.Interrupted && !errors.Is(one, context.Canceled)
+	})
 }
 
 func (r *run) closeWait(st *StepResult) {

@@ -126,6 +126,27 @@ func TestFailureBlocksOnlyWhatNeedsIt(t *testing.T) {
 	}
 }
 
+// A step tells what it was doing when it was stopped; that is no failure. What failed beside it is one.
+func TestAStepThatSaysWhatItDidWhenItWasCancelled(t *testing.T) {
+	for _, also := range []error{nil, errors.New("the disk is full")} {
+		ctx, cancel := context.WithCancel(t.Context())
+		p := plan.New("cancel")
+		p.Add(step("only", func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
+			cancel()
+			<-ctx.Done()
+			return "", fault.Join(fault.Wrap(ctx.Err(), fault.Failed, "list the claims").On("cluster dev"), also)
+		}))
+		r := Run(ctx, p, Options{})
+		phase, code := Cancelled, fault.ExitInterrupted
+		if also != nil {
+			phase, code = Failed, fault.ExitFailed
+		}
+		if phases(r)["only"] != phase || fault.Code(r.Err) != code {
+			t.Errorf("beside %v it is %s, exit %d, want %s, %d: %v", also, phases(r)["only"], fault.Code(r.Err), phase, code, r.Err)
+		}
+	}
+}
+
 func TestCancelledRunChangesNothingFurther(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	p := plan.New("cancel")

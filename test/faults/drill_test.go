@@ -126,7 +126,9 @@ func TestADrillThatIsInterruptedLeavesNothing(t *testing.T) {
 	w := newWorld(t)
 	w.withState(time.Hour)
 	for _, at := range []moment{{"state", "running"}, {"isolate", "running"}, {"verdict/rendered", "running"}} {
-		if code, out, hit := w.strike(at, syscall.SIGINT, "drill", dev, "--provider", "kwok"); code != 130 || !hit {
+		code, out, hit := w.strike(at, syscall.SIGINT, "drill", dev, "--provider", "kwok")
+		late := at.step == "verdict/rendered" && code == 0 && lastLine(t, out).Result == "proven" // the signal came after the last step
+		if !hit || code != 130 && !late {
 			t.Errorf("interrupted at %s: exit %d\n%s", at, code, out)
 		}
 		w.nothingLeft()
