@@ -32,6 +32,9 @@ const (
 // repositoryName is the name of the Secret that tells Argo CD the way into the repository.
 const repositoryName = "rekindle-repository"
 
+// namespaceField of the documents gives the objects another namespace.
+const namespaceField = "spec.reconciler.argocd.namespace"
+
 // ArgoCD is the reconciler as the documents want it.
 type ArgoCD struct {
 	spec     config.ArgoCD

@@ -6,6 +6,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/rekindle-dev/rekindle/bootstrap/reconciler"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
@@ -33,27 +34,10 @@ func resources(obj *unstructured.Unstructured) (plain, applications []kube.Ref) 
 // visit calls do for the Application and for those that it leads to, each once, as they are then. One that does not
 // exist is nil.
 func (a *ArgoCD) visit(ctx context.Context, c *kube.Client, do func(ref kube.Ref, obj *unstructured.Unstructured) error) error {
-	queue, seen := []kube.Ref{a.applicationRef()}, map[kube.Ref]bool{}
-	for len(queue) > 0 {
-		ref := queue[0]
-		queue = queue[1:]
-		if seen[ref] {
-			continue
-		}
-		seen[ref] = true
-		obj, err := c.Get(ctx, ref)
-		if err != nil {
-			return err
-		}
-		if err := do(ref, obj); err != nil {
-			return err
-		}
-		if obj != nil {
-			_, inner := resources(obj)
-			queue = append(queue, inner...)
-		}
-	}
-	return nil
+	return reconciler.Visit(ctx, c, a.applicationRef(), func(obj *unstructured.Unstructured) []kube.Ref {
+		_, inner := resources(obj)
+		return inner
+	}, do)
 }
 
 // healthy waits until everything that Argo CD applied is ready, through Applications in Applications.

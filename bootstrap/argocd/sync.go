@@ -19,7 +19,7 @@ import (
 func (a *ArgoCD) Point(ctx context.Context, c *kube.Client, t reconciler.Target, path bool) (plan.Outcome, error) {
 	outcome := plan.Unchanged
 	for _, obj := range []*unstructured.Unstructured{a.project(t), a.repository(t)} {
-		_, changed, err := a.apply(ctx, c, obj)
+		_, changed, err := reconciler.Apply(ctx, c, obj, namespaceField)
 		if err != nil {
 			return "", err
 		}
@@ -31,7 +31,7 @@ func (a *ArgoCD) Point(ctx context.Context, c *kube.Client, t reconciler.Target,
 	if err != nil {
 		return "", err
 	}
-	_, changed, err := a.apply(ctx, c, a.application(t, path || automated))
+	_, changed, err := reconciler.Apply(ctx, c, a.application(t, path || automated), namespaceField)
 	if changed != plan.Unchanged {
 		outcome = plan.Changed
 	}
@@ -94,24 +94,10 @@ func (a *ArgoCD) Again(ctx context.Context, c *kube.Client, w *kube.Watcher, t r
 	return a.healthy(ctx, c, w, t.Commit, p)
 }
 
-// apply makes one of our objects be as wanted, and gives it as it was before.
-func (a *ArgoCD) apply(ctx context.Context, c *kube.Client, obj *unstructured.Unstructured) (live *unstructured.Unstructured, o plan.Outcome, err error) {
-	ref := kube.RefOf(obj)
-	if live, err = c.Get(ctx, ref); err != nil {
-		return nil, "", err
-	}
-	if live != nil && live.GetLabels()[providers.LabelOwner] != providers.Owner {
-		return nil, "", fault.New(fault.Refused, "exists and was not made by rekindle").On("%s", ref).
-			WithHint("delete it, or set spec.reconciler.argocd.namespace to another one")
-	}
-	changes, err := c.Apply(ctx, []*unstructured.Unstructured{obj}, kube.ApplyOptions{Manager: kube.Manager, Force: true})
-	return live, kube.Outcome(changes), err
-}
-
 // ensure applies the Application, asks Argo CD to look where it is not as judged, and waits.
 func (a *ArgoCD) ensure(ctx context.Context, c *kube.Client, w *kube.Watcher, t reconciler.Target, automated, fresh bool,
 	goal string, judge kube.Judge, p plan.Progress) (plan.Outcome, error) {
-	live, outcome, err := a.apply(ctx, c, a.application(t, automated))
+	live, outcome, err := reconciler.Apply(ctx, c, a.application(t, automated), namespaceField)
 	if err != nil {
 		return "", err
 	}

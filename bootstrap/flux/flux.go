@@ -30,6 +30,9 @@ const (
 // objectName is the name of the GitRepository and of the Kustomization.
 const objectName = "rekindle"
 
+// namespaceField of the documents gives the objects another namespace.
+const namespaceField = "spec.reconciler.flux.namespace"
+
 const (
 	sourceGroup    = "source.toolkit.fluxcd.io"
 	kustomizeGroup = "kustomize.toolkit.fluxcd.io"

@@ -2,10 +2,12 @@ package flux
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/rekindle-dev/rekindle/bootstrap/reconciler"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
@@ -46,39 +48,35 @@ func parseID(id, version string) (kube.Ref, bool) {
 	return kube.Ref{Group: group, Version: version, Kind: kind, Namespace: namespace, Name: name}, true
 }
 
+// visit calls do for the Kustomization and for those that it leads to, each once, as they are then. One that does not exist
+// is nil.
+func (f *Flux) visit(ctx context.Context, c *kube.Client, do func(ref kube.Ref, obj *unstructured.Unstructured) error) error {
+	return reconciler.Visit(ctx, c, f.kustomizationRef(), f.nested, do)
+}
+
+// nested are the Kustomizations that one has applied.
+func (f *Flux) nested(obj *unstructured.Unstructured) []kube.Ref {
+	return slices.DeleteFunc(inventory(obj), func(ref kube.Ref) bool { return ref.GroupKind() != f.kustomizationRef().GroupKind() })
+}
+
 // healthy waits until everything that Flux applied is healthy, through Kustomizations in Kustomizations.
 func (f *Flux) healthy(ctx context.Context, c *kube.Client, w *kube.Watcher, commit string, p plan.Progress) error {
-	queue, seen := []kube.Ref{f.kustomizationRef()}, map[kube.Ref]bool{}
-	for len(queue) > 0 {
-		ref := queue[0]
-		queue = queue[1:]
-		if seen[ref] {
-			continue
-		}
-		seen[ref] = true
-		obj, err := c.Get(ctx, ref)
-		if err != nil {
-			return err
-		}
+	return f.visit(ctx, c, func(ref kube.Ref, obj *unstructured.Unstructured) error {
 		if obj == nil {
 			return fault.New(fault.Failed, "it is gone").On("%s", ref).WithHint("something deleted it while it was awaited")
 		}
-		var plain []kube.Ref
-		for _, inner := range inventory(obj) {
-			if inner.GroupKind() != f.kustomizationRef().GroupKind() {
-				plain = append(plain, inner)
-				continue
-			}
-			if err := f.awaitNested(ctx, c, w, inner, commit, p); err != nil {
+		inner := f.nested(obj)
+		for _, one := range inner {
+			if err := f.awaitNested(ctx, c, w, one, commit, p); err != nil {
 				return err
 			}
-			queue = append(queue, inner)
 		}
+		plain := slices.DeleteFunc(inventory(obj), func(ref kube.Ref) bool { return slices.Contains(inner, ref) })
 		if err := w.Ready(ctx, plain, p); err != nil {
 			return fault.Wrap(err, fault.Failed, "what it applied is not healthy").On("%s", ref)
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // awaitNested waits for a Kustomization of the repository: until it is at our commit when it is made

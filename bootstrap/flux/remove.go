@@ -3,6 +3,8 @@ package flux
 import (
 	"context"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
@@ -38,7 +40,7 @@ func (f *Flux) Remove(ctx context.Context, c *kube.Client, w *kube.Watcher, p pl
 // removeApplied deletes the Kustomization and waits for it and for everything it applied, through
 // Kustomizations in Kustomizations, whose own controllers delete what those applied.
 func (f *Flux) removeApplied(ctx context.Context, c *kube.Client, w *kube.Watcher, ref kube.Ref, p plan.Progress) error {
-	all, err := f.allApplied(ctx, c, ref)
+	all, err := f.allApplied(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -56,30 +58,13 @@ func (f *Flux) removeApplied(ctx context.Context, c *kube.Client, w *kube.Watche
 	return nil
 }
 
-// allApplied lists what a Kustomization and those in it have applied.
-func (f *Flux) allApplied(ctx context.Context, c *kube.Client, root kube.Ref) ([]kube.Ref, error) {
-	var all []kube.Ref
-	queue, seen := []kube.Ref{root}, map[kube.Ref]bool{}
-	for len(queue) > 0 {
-		ref := queue[0]
-		queue = queue[1:]
-		if seen[ref] {
-			continue
+// allApplied lists what the Kustomization and those in it have applied.
+func (f *Flux) allApplied(ctx context.Context, c *kube.Client) (all []kube.Ref, err error) {
+	err = f.visit(ctx, c, func(_ kube.Ref, obj *unstructured.Unstructured) error {
+		if obj != nil {
+			all = append(all, inventory(obj)...)
 		}
-		seen[ref] = true
-		obj, err := c.Get(ctx, ref)
-		if err != nil {
-			return nil, err
-		}
-		if obj == nil {
-			continue
-		}
-		for _, inner := range inventory(obj) {
-			all = append(all, inner)
-			if inner.GroupKind() == root.GroupKind() {
-				queue = append(queue, inner)
-			}
-		}
-	}
-	return all, nil
+		return nil
+	})
+	return all, err
 }

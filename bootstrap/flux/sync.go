@@ -11,7 +11,6 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
-	"github.com/rekindle-dev/rekindle/providers"
 )
 
 // requestedAt is the annotation by which Flux is told to look now.
@@ -30,7 +29,7 @@ func (f *Flux) Point(ctx context.Context, c *kube.Client, t reconciler.Target, p
 	}
 	outcome := plan.Unchanged
 	for _, obj := range objs {
-		_, changed, err := f.apply(ctx, c, obj)
+		_, changed, err := reconciler.Apply(ctx, c, obj, namespaceField)
 		if err != nil {
 			return "", err
 		}
@@ -109,24 +108,10 @@ func (f *Flux) Again(ctx context.Context, c *kube.Client, w *kube.Watcher, t rec
 	return nil
 }
 
-// apply makes one of our objects be as wanted, and gives it as it was before.
-func (f *Flux) apply(ctx context.Context, c *kube.Client, obj *unstructured.Unstructured) (live *unstructured.Unstructured, o plan.Outcome, err error) {
-	ref := kube.RefOf(obj)
-	if live, err = c.Get(ctx, ref); err != nil {
-		return nil, "", err
-	}
-	if live != nil && live.GetLabels()[providers.LabelOwner] != providers.Owner {
-		return nil, "", fault.New(fault.Refused, "exists and was not made by rekindle").On("%s", ref).
-			WithHint("delete it, or set spec.reconciler.flux.namespace to another one")
-	}
-	changes, err := c.Apply(ctx, []*unstructured.Unstructured{obj}, kube.ApplyOptions{Manager: kube.Manager, Force: true})
-	return live, kube.Outcome(changes), err
-}
-
 // ensure applies one of our objects, asks Flux to look where it is not as judged, and waits.
 func (f *Flux) ensure(ctx context.Context, c *kube.Client, obj *unstructured.Unstructured, commit string, fresh bool,
 	judge func(request string) kube.Judge, wait func(context.Context, kube.Judge) error) (plan.Outcome, error) {
-	live, outcome, err := f.apply(ctx, c, obj)
+	live, outcome, err := reconciler.Apply(ctx, c, obj, namespaceField)
 	if err != nil {
 		return "", err
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/report"
 	"github.com/rekindle-dev/rekindle/internal/state"
 	"github.com/rekindle-dev/rekindle/internal/state/volumes"
@@ -58,6 +59,15 @@ func (m *migration) job(ctx context.Context, e *end) (*bootstrap.Job, func(), er
 	}
 	m.closers = append(m.closers, closeJob)
 	return job, closeJob, nil
+}
+
+// both are jobs for the two clusters, which need not exist.
+func (m *migration) both(ctx context.Context) (from, to *bootstrap.Job, err error) {
+	if from, _, err = m.job(ctx, &m.from); err != nil {
+		return nil, nil, err
+	}
+	to, _, err = m.job(ctx, &m.to)
+	return from, to, err
 }
 
 // visit is a job for a cluster that exists, with its lease.
@@ -123,10 +133,7 @@ func (m *migration) check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := m.s.run(ctx, to.Prepare()); err != nil {
-		return err
-	}
-	if err := m.s.run(ctx, to.Seek(ctx)); err != nil {
+	if err := m.s.each(ctx, to.Prepare, func() *plan.Plan { return to.Seek(ctx) }); err != nil {
 		return err
 	}
 	from, _, err := m.visit(ctx, &m.from)
@@ -142,11 +149,7 @@ func (m *migration) check(ctx context.Context) error {
 
 // stage brings up the target and carries the data, until a pass is short or gets no shorter.
 func (m *migration) stage(ctx context.Context) error {
-	from, _, err := m.job(ctx, &m.from)
-	if err != nil {
-		return err
-	}
-	to, _, err := m.job(ctx, &m.to)
+	from, to, err := m.both(ctx)
 	if err != nil {
 		return err
 	}
@@ -156,10 +159,7 @@ func (m *migration) stage(ctx context.Context) error {
 		return err
 	}
 	h := m.handover(ctx, from, to, m.from.repository)
-	if err := m.s.run(ctx, h.Agree()); err != nil {
-		return err
-	}
-	if err := m.s.run(ctx, h.Begin()); err != nil {
+	if err := m.s.each(ctx, h.Agree, h.Begin); err != nil {
 		return err
 	}
 	begun := time.Now()
@@ -245,10 +245,7 @@ func (m *migration) confirm(ctx context.Context) error {
 		if err := m.s.run(ctx, from.Look(ctx)); err != nil {
 			return err
 		}
-		if err := m.s.run(ctx, h.Agree()); err != nil {
-			return err
-		}
-		if err := m.s.run(ctx, h.Confirm(m.o.keepSource)); err != nil {
+		if err := m.s.each(ctx, h.Agree, func() *plan.Plan { return h.Confirm(m.o.keepSource) }); err != nil {
 			return err
 		}
 	}
@@ -265,11 +262,7 @@ func (m *migration) confirm(ctx context.Context) error {
 
 // status tells how far it is, and changes nothing.
 func (m *migration) status(ctx context.Context) error {
-	from, _, err := m.job(ctx, &m.from)
-	if err != nil {
-		return err
-	}
-	to, _, err := m.job(ctx, &m.to)
+	from, to, err := m.both(ctx)
 	if err != nil {
 		return err
 	}
@@ -278,8 +271,5 @@ func (m *migration) status(ctx context.Context) error {
 		return fault.Join(errs...)
 	}
 	h := m.handover(ctx, from, to, m.from.repository)
-	if err := m.s.run(ctx, h.Agree()); err != nil {
-		return err
-	}
-	return m.s.run(ctx, h.Tell())
+	return m.s.each(ctx, h.Agree, h.Tell)
 }

@@ -28,6 +28,16 @@ func (s *session) run(ctx context.Context, p *plan.Plan) error {
 	return result.Err
 }
 
+// each runs plans one after another, each made when the one before has come to its end, until one fails.
+func (s *session) each(ctx context.Context, plans ...func() *plan.Plan) error {
+	for _, next := range plans {
+		if err := s.run(ctx, next()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // session opens a run with the global time limit, lets do its work in it, and tells the report.
 func (a *app) session(ctx context.Context, do func(ctx context.Context, s *session) error) error {
 	ctx, cancel := a.limit(ctx)

@@ -1,0 +1,53 @@
+package reconciler
+
+import (
+	"context"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/providers"
+)
+
+// Apply makes an object by which a reconciler is told be as wanted, and gives it as it was before, nil when there was none.
+// One of its name that somebody else made is refused; field of the documents would have another name.
+func Apply(ctx context.Context, c *kube.Client, obj *unstructured.Unstructured, field string) (before *unstructured.Unstructured, o plan.Outcome, err error) {
+	ref := kube.RefOf(obj)
+	if before, err = c.Get(ctx, ref); err != nil {
+		return nil, "", err
+	}
+	if before != nil && before.GetLabels()[providers.LabelOwner] != providers.Owner {
+		return nil, "", fault.New(fault.Refused, "exists and was not made by rekindle").On("%s", ref).
+			WithHint("delete it, or set %s to another one", field)
+	}
+	changes, err := c.Apply(ctx, []*unstructured.Unstructured{obj}, kube.ApplyOptions{Manager: kube.Manager, Force: true})
+	return before, kube.Outcome(changes), err
+}
+
+// Visit calls do for an object and for those that it leads to, each once, as they are then. One that does not exist is nil,
+// and leads nowhere.
+func Visit(ctx context.Context, c *kube.Client, root kube.Ref, leads func(*unstructured.Unstructured) []kube.Ref,
+	do func(kube.Ref, *unstructured.Unstructured) error) error {
+	queue, seen := []kube.Ref{root}, map[kube.Ref]bool{}
+	for len(queue) > 0 {
+		ref := queue[0]
+		queue = queue[1:]
+		if seen[ref] {
+			continue
+		}
+		seen[ref] = true
+		obj, err := c.Get(ctx, ref)
+		if err != nil {
+			return err
+		}
+		if err := do(ref, obj); err != nil {
+			return err
+		}
+		if obj != nil {
+			queue = append(queue, leads(obj)...)
+		}
+	}
+	return nil
+}
