@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // validateGKE holds the rules of CreateCluster that need no call: GKE would tell them one at a time, and some only
@@ -108,10 +109,10 @@ func validatePools(c *checker, at string, g *GKE) {
 		validateZones(c, field+".locations", g.Location, p.Locations)
 		validateAutoscaling(c, field, p)
 		for key, value := range p.Labels {
-			c.want(kubeLabelKey.MatchString(key) && kubeLabelText.MatchString(value), field+".labels."+key, "%q is no label of Kubernetes", key+"="+value)
+			c.want(kubeLabelKey().MatchString(key) && kubeLabelText().MatchString(value), field+".labels."+key, "%q is no label of Kubernetes", key+"="+value)
 		}
 		for n, t := range p.Taints {
-			ok := kubeLabelKey.MatchString(t.Key) && kubeLabelText.MatchString(t.Value)
+			ok := kubeLabelKey().MatchString(t.Key) && kubeLabelText().MatchString(t.Value)
 			c.want(ok, fmt.Sprintf("%s.taints[%d]", field, n), "%q is no taint of Kubernetes", t.Key+"="+t.Value)
 		}
 	}
@@ -136,9 +137,12 @@ func validateAutoscaling(c *checker, field string, p GKENodePool) {
 	}
 }
 
+// Made when they are needed: they take longer than all other patterns together.
 var (
-	kubeLabelKey  = regexp.MustCompile(`^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?$`)
-	kubeLabelText = regexp.MustCompile(`^([A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?)?$`)
+	kubeLabelKey = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?$`)
+	})
+	kubeLabelText = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^([A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?)?$`) })
 )
 
 // isZone tells a zone, europe-west6-a, from a region, europe-west6.
