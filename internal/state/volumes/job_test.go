@@ -1,6 +1,7 @@
 package volumes
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -147,6 +148,27 @@ func TestHowAMoverEnded(t *testing.T) {
 	}
 	if _, err := judge(r, &corev1.ContainerStateTerminated{ExitCode: 137, Reason: "OOMKilled"}); len(fault.Hints(err)) == 0 {
 		t.Error("who runs out of memory is told nothing to do")
+	}
+}
+
+func TestAMoverThatIsToldToEndIsNoFailureOfRestic(t *testing.T) {
+	r := &reading{}
+	const log = "signal terminated received, cleaning up\nconfig cannot be loaded: context canceled\n"
+	if err := r.read(strings.NewReader(log), nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := judge(r, &corev1.ContainerStateTerminated{ExitCode: 1}); !errors.Is(err, errEnded) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestOfManyErrorsTheFirstAndTheLastAreTold(t *testing.T) {
+	r := &reading{}
+	for i := range 100 {
+		r.say(fmt.Sprint(i))
+	}
+	if got, want := r.words(), "0; 1; …; 97; 98; 99"; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 

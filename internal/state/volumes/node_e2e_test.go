@@ -71,8 +71,8 @@ func newNode(t *testing.T) *node {
 		t.Fatal(err)
 	}
 	t.Cleanup(n.client.Close)
-	n.root = "/proc/" + n.docker("inspect", "--format", "{{.State.Pid}}", clusterName+"-control-plane") + "/root"
-	n.openRepository(env.Gateway)
+	n.root = n.nodeRoot()
+	n.openRepository(env.Gateway, filepath.Join(t.TempDir(), "repository"))
 	n.apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: " + namespace + ", labels: {pod-security.kubernetes.io/enforce: baseline}}")
 	n.until("the default service account", func(ctx context.Context) (bool, string, error) {
 		_, err := n.client.Typed().CoreV1().ServiceAccounts(namespace).Get(ctx, "default", metav1.GetOptions{})
@@ -81,7 +81,14 @@ func newNode(t *testing.T) *node {
 	return n
 }
 
-func (n *node) openRepository(gateway string) {
+// nodeRoot is the node's file system, which is elsewhere after each start of the node.
+func (n *node) nodeRoot() string {
+	n.Helper()
+	return "/proc/" + n.docker("inspect", "--format", "{{.State.Pid}}", clusterName+"-control-plane") + "/root"
+}
+
+// openRepository makes a repository in a folder, and serves it to pods.
+func (n *node) openRepository(gateway, dir string) {
 	n.Helper()
 	cache, err := assets.Open("")
 	if err != nil {
@@ -92,7 +99,7 @@ func (n *node) openRepository(gateway string) {
 		n.Fatal(err)
 	}
 	n.repository, err = state.Open(state.Settings{
-		Repository: filepath.Join(n.TempDir(), "repository"), Password: []byte("horse battery"), Restic: restic, Cluster: clusterName,
+		Repository: dir, Password: []byte("horse battery"), Restic: restic, Cluster: clusterName,
 	})
 	if err != nil {
 		n.Fatal(err)

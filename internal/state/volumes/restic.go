@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,13 +43,19 @@ type message struct {
 	Item string `json:"item"`
 }
 
-// words are how many of the last lines that are no progress are kept for an error.
-const words = 5
+// How many of the lines that are no progress are kept for an error: of the first, which tell the cause, and of the last.
+const (
+	firstWords = 2
+	lastWords  = 3
+)
 
 // reading is what restic said so far.
 type reading struct {
 	summary *message
-	said    []string // errors, and what is no JSON, at most the last few
+	first   []string // errors, and what is no JSON
+	last    []string // the same
+	skipped int      // lines between them
+	stopped bool     // a signal told it to end
 	told    string
 	giveUp  context.CancelCauseFunc // ends a restic that fails and does not end; nil: nobody does
 }
@@ -119,13 +127,30 @@ func (r *reading) line(line string, p plan.Progress) {
 
 // hung is the error of a restic that was ended because it failed and did not end.
 func (r *reading) hung() error {
-	return fault.New(fault.Failed, "restic: %s", strings.Join(r.said, "; "))
+	return fault.New(fault.Failed, "restic: %s", r.words())
 }
 
+// stopSignals are what restic says when a signal ends it. Its exit code is that of any failure when it had only begun.
+var stopSignals = regexp.MustCompile(`signal (terminated|interrupt) received`)
+
 func (r *reading) say(text string) {
-	if r.said = append(r.said, text); len(r.said) > words {
-		r.said = r.said[1:]
+	r.stopped = r.stopped || stopSignals.MatchString(text)
+	if len(r.first) < firstWords {
+		r.first = append(r.first, text)
+		return
 	}
+	if r.last = append(r.last, text); len(r.last) > lastWords {
+		r.last, r.skipped = r.last[1:], r.skipped+1
+	}
+}
+
+// words are the first and the last errors, for the one that is told.
+func (r *reading) words() string {
+	all := slices.Clone(r.first)
+	if r.skipped > 0 {
+		all = append(all, "…")
+	}
+	return strings.Join(append(all, r.last...), "; ")
 }
 
 // tell tells progress, as often as there is some.

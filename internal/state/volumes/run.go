@@ -218,14 +218,15 @@ const (
 
 // judge says how a mover ended.
 func judge(said *reading, ended *corev1.ContainerStateTerminated) (*message, error) {
-	words := strings.Join(said.said, "; ")
+	words := said.words()
 	switch {
 	case ended.Reason == "OOMKilled":
 		return nil, fault.New(fault.Failed, "its mover needs more memory than %s", memoryLimit).
 			WithHint("a repository of its own for this cluster, and rekindle keep, make the index smaller that restic holds in memory")
 	case ended.Reason == endedUnknown || ended.Reason == statusUnknown:
 		return nil, fmt.Errorf("%w: its node started anew", errEnded)
-	case ended.ExitCode == exitKilled || ended.ExitCode == exitTerminated || ended.ExitCode == exitInterrupt:
+	case ended.ExitCode == exitKilled || ended.ExitCode == exitTerminated || ended.ExitCode == exitInterrupt,
+		ended.ExitCode != 0 && said.stopped:
 		return nil, fmt.Errorf("%w: exit code %d %s", errEnded, ended.ExitCode, words)
 	case ended.ExitCode != 0:
 		return nil, fault.New(fault.Failed, "restic: exit code %d: %s", ended.ExitCode, words)

@@ -116,10 +116,11 @@ func (s *Schedule) lastWords(ctx context.Context, job *batchv1.Job, otherwise st
 			return otherwise
 		}
 		err = said.read(logs, nil)
-		if closeErr := logs.Close(); err != nil || closeErr != nil || len(said.said) == 0 {
+		if closeErr := logs.Close(); err != nil || closeErr != nil || len(said.first) == 0 {
 			return otherwise
 		}
-		return said.said[len(said.said)-1]
+		all := slices.Concat(said.first, said.last)
+		return all[len(all)-1]
 	}
 	return otherwise
 }

@@ -167,7 +167,7 @@ func (m *Mover) tell(ctx context.Context, one *standing, t *task, p plan.Progres
 		return nil, fmt.Errorf("%w: %w", errEnded, err)
 	}
 	if ended.ExitCode == exitNotExecutable || ended.ExitCode == exitNotFound {
-		return nil, fmt.Errorf("%w: its image has no restic in its PATH: %s", errEnded, strings.Join(said.said, "; "))
+		return nil, fmt.Errorf("%w: its image has no restic in its PATH: %s", errEnded, said.words())
 	}
 	return judge(said, ended)
 }

@@ -35,7 +35,7 @@ func TestOnARealNode(t *testing.T) {
 
 func (n *node) part(name string, do func(*node)) {
 	n.Run(name, func(t *testing.T) {
-		do(&node{T: t, client: n.client, root: n.root, repository: n.repository, mover: n.mover})
+		do(&node{T: t, client: n.client, root: n.nodeRoot(), repository: n.repository, mover: n.mover})
 	})
 }
 
