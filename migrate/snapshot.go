@@ -139,7 +139,14 @@ func (s *Snapshot) open(ctx context.Context, p plan.Progress) (plan.Outcome, err
 }
 
 func (s *Snapshot) find(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+	if err := volumes.SweepCuts(ctx, s.job.Client(), p); err != nil {
+		return "", err
+	}
 	found, err := volumes.Find(ctx, s.job.Client())
+	// A handover ends with a pass in which nothing writes: a cut is of no use to it, and would take time in which nobody can.
+	if err == nil && s.standing == nil && s.spec.VolumeSnapshots == config.VolumeSnapshotsAuto && !s.job.Simulated() {
+		err = volumes.Cuts(ctx, s.job.Client(), found)
+	}
 	if err != nil {
 		return "", err
 	}

@@ -83,6 +83,8 @@ func ruleOf(typ, field string) rule {
 		return rule{min: 1, max: 100_000}
 	case "State.Schedule":
 		return rule{pattern: cronFields, says: `five cron fields, like "0 */6 * * *"`}
+	case "State.VolumeSnapshots":
+		return rule{enum: []string{VolumeSnapshotsAuto, "never"}, says: "auto or never"}
 	case "StackRef.File", "Release.ValuesFiles":
 		return rule{pattern: relativePath, says: "a path relative to the document", filled: typ == "StackRef"}
 	case "Kind.Config":

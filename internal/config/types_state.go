@@ -15,9 +15,15 @@ type State struct {
 	Objects []StateObject `json:"objects,omitempty"`
 	// Image of restic that runs beside the volumes; default ghcr.io/restic/restic:0.18.1.
 	Image string `json:"image,omitempty"`
+	// VolumeSnapshots says whether a snapshot reads from CSI VolumeSnapshots: auto, of the volumes that pods have mounted and
+	// whose driver has a VolumeSnapshotClass, or never; default never.
+	VolumeSnapshots string `json:"volumeSnapshots,omitempty"`
 	// StorageClasses maps a class of the cluster that was to one of this cluster: {standard-rwo: standard}.
 	StorageClasses map[string]string `json:"storageClasses,omitempty"`
 }
+
+// VolumeSnapshotsAuto is the VolumeSnapshots of a state that is read from such where they can be had.
+const VolumeSnapshotsAuto = "auto"
 
 // ValueSource is a union: exactly one field is set.
 type ValueSource struct {

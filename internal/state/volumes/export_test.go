@@ -20,3 +20,20 @@ func Abandon(ctx context.Context, t *testing.T, m *Mover, claim state.Claim, nam
 		t.Fatal(err)
 	}
 }
+
+// AbandonCut cuts a volume, begins to read it and leaves all of it alone, as a run does that is killed.
+func AbandonCut(ctx context.Context, t *testing.T, m *Mover, v *Volume) {
+	t.Helper()
+	c, err := m.cut(ctx, v, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Client.Typed().CoreV1().PersistentVolumeClaims(c.namespace).Create(ctx, cutClaim(v, c, m.Set), metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	task := backupTask(v, m.Cluster, m.Set, "")
+	task.claim = c.name
+	if _, err := m.begin(ctx, task); err != nil {
+		t.Fatal(err)
+	}
+}

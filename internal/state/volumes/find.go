@@ -8,12 +8,14 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/marks"
 	"github.com/rekindle-dev/rekindle/internal/state"
 )
 
@@ -29,8 +31,12 @@ type Volume struct {
 	Fault       error  // why its data can not be had, although it should; nil for most
 	Node        string // where a pod has it mounted; empty when none has
 	Hooked      []Pod  // running pods that mount it and have hooks
+	Cut         string // class of the VolumeSnapshot that its data is read from, found by Cuts; empty: from itself
 
-	uid types.UID
+	uid      types.UID
+	volume   string // that is bound to it
+	capacity resource.Quantity
+	held     bool // it has a Fault because one pod alone can mount it, and for nothing else
 }
 
 // String is "shop/data-0".
@@ -57,6 +63,9 @@ func Find(ctx context.Context, c *kube.Client) ([]Volume, error) {
 	volumes := make([]Volume, 0, len(claims.Items))
 	for i := range claims.Items {
 		pvc := &claims.Items[i]
+		if pvc.Labels[marks.LabelOwner] == marks.Owner && pvc.Labels[cutMark] != "" {
+			continue // it is one to read another through
+		}
 		volumes = append(volumes, found(pvc, users[pvc.Namespace+"/"+pvc.Name]))
 	}
 	slices.SortFunc(volumes, func(a, b Volume) int {
@@ -96,7 +105,7 @@ func usersOf(pods []corev1.Pod) map[string][]*corev1.Pod {
 
 // found describes one claim.
 func found(pvc *corev1.PersistentVolumeClaim, users []*corev1.Pod) Volume {
-	v := Volume{uid: pvc.UID, Claim: state.Claim{
+	v := Volume{uid: pvc.UID, volume: pvc.Spec.VolumeName, capacity: *pvc.Status.Capacity.Storage(), Claim: state.Claim{
 		Namespace: pvc.Namespace, Name: pvc.Name, Class: ptr.Deref(pvc.Spec.StorageClassName, ""),
 		VolumeMode:  string(ptr.Deref(pvc.Spec.VolumeMode, corev1.PersistentVolumeFilesystem)),
 		AccessModes: modes(pvc.Spec.AccessModes), Size: pvc.Spec.Resources.Requests.Storage().String(),
@@ -108,7 +117,7 @@ func found(pvc *corev1.PersistentVolumeClaim, users []*corev1.Pod) Volume {
 	if v.Skipped = skipped(pvc); v.Skipped != "" {
 		return v
 	}
-	if f := unreadable(pvc, users); f != nil {
+	if f := unreadable(pvc); f != nil {
 		v.Fault = f.On("claim %s", &v)
 		return v
 	}
@@ -121,6 +130,9 @@ func found(pvc *corev1.PersistentVolumeClaim, users []*corev1.Pod) Volume {
 		}
 	}
 	v.Fault = fault.Join(errs...)
+	if v.Fault == nil && len(users) > 0 && slices.Contains(pvc.Spec.AccessModes, corev1.ReadWriteOncePod) {
+		v.Fault, v.held = occupied(pvc, users[0]).On("claim %s", &v), true
+	}
 	return v
 }
 
@@ -141,8 +153,8 @@ func skipped(pvc *corev1.PersistentVolumeClaim) string {
 }
 
 // unreadable says why the data of a claim can not be read by a mover.
-func unreadable(pvc *corev1.PersistentVolumeClaim, users []*corev1.Pod) *fault.Error {
-	optOut := fmt.Sprintf("kubectl annotate -n %s pvc %s %s=%s leaves it out", pvc.Namespace, pvc.Name, SkipMark, skipValue)
+func unreadable(pvc *corev1.PersistentVolumeClaim) *fault.Error {
+	optOut := leaveOut(pvc)
 	switch {
 	case pvc.Status.Phase == corev1.ClaimLost:
 		return fault.New(fault.Failed, "its volume %s is gone, and the data with it", pvc.Spec.VolumeName).
@@ -150,11 +162,19 @@ func unreadable(pvc *corev1.PersistentVolumeClaim, users []*corev1.Pod) *fault.E
 	case ptr.Deref(pvc.Spec.VolumeMode, "") == corev1.PersistentVolumeBlock:
 		return fault.New(fault.Failed, "it is a block device without a file system: only files can be taken").
 			WithHint("save it with the tools of what writes to it; %s", optOut)
-	case slices.Contains(pvc.Spec.AccessModes, corev1.ReadWriteOncePod) && len(users) > 0:
-		return fault.New(fault.Failed, "it is ReadWriteOncePod, and the pod %s has it: nothing else can mount it", users[0].Name).
-			WithHint("scale that to 0 for the time of the snapshot, or ask for ReadWriteOnce; %s", optOut)
 	}
 	return nil
+}
+
+// occupied says that a claim which one pod alone can mount is mounted by one.
+func occupied(pvc *corev1.PersistentVolumeClaim, by *corev1.Pod) *fault.Error {
+	return fault.New(fault.Failed, "it is ReadWriteOncePod, and the pod %s has it: nothing else can mount it", by.Name).
+		WithHint("spec.state.volumeSnapshots: auto reads it where its CSI driver has a VolumeSnapshotClass; else scale the pod to 0 for the time of the snapshot, or ask for ReadWriteOnce; %s", leaveOut(pvc))
+}
+
+// leaveOut is how to do without the data of a claim.
+func leaveOut(pvc *corev1.PersistentVolumeClaim) string {
+	return fmt.Sprintf("kubectl annotate -n %s pvc %s %s=%s leaves it out", pvc.Namespace, pvc.Name, SkipMark, skipValue)
 }
 
 func modes(of []corev1.PersistentVolumeAccessMode) []string {

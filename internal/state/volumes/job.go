@@ -50,6 +50,7 @@ type task struct {
 	args      []string
 	write     bool
 	stands    bool // it waits to be told, by Mover.tell
+	alone     bool // its mover is its own: what it reads goes when it has ended
 }
 
 func (t *task) labels() map[string]string {

@@ -30,22 +30,28 @@ type Mover struct {
 	Last     bool      // there is no next task
 }
 
-// Backup takes the data of volumes that belong together, side by side, between the hooks of their pods. It gives
-// those that were taken, with their snapshots, also when others were not.
+// Backup takes the data of volumes that belong together, side by side, between the hooks of their pods: those that have
+// a Cut need to be quiet for the moment of it only. It gives those that were taken, with their snapshots, also when others
+// were not.
 func (m *Mover) Backup(ctx context.Context, volumes []Volume, p plan.Progress) ([]state.Claim, error) {
-	claims := make([]state.Claim, len(volumes))
+	claims, cuts := make([]state.Claim, len(volumes)), make([]*cut, len(volumes))
 	err := quietly(ctx, m.Client, podsOf(volumes), p, func() error {
-		errs := make([]error, len(volumes))
-		var group errgroup.Group
-		for i := range volumes {
-			group.Go(func() error {
-				claims[i], errs[i] = m.backup(ctx, &volumes[i], p)
-				return nil
-			})
-		}
-		_ = group.Wait() // all errors are told
-		return fault.Join(errs...)
+		return each(volumes, func(i int, v *Volume) (err error) {
+			if v.Cut != "" {
+				cuts[i], err = m.cut(ctx, v, p)
+				return err
+			}
+			claims[i], err = m.backup(ctx, v, backupTask(v, m.Cluster, m.Set, m.Parents[v.String()]), p)
+			return err
+		})
 	})
+	err = fault.Join(err, each(volumes, func(i int, v *Volume) (err error) {
+		if cuts[i] == nil {
+			return nil
+		}
+		claims[i], err = m.backupCut(ctx, v, cuts[i], p)
+		return fault.Join(err, m.dropCut(ctx, cuts[i], p))
+	}))
 	var taken []state.Claim
 	for _, claim := range claims {
 		if claim.Snapshot != "" {
@@ -55,8 +61,23 @@ func (m *Mover) Backup(ctx context.Context, volumes []Volume, p plan.Progress) (
 	return taken, err
 }
 
-func (m *Mover) backup(ctx context.Context, v *Volume, p plan.Progress) (state.Claim, error) {
-	said, err := m.run(ctx, backupTask(v, m.Cluster, m.Set, m.Parents[v.String()]), p)
+// each does something for all volumes side by side, and gives all errors.
+func each(volumes []Volume, do func(i int, v *Volume) error) error {
+	errs := make([]error, len(volumes))
+	var group errgroup.Group
+	for i := range volumes {
+		group.Go(func() error {
+			errs[i] = do(i, &volumes[i])
+			return nil
+		})
+	}
+	_ = group.Wait() // all errors are told
+	return fault.Join(errs...)
+}
+
+// backup has a mover take the data of a volume.
+func (m *Mover) backup(ctx context.Context, v *Volume, t *task, p plan.Progress) (state.Claim, error) {
+	said, err := m.run(ctx, t, p)
 	if err != nil {
 		return state.Claim{}, fault.Wrap(err, fault.KindOf(err), "take its data").On("claim %s", v)
 	}
