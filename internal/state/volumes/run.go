@@ -35,7 +35,7 @@ var errEnded = errors.New("the mover was ended")
 func (m *Mover) run(ctx context.Context, t *task, p plan.Progress) (*message, error) {
 	for try := 1; ; try++ {
 		do := m.once
-		if try == 1 && m.Standing != nil && m.Standing.has(t.uid) { // what has failed once is done by a mover of its own
+		if try == 1 && !t.alone && m.Standing != nil && m.Standing.has(t.uid) { // what has failed once is done by a mover of its own
 			do = m.stand
 		}
 		said, err := do(ctx, t, p)
