@@ -24,7 +24,12 @@ import (
 func newShopWithState(t *testing.T) *world {
 	t.Helper()
 	t.Setenv("STATE_PASSWORD", "correct horse battery staple")
-	return newWorldOf(t, "shop-rebuild", func(w *world) {
+	return newShopWithStateOf(t, "shop-rebuild")
+}
+
+func newShopWithStateOf(t *testing.T, name string) *world {
+	t.Helper()
+	return newWorldOf(t, name, func(w *world) {
 		w.replace("base/namespace.yaml", "enforce: restricted", "enforce: baseline") // movers are root
 		w.otherPort("8086")
 		w.replace("clusters/prod/cluster.yaml", "  verify:\n",
