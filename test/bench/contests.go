@@ -27,6 +27,7 @@ func contests() []contest {
 		{name: "run-script", once: runScript},
 		{name: "run-one", once: runOne},
 		{name: "run-four", once: runFour},
+		ofState("up-state"), ofState("restic-backup"), ofState("restic-restore"), ofState("snapshot"), ofState("volume"), ofState("rebuild"), ofState("restore"),
 		{name: "version", once: version},
 	}
 }

@@ -11,6 +11,13 @@
 //	run-script  the same as a shell script: kwokctl, helm install --wait one by one, Flux's controllers, kubectl wait
 //	run-one     rekindle run of an empty simulated cluster around "true"
 //	run-four    four of them at once
+//	up-state    rekindle up of a cluster with one volume, which is empty
+//	restic-backup   restic backup of 1 GiB and 10 000 small files in that volume, to a repository that is served
+//	restic-restore  restic restore --verify of the same
+//	snapshot    rekindle snapshot of the same cluster
+//	volume      the step of snapshot that takes the volume
+//	restore     the step of rebuild that brings the volume back, while everything else boots
+//	rebuild     rekindle rebuild of that cluster, which was lost, with the volume's data
 //	version     rekindle version: the time to start
 //
 // All are whole processes. It prints medians and ratios as a table for docs/performance.md. It needs
@@ -53,8 +60,9 @@ type contest struct {
 // sample is one measurement.
 type sample struct {
 	seconds float64
-	maxRSS  int64          // bytes of the measured process, its children not counted
-	path    []criticalStep // of rekindle's own report
+	maxRSS  int64              // bytes of the measured process, its children not counted
+	path    []criticalStep     // of rekindle's own report
+	steps   map[string]float64 // the seconds of each step in it
 }
 
 func bench(ctx context.Context, runs int, only string) error {
@@ -108,7 +116,19 @@ func print(results map[string][]sample) {
 	ratio("stack / helmfile-proven", "stack", "helmfile-proven")
 	ratio("run-script / run", "run-script", "run")
 	ratio("run-four / run-one", "run-four", "run-one")
+	ratio("rebuild / up-state", "rebuild", "up-state")
+	// A volume may cost a mover's start; beyond that, it is restic's speed that is asked for.
+	beyond := func(what, bare, ours string) {
+		if len(results[bare]) > 0 && len(results[ours]) > 0 {
+			fmt.Printf("| %s | %.2f | | |\n", what, median(results[bare])/(median(results[ours])-volumeStart))
+		}
+	}
+	beyond("restic-backup / (volume - 3 s)", "restic-backup", "volume")
+	beyond("restic-restore / (restore - 3 s)", "restic-restore", "restore")
 }
+
+// volumeStart is what a volume may cost beside the copy, in seconds.
+const volumeStart = 3
 
 func median(all []sample) float64 {
 	var seconds []float64

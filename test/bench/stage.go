@@ -35,6 +35,8 @@ type stage struct {
 	key      string
 	releases []config.Release // in an order that satisfies the needs
 	flux     config.Release
+
+	ofState map[string][]sample // measured and not given yet
 }
 
 func newStage(ctx context.Context) (*stage, error) {
@@ -42,7 +44,7 @@ func newStage(ctx context.Context) (*stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &stage{dir: dir, tools: map[string]string{}}
+	s := &stage{dir: dir, tools: map[string]string{}, ofState: map[string][]sample{}}
 	if err := s.open(ctx); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
@@ -170,7 +172,8 @@ func (s *stage) time(ctx context.Context, extra []string, name string, args ...s
 	if err != nil {
 		return sample{}, fmt.Errorf("%s %s: %w\n%s", name, strings.Join(args, " "), err, out.String())
 	}
-	got := sample{seconds: took, path: criticalPath(out.Bytes())}
+	got := reported(out.Bytes())
+	got.seconds = took
 	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
 		got.maxRSS = usage.Maxrss << 10
 	}
@@ -185,18 +188,23 @@ type criticalStep struct {
 
 func (c criticalStep) String() string { return fmt.Sprintf("%s %.1f", c.ID, c.Seconds) }
 
-// criticalPath reads it from the report of rekindle; none when the output has no report.
-func criticalPath(out []byte) []criticalStep {
+// reported is what rekindle's own report tells; nothing when the output has no report.
+func reported(out []byte) sample {
 	for line := range bytes.Lines(out) {
 		var report struct {
 			Type         string         `json:"type"`
 			CriticalPath []criticalStep `json:"criticalPath"`
+			Steps        []criticalStep `json:"steps"`
 		}
 		if json.Unmarshal(line, &report) == nil && report.Type == "report" {
-			return report.CriticalPath
+			steps := map[string]float64{}
+			for _, one := range report.Steps {
+				steps[one.ID] = one.Seconds
+			}
+			return sample{path: report.CriticalPath, steps: steps}
 		}
 	}
-	return nil
+	return sample{}
 }
 
 // emptyCluster makes the cluster alone, and waits for its own workloads.

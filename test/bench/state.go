@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"github.com/rekindle-dev/rekindle/internal/assets"
+	"github.com/rekindle-dev/rekindle/internal/state"
+	"github.com/rekindle-dev/rekindle/internal/state/rest"
+)
+
+const (
+	stateMiB      = 1024 // of data in the volume, beside the small files
+	stateNode     = "state-bench-control-plane"
+	statePassword = "bench"
+	volumeStep    = "volume/app/data-app-0"
+	restoreStep   = "restore/app/data-app-0"
+)
+
+// stateFiles are a cluster with one volume.
+var stateFiles = map[string]string{
+	"cluster.yaml": `apiVersion: rekindle.dev/v1alpha1
+kind: Cluster
+metadata: {name: state-bench}
+spec:
+  provider: {kind: {config: kind.yaml}}
+  stack: [{file: stack.yaml}]
+  state: {repository: ./sets, password: {env: STATE_PASSWORD}}
+`,
+	"stack.yaml":     "apiVersion: rekindle.dev/v1alpha1\nkind: Stack\nmetadata: {name: app}\nreleases: [{name: app, namespace: app, chart: ./app}]\n",
+	"kind.yaml":      "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\n",
+	"app/Chart.yaml": "apiVersion: v2\nname: app\nversion: 1.0.0\n",
+	"app/templates/app.yaml": `apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: app}
+spec:
+  serviceName: app
+  selector: {matchLabels: {app: app}}
+  template:
+    metadata: {labels: {app: app}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers:
+      - {name: main, image: "ghcr.io/rekindle-dev/shop/postgresql:15", command: [sleep, "100000"], volumeMounts: [{name: data, mountPath: /data}]}
+  volumeClaimTemplates:
+  - metadata: {name: data}
+    spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 2Gi}}}
+`,
+}
+
+// ofState is one thing that is measured with a cluster that has data. All of them belong together: a round measures
+// each once, and gives them one by one.
+func ofState(name string) contest {
+	return contest{name: name, once: func(ctx context.Context, s *stage) (sample, error) {
+		if len(s.ofState[name]) == 0 {
+			if err := s.stateRound(ctx); err != nil {
+				return sample{}, err
+			}
+		}
+		next := s.ofState[name][0]
+		s.ofState[name] = s.ofState[name][1:]
+		return next, nil
+	}}
+}
+
+// stateRound makes a cluster with data, takes the data and brings it back: by restic as a user of the node would, and
+// by rekindle, which loses the cluster in between.
+func (s *stage) stateRound(ctx context.Context) (err error) {
+	dir := filepath.Join(s.dir, "stateful")
+	if err := s.writeStateFiles(dir); err != nil {
+		return err
+	}
+	extra, document := []string{"STATE_PASSWORD=" + statePassword}, filepath.Join(dir, "cluster.yaml")
+	defer func() {
+		after, cancel := free(ctx)
+		defer cancel()
+		_, downErr := s.time(after, extra, s.rekindle, "down", document, "--yes")
+		err = errors.Join(err, downErr, os.RemoveAll(dir))
+	}()
+	measure := func(name, what string) (sample, error) {
+		got, err := s.time(ctx, extra, s.rekindle, what, document, "-o", "json")
+		s.ofState[name] = append(s.ofState[name], got)
+		return got, err
+	}
+	if _, err := measure("up-state", "up"); err != nil {
+		return err
+	}
+	volume, err := nodeVolume(ctx, stateNode)
+	if err != nil {
+		return err
+	}
+	if err := fill(volume, stateMiB); err != nil {
+		return err
+	}
+	if err := s.bareRestic(ctx, volume); err != nil {
+		return err
+	}
+	taken, err := measure("snapshot", "snapshot")
+	if err != nil {
+		return err
+	}
+	s.ofState["volume"] = append(s.ofState["volume"], sample{seconds: taken.steps[volumeStep]})
+	if err := exec.CommandContext(ctx, "docker", "rm", "--force", "--volumes", stateNode).Run(); err != nil {
+		return err
+	}
+	rebuilt, err := measure("rebuild", "rebuild")
+	if err != nil {
+		return err
+	}
+	s.ofState["restore"] = append(s.ofState["restore"], sample{seconds: rebuilt.steps[restoreStep]})
+	return nil
+}
+
+func (s *stage) writeStateFiles(dir string) error {
+	for name, text := range stateFiles {
+		file := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	return s.env.WriteKindConfig(filepath.Join(dir, "kind.yaml"))
+}
+
+// bareRestic takes the folder and brings it back beside it, to and from a repository that is served as rekindle serves
+// one, and reads everything again as rekindle does.
+func (s *stage) bareRestic(ctx context.Context, volume string) (err error) {
+	cache, err := assets.Open("")
+	if err != nil {
+		return err
+	}
+	restic, err := cache.Get(ctx, state.ResticAsset(), nil)
+	if err != nil {
+		return err
+	}
+	sets, back := filepath.Join(s.dir, "bare"), volume+"-back"
+	server, err := rest.Serve(ctx, sets, s.env.Gateway+":0")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, server.Close(), os.RemoveAll(sets), os.RemoveAll(back)) }()
+	env := []string{"RESTIC_REPOSITORY=" + server.Repository(), "RESTIC_PASSWORD=" + statePassword, "RESTIC_CACHE_DIR=" + filepath.Join(s.dir, "cache")}
+	if _, err := s.time(ctx, env, restic, "init"); err != nil {
+		return err
+	}
+	got, err := s.time(ctx, env, restic, "backup", volume)
+	if err != nil {
+		return err
+	}
+	s.ofState["restic-backup"] = append(s.ofState["restic-backup"], got)
+	got, err = s.time(ctx, env, restic, "restore", "latest:"+volume, "--target", back, "--sparse", "--verify")
+	s.ofState["restic-restore"] = append(s.ofState["restic-restore"], got)
+	return err
+}

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// nodeVolume is the folder of the one volume of a node of kind, as this machine has it.
+func nodeVolume(ctx context.Context, node string) (string, error) {
+	docker := func(args ...string) (string, error) {
+		out, err := exec.CommandContext(ctx, "docker", args...).Output()
+		return strings.TrimSpace(string(out)), err
+	}
+	pid, err := docker("inspect", "--format", "{{.State.Pid}}", node)
+	if err != nil {
+		return "", err
+	}
+	path, err := docker("exec", node, "kubectl", "--kubeconfig=/etc/kubernetes/admin.conf", "get", "pv",
+		"--output=jsonpath={.items[0].spec.hostPath.path}{.items[0].spec.local.path}")
+	if err == nil && path == "" {
+		err = errors.New("the volume is no folder of the node")
+	}
+	return filepath.Join("/proc", pid, "root", path), err
+}
+
+// fill writes so many MiB in 16 files, and 10 000 small files, all of random bytes.
+func fill(dir string, mib int) error {
+	random := rand.NewChaCha8([32]byte{2})
+	write := func(n, size int, name string) error {
+		raw := make([]byte, size)
+		for i := range n {
+			_, _ = random.Read(raw) // never fails
+			file := filepath.Join(dir, fmt.Sprintf("%s-%d", name, i/100), fmt.Sprint(i))
+			if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+				return err
+			}
+			if err := os.WriteFile(file, raw, 0o644); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return errors.Join(write(16, mib<<20/16, "big"), write(10_000, 4<<10, "small"))
+}
