@@ -13,6 +13,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -61,7 +62,7 @@ func (w *world) class(name, policy, annotations string) {
 		name, annotations, policy))
 }
 
-// csiClaim makes a claim with a volume of the world's driver.
+// csiClaim makes a claim with a volume of the world's driver. It names the volume: else the simulated storage makes another.
 func (w *world) csiClaim(name, mode, annotations string) {
 	w.Helper()
 	w.apply(fmt.Sprintf(`
@@ -142,13 +143,14 @@ func TestWhatIsInUseIsReadFromACut(t *testing.T) {
 	}
 }
 
-// TestACutIsReadAndGoes interrupts a backup when the volume that was made from the cut is read.
+// TestACutIsReadAndGoes interrupts a backup when the volume that was made from the cut is about to be read.
 func TestACutIsReadAndGoes(t *testing.T) {
 	w := snapshotWorld(t, "cutread")
 	w.class("only", "Retain", "")
 	w.csiClaim("data", "ReadWriteOnce", "")
 	w.pod("db", "", "data")
 	w.storage()
+	w.apply("apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: full, namespace: NS}\nspec: {hard: {pods: 1}}") // the mover's pod does not come
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	m := &volumes.Mover{
@@ -164,15 +166,15 @@ func TestACutIsReadAndGoes(t *testing.T) {
 		ended <- err
 	}()
 	var mover *batchv1.Job
-	w.until("a mover that reads", func() bool {
+	w.until("a mover that is about to read", func() bool {
 		jobs, err := w.client.Typed().BatchV1().Jobs(w.namespace).List(ctx, metav1.ListOptions{})
 		if err != nil || len(jobs.Items) == 0 {
 			return false
 		}
 		mover = &jobs.Items[0]
-		pods, err := w.client.Typed().CoreV1().Pods(w.namespace).List(ctx, metav1.ListOptions{LabelSelector: "rekindle.dev/mover=true", FieldSelector: "status.phase=Running"})
-		return err == nil && len(pods.Items) == 1
+		return mover.Spec.Suspend != nil && !*mover.Spec.Suspend
 	})
+	w.made()
 	w.readsACut(mover)
 	cancel()
 	if err := <-ended; len(claims) > 0 || !errors.Is(err, context.Canceled) {
@@ -220,10 +222,7 @@ func TestTheNextRunRemovesCuts(t *testing.T) {
 		t.Fatalf("it is not cut: %+v", volume)
 	}
 	volumes.AbandonCut(t.Context(), t, &volumes.Mover{Client: w.client, Set: "set-1", Access: state.Access{URL: "rest:http://nowhere.invalid/"}}, &volume)
-	w.until("the volume made from it", func() bool {
-		claims, err := w.client.Typed().CoreV1().PersistentVolumeClaims(w.namespace).List(t.Context(), metav1.ListOptions{LabelSelector: "rekindle.dev/cut=true"})
-		return err == nil && len(claims.Items) == 1 && claims.Items[0].Status.Phase == corev1.ClaimBound
-	})
+	w.made()
 	w.apply("apiVersion: snapshot.storage.k8s.io/v1\nkind: VolumeSnapshot\nmetadata: {name: strange, namespace: NS, labels: {rekindle.dev/cut: \"true\"}}\nspec: {source: {persistentVolumeClaimName: data}, volumeSnapshotClassName: NS-only}")
 	w.until("the stranger can be read", func() bool {
 		one, err := w.snapshots("volumesnapshots").Get(t.Context(), "strange", metav1.GetOptions{})
@@ -340,48 +339,35 @@ spec:
 	return errors.Join(errs...)
 }
 
-// playVolumes makes volumes from snapshots, and removes those that may go.
+// playVolumes has volumes that were made from snapshots retained, once: their class wants that, and the simulated storage,
+// which makes and removes them, does not know it.
 func (w *world) playVolumes(ctx context.Context) error {
-	core := w.client.Typed().CoreV1()
-	claims, err := core.PersistentVolumeClaims(w.namespace).List(ctx, metav1.ListOptions{LabelSelector: "rekindle.dev/cut=true"})
+	volumes := w.client.Typed().CoreV1().PersistentVolumes()
+	all, err := volumes.List(ctx, metav1.ListOptions{LabelSelector: "!made-for"})
 	if err != nil {
 		return err
 	}
-	for i := range claims.Items {
-		if one := &claims.Items[i]; one.Spec.VolumeName == "" && one.DeletionTimestamp == nil {
-			if _, err := core.PersistentVolumes().Get(ctx, w.namespace+"-of-"+one.Name, metav1.GetOptions{}); err == nil {
-				continue // and is bound soon: what somebody changes of it meanwhile stays
-			}
-			err := w.put(ctx, fmt.Sprintf(`
-apiVersion: v1
-kind: PersistentVolume
-metadata: {name: NS-of-%[1]s, labels: {made-for: NS}, annotations: {pv.kubernetes.io/provisioned-by: NS.example.com}}
-spec:
-  capacity: {storage: 3Gi}
-  accessModes: [ReadWriteOnce]
-  storageClassName: NS
-  persistentVolumeReclaimPolicy: Retain
-  csi: {driver: NS.example.com, volumeHandle: %[1]s}
-  claimRef: {namespace: NS, name: %[1]s, uid: %[2]s}
-`, one.Name, one.UID))
-			if err != nil {
-				return err
-			}
+	for i := range all.Items {
+		one := &all.Items[i]
+		if of := one.Spec.ClaimRef; of == nil || of.Namespace != w.namespace || !strings.HasPrefix(of.Name, "rekindle-cut-") {
+			continue
 		}
-	}
-	made, err := core.PersistentVolumes().List(ctx, metav1.ListOptions{LabelSelector: "made-for=" + w.namespace})
-	if err != nil {
-		return err
-	}
-	for i := range made.Items {
-		one := &made.Items[i]
-		if one.Status.Phase == corev1.VolumeReleased && one.Spec.PersistentVolumeReclaimPolicy == corev1.PersistentVolumeReclaimDelete {
-			if err := core.PersistentVolumes().Delete(ctx, one.Name, metav1.DeleteOptions{}); err != nil {
-				return err
-			}
+		one.Labels = map[string]string{"made-for": w.namespace}
+		one.Spec.PersistentVolumeReclaimPolicy = corev1.PersistentVolumeReclaimRetain
+		if _, err := volumes.Update(ctx, one, metav1.UpdateOptions{}); err != nil && !apierrors.IsConflict(err) {
+			return err
 		}
 	}
 	return nil
+}
+
+// made waits for the volume that is made from a snapshot, and retained.
+func (w *world) made() {
+	w.Helper()
+	w.until("a volume that was made from a snapshot", func() bool {
+		made, err := w.client.Typed().CoreV1().PersistentVolumes().List(w.Context(), metav1.ListOptions{LabelSelector: "made-for=" + w.namespace})
+		return err == nil && len(made.Items) == 1 && made.Items[0].Status.Phase == corev1.VolumeBound
+	})
 }
 
 // dropContents removes what the storage holds for snapshots that are gone, where its policy is this one.
