@@ -162,6 +162,31 @@ func TestAMoverThatIsToldToEndIsNoFailureOfRestic(t *testing.T) {
 	}
 }
 
+func TestAFileThatGoesWhileItIsReadIsNoError(t *testing.T) {
+	went := `{"message_type":"error","error":{"message":"incomplete metadata for /data/x: xattr.list /data/x: no such file or directory"},"during":"archival","item":"/data/x"}`
+	warning := `{"message_type":"exit_error","code":3,"message":"Warning: at least one source file could not be read"}`
+	other := `{"message_type":"error","error":{"message":"read /data/y: input/output error"},"during":"archival","item":"/data/y"}`
+	whole := `{"message_type":"error","error":{"message":"lstat /data: no such file or directory"},"during":"archival","item":"/data"}`
+	for name, c := range map[string]struct {
+		log  []string
+		fine bool
+	}{
+		"one went":                       {[]string{went, backupLog, warning}, true},
+		"another could not be read":      {[]string{went, other, backupLog, warning}, false},
+		"all of it is missing":           {[]string{whole, backupLog, warning}, false},
+		"no error is told":               {[]string{backupLog, warning}, false},
+		"nothing was written in the end": {[]string{went, warning}, false},
+	} {
+		r := &reading{}
+		if err := r.read(strings.NewReader(strings.Join(c.log, "\n")), nil); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := judge(r, &corev1.ContainerStateTerminated{ExitCode: 3}); (err == nil) != c.fine || err == nil && got.Snapshot != "1c950caf" {
+			t.Errorf("%s: got %+v, %v", name, got, err)
+		}
+	}
+}
+
 func TestOfManyErrorsTheFirstAndTheLastAreTold(t *testing.T) {
 	r := &reading{}
 	for i := range 100 {

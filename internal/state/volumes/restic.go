@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
@@ -56,6 +57,8 @@ type reading struct {
 	last    []string // the same
 	skipped int      // lines between them
 	stopped bool     // a signal told it to end
+	gone    bool     // a file went while it was read
+	unread  bool     // there is what could not be read for another reason
 	told    string
 	giveUp  context.CancelCauseFunc // ends a restic that fails and does not end; nil: nobody does
 }
@@ -120,6 +123,10 @@ func (r *reading) line(line string, p plan.Progress) {
 		text := m.Message + m.Error.Message
 		if m.Item != "" && !strings.Contains(text, m.Item) {
 			text = m.Item + ": " + text
+		}
+		if m.Type == "error" {
+			went := strings.HasPrefix(m.Item, dataPath+"/") && strings.HasSuffix(text, syscall.ENOENT.Error())
+			r.gone, r.unread = r.gone || went, r.unread || !went
 		}
 		r.say(strings.TrimPrefix(text, "Fatal: "))
 	}

@@ -210,6 +210,9 @@ const (
 	exitInterrupt  = 130 // restic's own, when it was told to end
 )
 
+// exitIncomplete is restic's exit code when a snapshot is there, but not all could be read.
+const exitIncomplete = 3
+
 // Reasons of a container whose end nobody saw, because the node or its runtime went down: containerd's and the kubelet's.
 const (
 	endedUnknown  = "Unknown"
@@ -228,6 +231,8 @@ func judge(said *reading, ended *corev1.ContainerStateTerminated) (*message, err
 	case ended.ExitCode == exitKilled || ended.ExitCode == exitTerminated || ended.ExitCode == exitInterrupt,
 		ended.ExitCode != 0 && said.stopped:
 		return nil, fmt.Errorf("%w: exit code %d %s", errEnded, ended.ExitCode, words)
+	case ended.ExitCode == exitIncomplete && said.summary != nil && said.gone && !said.unread:
+		// A file that goes a moment before it would be read is not missed; one whose attributes alone were left is an error to restic.
 	case ended.ExitCode != 0:
 		return nil, fault.New(fault.Failed, "restic: exit code %d: %s", ended.ExitCode, words)
 	case said.summary == nil:
