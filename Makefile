@@ -61,6 +61,7 @@ e2e: build assets lab ## The main job on real nodes: kind, Flux, Helm
 
 .PHONY: e2e-argocd
 e2e-argocd: build assets ## The main job with Argo CD, whose part of the lab takes minutes more to build
+	$(GO) test -tags argocd -count 1 -timeout 20m ./bootstrap/argocd
 	$(GO) run ./test/lab/cmd/lab up argocd
 	$(GO) test -tags e2e,argocd -run 'ArgoCD' -count 1 -timeout 20m ./test/e2e/...
 

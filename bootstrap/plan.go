@@ -74,7 +74,7 @@ func (j *Job) raise(ctx context.Context, p *plan.Plan) raised {
 	releases := j.addReleases(p, lease, network, crds, gate, kept) // each after the releases it needs; the reconciler is one
 	controllers := add(p, j.runControllers(), releases.reconciler)
 
-	pointed := add(p, j.pointReconciler(releases.admission), lease, crds, keys, gate, kept)
+	pointed := add(p, j.pointReconciler(releases.admission), lease, crds, keys, gate, kept, releases.kinds)
 	source := add(p, j.followSource(), pointed, controllers, releases.reconciler)
 	applied := add(p, j.applyPath(), append(releases.admission, source)...)
 	return raised{releases, system, network, gate, source, applied}

@@ -101,6 +101,27 @@ func TestThePlanOfUp(t *testing.T) {
 	}
 }
 
+// A chart may bring the kinds of its reconciler's objects in its folder crds, or only as it is installed.
+func TestTheReconcilerIsPointedWhenItsKindsAreServed(t *testing.T) {
+	const crd = "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: applications.argoproj.io}\n"
+	for file, want := range map[string]string{"crds/x.yaml": "point [lease crds]", "templates/x.yaml": "point [lease release/argocd]"} {
+		docs, err := config.LoadFS(fstest.MapFS{
+			"cluster.yaml": {Data: []byte("apiVersion: rekindle.dev/v1alpha1\nkind: Cluster\nmetadata: {name: test}\nspec:\n  provider: {kind: {}}\n" +
+				"  reconciler: {argocd: {chart: ./argo-cd}}\n  source: {url: 'https://git.example.com/ops.git'}\n")},
+			"argo-cd/Chart.yaml": {Data: []byte("apiVersion: v2\nname: argo-cd\nversion: 1.0.0\n")},
+			"argo-cd/" + file:    {Data: []byte(crd)},
+		}, "cluster.yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		j := newJob(t, docs, kind.New(kind.Settings{}), 0)
+		defer j.Close()
+		if got := shape(j.Up(t.Context())); !slices.Contains(got, want) {
+			t.Errorf("%s: got\n%s\nwant %s", file, strings.Join(got, "\n"), want)
+		}
+	}
+}
+
 func TestOnSimulatedNodesACheckIsNeverProven(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(server.Close)

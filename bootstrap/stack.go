@@ -14,6 +14,7 @@ type releaseSteps struct {
 	all        []plan.ID
 	admission  []plan.ID // those that bring webhooks which objects of the repository go through
 	reconciler plan.ID   // empty without one
+	kinds      plan.ID   // the reconciler, if its kinds are there only when it is installed
 }
 
 // takeLease keeps a second rekindle away from the same cluster for the time of the run, so that what
@@ -57,6 +58,9 @@ func (j *Job) addReleases(p *plan.Plan, needs ...plan.ID) releaseSteps {
 		}
 		if j.follower != nil && r.Name == j.follower.Release().Name {
 			steps.reconciler = id
+			if r.TemplatesCRDs() {
+				steps.kinds = id
+			}
 		}
 	}
 	return steps

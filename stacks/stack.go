@@ -127,6 +127,11 @@ func (s *Stack) CRDs() []*unstructured.Unstructured {
 	return all
 }
 
+// TemplatesCRDs says whether CRDs are among the templates of the chart: their kinds are there only when it is installed.
+func (r *Release) TemplatesCRDs() bool {
+	return slices.ContainsFunc(r.rendered, func(obj *unstructured.Unstructured) bool { return obj.GetKind() == "CustomResourceDefinition" })
+}
+
 // crds collects them. Two charts may bring the same CRD, but not two different ones of one name.
 func (s *Stack) crds() ([]*unstructured.Unstructured, error) {
 	type owned struct {
