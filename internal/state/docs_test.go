@@ -19,6 +19,7 @@ const documentedSet = "20261123-061501-ab12cd"
 // TestTheDocumentedCommandsOfResticWork runs the very commands of docs/state.md, one shell for all of them, against a
 // set that was made as rekindle makes it.
 func TestTheDocumentedCommandsOfResticWork(t *testing.T) {
+	t.Parallel()
 	raw, err := os.ReadFile("../../docs/state.md")
 	if err != nil {
 		t.Fatal(err)

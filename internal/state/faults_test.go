@@ -41,6 +41,7 @@ func (r *repo) packs() []string {
 // TestALostFileOfTheRepositoryNamesTheClaim tells what can not be restored any more, and of which set, not only that
 // something is lost.
 func TestALostFileOfTheRepositoryNamesTheClaim(t *testing.T) {
+	t.Parallel()
 	r := newRepo(t)
 	older := r.take(hour(6), 3, true)
 	had := r.packs()
@@ -113,6 +114,7 @@ func (r *repo) locks() []string {
 
 // TestAKilledRunLocksNobodyOut kills restic while it has its lock: what comes next goes on at once.
 func TestAKilledRunLocksNobodyOut(t *testing.T) {
+	t.Parallel()
 	r := newRepo(t)
 	r.take(hour(1), 1, true)
 	next := 2
@@ -146,6 +148,7 @@ func TestAKilledRunLocksNobodyOut(t *testing.T) {
 
 // TestALiveRunIsWaitedFor shows that the lock of one that is at work is not touched.
 func TestALiveRunIsWaitedFor(t *testing.T) {
+	t.Parallel()
 	r := newRepo(t)
 	set := r.take(hour(1), 1, true)
 	cmd, in := r.locked("backup", "--stdin", "--host", "prod")
@@ -169,6 +172,7 @@ func TestALiveRunIsWaitedFor(t *testing.T) {
 
 // TestWritersSideBySide lets sets be made while others are removed.
 func TestWritersSideBySide(t *testing.T) {
+	t.Parallel()
 	r := newRepo(t)
 	r.take(hour(1), 2, true)
 	r.take(hour(2), 2, true)
@@ -202,6 +206,7 @@ func TestWritersSideBySide(t *testing.T) {
 
 // TestARemovalThatIsKilledIsFinishedByTheNext kills restic at each of its starts, with SIGKILL.
 func TestARemovalThatIsKilledIsFinishedByTheNext(t *testing.T) {
+	t.Parallel()
 	r := newRepo(t)
 	for start := 1; start <= 3; start++ { // forget the manifest, forget the rest, prune
 		r.take(hour(start), 2, true)

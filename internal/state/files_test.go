@@ -13,6 +13,7 @@ import (
 
 // TestTheFilesOfASnapshotAreToldWithTheirTimes has a sentinel that is older than the rest.
 func TestTheFilesOfASnapshotAreToldWithTheirTimes(t *testing.T) {
+	t.Parallel()
 	r := newRepo(t)
 	dir := r.files(2, "seed")
 	sentinel := filepath.Join(dir, "var", "heart beat\n")

@@ -82,6 +82,7 @@ func (b *behind) restore() error {
 
 // TestALineThatIsCutForAMoment is cut in the midst of a volume, there and back: nobody begins again from the start.
 func TestALineThatIsCutForAMoment(t *testing.T) {
+	t.Parallel()
 	b := newBehind(t)
 	there := func() error { return b.backup(state.NewID(hour(1))) }
 	for i, do := range []func() error{there, b.restore} {
@@ -99,6 +100,7 @@ func TestALineThatIsCutForAMoment(t *testing.T) {
 
 // TestCredentialsThatAreRevokedOnTheWay leave nothing that counts as a snapshot; with others it goes on.
 func TestCredentialsThatAreRevokedOnTheWay(t *testing.T) {
+	t.Parallel()
 	b := newBehind(t)
 	older := b.take(hour(1), 3, true)
 	for _, status := range []int{http.StatusUnauthorized, http.StatusForbidden} {
@@ -127,6 +129,7 @@ func TestCredentialsThatAreRevokedOnTheWay(t *testing.T) {
 
 // TestABitThatIsChangedOnItsWay is never written, neither to the repository nor to a volume.
 func TestABitThatIsChangedOnItsWay(t *testing.T) {
+	t.Parallel()
 	b := newBehind(t)
 	b.line.Flip(2)
 	if err := b.backup(state.NewID(hour(1))); err != nil {
@@ -151,6 +154,7 @@ func TestABitThatIsChangedOnItsWay(t *testing.T) {
 
 // TestARepositoryThatDoesNotAnswer is told soon, with the reason, and as something that may pass.
 func TestARepositoryThatDoesNotAnswer(t *testing.T) {
+	t.Parallel()
 	b := newBehind(t)
 	b.line.Cut()
 	began := time.Now()

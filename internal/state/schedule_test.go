@@ -20,7 +20,6 @@ type scheduled struct {
 
 func newScheduled(t *testing.T, claims ...string) *scheduled {
 	t.Helper()
-	t.Setenv("TZ", "UTC") // of restic's --time
 	s := &scheduled{repo: newRepo(t)}
 	s.schedule("0 * * * *", claims...)
 	s.first = time.Now().UTC().Truncate(time.Hour).Add(time.Hour)
@@ -69,6 +68,7 @@ func (s *scheduled) sets() []state.Summary {
 // TestWhatCronJobsTakeMakesSets: they know no set. One is whole when each claim was taken between two ticks, with all its
 // files.
 func TestWhatCronJobsTakeMakesSets(t *testing.T) {
+	t.Parallel()
 	s := newScheduled(t, "shop/a", "shop/b")
 	if sets := s.sets(); len(sets) != 0 {
 		t.Errorf("a schedule alone is no set: %+v", sets)
@@ -121,6 +121,7 @@ func TestWhatCronJobsTakeMakesSets(t *testing.T) {
 
 // TestSetsOfASchedule: it goes on as it was changed, and keep takes its sets as any other.
 func TestSetsOfASchedule(t *testing.T) {
+	t.Parallel()
 	s := newScheduled(t, "shop/a")
 	for n := range 3 {
 		s.takes("shop/a", s.first.Add(time.Duration(n)*time.Hour), 2, true)
@@ -155,6 +156,7 @@ func TestSetsOfASchedule(t *testing.T) {
 
 // TestWithoutItsScheduleNothingIsASet: somebody removed the manifest.
 func TestWithoutItsScheduleNothingIsASet(t *testing.T) {
+	t.Parallel()
 	s := newScheduled(t, "shop/a")
 	s.takes("shop/a", s.first, 2, true)
 	s.plain(s.dir, "forget", "--unsafe-allow-remove-all", "--tag", "cron=0_*_*_*_*")
@@ -173,6 +175,7 @@ func TestWithoutItsScheduleNothingIsASet(t *testing.T) {
 
 // TestAScheduleContinuesWhatItTook: restic reads only what changed.
 func TestAScheduleContinuesWhatItTook(t *testing.T) {
+	t.Parallel()
 	s := newScheduled(t, "shop/a")
 	dir := s.files(3, "same")
 	args := state.ScheduledArgs("prod", "shop/a", dir)

@@ -23,6 +23,28 @@ import (
 
 const password = "correct horse"
 
+// TestMain sets the environment that restic sees once for all: tests run side by side, as restic often waits.
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) (code int) {
+	_, err := restic() // from the cache of the user
+	caches, dirErr := os.MkdirTemp("", "rekindle-state-")
+	if err = errors.Join(err, dirErr); err == nil {
+		err = errors.Join(os.Setenv("XDG_CACHE_HOME", caches), os.Setenv("TZ", "UTC")) // that of restic's --time
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() {
+		if err := os.RemoveAll(caches); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}()
+	return m.Run()
+}
+
 // restic is the program, built or fetched once for all tests of this package.
 var restic = sync.OnceValues(func() (string, error) {
 	cache, err := assets.Open("")
@@ -47,7 +69,6 @@ func newRepo(t *testing.T) *repo {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	r := &repo{t: t, dir: filepath.Join(t.TempDir(), "state"), restic: program}
 	r.Repository = r.open(r.dir, password)
 	if created, err := r.Init(t.Context()); err != nil || !created {
@@ -123,6 +144,7 @@ func (r *repo) takeAs(id string, at time.Time, files int, complete bool) state.M
 func hour(n int) time.Time { return time.Date(2026, 11, 23, n, 0, 0, 0, time.UTC) }
 
 func TestSetsAreChosen(t *testing.T) {
+	t.Parallel()
 	r := newRepo(t)
 	if created, err := r.Init(t.Context()); err != nil || created {
 		t.Errorf("init again: %v, %v", created, err)
@@ -163,6 +185,7 @@ func TestSetsAreChosen(t *testing.T) {
 }
 
 func TestWhatIsLostIsNamed(t *testing.T) {
+	t.Parallel()
 	r := newRepo(t)
 	m := r.take(hour(6), 20, true)
 	if err := r.Verify(t.Context(), &m, "100%", nil); err != nil {
@@ -197,6 +220,7 @@ func TestWhatIsLostIsNamed(t *testing.T) {
 }
 
 func TestTheWrongPasswordAndNoRepository(t *testing.T) {
+	t.Parallel()
 	r := newRepo(t)
 	wrong := r.open(r.dir, "wrong")
 	if _, err := wrong.Init(t.Context()); fault.KindOf(err) != fault.Usage || strings.Contains(fault.Text(err), "wrong-") {
@@ -218,6 +242,7 @@ func TestTheWrongPasswordAndNoRepository(t *testing.T) {
 }
 
 func TestKeepRemovesWholeSets(t *testing.T) {
+	t.Parallel()
 	r := newRepo(t)
 	for i := range 4 {
 		r.take(hour(i), 2, i != 1)
@@ -251,6 +276,7 @@ func TestKeepRemovesWholeSets(t *testing.T) {
 
 // TestAServedFolder is read and written by restic over HTTP, and is the same repository as the folder.
 func TestAServedFolder(t *testing.T) {
+	t.Parallel()
 	r := newRepo(t)
 	m := r.take(hour(6), 5, true)
 	access, end, err := r.Expose(t.Context(), "127.0.0.1")
