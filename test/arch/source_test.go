@@ -175,8 +175,10 @@ func generated(f file) bool { return ast.IsGenerated(f.ast) }
 // globals are the package variables that stand, each with the reason.
 func globals() map[string]string {
 	return map[string]string{
-		"cmd/rekindle.version":       "the linker writes it",
-		"internal/gitrepo.rendering": "a lock around kustomize, which keeps its schema in a variable of its own",
+		"cmd/rekindle.version":          "the linker writes it",
+		"internal/gitrepo.rendering":    "a lock around kustomize, which keeps its schema in a variable of its own",
+		"internal/config.kubeLabelKey":  "a pattern that is compiled once, when it is needed",
+		"internal/config.kubeLabelText": "the same",
 	}
 }
 
