@@ -10,6 +10,7 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/assets"
 	"github.com/rekindle-dev/rekindle/internal/state"
 	"github.com/rekindle-dev/rekindle/internal/state/rest"
+	"github.com/rekindle-dev/rekindle/test/repos"
 )
 
 const (
@@ -19,37 +20,6 @@ const (
 	volumeStep    = "volume/app/data-app-0"
 	restoreStep   = "restore/app/data-app-0"
 )
-
-// stateFiles are a cluster with one volume.
-var stateFiles = map[string]string{
-	"cluster.yaml": `apiVersion: rekindle.dev/v1alpha1
-kind: Cluster
-metadata: {name: state-bench}
-spec:
-  provider: {kind: {config: kind.yaml}}
-  stack: [{file: stack.yaml}]
-  state: {repository: ./sets, password: {env: STATE_PASSWORD}}
-`,
-	"stack.yaml":     "apiVersion: rekindle.dev/v1alpha1\nkind: Stack\nmetadata: {name: app}\nreleases: [{name: app, namespace: app, chart: ./app}]\n",
-	"kind.yaml":      "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\n",
-	"app/Chart.yaml": "apiVersion: v2\nname: app\nversion: 1.0.0\n",
-	"app/templates/app.yaml": `apiVersion: apps/v1
-kind: StatefulSet
-metadata: {name: app}
-spec:
-  serviceName: app
-  selector: {matchLabels: {app: app}}
-  template:
-    metadata: {labels: {app: app}}
-    spec:
-      terminationGracePeriodSeconds: 1
-      containers:
-      - {name: main, image: "ghcr.io/rekindle-dev/shop/postgresql:15", command: [sleep, "100000"], volumeMounts: [{name: data, mountPath: /data}]}
-  volumeClaimTemplates:
-  - metadata: {name: data}
-    spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 2Gi}}}
-`,
-}
 
 // ofState is one thing that is measured with a cluster that has data. All of them belong together: a round measures
 // each once, and gives them one by one.
@@ -70,7 +40,11 @@ func ofState(name string) contest {
 // by rekindle, which loses the cluster in between.
 func (s *stage) stateRound(ctx context.Context) (err error) {
 	dir := filepath.Join(s.dir, "stateful")
-	if err := s.writeStateFiles(dir); err != nil {
+	app := repos.Stateful{
+		Name: "state-bench", Size: "2Gi", Script: "touch /tmp/ready; exec sleep 100000",
+		State: "repository: ./sets, password: {env: STATE_PASSWORD}",
+	}
+	if err := app.Write(dir, s.env.WriteKindConfig); err != nil {
 		return err
 	}
 	extra, document := []string{"STATE_PASSWORD=" + statePassword}, filepath.Join(dir, "cluster.yaml")
@@ -112,19 +86,6 @@ func (s *stage) stateRound(ctx context.Context) (err error) {
 	}
 	s.ofState["restore"] = append(s.ofState["restore"], sample{seconds: rebuilt.steps[restoreStep]})
 	return nil
-}
-
-func (s *stage) writeStateFiles(dir string) error {
-	for name, text := range stateFiles {
-		file := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			return err
-		}
-		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
-			return err
-		}
-	}
-	return s.env.WriteKindConfig(filepath.Join(dir, "kind.yaml"))
 }
 
 // bareRestic takes the folder and brings it back beside it, to and from a repository that is served as rekindle serves

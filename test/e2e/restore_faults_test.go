@@ -7,10 +7,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/url"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -18,87 +16,22 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/rekindle-dev/rekindle/internal/state/rest"
 	"github.com/rekindle-dev/rekindle/test/badline"
 	"github.com/rekindle-dev/rekindle/test/lab/labtest"
 	"github.com/rekindle-dev/rekindle/test/repos"
 )
 
-// statefulFiles are a cluster with one volume of 64 MiB. Its pod fills one that is empty, as a database does: started
-// before its data, it would have other data for good.
-var statefulFiles = map[string]string{
-	"cluster.yaml": `apiVersion: rekindle.dev/v1alpha1
-kind: Cluster
-metadata: {name: state-faults}
-spec:
-  provider: {kind: {config: kind.yaml}}
-  stack: [{file: stack.yaml}]
-  state: {repository: REPOSITORY, password: {env: STATE_PASSWORD}}
-`,
-	"stack.yaml": `apiVersion: rekindle.dev/v1alpha1
-kind: Stack
-metadata: {name: app}
-releases: [{name: app, namespace: app, chart: ./app}]
-`,
-	"kind.yaml":      "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\n",
-	"app/Chart.yaml": "apiVersion: v2\nname: app\nversion: 1.0.0\n",
-	"app/templates/app.yaml": `apiVersion: apps/v1
-kind: StatefulSet
-metadata: {name: app}
-spec:
-  serviceName: app
-  selector: {matchLabels: {app: app}}
-  template:
-    metadata: {labels: {app: app}}
-    spec:
-      terminationGracePeriodSeconds: 1
-      containers:
-      - name: main
-        image: ghcr.io/rekindle-dev/shop/postgresql:15
-        command: [sh, -c, "test -e /data/first || { head -c 67108864 /dev/urandom >/data/new; sync; mv /data/new /data/first; }; touch /tmp/ready; exec sleep 100000"]
-        readinessProbe: {exec: {command: [test, -e, /tmp/ready]}, periodSeconds: 1}
-        securityContext: {runAsUser: 0}
-        volumeMounts: [{name: data, mountPath: /data}]
-  volumeClaimTemplates:
-  - metadata: {name: data}
-    spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 128Mi}}}
-`,
-}
-
-// newStateful writes the files, and serves a repository of state to the cluster by a line.
-func newStateful(t *testing.T) (*world, *badline.Line) {
+// newStateful is a cluster with one volume of 64 MiB, which reaches its repository of state by a line. Its pod fills a volume
+// that is empty, as a database does: started before its data, it would have other data for good.
+func newStateful(t *testing.T) (w *world, line *badline.Line) {
 	t.Helper()
-	w := &world{t: t, env: labtest.Require(t), repo: &repos.Repo{Dir: t.TempDir()}, binary: binary(t), home: t.TempDir(), name: "state-faults", key: "no key"}
-	w.kubeconfig = filepath.Join(w.home, "kubeconfig")
-	server, err := rest.Serve(t.Context(), filepath.Join(w.home, "state"), w.env.Gateway+":0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.Close() })
-	line := badline.New(t, strings.TrimPrefix(server.Repository(), "rest:"), w.env.Gateway+":0")
-	at, err := url.Parse(line.Through(strings.TrimPrefix(server.Repository(), "rest:")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	password, _ := at.User.Password()
-	t.Setenv("RESTIC_REST_USERNAME", at.User.Username())
-	t.Setenv("RESTIC_REST_PASSWORD", password)
-	t.Setenv("STATE_PASSWORD", "correct horse battery staple")
-	at.User = nil
-	for name, text := range statefulFiles {
-		file := filepath.Join(w.repo.Dir, "clusters/prod", name)
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte(strings.ReplaceAll(text, "REPOSITORY", "rest:"+at.String())), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := w.env.WriteKindConfig(filepath.Join(w.repo.Dir, "clusters/prod/kind.yaml")); err != nil {
-		t.Fatal(err)
-	}
-	w.remove()
-	t.Cleanup(w.remove)
+	w, _ = newStatefulWorld(t, repos.Stateful{
+		Name: "state-faults", Size: "128Mi",
+		Script: "test -e /data/first || { head -c 67108864 /dev/urandom >/data/new; sync; mv /data/new /data/first; }; touch /tmp/ready; exec sleep 100000",
+	}, "", func(server string) string {
+		line = badline.New(t, server, labtest.Require(t).Gateway+":0")
+		return line.Through(server)
+	})
 	return w, line
 }
 

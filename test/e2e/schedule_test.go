@@ -5,9 +5,7 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"net/url"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -15,49 +13,8 @@ import (
 
 	"github.com/rekindle-dev/rekindle/internal/assets"
 	"github.com/rekindle-dev/rekindle/internal/state"
-	"github.com/rekindle-dev/rekindle/internal/state/rest"
-	"github.com/rekindle-dev/rekindle/test/lab/labtest"
 	"github.com/rekindle-dev/rekindle/test/repos"
 )
-
-// scheduledFiles are a cluster with one volume, whose snapshots it takes by itself every minute.
-var scheduledFiles = map[string]string{
-	"cluster.yaml": `apiVersion: rekindle.dev/v1alpha1
-kind: Cluster
-metadata: {name: sched-prod}
-spec:
-  provider: {kind: {config: kind.yaml}}
-  stack: [{file: stack.yaml}]
-  state: {repository: REPOSITORY, password: {env: STATE_PASSWORD}, schedule: "* * * * *"}
-`,
-	"stack.yaml": `apiVersion: rekindle.dev/v1alpha1
-kind: Stack
-metadata: {name: app}
-releases: [{name: app, namespace: app, chart: ./app}]
-`,
-	"kind.yaml":      "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\n",
-	"app/Chart.yaml": "apiVersion: v2\nname: app\nversion: 1.0.0\n",
-	"app/templates/app.yaml": `apiVersion: apps/v1
-kind: StatefulSet
-metadata: {name: app}
-spec:
-  serviceName: app
-  selector: {matchLabels: {app: app}}
-  template:
-    metadata: {labels: {app: app}}
-    spec:
-      terminationGracePeriodSeconds: 1
-      containers:
-      - name: main
-        image: ghcr.io/rekindle-dev/shop/postgresql:15
-        command: [sh, -c, "test -e /data/first || date +%s%N >/data/first; exec sleep 100000"]
-        securityContext: {runAsUser: 0}
-        volumeMounts: [{name: data, mountPath: /data}]
-  volumeClaimTemplates:
-  - metadata: {name: data}
-    spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 64Mi}}}
-`,
-}
 
 // TestScheduledSnapshots has a cluster take snapshots by itself, with nobody near, and comes back from one.
 func TestScheduledSnapshots(t *testing.T) {
@@ -102,35 +59,10 @@ func TestScheduledSnapshots(t *testing.T) {
 // newScheduledWorld writes the files, and serves a repository of state to the cluster.
 func newScheduledWorld(t *testing.T) (*world, *state.Repository) {
 	t.Helper()
-	w := &world{t: t, env: labtest.Require(t), repo: &repos.Repo{Dir: t.TempDir()}, binary: binary(t), home: t.TempDir(), name: "sched-prod", key: "no key"}
-	w.kubeconfig = filepath.Join(w.home, "kubeconfig")
-	server, err := rest.Serve(t.Context(), filepath.Join(w.home, "state"), w.env.Gateway+":0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.Close() })
-	at, err := url.Parse(strings.TrimPrefix(server.Repository(), "rest:"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	password, _ := at.User.Password()
-	t.Setenv("RESTIC_REST_USERNAME", at.User.Username())
-	t.Setenv("RESTIC_REST_PASSWORD", password)
-	t.Setenv("STATE_PASSWORD", "correct horse battery staple")
-	at.User = nil
-	where := "rest:" + at.String()
-	for name, text := range scheduledFiles {
-		file := filepath.Join(w.repo.Dir, "clusters/prod", name)
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte(strings.ReplaceAll(text, "REPOSITORY", where)), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := w.env.WriteKindConfig(filepath.Join(w.repo.Dir, "clusters/prod/kind.yaml")); err != nil {
-		t.Fatal(err)
-	}
+	w, where := newStatefulWorld(t, repos.Stateful{
+		Name: "sched-prod", Size: "64Mi",
+		Script: "test -e /data/first || date +%s%N >/data/first; touch /tmp/ready; exec sleep 100000",
+	}, `, schedule: "* * * * *"`, func(server string) string { return server })
 	cache, err := assets.Open("")
 	if err != nil {
 		t.Fatal(err)
@@ -145,7 +77,5 @@ func newScheduledWorld(t *testing.T) (*world, *state.Repository) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.remove()
-	t.Cleanup(w.remove)
 	return w, repository
 }

@@ -1,0 +1,69 @@
+package repos
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// Stateful is a cluster of kind with one workload, the StatefulSet app of the namespace app, which has one claim.
+type Stateful struct {
+	Name  string // of the cluster
+	State string // the fields of spec.state, in YAML
+	// Script is what the workload's pod does, in sh; its volume is /data. It is ready when there is a file /tmp/ready.
+	Script string
+	Size   string // of the claim
+}
+
+// Write writes its documents, cluster.yaml first among them, into a folder. kindConfig writes the configuration for kind.
+func (s Stateful) Write(dir string, kindConfig func(file string) error) error {
+	for name, text := range map[string]string{
+		"cluster.yaml": fmt.Sprintf(`apiVersion: rekindle.dev/v1alpha1
+kind: Cluster
+metadata: {name: %s}
+spec:
+  provider: {kind: {config: kind.yaml}}
+  stack: [{file: stack.yaml}]
+  state: {%s}
+`, s.Name, s.State),
+		"stack.yaml": `apiVersion: rekindle.dev/v1alpha1
+kind: Stack
+metadata: {name: app}
+releases: [{name: app, namespace: app, chart: ./app}]
+`,
+		"kind.yaml":              "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\n",
+		"app/Chart.yaml":         "apiVersion: v2\nname: app\nversion: 1.0.0\n",
+		"app/templates/app.yaml": fmt.Sprintf(statefulApp, s.Script, s.Size),
+	} {
+		file := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	return kindConfig(filepath.Join(dir, "kind.yaml"))
+}
+
+const statefulApp = `apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: app}
+spec:
+  serviceName: app
+  selector: {matchLabels: {app: app}}
+  template:
+    metadata: {labels: {app: app}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers:
+      - name: main
+        image: ghcr.io/rekindle-dev/shop/postgresql:15
+        command: [sh, -c, %q]
+        readinessProbe: {exec: {command: [test, -e, /tmp/ready]}, periodSeconds: 1}
+        securityContext: {runAsUser: 0}
+        volumeMounts: [{name: data, mountPath: /data}]
+  volumeClaimTemplates:
+  - metadata: {name: data}
+    spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: %s}}}
+`
