@@ -48,6 +48,9 @@ func (h *Handover) addImages(p *plan.Plan) {
 }
 
 func (h *Handover) pull(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+	if err := renewHeld(ctx, h.receiver.Client(), p); err != nil {
+		return "", err
+	}
 	pods, err := h.receiver.Client().Typed().CoreV1().Pods("").List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return "", fmt.Errorf("list the pods that are held back: %w", err)
