@@ -26,6 +26,7 @@ const (
 	recordTimeout = time.Minute
 	stopTimeout   = 10 * time.Minute // for writers to end in their own time
 	openTimeout   = 5 * time.Minute
+	closedTimeout = 20 * time.Second // to see that the receiver is closed, when nobody can write
 )
 
 // HandoverOptions say how data is handed over.
@@ -336,6 +337,21 @@ func (h *Handover) isClosed(ctx context.Context) error {
 	return fault.Join(errs...)
 }
 
+// isClosedSoon is isClosed while nobody can write: a receiver that does not answer is not waited for.
+func (h *Handover) isClosedSoon(ctx context.Context) error {
+	if h.receiver.Client() == nil {
+		return nil
+	}
+	soon, cancel := context.WithTimeout(ctx, closedTimeout)
+	defer cancel()
+	err := h.isClosed(soon)
+	if err != nil && soon.Err() != nil && ctx.Err() == nil {
+		return fault.Wrap(err, fault.Failed, "it does not answer within %s: whether something writes there is not known", closedTimeout).On("cluster %s", h.receiver.Name()).
+			WithHint("%s stays fenced. When nothing writes in %s: rekindle migrate rollback, with --without-target as long as it does not answer", h.giver.Name(), h.receiver.Name())
+	}
+	return err
+}
+
 // GoBack ends a handover that has not opened the receiver: the giver writes again. What was carried stays where it is.
 func (h *Handover) GoBack() *plan.Plan {
 	p := plan.New("go back to " + h.giver.Name())
@@ -346,10 +362,8 @@ func (h *Handover) GoBack() *plan.Plan {
 				return "", fault.New(fault.Refused, "%s may have written already", h.receiver.Name()).On("migration %s", h.record.ID).
 					WithHint("rekindle migrate rollback carries that back")
 			}
-			if h.receiver.Client() != nil {
-				if err := h.isClosed(ctx); err != nil {
-					return "", err
-				}
+			if err := h.isClosedSoon(ctx); err != nil {
+				return "", err
 			}
 			if err := volumes.Dismiss(ctx, h.giver.Client()); err != nil {
 				return "", err

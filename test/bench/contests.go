@@ -28,6 +28,9 @@ func contests() []contest {
 		{name: "run-one", once: runOne},
 		{name: "run-four", once: runFour},
 		ofState("up-state"), ofState("restic-backup"), ofState("restic-restore"), ofState("snapshot"), ofState("volume"), ofState("rebuild"), ofState("restore"),
+		moveOf("move-100MiB", 100, false), moveOf("byhand-100MiB", 100, true),
+		moveOf("move-1GiB", 1<<10, false), moveOf("byhand-1GiB", 1<<10, true),
+		moveOf("move-4GiB", 4<<10, false), moveOf("byhand-4GiB", 4<<10, true),
 		{name: "version", once: version},
 	}
 }

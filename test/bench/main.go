@@ -18,9 +18,12 @@
 //	volume      the step of snapshot that takes the volume
 //	restore     the step of rebuild that brings the volume back, while everything else boots
 //	rebuild     rekindle rebuild of that cluster, which was lost, with the volume's data
+//	move-100MiB, move-1GiB, move-4GiB   how long a workload with so much data and 10 000 small files can not write
+//	            while rekindle migrate moves it to another cluster, by its own log
+//	byhand-…    the same, when it is scaled to 0, copied by restic alone and scaled up on the other cluster
 //	version     rekindle version: the time to start
 //
-// All are whole processes. It prints medians and ratios as a table for docs/performance.md. It needs
+// All but the steps and the moves are whole processes. It prints medians and ratios as a table for docs/performance.md. It needs
 // the lab (make lab) and bin/rekindle (make build).
 package main
 
@@ -117,6 +120,10 @@ func print(results map[string][]sample) {
 	ratio("run-script / run", "run-script", "run")
 	ratio("run-four / run-one", "run-four", "run-one")
 	ratio("rebuild / up-state", "rebuild", "up-state")
+	ratio("move-4GiB / move-100MiB", "move-4GiB", "move-100MiB")
+	for _, size := range []string{"100MiB", "1GiB", "4GiB"} {
+		ratio("byhand / move, "+size, "byhand-"+size, "move-"+size)
+	}
 	// A volume may cost a mover's start; beyond that, it is restic's speed that is asked for.
 	beyond := func(what, bare, ours string) {
 		if len(results[bare]) > 0 && len(results[ours]) > 0 {
