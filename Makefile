@@ -57,13 +57,17 @@ lab-down: ## Stop what make lab started
 
 .PHONY: e2e
 e2e: build assets lab ## The main job on real nodes: kind, Flux, Helm
-	$(GO) test -tags e2e -run '$(RUN)' -count 1 -timeout 40m -p 1 ./test/e2e/... ./test/lab/... ./test/gke/... ./providers/kind/... ./internal/state/volumes/...
+	$(GO) test -tags e2e -run '$(RUN)' -count 1 -timeout 60m -p 1 ./test/e2e/... ./test/lab/... ./test/gke/... ./providers/kind/... ./internal/state/volumes/...
 
 .PHONY: e2e-argocd
 e2e-argocd: build assets ## The main job with Argo CD, whose part of the lab takes minutes more to build
 	$(GO) test -tags argocd -count 1 -timeout 20m ./bootstrap/argocd
 	$(GO) run ./test/lab/cmd/lab up argocd
 	$(GO) test -tags e2e,argocd -run 'ArgoCD' -count 1 -timeout 20m ./test/e2e/...
+
+.PHONY: e2e-faults
+e2e-faults: build assets lab ## Networks that are cut and disks that are full between two real clusters: minutes of waiting
+	$(GO) test -tags e2e,faults -run 'TestATargetThatIsSpoiltOrFull|TestTheNetworkBetweenTheClustersIsCut' -count 1 -timeout 30m ./test/e2e/...
 
 .PHONY: bench
 bench: build assets lab ## Against what a user would do otherwise; see docs/performance.md
