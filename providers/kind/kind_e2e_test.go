@@ -42,7 +42,20 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+	if err := clear(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	os.Exit(m.Run())
+}
+
+// clear removes what a killed run of these tests left.
+func clear() error {
+	left, err := exec.Command("docker", "ps", "--all", "--quiet", "--filter", "name=^"+prefix, "--filter", "label=io.x-k8s.kind.cluster").Output()
+	if err != nil || len(left) == 0 {
+		return err
+	}
+	return exec.Command("docker", append([]string{"rm", "--force", "--volumes"}, strings.Fields(string(left))...)...).Run()
 }
 
 // open makes a provider as another process would, for the lab's node image.

@@ -4,32 +4,25 @@ package e2e
 
 import (
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
-
-	"sigs.k8s.io/kind/pkg/cluster"
 
 	"github.com/rekindle-dev/rekindle/internal/report"
+	"github.com/rekindle-dev/rekindle/test/lab/labtest"
 )
 
 // TestShopOnAClusterOneHas installs the shop in a cluster that kind's own library made, and wants the cluster back
 // as it was.
 func TestShopOnAClusterOneHas(t *testing.T) {
 	const document = "clusters/prod/cluster.yaml"
+	labtest.RemoveCluster(t, "shop-lent", filepath.Join(t.TempDir(), "none")) // which rekindle would not touch
 	w := newWorldOf(t, "shop-lent", nil)
 	w.otherPort("8087")
-	provider := cluster.NewProvider(cluster.ProviderWithDocker())
-	if err := provider.Create(w.name, cluster.CreateWithConfigFile(w.repo.Path("clusters/prod/kind.yaml")),
-		cluster.CreateWithKubeconfigPath(w.kubeconfig), cluster.CreateWithWaitForReady(3*time.Minute)); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { // only of a cluster that this test made
-		if err := provider.Delete(w.name, w.kubeconfig); err != nil {
-			t.Error(err)
-		}
-		// The document as it was: it is used once more at the end.
+	labtest.NewCluster(t, w.name, w.repo.Path("clusters/prod/kind.yaml"), w.kubeconfig)
+	t.Cleanup(func() { // the document is used once more at the end, when the cluster is gone
+		labtest.RemoveCluster(t, w.name, w.kubeconfig)
 		w.replace(document, "existing: {context: kind-shop-lent}", "kind: {config: kind.yaml}")
 	})
 	w.replace(document, "kind: {config: kind.yaml}", "existing: {context: kind-shop-lent}")

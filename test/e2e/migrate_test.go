@@ -18,10 +18,9 @@ import (
 	"testing"
 	"time"
 
-	"sigs.k8s.io/kind/pkg/cluster"
-
 	"github.com/rekindle-dev/rekindle/internal/report"
 	"github.com/rekindle-dev/rekindle/internal/state/rest"
+	"github.com/rekindle-dev/rekindle/test/lab/labtest"
 )
 
 // Where the two clusters of a migration answer on this machine.
@@ -257,17 +256,11 @@ func TestAMigrationToGKE(t *testing.T) {
 // TestAMigration moves the shop, under constant orders, from a cluster that kind's own library made to another one of
 // kind, for good.
 func TestAMigration(t *testing.T) {
+	labtest.RemoveCluster(t, "shop-old", filepath.Join(t.TempDir(), "none")) // which rekindle would not touch
 	w, d := newMove(t, portTo, nil)
-	provider := cluster.NewProvider(cluster.ProviderWithDocker())
-	if err := provider.Create(w.name, cluster.CreateWithConfigFile(w.repo.Path("clusters/prod/kind.yaml")),
-		cluster.CreateWithKubeconfigPath(w.kubeconfig), cluster.CreateWithWaitForReady(3*time.Minute)); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { // only of a cluster that this test made
-		if err := provider.Delete("shop-old", w.kubeconfig); err != nil {
-			t.Error(err)
-		}
-		// The document as it was: it is used once more at the end.
+	labtest.NewCluster(t, w.name, w.repo.Path("clusters/prod/kind.yaml"), w.kubeconfig)
+	t.Cleanup(func() { // the document is used once more at the end, when the cluster is gone
+		labtest.RemoveCluster(t, "shop-old", w.kubeconfig)
 		w.replace(movingFrom, "existing: {context: kind-shop-old}", "kind: {config: kind.yaml}")
 	})
 	w.replace(movingFrom, "kind: {config: kind.yaml}", "existing: {context: kind-shop-old}")

@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"sigs.k8s.io/kind/pkg/cluster"
-
 	"github.com/rekindle-dev/rekindle/internal/wait"
 	"github.com/rekindle-dev/rekindle/test/lab/labtest"
 )
@@ -40,18 +38,8 @@ func TestAClusterOfTheNodeImageRunsAPodThroughTheMirror(t *testing.T) {
 	env := labtest.Require(t)
 	const name = "rekindle-lab-e2e"
 	kubeconfig := t.TempDir() + "/kubeconfig"
-	provider := cluster.NewProvider(cluster.ProviderWithDocker())
-	t.Cleanup(func() {
-		if err := provider.Delete(name, kubeconfig); err != nil {
-			t.Error(err)
-		}
-	})
 	start := time.Now()
-	err := provider.Create(name, cluster.CreateWithConfigFile(labtest.KindConfig(t, env, "")),
-		cluster.CreateWithKubeconfigPath(kubeconfig), cluster.CreateWithWaitForReady(5*time.Minute))
-	if err != nil {
-		t.Fatal(err)
-	}
+	labtest.NewCluster(t, name, labtest.KindConfig(t, env, ""), kubeconfig)
 	t.Logf("the cluster took %s", time.Since(start).Round(100*time.Millisecond))
 	kubectl := func(ctx context.Context, stdin string, args ...string) (string, error) {
 		cmd := exec.CommandContext(ctx, "docker", append([]string{"exec", "-i", name + "-control-plane",

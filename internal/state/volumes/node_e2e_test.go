@@ -16,7 +16,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
-	"sigs.k8s.io/kind/pkg/cluster"
 
 	"github.com/rekindle-dev/rekindle/internal/assets"
 	"github.com/rekindle-dev/rekindle/internal/kube"
@@ -50,18 +49,8 @@ func newNode(t *testing.T) *node {
 		t.Fatal("this test makes files of every owner on the node: run it as root")
 	}
 	env := labtest.Require(t)
-	provider := cluster.NewProvider(cluster.ProviderWithDocker())
 	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
-	t.Cleanup(func() {
-		if err := provider.Delete(clusterName, kubeconfig); err != nil {
-			t.Error(err)
-		}
-	})
-	err := provider.Create(clusterName, cluster.CreateWithConfigFile(labtest.KindConfig(t, env, "")),
-		cluster.CreateWithKubeconfigPath(kubeconfig), cluster.CreateWithWaitForReady(3*time.Minute))
-	if err != nil {
-		t.Fatal(err)
-	}
+	labtest.NewCluster(t, clusterName, labtest.KindConfig(t, env, ""), kubeconfig)
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
 		t.Fatal(err)
