@@ -48,7 +48,7 @@ func (j *Job) provision(ctx context.Context) plan.Step {
 		Inputs: map[string]string{"version": j.docs.Cluster.Spec.Kubernetes.Version},
 		Do: func(step context.Context, p plan.Progress) (plan.Outcome, error) {
 			spec := j.spec()
-			spec.Images = kube.ImagesOf(append(j.stack.Objects(), j.renderedObjects()...))
+			spec.Images = append(j.state.Images(), kube.ImagesOf(append(j.stack.Objects(), j.renderedObjects()...))...)
 			cluster, err := j.tools.Provider.Ensure(step, spec, p)
 			if err != nil {
 				return "", err

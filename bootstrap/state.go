@@ -17,6 +17,9 @@ import (
 type State interface {
 	// Choose adds to Prepare what can be known of the data before there is a cluster.
 	Choose(p *plan.Plan, needs ...plan.ID)
+	// Images are those that bringing the data takes, known when Choose has run: a provider may fetch them while it makes
+	// the cluster.
+	Images() []string
 	// Gate holds back whatever would start without its data.
 	Gate(p *plan.Plan, needs ...plan.ID) plan.ID
 	// Objects brings back kept objects, before any controller runs that would make others in their place.
@@ -34,6 +37,7 @@ type State interface {
 type noState struct{}
 
 func (noState) Choose(*plan.Plan, ...plan.ID)            {}
+func (noState) Images() []string                         { return nil }
 func (noState) Gate(*plan.Plan, ...plan.ID) plan.ID      { return "" }
 func (noState) Objects(*plan.Plan, ...plan.ID) plan.ID   { return "" }
 func (noState) Volumes(*plan.Plan, ...plan.ID) []plan.ID { return nil }

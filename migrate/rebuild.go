@@ -49,6 +49,7 @@ type RebuildOptions struct {
 	Standby *Standby // the cluster is to take over from another one later; nil for one that is to run
 
 	Restorer func(c *kube.Client, a state.Access, set *state.Manifest) Restorer
+	Images   []string // that it runs in the cluster
 	// PutBack creates those kept objects that are missing, and says how many.
 	PutBack func(ctx context.Context, c *kube.Client, objects []map[string]any) (int, error)
 }
@@ -114,6 +115,14 @@ func (r *Rebuild) Choose(p *plan.Plan, needs ...plan.ID) {
 			return plan.Unchanged, r.prepare(p)
 		},
 	}, needs...)
+}
+
+// Images are the restorer's, when there is something to restore.
+func (r *Rebuild) Images() []string {
+	if len(r.claims) == 0 {
+		return nil
+	}
+	return r.o.Images
 }
 
 // Gate holds back every pod that mounts a claim of the set.

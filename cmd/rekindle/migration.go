@@ -168,13 +168,9 @@ func (m *migration) stage(ctx context.Context) error {
 	}
 	set := snapshot.Set()
 	m.passed(set, begun)
-	rebuild := migrate.NewRebuild(to, migrate.RebuildOptions{
-		Sets: m.from.repository, At: set.ID, PutBack: volumes.PutBack,
-		Standby: &migrate.Standby{Migration: h.Record().ID, Epoch: h.Record().Epoch, From: m.from.name(), Hold: h.Hold()},
-		Restorer: func(c *kube.Client, access state.Access, set *state.Manifest) migrate.Restorer {
-			return &volumes.Mover{Client: c, Access: access, Image: m.to.docs.Cluster.Spec.State.Image, Set: set.ID, Cluster: set.Cluster}
-		},
-	})
+	o := restoring(m.to.docs, m.from.repository, set.ID, false)
+	o.Standby = &migrate.Standby{Migration: h.Record().ID, Epoch: h.Record().Epoch, From: m.from.name(), Hold: h.Hold()}
+	rebuild := migrate.NewRebuild(to, o)
 	defer rebuild.Close()
 	if err := m.s.run(ctx, to.Prepare()); err != nil {
 		return err

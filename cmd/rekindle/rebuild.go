@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/spf13/cobra"
@@ -83,10 +84,11 @@ func (a *app) rebuild(ctx context.Context, arg string, o rebuildOptions) error {
 
 // restoring brings back what the documents keep in their repository of state.
 func restoring(docs *config.Documents, repository *state.Repository, at string, force bool) migrate.RebuildOptions {
+	image := cmp.Or(docs.Cluster.Spec.State.Image, volumes.DefaultImage)
 	return migrate.RebuildOptions{
-		Sets: repository, At: at, Force: force, PutBack: volumes.PutBack,
+		Sets: repository, At: at, Force: force, PutBack: volumes.PutBack, Images: []string{image},
 		Restorer: func(c *kube.Client, access state.Access, set *state.Manifest) migrate.Restorer {
-			return &volumes.Mover{Client: c, Access: access, Image: docs.Cluster.Spec.State.Image, Set: set.ID, Cluster: set.Cluster}
+			return &volumes.Mover{Client: c, Access: access, Image: image, Set: set.ID, Cluster: set.Cluster}
 		},
 	}
 }

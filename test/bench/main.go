@@ -16,8 +16,10 @@
 //	restic-restore  restic restore --verify of the same
 //	snapshot    rekindle snapshot of the same cluster
 //	volume      the step of snapshot that takes the volume
-//	restore     the step of rebuild that brings the volume back, while everything else boots
+//	restore     the step of rebuild that brings the volume back, when the claim alone was lost and the cluster goes on
 //	rebuild     rekindle rebuild of that cluster, which was lost, with the volume's data
+//	restore-boot  the step of that which brings the volume back, while everything else boots
+//	restart     how long a workload can not write that is scaled to 0 and up again where it is, by its own log
 //	move-100MiB, move-1GiB, move-4GiB   how long a workload with so much data and 10 000 small files can not write
 //	            while rekindle migrate moves it to another cluster, by its own log
 //	byhand-…    the same, when it is scaled to 0, copied by restic alone and scaled up on the other cluster
@@ -120,6 +122,7 @@ func print(results map[string][]sample) {
 	ratio("run-script / run", "run-script", "run")
 	ratio("run-four / run-one", "run-four", "run-one")
 	ratio("rebuild / up-state", "rebuild", "up-state")
+	ratio("restore-boot / restore", "restore-boot", "restore")
 	ratio("move-4GiB / move-100MiB", "move-4GiB", "move-100MiB")
 	for _, size := range []string{"100MiB", "1GiB", "4GiB"} {
 		ratio("byhand / move, "+size, "byhand-"+size, "move-"+size)

@@ -26,7 +26,48 @@ func moveOf(name string, mib int, byHand bool) contest {
 	return contest{name: name, once: func(ctx context.Context, s *stage) (sample, error) { return s.moved(ctx, mib, byHand) }}
 }
 
-func (s *stage) moved(ctx context.Context, mib int, byHand bool) (got sample, err error) {
+// restart measures how long the workload of a move can not write when nothing moves: it stops, and starts where it was.
+func restart(ctx context.Context, s *stage) (sample, error) {
+	return s.withPair(ctx, 100, func(_, _, source string) (time.Duration, error) {
+		if err := scale(ctx, "old", 0); err != nil {
+			return 0, err
+		}
+		log := filepath.Join(source, "log")
+		before, err := readLog(log)
+		if err != nil {
+			return 0, err
+		}
+		if err := scale(ctx, "old", 1); err != nil {
+			return 0, err
+		}
+		return seam(ctx, before, log)
+	})
+}
+
+func (s *stage) moved(ctx context.Context, mib int, byHand bool) (sample, error) {
+	return s.withPair(ctx, mib, func(from, to, source string) (time.Duration, error) {
+		do := func() error { return s.move(ctx, from, to) }
+		if byHand {
+			do = func() error { return s.moveByHand(ctx, source, to) }
+		}
+		if err := do(); err != nil {
+			return 0, err
+		}
+		target, err := nodeVolume(ctx, pairPrefix+"-new-control-plane")
+		if err != nil {
+			return 0, err
+		}
+		before, err := readLog(filepath.Join(source, "log"))
+		if err != nil {
+			return 0, err
+		}
+		return seam(ctx, before, filepath.Join(target, "log"))
+	})
+}
+
+// withPair writes the documents of both clusters, makes the one that the workload is in, gives it data, measures something
+// with it, and removes both. source is the folder of the workload's volume.
+func (s *stage) withPair(ctx context.Context, mib int, measure func(from, to, source string) (time.Duration, error)) (got sample, err error) {
 	dir := filepath.Join(s.dir, "moving")
 	if err := s.writePair(dir); err != nil {
 		return sample{}, err
@@ -51,19 +92,7 @@ func (s *stage) moved(ctx context.Context, mib int, byHand bool) (got sample, er
 	if err := fill(source, mib); err != nil {
 		return sample{}, err
 	}
-	if byHand {
-		err = s.moveByHand(ctx, source, to)
-	} else {
-		err = s.move(ctx, from, to)
-	}
-	if err != nil {
-		return sample{}, err
-	}
-	target, err := nodeVolume(ctx, pairPrefix+"-new-control-plane")
-	if err != nil {
-		return sample{}, err
-	}
-	gap, err := seam(ctx, filepath.Join(source, "log"), filepath.Join(target, "log"))
+	gap, err := measure(from, to, source)
 	return sample{seconds: gap.Seconds()}, err
 }
 
@@ -151,19 +180,17 @@ func scale(ctx context.Context, cluster string, n int) error {
 	return kubectl("rollout", "status", "statefulset/writer", "--timeout=2m")
 }
 
-// seam is the time between the last line that was written where the workload was, and the first one where it is now.
-func seam(ctx context.Context, before, now string) (time.Duration, error) {
-	old, err := readLog(before)
-	if err != nil {
-		return 0, err
-	}
+// seam is the time between the last line that was written before, and the first one after it in the log where the workload
+// is now.
+func seam(ctx context.Context, old []int64, now string) (time.Duration, error) {
 	if len(old) == 0 {
 		return 0, errors.New("nothing was written before the move")
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	var times []int64
-	err = wait.Poll(ctx, wait.Func("the workload to write where it is now", func(context.Context) (bool, string, error) {
+	err := wait.Poll(ctx, wait.Func("the workload to write where it is now", func(context.Context) (bool, string, error) {
+		var err error
 		times, err = readLog(now)
 		return err == nil && len(times) > len(old), fmt.Sprintf("%d lines, %v", len(times), err), nil
 	}), time.Second, nil)

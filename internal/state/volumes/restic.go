@@ -60,6 +60,7 @@ type reading struct {
 	gone    bool     // a file went while it was read
 	unread  bool     // there is what could not be read for another reason
 	told    string
+	bytes   int64                   // most that were told: a log is read again, progress does not go back
 	giveUp  context.CancelCauseFunc // ends a restic that fails and does not end; nil: nobody does
 }
 
@@ -168,8 +169,8 @@ func (r *reading) tell(m *message, p plan.Progress) {
 		return
 	}
 	text := fmt.Sprintf("%d of %d files", files, allFiles)
-	if told := fmt.Sprint(text, bytes, allBytes); told != r.told && p != nil {
-		r.told = told
+	if told := fmt.Sprint(text, bytes, allBytes); told != r.told && bytes >= r.bytes && p != nil {
+		r.told, r.bytes = told, bytes
 		p(plan.Update{Waiting: text, Done: bytes, Total: allBytes, Unit: "bytes"})
 	}
 }

@@ -26,6 +26,7 @@ const (
 	lookEvery     = 200 * time.Millisecond
 	explainEvery  = 3 * time.Second
 	logTries      = 20
+	lateEnd       = 3 * time.Second // between the end of a mover's log and the kubelet's word that it has ended
 )
 
 // errEnded says that something else than restic ended a mover.
@@ -161,29 +162,41 @@ func (m *Mover) follow(ctx context.Context, pod *corev1.Pod, p plan.Progress) (*
 	ctx, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
 	said := &reading{}
-	var ended *corev1.ContainerStateTerminated
-	unread := 0 // looks at a mover that has ended but whose log could not be read
-	done := wait.Func("its mover", func(ctx context.Context) (bool, string, error) {
-		said = &reading{told: said.told, giveUp: giveUp} // the whole log is read again after a stream that broke
+	read := func(ctx context.Context) error {
+		said = &reading{told: said.told, bytes: said.bytes, giveUp: giveUp} // always from the beginning
 		logs, err := pods.GetLogs(pod.Name, &corev1.PodLogOptions{Container: container, Follow: true}).Stream(ctx)
-		if err == nil {
-			err = errors.Join(said.read(logs, p), logs.Close())
+		if err != nil {
+			return err
 		}
-		now, getErr := pods.Get(ctx, pod.Name, metav1.GetOptions{})
+		return errors.Join(said.read(logs, p), logs.Close())
+	}
+	var ended *corev1.ContainerStateTerminated
+	var silent time.Time // since its log came to an end
+	unread := 0          // looks at a mover that has ended but whose log could not be read
+	done := wait.Func("its mover", func(ctx context.Context) (bool, string, error) {
+		if time.Since(silent) > lateEnd { // a kubelet that starts anew ends streams too
+			if read(ctx) == nil {
+				silent = time.Now()
+			}
+		}
+		now, err := pods.Get(ctx, pod.Name, metav1.GetOptions{})
 		switch {
-		case apierrors.IsNotFound(getErr) || getErr == nil && now.UID != pod.UID:
+		case apierrors.IsNotFound(err) || err == nil && now.UID != pod.UID:
 			return false, "", fmt.Errorf("%w: its pod was deleted", errEnded)
-		case getErr != nil:
-			return false, getErr.Error(), nil
+		case err != nil:
+			return false, err.Error(), nil
 		}
-		if ended = terminated(now); ended != nil {
-			unread++
-			return err == nil || unread == logTries, "its log can not be read", nil
+		if ended = terminated(now); ended == nil {
+			if now.Status.Phase == corev1.PodFailed {
+				return false, "", fmt.Errorf("%w: %s %s", errEnded, now.Status.Reason, now.Status.Message)
+			}
+			return false, "", nil
 		}
-		if now.Status.Phase == corev1.PodFailed {
-			return false, "", fmt.Errorf("%w: %s %s", errEnded, now.Status.Reason, now.Status.Message)
+		if ended.ExitCode == 0 && said.summary != nil {
+			return true, "", nil
 		}
-		return false, "", nil
+		unread++
+		return read(ctx) == nil || unread == logTries, "its log can not be read", nil
 	})
 	if err := wait.Poll(ctx, done, lookEvery, p); err != nil {
 		if errors.Is(context.Cause(ctx), errHangs) {
