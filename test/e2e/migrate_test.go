@@ -254,7 +254,7 @@ func TestAMigrationToGKE(t *testing.T) {
 }
 
 // TestAMigration moves the shop, under constant orders, from a cluster that kind's own library made to another one of
-// kind, for good.
+// kind; back, after many orders there; and there once more, for good.
 func TestAMigration(t *testing.T) {
 	labtest.RemoveCluster(t, "shop-old", filepath.Join(t.TempDir(), "none")) // which rekindle would not touch
 	w, d := newMove(t, portTo, nil)
@@ -267,6 +267,8 @@ func TestAMigration(t *testing.T) {
 	w.kubectl("rollout", "status", "deployment", "--namespace=local-path-storage", "--timeout=2m")
 	w.run(0, "up")
 	c := d.customers()
+	w.moveThere(c, func() string { return "shop-new" })
+	w.moveBack(c, "shop-old")
 	w.moveThere(c, func() string { return "shop-new" })
 	w.migrate(0, "confirm", "--yes")
 	w.takesOrders(c)
@@ -294,13 +296,13 @@ func (w *world) moveThere(c *customers, node func() string) {
 	w.tookEach(c)
 }
 
-// moveBack moves it back, with what was ordered there.
+// moveBack moves it back, with what was ordered there in half a minute and more.
 func (w *world) moveBack(c *customers, node string) {
 	w.t.Helper()
-	there := c.acknowledged()
+	there, since := c.acknowledged(), time.Now()
 	w.until("the new cluster takes 200 orders that the old one does not have", 2*time.Minute, func(context.Context) (bool, string, error) {
 		now := c.acknowledged()
-		return len(now) >= len(there)+200, fmt.Sprintf("%d orders", len(now)-len(there)), nil
+		return len(now) >= len(there)+200 && time.Since(since) > 30*time.Second, fmt.Sprintf("%d orders", len(now)-len(there)), nil
 	})
 	doc := w.migrate(0, "rollback", "--yes")
 	w.takesOrders(c)
