@@ -171,12 +171,13 @@ func (m *Mover) follow(ctx context.Context, pod *corev1.Pod, p plan.Progress) (*
 		return errors.Join(said.read(logs, p), logs.Close())
 	}
 	var ended *corev1.ContainerStateTerminated
-	var silent time.Time // since its log came to an end
-	unread := 0          // looks at a mover that has ended but whose log could not be read
+	var heard time.Time // when its log came to an end
+	unread := 0         // looks at a mover that has ended but whose log could not be read
 	done := wait.Func("its mover", func(ctx context.Context) (bool, string, error) {
-		if time.Since(silent) > lateEnd { // a kubelet that starts anew ends streams too
+		if time.Since(heard) > lateEnd { // a kubelet that starts anew ends streams too
+			heard = time.Time{}
 			if read(ctx) == nil {
-				silent = time.Now()
+				heard = time.Now()
 			}
 		}
 		now, err := pods.Get(ctx, pod.Name, metav1.GetOptions{})
@@ -192,7 +193,7 @@ func (m *Mover) follow(ctx context.Context, pod *corev1.Pod, p plan.Progress) (*
 			}
 			return false, "", nil
 		}
-		if ended.ExitCode == 0 && said.summary != nil {
+		if !heard.IsZero() && (said.summary != nil || ended.ExitCode != 0) { // a failed one's log may be gone by now
 			return true, "", nil
 		}
 		unread++
