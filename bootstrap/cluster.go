@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
@@ -48,7 +49,7 @@ func (j *Job) provision(ctx context.Context) plan.Step {
 		Inputs: map[string]string{"version": j.docs.Cluster.Spec.Kubernetes.Version},
 		Do: func(step context.Context, p plan.Progress) (plan.Outcome, error) {
 			spec := j.spec()
-			spec.Images = append(j.state.Images(), kube.ImagesOf(append(j.stack.Objects(), j.renderedObjects()...))...)
+			spec.Images = slices.Concat(j.state.Images(), kube.ImagesOf(j.Objects()))
 			cluster, err := j.tools.Provider.Ensure(step, spec, p)
 			if err != nil {
 				return "", err

@@ -42,15 +42,15 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	if err := clear(); err != nil {
+	if err := removeLeftovers(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 	os.Exit(m.Run())
 }
 
-// clear removes what a killed run of these tests left.
-func clear() error {
+// removeLeftovers removes what a killed run of these tests left.
+func removeLeftovers() error {
 	left, err := exec.Command("docker", "ps", "--all", "--quiet", "--filter", "name=^"+prefix, "--filter", "label=io.x-k8s.kind.cluster").Output()
 	if err != nil || len(left) == 0 {
 		return err

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -46,11 +45,13 @@ func restart(ctx context.Context, s *stage) (sample, error) {
 
 func (s *stage) moved(ctx context.Context, mib int, byHand bool) (sample, error) {
 	return s.withPair(ctx, mib, func(from, to, source string) (time.Duration, error) {
-		do := func() error { return s.move(ctx, from, to) }
+		var err error
 		if byHand {
-			do = func() error { return s.moveByHand(ctx, source, to) }
+			err = s.moveByHand(ctx, source, to)
+		} else {
+			err = s.move(ctx, from, to)
 		}
-		if err := do(); err != nil {
+		if err != nil {
 			return 0, err
 		}
 		target, err := nodeVolume(ctx, pairPrefix+"-new-control-plane")
@@ -165,11 +166,8 @@ func (s *stage) moveByHand(ctx context.Context, source, to string) (err error) {
 // scale scales the workload of one of both, and waits until it is so.
 func scale(ctx context.Context, cluster string, n int) error {
 	kubectl := func(args ...string) error {
-		args = append([]string{"exec", pairPrefix + "-" + cluster + "-control-plane", "kubectl", "--kubeconfig=/etc/kubernetes/admin.conf", "--namespace=pair"}, args...)
-		if out, err := exec.CommandContext(ctx, "docker", args...).CombinedOutput(); err != nil {
-			return fmt.Errorf("docker %v: %w: %s", args, err, out)
-		}
-		return nil
+		_, err := nodeKubectl(ctx, pairPrefix+"-"+cluster+"-control-plane", append([]string{"--namespace=pair"}, args...)...)
+		return err
 	}
 	if err := kubectl("scale", "statefulset/writer", fmt.Sprintf("--replicas=%d", n)); err != nil {
 		return err

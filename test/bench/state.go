@@ -3,9 +3,7 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 
@@ -90,7 +88,7 @@ func (s *stage) stateRound(ctx context.Context) (err error) {
 		return err
 	}
 	s.ofState["restore"] = append(s.ofState["restore"], sample{seconds: atRest.steps[restoreStep]})
-	if err := exec.CommandContext(ctx, "docker", "rm", "--force", "--volumes", stateNode).Run(); err != nil {
+	if _, err := docker(ctx, "rm", "--force", "--volumes", stateNode); err != nil {
 		return err
 	}
 	rebuilt, err := measure("rebuild", "rebuild")
@@ -104,9 +102,8 @@ func (s *stage) stateRound(ctx context.Context) (err error) {
 // loseClaim deletes the workload and its claim, with all its data, from a cluster that goes on.
 func loseClaim(ctx context.Context) error {
 	for _, args := range []string{"delete statefulset/app --wait", "wait pod/app-0 --for=delete --timeout=2m", "delete pvc --all --wait", "wait pv --all --for=delete --timeout=2m"} {
-		args := append([]string{"exec", stateNode, "kubectl", "--kubeconfig=/etc/kubernetes/admin.conf", "--namespace=app"}, strings.Fields(args)...)
-		if out, err := exec.CommandContext(ctx, "docker", args...).CombinedOutput(); err != nil {
-			return fmt.Errorf("docker %v: %w: %s", args, err, out)
+		if _, err := nodeKubectl(ctx, stateNode, append([]string{"--namespace=app"}, strings.Fields(args)...)...); err != nil {
+			return err
 		}
 	}
 	return nil

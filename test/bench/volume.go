@@ -13,20 +13,31 @@ import (
 
 // nodeVolume is the folder of the one volume of a node of kind, as this machine has it.
 func nodeVolume(ctx context.Context, node string) (string, error) {
-	docker := func(args ...string) (string, error) {
-		out, err := exec.CommandContext(ctx, "docker", args...).Output()
-		return strings.TrimSpace(string(out)), err
-	}
-	pid, err := docker("inspect", "--format", "{{.State.Pid}}", node)
+	pid, err := docker(ctx, "inspect", "--format", "{{.State.Pid}}", node)
 	if err != nil {
 		return "", err
 	}
-	path, err := docker("exec", node, "kubectl", "--kubeconfig=/etc/kubernetes/admin.conf", "get", "pv",
-		"--output=jsonpath={.items[0].spec.hostPath.path}{.items[0].spec.local.path}")
+	path, err := nodeKubectl(ctx, node, "get", "pv", "--output=jsonpath={.items[0].spec.hostPath.path}{.items[0].spec.local.path}")
 	if err == nil && path == "" {
 		err = errors.New("the volume is no folder of the node")
 	}
 	return filepath.Join("/proc", pid, "root", path), err
+}
+
+// nodeKubectl runs kubectl on a node of kind, and gives what it printed.
+func nodeKubectl(ctx context.Context, node string, args ...string) (string, error) {
+	return docker(ctx, append([]string{"exec", node, "kubectl", "--kubeconfig=/etc/kubernetes/admin.conf"}, args...)...)
+}
+
+func docker(ctx context.Context, args ...string) (string, error) {
+	var said strings.Builder
+	cmd := exec.CommandContext(ctx, "docker", args...)
+	cmd.Stderr = &said
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("docker %v: %w: %s%s", args, err, out, said.String())
+	}
+	return strings.TrimSpace(string(out)), nil
 }
 
 // fill writes so many MiB in 16 files, and 10 000 small files, all of random bytes.

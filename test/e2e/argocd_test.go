@@ -21,8 +21,8 @@ const (
 // TestShopByArgoCD is the main job with Argo CD in the place of Flux, and a rebuild with the shop's data.
 func TestShopByArgoCD(t *testing.T) {
 	labtest.Require(t, "argocd")
-	t.Setenv("STATE_PASSWORD", "correct horse battery staple")
 	w := newWorldOf(t, "shop-argocd", func(w *world) {
+		w.vars = []string{statePassword}
 		w.replace("base/namespace.yaml", "enforce: restricted", "enforce: baseline") // movers are root
 		w.otherPort("8090")
 		w.replace("clusters/prod/cluster.yaml", shopByFlux, shopByArgoCD)

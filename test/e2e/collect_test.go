@@ -5,7 +5,6 @@ package e2e
 import (
 	"context"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -18,7 +17,7 @@ import (
 
 const bareKind = `apiVersion: rekindle.dev/v1alpha1
 kind: Cluster
-metadata: {name: gke-gone}
+metadata: {name: gone}
 spec:
   provider:
     kind: {config: kind.yaml}
@@ -27,7 +26,7 @@ spec:
 // TestGCCollectsWhatAKilledRunLeft on kind, to the last container, volume and file: of a run that was killed while its
 // cluster was being made, and of one that was killed beside its command, whose TTL is then over.
 func TestGCCollectsWhatAKilledRunLeft(t *testing.T) {
-	w := newWorldOf(t, "gke-unused", func(w *world) {
+	w := newWorldOf(t, "gone-unused", func(w *world) {
 		w.otherPort("8090")
 		if _, err := w.repo.Commit("Add a bare cluster", map[string]string{"clusters/prod/bare.yaml": bareKind}); err != nil {
 			t.Fatal(err)
@@ -71,9 +70,7 @@ const ttl = time.Minute
 func (w *world) killed(there func(context.Context) (bool, string, error), command ...string) {
 	w.t.Helper()
 	args := append([]string{"run", "clusters/prod/bare.yaml", "--ttl", ttl.String(), "--"}, command...)
-	run := exec.CommandContext(w.t.Context(), w.binary, args...)
-	run.Dir = w.repo.Dir
-	run.Env = append(os.Environ(), "KUBECONFIG="+w.kubeconfig, "XDG_STATE_HOME="+w.home)
+	run := w.cmd(w.t.Context(), args...)
 	if err := run.Start(); err != nil {
 		w.t.Fatal(err)
 	}
@@ -88,7 +85,7 @@ func (w *world) killed(there func(context.Context) (bool, string, error), comman
 
 // boots says whether the node of a run's cluster runs; it takes some seconds more to be one of Kubernetes.
 func (w *world) boots(context.Context) (bool, string, error) {
-	return docker(w.t, "ps", "--quiet", "--filter", "name=^gke-gone-run-") != "", "", nil
+	return docker(w.t, "ps", "--quiet", "--filter", "name=^gone-run-") != "", "", nil
 }
 
 func exists(file string) func(context.Context) (bool, string, error) {
@@ -125,7 +122,7 @@ func (w *world) gc(ctx context.Context, args ...string) {
 // made are the containers of the test's runs.
 func (w *world) made() string {
 	w.t.Helper()
-	return docker(w.t, "ps", "--all", "--quiet", "--filter", "name=^gke-gone-run-")
+	return docker(w.t, "ps", "--all", "--quiet", "--filter", "name=^gone-run-")
 }
 
 // volumes are those of the containers.
@@ -158,10 +155,10 @@ func (w *world) nothingOfRuns(volumes []string) {
 			w.t.Errorf("files are left: %v", left)
 		}
 	}
-	if raw, err := os.ReadFile(w.kubeconfig); err == nil && strings.Contains(string(raw), "gke-gone") {
+	if raw, err := os.ReadFile(w.kubeconfig); err == nil && strings.Contains(string(raw), "gone") {
 		w.t.Errorf("a context is left:\n%s", raw)
 	}
-	if networks := docker(w.t, "network", "ls", "--format", "{{.Name}}", "--filter", "name=gke-gone"); networks != "" {
+	if networks := docker(w.t, "network", "ls", "--format", "{{.Name}}", "--filter", "name=gone"); networks != "" {
 		w.t.Errorf("networks are left: %s", networks)
 	}
 }

@@ -47,8 +47,8 @@ releases:
 // TestDrill loses nothing but tries it: the shop comes up from its snapshot in a cluster of its own that acts on nothing
 // outside, answers, is judged, and goes.
 func TestDrill(t *testing.T) {
-	t.Setenv("STATE_PASSWORD", "correct horse battery staple")
 	w := newWorldOf(t, "drill-shop", func(w *world) {
+		w.vars = []string{statePassword}
 		w.replace("base/namespace.yaml", "enforce: restricted", "enforce: baseline") // movers are root
 		w.otherPort("8088")
 		w.replace("clusters/prod/cluster.yaml", "  verify:\n",

@@ -17,12 +17,11 @@ import (
 // as it was.
 func TestShopOnAClusterOneHas(t *testing.T) {
 	const document = "clusters/prod/cluster.yaml"
-	labtest.RemoveCluster(t, "shop-lent", filepath.Join(t.TempDir(), "none")) // which rekindle would not touch
+	labtest.RemoveCluster(t, "shop-lent", filepath.Join(t.TempDir(), "none")) // of a killed run, which rekindle would not touch
 	w := newWorldOf(t, "shop-lent", nil)
 	w.otherPort("8087")
 	labtest.NewCluster(t, w.name, w.repo.Path("clusters/prod/kind.yaml"), w.kubeconfig)
 	t.Cleanup(func() { // the document is used once more at the end, when the cluster is gone
-		labtest.RemoveCluster(t, w.name, w.kubeconfig)
 		w.replace(document, "existing: {context: kind-shop-lent}", "kind: {config: kind.yaml}")
 	})
 	w.replace(document, "kind: {config: kind.yaml}", "existing: {context: kind-shop-lent}")

@@ -6,6 +6,7 @@ import (
 	"context"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -29,19 +30,20 @@ apiVersion: kind.x-k8s.io/v1alpha4
 nodes:
   - role: control-plane
     extraPortMappings:
-      - {containerPort: 30080, hostPort: 8089, listenAddress: 127.0.0.1}
+      - {containerPort: 30080, hostPort: PORT, listenAddress: 127.0.0.1}
 `
 
 // TestShopOnGKE has the sample's document for GKE come up behind the emulator of GKE's API, on a real node of kind.
 // Nothing of the document is left out but two of its three zones: the machine is small.
 func TestShopOnGKE(t *testing.T) {
 	w := newWorldOf(t, "gke-unused", nil)
-	server := w.google()
+	server := w.google("8089")
 	w.pointToLab()
 
 	if doc := w.gke(0, "up"); doc.Result != "proven" || len(doc.Unproven) != 0 {
 		t.Fatalf("up: %s, not proven: %v", doc.Result, doc.Unproven)
 	}
+	nodes := server.Behind()
 	w.reachesOutside()
 	if doc := w.gke(0, "up"); doc.Changes != 0 {
 		t.Errorf("up again made %d changes", doc.Changes)
@@ -55,19 +57,21 @@ func TestShopOnGKE(t *testing.T) {
 	if left := server.Left(); len(left) > 0 {
 		t.Errorf("Google is left with %+v", left)
 	}
-	if left := docker(t, "ps", "--all", "--quiet", "--filter", "name=^gke-"); left != "" {
-		t.Errorf("containers are left: %s", left)
+	for _, name := range nodes {
+		if left := docker(t, "ps", "--all", "--quiet", "--filter", "name=^"+name); left != "" {
+			t.Errorf("containers of %s are left: %s", name, left)
+		}
 	}
 	if doc := w.gke(0, "down", "--yes"); doc.Changes != 0 {
 		t.Errorf("a second down made %d changes", doc.Changes)
 	}
 }
 
-// google starts the emulator, with kind behind its clusters.
-func (w *world) google() *gke.Server {
+// google starts the emulator, with kind behind its clusters; what they run answers at a port of this machine.
+func (w *world) google(port string) *gke.Server {
 	w.t.Helper()
 	behind := func(int) (providers.Provider, error) {
-		raw, err := w.env.KindConfig([]byte(nodeOfGKE))
+		raw, err := w.env.KindConfig([]byte(strings.Replace(nodeOfGKE, "PORT", port, 1)))
 		return kind.New(kind.Settings{Config: raw}), err
 	}
 	server, err := gke.Open(w.t.Context(), gke.Options{Dir: filepath.Join(w.home, "google"), Behind: behind})
@@ -82,9 +86,7 @@ func (w *world) google() *gke.Server {
 			w.t.Error(err)
 		}
 	})
-	w.t.Setenv("REKINDLE_GKE_ENDPOINT", server.URL())
-	w.t.Setenv("REKINDLE_GKE_CA", server.CAFile())
-	w.t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", server.CredentialsFile())
+	w.vars = append(w.vars, "REKINDLE_GKE_ENDPOINT="+server.URL(), "REKINDLE_GKE_CA="+server.CAFile(), "GOOGLE_APPLICATION_CREDENTIALS="+server.CredentialsFile())
 	return server
 }
 

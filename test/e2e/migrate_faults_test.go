@@ -22,6 +22,7 @@ import (
 // newPair is a world with two documents of one small workload that writes all the time: see [repos.Pair]. The first is up.
 func newPair(t *testing.T, prefix string) *world {
 	t.Helper()
+	t.Parallel()
 	w := &world{t: t, env: labtest.Require(t), repo: repos.New(t), binary: binary(t), home: t.TempDir(), name: prefix + "-old"}
 	w.kubeconfig = filepath.Join(w.home, "kubeconfig")
 	if _, err := w.repo.Commit("Declare two clusters", repos.Pair(prefix, w.stateDir())); err != nil {
@@ -53,9 +54,8 @@ func (w *world) move(code int, then map[moment]func(), args ...string) report.Do
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), 5*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, w.binary, append(args, "-o", "json")...)
-	cmd.Dir, cmd.Stderr = w.repo.Dir, os.Stderr
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+w.kubeconfig, "XDG_STATE_HOME="+w.home)
+	cmd := w.cmd(ctx, append(args, "-o", "json")...)
+	cmd.Stderr = os.Stderr
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		w.t.Fatal(err)

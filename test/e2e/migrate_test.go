@@ -20,28 +20,29 @@ import (
 
 	"github.com/rekindle-dev/rekindle/internal/report"
 	"github.com/rekindle-dev/rekindle/internal/state/rest"
+	"github.com/rekindle-dev/rekindle/test/gke"
 	"github.com/rekindle-dev/rekindle/test/lab/labtest"
 )
 
-// Where the two clusters of a migration answer on this machine.
 const (
 	movingFrom = "clusters/prod/cluster.yaml"
 	movingTo   = "clusters/next/cluster.yaml"
-	portFrom   = "8091"
-	portTo     = "8092"
 )
+
+// side is one of the two clusters of a migration, and where it answers on this machine.
+type side struct{ name, port string }
 
 // newMove is the shop on one cluster, the document of another one, and a front door that leads to either. Each is made
 // of the other's text, in which edit may change more.
-func newMove(t *testing.T, port string, edit func(w *world, next map[string]string)) (*world, *door) {
+func newMove(t *testing.T, from, to side, edit func(w *world, next map[string]string)) (*world, *door) {
 	t.Helper()
-	t.Setenv("STATE_PASSWORD", "correct horse battery staple")
-	d := newDoor(t, port)
-	w := newWorldOf(t, "shop-old", func(w *world) {
+	d := newDoor(t, from, to)
+	w := newWorldOf(t, from.name, func(w *world) {
+		w.vars = []string{statePassword}
 		w.replace("base/namespace.yaml", "enforce: restricted", "enforce: baseline") // movers are root
-		w.otherPort(portFrom)
+		w.otherPort(from.port)
 		w.replace(movingFrom, "stacks/platform.yaml", "stacks/small.yaml")
-		w.replace(movingFrom, `    - {http: "http://127.0.0.1:`+portFrom+`/api/v1/query?query=up", host: prometheus.shop.example.com, contains: node-exporter, timeout: 3m}`+"\n", "")
+		w.replace(movingFrom, `    - {http: "http://127.0.0.1:`+from.port+`/api/v1/query?query=up", host: prometheus.shop.example.com, contains: node-exporter, timeout: 3m}`+"\n", "")
 		w.replace(movingFrom, "  verify:\n", "  state: {repository: \""+w.serveState()+"\", password: {env: STATE_PASSWORD}}\n"+
 			"  migration:\n    traffic: {exec: ["+d.script()+"]}\n    probes: [{http: \""+d.URL()+"/healthz\", host: shop.example.com}]\n  verify:\n")
 		next := map[string]string{"stacks/small.yaml": small}
@@ -50,8 +51,8 @@ func newMove(t *testing.T, port string, edit func(w *world, next map[string]stri
 			if err != nil {
 				t.Fatal(err)
 			}
-			text := strings.ReplaceAll(string(raw), portFrom, port)
-			next["clusters/next/"+file] = strings.ReplaceAll(text, "name: shop-old", "name: shop-new")
+			text := strings.ReplaceAll(string(raw), from.port, to.port)
+			next["clusters/next/"+file] = strings.ReplaceAll(text, "name: "+from.name, "name: "+to.name)
 		}
 		if edit != nil {
 			edit(w, next)
@@ -86,8 +87,7 @@ func (w *world) serveState() string {
 		w.t.Fatal(err)
 	}
 	password, _ := at.User.Password()
-	w.t.Setenv("RESTIC_REST_USERNAME", at.User.Username())
-	w.t.Setenv("RESTIC_REST_PASSWORD", password)
+	w.vars = append(w.vars, "RESTIC_REST_USERNAME="+at.User.Username(), "RESTIC_REST_PASSWORD="+password)
 	at.User = nil
 	return "rest:" + at.String()
 }
@@ -99,20 +99,20 @@ type door struct {
 	leads  string // the file
 }
 
-// newDoor leads to the old cluster, until it leads to the new one, which answers at a port of this machine.
-func newDoor(t *testing.T, portTo string) *door {
+// newDoor leads to one cluster until it leads to the other.
+func newDoor(t *testing.T, from, to side) *door {
 	t.Helper()
 	d := &door{t: t, leads: filepath.Join(t.TempDir(), "leads-to")}
-	d.leadTo("shop-old")
+	d.leadTo(from.name)
 	if err := os.WriteFile(d.script(), []byte("#!/bin/sh\nset -e\nprintf %s \"$REKINDLE_TO\" > '"+d.leads+".new'\nmv '"+d.leads+".new' '"+d.leads+"'\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	d.server = httptest.NewServer(&httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			raw, _ := os.ReadFile(d.leads)
-			port := portFrom
-			if string(raw) == "shop-new" {
-				port = portTo
+			port := from.port
+			if string(raw) == to.name {
+				port = to.port
 			}
 			r.Out.URL.Scheme, r.Out.URL.Host, r.Out.Host = "http", "127.0.0.1:"+port, r.In.Host
 		},
@@ -236,45 +236,47 @@ func (c *customers) gap() time.Duration {
 // TestAMigrationToGKE moves the shop, under constant orders, from kind to a cluster of GKE, as far as that can be had here:
 // the emulator's, with a node of kind; and, after many orders there, back.
 func TestAMigrationToGKE(t *testing.T) {
-	w, d := newMove(t, "8089", func(w *world, next map[string]string) {
-		w.google()
+	var server *gke.Server
+	from, to := side{"shop-leaving", "8093"}, side{"shop-google", "8094"}
+	w, d := newMove(t, from, to, func(w *world, next map[string]string) {
+		server = w.google(to.port)
 		next["clusters/next/cluster.yaml"] = strings.Replace(next["clusters/next/cluster.yaml"], "kind: {config: kind.yaml}",
 			"gke: {project: acme-shop, location: europe-west6-a, nodePools: [{name: default, machineType: e2-standard-4, nodes: 1}]}", 1)
 	})
 	w.run(0, "up")
 	c := d.customers()
 	w.moveThere(c, func() string {
-		names := strings.Fields(docker(t, "ps", "--filter", "name=^gke-", "--format", "{{.Names}}"))
+		names := server.Behind()
 		if len(names) != 1 {
-			t.Fatalf("the nodes of GKE are %v", names)
+			t.Fatalf("the clusters of GKE are %v", names)
 		}
-		return strings.TrimSuffix(names[0], "-control-plane")
+		return names[0]
 	})
-	w.moveBack(c, "shop-old")
+	w.moveBack(c, from.name)
 }
 
 // TestAMigration moves the shop, under constant orders, from a cluster that kind's own library made to another one of
 // kind; back, after many orders there; and there once more, for good.
 func TestAMigration(t *testing.T) {
-	labtest.RemoveCluster(t, "shop-old", filepath.Join(t.TempDir(), "none")) // which rekindle would not touch
-	w, d := newMove(t, portTo, nil)
+	from, to := side{"shop-old", "8091"}, side{"shop-new", "8092"}
+	labtest.RemoveCluster(t, from.name, filepath.Join(t.TempDir(), "none")) // of a killed run, which rekindle would not touch
+	w, d := newMove(t, from, to, nil)
 	labtest.NewCluster(t, w.name, w.repo.Path("clusters/prod/kind.yaml"), w.kubeconfig)
 	t.Cleanup(func() { // the document is used once more at the end, when the cluster is gone
-		labtest.RemoveCluster(t, "shop-old", w.kubeconfig)
 		w.replace(movingFrom, "existing: {context: kind-shop-old}", "kind: {config: kind.yaml}")
 	})
 	w.replace(movingFrom, "kind: {config: kind.yaml}", "existing: {context: kind-shop-old}")
 	w.kubectl("rollout", "status", "deployment", "--namespace=local-path-storage", "--timeout=2m")
 	w.run(0, "up")
 	c := d.customers()
-	w.moveThere(c, func() string { return "shop-new" })
-	w.moveBack(c, "shop-old")
-	w.moveThere(c, func() string { return "shop-new" })
+	w.moveThere(c, func() string { return to.name })
+	w.moveBack(c, from.name)
+	w.moveThere(c, func() string { return to.name })
 	w.migrate(0, "confirm", "--yes")
 	w.takesOrders(c)
 	c.stop()
 	w.tookEach(c)
-	w.name = "shop-old"
+	w.name = from.name
 	if left := w.kubectl("get", "pods", "--namespace=shop", "--output=name"); left != "" {
 		t.Errorf("the shop is left where it was: %s", left)
 	}

@@ -7,8 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -21,17 +19,12 @@ import (
 )
 
 // newShopWithState is the shop on a cluster and a port of its own, with a repository of state in a folder.
-func newShopWithState(t *testing.T) *world {
-	t.Helper()
-	t.Setenv("STATE_PASSWORD", "correct horse battery staple")
-	return newShopWithStateOf(t, "shop-rebuild")
-}
-
-func newShopWithStateOf(t *testing.T, name string) *world {
+func newShopWithState(t *testing.T, name, port string) *world {
 	t.Helper()
 	return newWorldOf(t, name, func(w *world) {
+		w.vars = []string{statePassword}
 		w.replace("base/namespace.yaml", "enforce: restricted", "enforce: baseline") // movers are root
-		w.otherPort("8086")
+		w.otherPort(port)
 		w.replace("clusters/prod/cluster.yaml", "  verify:\n",
 			"  state: {repository: "+w.stateDir()+", password: {env: STATE_PASSWORD}}\n  verify:\n")
 	})
@@ -42,9 +35,9 @@ func (w *world) stateDir() string { return filepath.Join(w.home, "state") }
 // TestRebuild loses a cluster whose database is written to all the time, and wants it back with every row that was
 // there when the snapshot began; however often the command is killed on the way.
 func TestRebuild(t *testing.T) {
-	w := newShopWithState(t)
+	w := newShopWithState(t, "shop-rebuild", "8086")
 	w.run(0, "up")
-	orders := w.order(t)
+	orders := w.order(t, "8086")
 	w.until("50 orders are placed", time.Minute, func(context.Context) (bool, string, error) {
 		n := orders.last.Load()
 		return n >= 50, fmt.Sprintf("%d orders", n), nil
@@ -63,7 +56,7 @@ func TestRebuild(t *testing.T) {
 	if doc := w.run(0, "rebuild"); doc.Result != "proven" || len(doc.Unproven) != 0 {
 		t.Fatalf("rebuild: %s, not proven: %v", doc.Result, doc.Unproven)
 	}
-	w.every(acknowledged)
+	w.every("8086", acknowledged)
 	if doc := w.run(0, "rebuild"); doc.Changes != 0 {
 		t.Errorf("a second rebuild made %d changes", doc.Changes)
 	}
@@ -81,12 +74,12 @@ type orders struct {
 	ended  sync.WaitGroup
 }
 
-func (w *world) order(t *testing.T) *orders {
+func (w *world) order(t *testing.T, port string) *orders {
 	ctx, cancel := context.WithCancel(t.Context())
 	o := &orders{cancel: cancel}
 	o.ended.Go(func() {
 		for ctx.Err() == nil {
-			if id, err := placeOrder(ctx); err == nil {
+			if id, err := placeOrder(ctx, port); err == nil {
 				o.last.Store(id)
 			}
 		}
@@ -100,11 +93,11 @@ func (o *orders) stop() {
 	o.ended.Wait()
 }
 
-func placeOrder(ctx context.Context) (id int64, err error) {
+func placeOrder(ctx context.Context, port string) (id int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	body := strings.NewReader(`{"customer":"e2e","item":"lamp","quantity":1}`)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://127.0.0.1:8086/api/orders", body)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://127.0.0.1:"+port+"/api/orders", body)
 	if err != nil {
 		return 0, err
 	}
@@ -129,9 +122,7 @@ func (w *world) killedAt(step, phase string) {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), 5*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, w.binary, "rebuild", "clusters/prod/cluster.yaml", "-o", "json")
-	cmd.Dir = w.repo.Dir
-	cmd.Env = append(os.Environ(), "SOPS_AGE_KEY="+w.key, "KUBECONFIG="+w.kubeconfig, "XDG_STATE_HOME="+w.home)
+	cmd := w.cmd(ctx, "rebuild", "clusters/prod/cluster.yaml", "-o", "json")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		w.t.Fatal(err)
@@ -171,7 +162,7 @@ func (w *world) startedWithoutData(when string) {
 }
 
 // every wants each order up to the last acknowledged one, and a database that finds itself whole.
-func (w *world) every(last int64) {
+func (w *world) every(port string, last int64) {
 	w.t.Helper()
 	sql := fmt.Sprintf("SELECT count(*) FROM orders WHERE id <= %d", last)
 	got, err := strconv.ParseInt(strings.TrimSpace(w.psql(sql)), 10, 64)
@@ -185,7 +176,7 @@ func (w *world) every(last int64) {
 	if out := w.database("pg_amcheck --install-missing --heapallindexed --database=shop"); out != "" {
 		w.t.Errorf("pg_amcheck: %s", out)
 	}
-	if _, err := placeOrder(w.t.Context()); err != nil {
+	if _, err := placeOrder(w.t.Context(), port); err != nil {
 		w.t.Errorf("the shop takes no order: %v", err)
 	}
 }

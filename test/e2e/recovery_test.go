@@ -30,10 +30,10 @@ func TestTheRunbook(t *testing.T) {
 		t.Fatalf("what became of the commands?\n%s", script)
 	}
 
-	t.Setenv("STATE_PASSWORD", "correct horse battery staple")
-	w := newShopWithStateOf(t, "shop-recover")
+	const port = "8083"
+	w := newShopWithState(t, "shop-recover", port)
 	w.run(0, "up")
-	orders := w.order(t)
+	orders := w.order(t, port)
 	w.until("20 orders are placed", time.Minute, func(context.Context) (bool, string, error) {
 		n := orders.last.Load()
 		return n >= 20, fmt.Sprintf("%d orders", n), nil
@@ -42,7 +42,6 @@ func TestTheRunbook(t *testing.T) {
 	w.run(0, "snapshot")
 	orders.stop()
 	w.lose()
-	t.Setenv("STATE_PASSWORD", "") // the page says where it comes from
 
 	usb := t.TempDir()
 	for name, text := range map[string]string{"age.key": w.key, "state.pass": "correct horse battery staple\n"} {
@@ -55,8 +54,7 @@ func TestTheRunbook(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(empty, "rebuild.html")); err != nil {
 		t.Error(err)
 	}
-	t.Setenv("STATE_PASSWORD", "correct horse battery staple")
-	w.every(acknowledged)
+	w.every(port, acknowledged)
 	out, code := w.command(t.Context(), "snapshots", "clusters/prod/cluster.yaml")
 	if code != 0 || strings.Count(out, "complete") < 2 {
 		t.Errorf("snapshots: exit %d\n%s", code, out)

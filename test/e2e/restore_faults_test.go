@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -165,9 +164,7 @@ func (w *world) struckAnew(struck map[string]bool, name string) (at string, code
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), 3*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, w.binary, name, "clusters/prod/cluster.yaml", "-o", "json")
-	cmd.Dir = w.repo.Dir
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+w.kubeconfig, "XDG_STATE_HOME="+w.home)
+	cmd := w.cmd(ctx, name, "clusters/prod/cluster.yaml", "-o", "json")
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		w.t.Fatal(err)

@@ -5,7 +5,6 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -72,7 +71,7 @@ func newScheduledWorld(t *testing.T) (*world, *state.Repository) {
 		t.Fatal(err)
 	}
 	repository, err := state.Open(state.Settings{
-		Repository: where, Password: []byte("correct horse battery staple"), Env: state.Credentials(where, os.Environ()), Restic: restic, Cluster: w.name,
+		Repository: where, Password: []byte("correct horse battery staple"), Env: state.Credentials(where, w.vars), Restic: restic, Cluster: w.name,
 	})
 	if err != nil {
 		t.Fatal(err)

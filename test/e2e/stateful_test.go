@@ -17,7 +17,8 @@ import (
 // the address by which that is reached. more are further fields of spec.state.
 func newStatefulWorld(t *testing.T, app repos.Stateful, more string, through func(server string) string) (w *world, repository string) {
 	t.Helper()
-	w = &world{t: t, env: labtest.Require(t), repo: &repos.Repo{Dir: t.TempDir()}, binary: binary(t), home: t.TempDir(), name: app.Name, key: "no key"}
+	t.Parallel()
+	w = &world{t: t, env: labtest.Require(t), repo: &repos.Repo{Dir: t.TempDir()}, binary: binary(t), home: t.TempDir(), name: app.Name}
 	w.kubeconfig = filepath.Join(w.home, "kubeconfig")
 	server, err := rest.Serve(t.Context(), filepath.Join(w.home, "state"), w.env.Gateway+":0")
 	if err != nil {
@@ -29,9 +30,7 @@ func newStatefulWorld(t *testing.T, app repos.Stateful, more string, through fun
 		t.Fatal(err)
 	}
 	password, _ := at.User.Password()
-	t.Setenv("RESTIC_REST_USERNAME", at.User.Username())
-	t.Setenv("RESTIC_REST_PASSWORD", password)
-	t.Setenv("STATE_PASSWORD", "correct horse battery staple")
+	w.vars = []string{"RESTIC_REST_USERNAME=" + at.User.Username(), "RESTIC_REST_PASSWORD=" + password, statePassword}
 	at.User = nil
 	repository = "rest:" + at.String()
 	app.State = "repository: " + repository + ", password: {env: STATE_PASSWORD}" + more

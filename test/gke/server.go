@@ -253,6 +253,16 @@ func (s *Server) Destroy(ctx context.Context) error {
 // URL is where the API is served, "https://127.0.0.1:40443".
 func (s *Server) URL() string { return s.url }
 
+// Behind gives the names of what stands behind the clusters that there are, as Options.Behind's provider knows them.
+func (s *Server) Behind() (names []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.state.Clusters {
+		names = append(names, c.Backend)
+	}
+	return names
+}
+
 // CAFile holds the certificate that the server's is signed by, as PEM.
 func (s *Server) CAFile() string { return filepath.Join(s.options.Dir, "ca.crt") }
 
