@@ -11,6 +11,7 @@ import (
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/report"
+	"github.com/rekindle-dev/rekindle/internal/startup"
 )
 
 // app is one run of the command: its streams, its global flags, and what tells of it.
@@ -49,10 +50,13 @@ Exit codes: 0 proven, 1 failed, 2 bad usage or documents, 3 refused, 130 interru
 
 		SuggestionsMinimumDistance: 2,
 
-		Version:           buildVersion(),
-		PersistentPreRunE: func(*cobra.Command, []string) error { return a.open() },
-		Args:              noSuchCommand,
-		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
+		Version: buildVersion(),
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			startup.Done()
+			return a.open()
+		},
+		Args: noSuchCommand,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)

@@ -27,6 +27,8 @@ func (a *app) versionCommand() *cobra.Command {
 		Use:     "version",
 		Short:   "Tell the version of this binary",
 		GroupID: "tools",
+		// It ends before a garbage collector is of any use: startup.Done would double what it takes.
+		PersistentPreRunE: func(*cobra.Command, []string) error { return a.open() },
 		RunE: func(*cobra.Command, []string) error {
 			return a.rep.Object(map[string]any{
 				"version": buildVersion(), "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH,

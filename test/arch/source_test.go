@@ -179,6 +179,7 @@ func globals() map[string]string {
 		"internal/gitrepo.rendering":    "a lock around kustomize, which keeps its schema in a variable of its own",
 		"internal/config.kubeLabelKey":  "a pattern that is compiled once, when it is needed",
 		"internal/config.kubeLabelText": "the same",
+		"internal/startup.percent":      "it has to be made before all others are, and is never written again",
 	}
 }
 
