@@ -152,11 +152,26 @@ func Credentials(repository string, environ []string) map[string]string {
 	return env
 }
 
+// public says whether what a backend takes by that name is no secret: a report that hid the user "admin" or the project
+// "shop" would have holes where other things have that name, and they would tell it. All that is not known is a secret.
+func public(name string) bool {
+	switch name {
+	case "RESTIC_REST_USERNAME", "GOOGLE_PROJECT_ID", "GOOGLE_APPLICATION_CREDENTIALS", "AZURE_ACCOUNT_NAME", "AZURE_ENDPOINT_SUFFIX", "AWS_PROFILE":
+		return true
+	}
+	if strings.HasPrefix(name, "OS_") { // of OpenStack, whose names tell what they hold
+		return strings.HasSuffix(name, "_NAME") || name == "OS_USERNAME" || name == "OS_AUTH_URL"
+	}
+	return strings.HasSuffix(name, "_REGION")
+}
+
 // secrets are the values that no report may show.
 func (r *Repository) secrets() []string {
 	values := []string{string(bytes.TrimSpace(r.settings.Password))}
-	for _, value := range r.settings.Env {
-		values = append(values, value)
+	for name, value := range r.settings.Env {
+		if !public(name) {
+			values = append(values, value)
+		}
 	}
 	return values
 }

@@ -359,6 +359,23 @@ func TestCredentialsOfTheBackendAlone(t *testing.T) {
 	}
 }
 
+// A user's name, a region and a project stand in many places of a report where they are something else.
+func TestWhatIsNoSecretIsTold(t *testing.T) {
+	r, err := state.Open(state.Settings{Repository: "rest:https://x/", Cluster: "shop", Password: []byte("hunter22"), Env: map[string]string{
+		"RESTIC_REST_USERNAME": "rekindle", "RESTIC_REST_PASSWORD": "pass-1", "AWS_DEFAULT_REGION": "eu-west-1", "GOOGLE_PROJECT_ID": "shop",
+		"OS_PROJECT_NAME": "prod", "OS_APPLICATION_CREDENTIAL_SECRET": "secret-1", "AWS_SESSION_TOKEN": "token-1", "AZURE_ACCOUNT_KEY": "key-1", "B2_ANYTHING_NEW": "new-1",
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var hidden []string
+	r.Secrets(func(value string) { hidden = append(hidden, value) })
+	slices.Sort(hidden)
+	if want := []string{"hunter22", "key-1", "new-1", "pass-1", "secret-1", "token-1"}; !slices.Equal(hidden, want) {
+		t.Errorf("hidden are %v, want %v", hidden, want)
+	}
+}
+
 func TestRepositoriesOfThisMachine(t *testing.T) {
 	t.Setenv("HOME", "/home/me")
 	for repository, want := range map[string]string{
