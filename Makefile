@@ -34,6 +34,7 @@ assets: build ## The binaries that simulated clusters run on, into the cache
 .PHONY: test
 test: assets ## Unit and integration tests, against a real API server
 	$(GO) test -run '$(RUN)' -timeout 40m ./...
+	cd test/lab/apps && $(GO) test -run '$(RUN)' ./...
 
 .PHONY: race
 race: assets ## The same under the race detector
@@ -57,7 +58,7 @@ lab-down: ## Stop what make lab started
 
 .PHONY: e2e
 e2e: build assets lab ## The main job on real nodes: kind, Flux, Helm
-	$(GO) test -tags e2e -run '$(RUN)' -count 1 -timeout 60m -p 1 ./test/e2e/... ./test/lab/... ./test/gke/... ./providers/kind/... ./internal/state/volumes/...
+	$(GO) test -tags e2e -run '$(RUN)' -count 1 -timeout 60m -p 2 -parallel 2 ./test/e2e/... ./test/lab/... ./test/gke/... ./providers/kind/... ./internal/state/volumes/...
 
 .PHONY: e2e-argocd
 e2e-argocd: build assets ## The main job with Argo CD, whose part of the lab takes minutes more to build

@@ -13,10 +13,21 @@ type Stateful struct {
 	// Script is what the workload's pod does, in sh; its volume is /data. It is ready when there is a file /tmp/ready.
 	Script string
 	Size   string // of the claim
+	Class  string // storage class of the claim, which one pod alone may have then; empty is the default class, and one node
+	Chart  string // of the storage that the workload needs; empty for none
+
+	Annotations string // of its pod, in YAML
 }
 
 // Write writes its documents, cluster.yaml first among them, into a folder. kindConfig writes the configuration for kind.
 func (s Stateful) Write(dir string, kindConfig func(file string) error) error {
+	needs, release, class, mode := "", "", "", "ReadWriteOnce"
+	if s.Chart != "" {
+		needs, release = ", needs: [storage]", fmt.Sprintf("- {name: storage, namespace: kube-system, chart: %q, version: 1.0.0}\n", s.Chart)
+	}
+	if s.Class != "" {
+		class, mode = "storageClassName: "+s.Class+", ", "ReadWriteOncePod"
+	}
 	for name, text := range map[string]string{
 		"cluster.yaml": fmt.Sprintf(`apiVersion: rekindle.dev/v1alpha1
 kind: Cluster
@@ -29,11 +40,12 @@ spec:
 		"stack.yaml": `apiVersion: rekindle.dev/v1alpha1
 kind: Stack
 metadata: {name: app}
-releases: [{name: app, namespace: app, chart: ./app}]
-`,
+releases:
+- {name: app, namespace: app, chart: ./app` + needs + `}
+` + release,
 		"kind.yaml":              "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\n",
 		"app/Chart.yaml":         "apiVersion: v2\nname: app\nversion: 1.0.0\n",
-		"app/templates/app.yaml": fmt.Sprintf(statefulApp, s.Script, s.Size),
+		"app/templates/app.yaml": fmt.Sprintf(statefulApp, s.Annotations, s.Script, class, mode, s.Size),
 	} {
 		file := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
@@ -53,7 +65,7 @@ spec:
   serviceName: app
   selector: {matchLabels: {app: app}}
   template:
-    metadata: {labels: {app: app}}
+    metadata: {labels: {app: app}, annotations: {%s}}
     spec:
       terminationGracePeriodSeconds: 1
       containers:
@@ -65,5 +77,5 @@ spec:
         volumeMounts: [{name: data, mountPath: /data}]
   volumeClaimTemplates:
   - metadata: {name: data}
-    spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: %s}}}
+    spec: {%saccessModes: [%s], resources: {requests: {storage: %s}}}
 `

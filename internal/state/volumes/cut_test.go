@@ -32,7 +32,7 @@ import (
 func snapshotWorld(t *testing.T, namespace string) *world {
 	t.Helper()
 	w := newWorld(t, namespace)
-	files, err := filepath.Glob("testdata/external-snapshotter-*/*.yaml")
+	files, err := filepath.Glob("../../../test/lab/charts/csi-hostpath/crds/*.yaml")
 	if err != nil || len(files) != 3 {
 		t.Fatal(files, err)
 	}

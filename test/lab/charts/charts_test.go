@@ -84,6 +84,9 @@ func TestImagesAreInTheTable(t *testing.T) {
 func TestContainersAreConfined(t *testing.T) {
 	seen := 0
 	for name, c := range load(t) {
+		if name == "csi-hostpath" {
+			continue // which mounts folders of the node into other pods
+		}
 		for _, o := range render(t, c) {
 			spec, found, err := unstructured.NestedMap(o.Object, "spec", "template", "spec")
 			if err != nil || !found {

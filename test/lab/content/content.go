@@ -6,6 +6,7 @@ package content
 import (
 	"embed"
 	"fmt"
+	"slices"
 
 	"github.com/rekindle-dev/rekindle/internal/assets"
 	"github.com/rekindle-dev/rekindle/internal/state"
@@ -37,7 +38,7 @@ const nobody = "65534:65534"
 
 // Images are all images, named as upstream names them, with the tags that the charts ask for.
 func Images() []image.Spec {
-	return append(append(append(platform(), reconciler()...), restic()), shop()...)
+	return slices.Concat(platform(), reconciler(), []image.Spec{restic()}, csi(), shop())
 }
 
 // platform are the components of the sample stack.
