@@ -98,7 +98,7 @@ func imageKey(spec image.Spec, options image.Options) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	parts := []string{"1", string(raw), options.Root, string(options.Certs)}
+	parts := []string{"2", string(raw), options.Root, string(options.Certs)}
 	for _, name := range slices.Sorted(maps.Keys(options.Programs)) {
 		parts = append(parts, name, options.Programs[name])
 		if _, own := spec.App[name]; !own {

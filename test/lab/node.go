@@ -75,7 +75,7 @@ func (l *Lab) NodeImage() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	parts := append([]string{files, "node 1"}, nodePackages...)
+	parts := append([]string{files, "node 2"}, nodePackages...)
 	for _, m := range all {
 		parts = append(parts, string(m.Archive), fmt.Sprint(m.Programs, m.Tags, m.LDFlags))
 	}

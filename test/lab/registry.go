@@ -95,7 +95,7 @@ func (l *Lab) registryImage(ctx context.Context) (string, error) {
 		return ref, nil
 	}
 	img, err := image.Build(image.Spec{Ref: ref, Entrypoint: []string{"/usr/local/bin/registry", ":5000", "/data"}},
-		image.Options{Programs: map[string]string{"registry": program}})
+		image.Options{Programs: map[string]string{"registry": program}, Gzip: true})
 	if err != nil {
 		return "", err
 	}

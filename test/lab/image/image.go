@@ -14,10 +14,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/compression"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
 // Spec is what an image consists of.
@@ -44,34 +46,36 @@ type Options struct {
 	Programs map[string]string // name → path of the binary; goes to /usr/local/bin
 	Root     string            // a tar of a root file system; empty for none
 	Certs    []byte            // CA certificates, for /etc/ssl/certs/ca-certificates.crt; empty for none
+	Gzip     bool              // compresses by gzip, all that docker load takes before Docker 23
 }
 
 // epoch is the time of every file, so that equal content is an equal image.
 func epoch() time.Time { return time.Unix(0, 0) }
 
-// Build makes the image.
+// Build makes the image. Its layers are compressed by zstd, which is unpacked in a fifth of the time of gzip.
 func Build(s Spec, o Options) (v1.Image, error) {
-	img := v1.Image(empty.Image)
+	by, layerType := compression.ZStd, types.OCILayerZStd
+	if o.Gzip {
+		by, layerType = compression.GZip, types.OCILayer
+	}
+	img := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
+	top, err := topLayer(s, o)
+	if err != nil {
+		return nil, fmt.Errorf("image %s: %w", s.Ref, err)
+	}
+	layers := []tarball.Opener{func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(top)), nil }}
 	if o.Root != "" {
-		layer, err := tarball.LayerFromFile(o.Root, tarball.WithCompressionLevel(1), tarball.WithCompressedCaching)
+		layers = slices.Insert(layers, 0, func() (io.ReadCloser, error) { return os.Open(o.Root) })
+	}
+	for _, open := range layers {
+		layer, err := tarball.LayerFromOpener(open, tarball.WithCompression(by), tarball.WithMediaType(layerType),
+			tarball.WithCompressionLevel(1), tarball.WithCompressedCaching)
 		if err != nil {
 			return nil, err
 		}
 		if img, err = mutate.AppendLayers(img, layer); err != nil {
 			return nil, err
 		}
-	}
-	top, err := topLayer(s, o)
-	if err != nil {
-		return nil, fmt.Errorf("image %s: %w", s.Ref, err)
-	}
-	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(top)), nil },
-		tarball.WithCompressionLevel(1), tarball.WithCompressedCaching)
-	if err != nil {
-		return nil, err
-	}
-	if img, err = mutate.AppendLayers(img, layer); err != nil {
-		return nil, err
 	}
 	return mutate.ConfigFile(img, configOf(img, s))
 }
