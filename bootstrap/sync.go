@@ -63,7 +63,8 @@ func (j *Job) runControllers() *plan.Step {
 }
 
 // pointReconciler makes the objects that tell the reconciler what to follow, before it runs: it begins the
-// moment it starts. The path waits for the releases of admission, if what it applies goes through any.
+// moment it starts. The path waits for the releases of admission, if what it applies goes through any, and where there are real
+// pods until they reach each other.
 func (j *Job) pointReconciler(admission []plan.ID) *plan.Step {
 	if j.follower == nil {
 		return nil
@@ -79,7 +80,7 @@ func (j *Job) pointReconciler(admission []plan.ID) *plan.Step {
 			if err != nil {
 				return "", err
 			}
-			outcome, err := j.follower.Point(ctx, j.client, target, len(admission) == 0)
+			outcome, err := j.follower.Point(ctx, j.client, target, len(admission) == 0 && j.simulated)
 			j.pointed = outcome == plan.Changed
 			return outcome, err
 		},
@@ -210,7 +211,7 @@ func (j *Job) target(ctx context.Context) (reconciler.Target, error) {
 
 // declaredTarget is the target by the documents, also where this run serves the repository in another place.
 func (j *Job) declaredTarget() reconciler.Target {
-	t := reconciler.Target{Source: *j.docs.Cluster.Spec.Source, Commit: j.commit, Secrets: j.secrets}
+	t := reconciler.Target{Source: *j.docs.Cluster.Spec.Source, Commit: j.commit, Secrets: j.secrets, InPods: !j.simulated}
 	if j.rendered != nil {
 		t.Encrypted, t.Plain = j.rendered.Encrypted, !gitrepo.HasKustomization(j.tree.FS(), j.rendered.Path)
 	}

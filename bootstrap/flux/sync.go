@@ -11,6 +11,7 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/internal/wait"
 )
 
 // requestedAt is the annotation by which Flux is told to look now.
@@ -81,12 +82,38 @@ func (f *Flux) applyPath(ctx context.Context, c *kube.Client, w *kube.Watcher, t
 	if err != nil {
 		return "", "", err
 	}
+	if fresh && t.InPods {
+		if err := f.routed(ctx, c, p); err != nil {
+			return "", "", err
+		}
+	}
 	o, err = f.ensure(ctx, c, obj, t.Commit, fresh,
 		func(r string) kube.Judge { request = r; return checkedBy(t.Commit, r) },
 		func(ctx context.Context, judge kube.Judge) error {
 			return w.Until(ctx, f.kustomizationRef(), "applied", judge, p)
 		})
 	return o, request, err
+}
+
+// routeTime is how long kube-proxy may take to bring a Service with new pods to a node's rules: it collects changes for a second,
+// and Kubernetes tells times in whole ones.
+const routeTime = 3 * time.Second
+
+// routed waits until the artifacts of the source-controller can be had by its Service. The kustomize-controller asks at once, and
+// whom nothing answers asks again after five seconds.
+func (f *Flux) routed(ctx context.Context, c *kube.Client, p plan.Progress) error {
+	since := time.Now() // also when the cluster's clock is another: at most all of it is waited for
+	if obj, err := c.Get(ctx, f.controllers()[0]); err == nil && obj != nil {
+		if at := kube.Since(obj, "Available"); !at.IsZero() && at.Before(since) {
+			since = at
+		}
+	}
+	pause := time.Until(since.Add(routeTime))
+	if pause <= 0 {
+		return nil
+	}
+	p.Waiting("the nodes to learn where the source-controller is")
+	return wait.Sleep(ctx, pause)
 }
 
 // Again makes Flux apply the path once more, and waits until it has and everything is healthy.
@@ -110,7 +137,7 @@ func (f *Flux) Again(ctx context.Context, c *kube.Client, w *kube.Watcher, t rec
 
 // ensure applies one of our objects, asks Flux to look where it is not as judged, and waits.
 func (f *Flux) ensure(ctx context.Context, c *kube.Client, obj *unstructured.Unstructured, commit string, fresh bool,
-	judge func(request string) kube.Judge, wait func(context.Context, kube.Judge) error) (plan.Outcome, error) {
+	judge func(request string) kube.Judge, await func(context.Context, kube.Judge) error) (plan.Outcome, error) {
 	live, outcome, err := reconciler.Apply(ctx, c, obj, namespaceField)
 	if err != nil {
 		return "", err
@@ -122,7 +149,7 @@ func (f *Flux) ensure(ctx context.Context, c *kube.Client, obj *unstructured.Uns
 		}
 		outcome = plan.Changed
 	}
-	if err := wait(ctx, judge(request)); err != nil {
+	if err := await(ctx, judge(request)); err != nil {
 		return outcome, f.stuck(ctx, c, err)
 	}
 	return outcome, nil

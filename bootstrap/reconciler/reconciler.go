@@ -25,6 +25,8 @@ type Target struct {
 	Encrypted []string
 	// Plain says that the path has no kustomization file: every manifest below it is applied.
 	Plain bool
+	// InPods says that its controllers run in the cluster, and reach each other by Services.
+	InPods bool
 }
 
 // Reconciler is one of them, as the documents want it. What it makes are plain objects of its own, which go on working

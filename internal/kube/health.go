@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/fluxcd/cli-utils/pkg/kstatus/status"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -169,6 +170,16 @@ func Condition(obj *unstructured.Unstructured, name string) (status, reason, mes
 	reason, _ = c["reason"].(string)
 	message, _ = c["message"].(string)
 	return status, reason, message
+}
+
+// Since is when a condition of an object became what it is, in whole seconds of the cluster's clock; zero when there is none.
+func Since(obj *unstructured.Unstructured, name string) time.Time {
+	at, _ := condition(obj, name)["lastTransitionTime"].(string)
+	since, err := time.Parse(time.RFC3339, at)
+	if err != nil {
+		return time.Time{}
+	}
+	return since
 }
 
 // condition gives a condition of the status, nil when there is none.

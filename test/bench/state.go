@@ -45,6 +45,7 @@ func (s *stage) stateRound(ctx context.Context) (err error) {
 	app := repos.Stateful{
 		Name: "state-bench", Size: "2Gi", Script: "touch /tmp/ready; exec sleep 100000",
 		State: "repository: ./sets, password: {env: STATE_PASSWORD}",
+		Class: "csi-hostpath", Chart: "oci://" + s.env.Registry + "/charts/csi-hostpath",
 	}
 	if err := app.Write(dir, s.env.WriteKindConfig); err != nil {
 		return err

@@ -19,7 +19,7 @@ func nodeVolume(ctx context.Context, node string) (string, error) {
 	}
 	path, err := nodeKubectl(ctx, node, "get", "pv", "--output=jsonpath={.items[0].spec.hostPath.path}{.items[0].spec.local.path}")
 	if err == nil && path == "" {
-		err = errors.New("the volume is no folder of the node")
+		path, err = nodeKubectl(ctx, node, "get", "pv", "--output=jsonpath=/var/lib/csi-hostpath/volumes/{.items[0].spec.csi.volumeHandle}/data")
 	}
 	return filepath.Join("/proc", pid, "root", path), err
 }

@@ -32,7 +32,7 @@ const holdNumbers = `
 // leaves nothing that the next one does not remove, and the cluster comes back with that moment.
 func TestVolumesOfACSIDriver(t *testing.T) {
 	w, _ := newStatefulWorld(t, repos.Stateful{
-		Name: "cuts-prod", Size: "64Mi", Script: numbers, Class: "csi-hostpath", Annotations: holdNumbers,
+		Name: "cuts-prod", Size: "64Mi", Script: numbers, Class: "csi-hostpath", Mode: "ReadWriteOncePod", Annotations: holdNumbers,
 		Chart: "oci://" + labtest.Require(t).Registry + "/charts/csi-hostpath",
 	}, ", volumeSnapshots: auto", func(server string) string { return server })
 	w.run(0, "up")

@@ -1,6 +1,7 @@
 package repos
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,7 +14,8 @@ type Stateful struct {
 	// Script is what the workload's pod does, in sh; its volume is /data. It is ready when there is a file /tmp/ready.
 	Script string
 	Size   string // of the claim
-	Class  string // storage class of the claim, which one pod alone may have then; empty is the default class, and one node
+	Class  string // storage class of the claim; empty is the default class
+	Mode   string // access mode of the claim; empty is ReadWriteOnce
 	Chart  string // of the storage that the workload needs; empty for none
 
 	Annotations string // of its pod, in YAML
@@ -21,12 +23,12 @@ type Stateful struct {
 
 // Write writes its documents, cluster.yaml first among them, into a folder. kindConfig writes the configuration for kind.
 func (s Stateful) Write(dir string, kindConfig func(file string) error) error {
-	needs, release, class, mode := "", "", "", "ReadWriteOnce"
+	needs, release, class, mode := "", "", "", cmp.Or(s.Mode, "ReadWriteOnce")
 	if s.Chart != "" {
 		needs, release = ", needs: [storage]", fmt.Sprintf("- {name: storage, namespace: kube-system, chart: %q, version: 1.0.0}\n", s.Chart)
 	}
 	if s.Class != "" {
-		class, mode = "storageClassName: "+s.Class+", ", "ReadWriteOncePod"
+		class = "storageClassName: " + s.Class + ", "
 	}
 	for name, text := range map[string]string{
 		"cluster.yaml": fmt.Sprintf(`apiVersion: rekindle.dev/v1alpha1
