@@ -58,7 +58,7 @@ lab-down: ## Stop what make lab started
 
 .PHONY: e2e
 e2e: build assets lab ## The main job on real nodes: kind, Flux, Helm
-	$(GO) test -tags e2e -run '$(RUN)' -count 1 -timeout 60m -p 2 -parallel 2 ./test/e2e/... ./test/lab/... ./test/gke/... ./providers/kind/... ./internal/state/volumes/...
+	$(GO) test -tags e2e -run '$(RUN)' -count 1 -timeout 60m -p 1 ./test/e2e/... ./test/lab/... ./test/gke/... ./providers/kind/... ./internal/state/volumes/...
 
 .PHONY: e2e-argocd
 e2e-argocd: build assets ## The main job with Argo CD, whose part of the lab takes minutes more to build

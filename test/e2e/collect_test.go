@@ -63,8 +63,8 @@ func TestGCCollectsWhatAKilledRunLeft(t *testing.T) {
 	w.nothingOfRuns(volumes)
 }
 
-// ttl is the shortest that run takes.
-const ttl = time.Minute
+// ttl is longer than it takes to make a cluster while other tests make theirs.
+const ttl = 2 * time.Minute
 
 // killed begins a run around a command, and kills it when something is there.
 func (w *world) killed(there func(context.Context) (bool, string, error), command ...string) {
@@ -76,7 +76,7 @@ func (w *world) killed(there func(context.Context) (bool, string, error), comman
 	}
 	defer func() { _ = run.Wait() }() // it was killed
 	defer func() { _ = run.Process.Kill() }()
-	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(w.t.Context(), ttl)
 	defer cancel()
 	if err := wait.Poll(ctx, wait.Func("the moment to kill", there), 50*time.Millisecond, nil); err != nil {
 		w.t.Fatal(err)
