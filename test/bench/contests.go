@@ -28,6 +28,7 @@ func contests() []contest {
 		{name: "run-one", once: runOne},
 		{name: "run-four", once: runFour},
 		ofState("up-state"), ofState("restic-backup"), ofState("restic-restore"), ofState("snapshot"), ofState("volume"), ofState("restore"), ofState("rebuild"), ofState("restore-boot"),
+		ofState("restic-backup-4"), ofState("restic-restore-4"), ofState("volumes-4"), ofState("restores-4"),
 		{name: "restart", once: restart},
 		moveOf("move-100MiB", 100, false), moveOf("byhand-100MiB", 100, true),
 		moveOf("move-1GiB", 1<<10, false), moveOf("byhand-1GiB", 1<<10, true),

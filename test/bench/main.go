@@ -19,6 +19,8 @@
 //	restore     the step of rebuild that brings the volume back, when the claim alone was lost and the cluster goes on
 //	rebuild     rekindle rebuild of that cluster, which was lost, with the volume's data
 //	restore-boot  the step of that which brings the volume back, while everything else boots
+//	restic-backup-4, restic-restore-4, volumes-4, restores-4   the same data in four volumes: restic with all of them, one after
+//	            the other, and the steps of rekindle that take and bring them, side by side
 //	restart     how long a workload can not write that is scaled to 0 and up again where it is, by its own log
 //	move-100MiB, move-1GiB, move-4GiB   how long a workload with so much data and 10 000 small files can not write
 //	            while rekindle migrate moves it to another cluster, by its own log
@@ -33,6 +35,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"os/signal"
 	"slices"
@@ -65,9 +68,20 @@ type contest struct {
 // sample is one measurement.
 type sample struct {
 	seconds float64
-	maxRSS  int64              // bytes of the measured process, its children not counted
-	path    []criticalStep     // of rekindle's own report
-	steps   map[string]float64 // the seconds of each step in it
+	maxRSS  int64          // bytes of the measured process, its children not counted
+	path    []criticalStep // of rekindle's own report
+	steps   []criticalStep // all of it
+}
+
+// span is a sample of the steps of a run whose names begin like this: from the first one's start to the last one's end.
+func (s sample) span(prefix string) sample {
+	begin, end := math.Inf(1), 0.0
+	for _, one := range s.steps {
+		if strings.HasPrefix(one.ID, prefix) {
+			begin, end = min(begin, one.Start), max(end, one.Start+one.Seconds)
+		}
+	}
+	return sample{seconds: end - begin}
 }
 
 func bench(ctx context.Context, runs int, only string) error {
@@ -128,16 +142,15 @@ func print(results map[string][]sample) {
 		ratio("byhand / move, "+size, "byhand-"+size, "move-"+size)
 	}
 	// A volume may cost a mover's start; beyond that, it is restic's speed that is asked for.
-	beyond := func(what, bare, ours string) {
-		if len(results[bare]) > 0 && len(results[ours]) > 0 {
-			fmt.Printf("| %s | %.2f | | |\n", what, median(results[bare])/(median(results[ours])-volumeStart))
+	for _, pair := range [][2]string{{"restic-backup", "volume"}, {"restic-restore", "restore"}, {"restic-backup-4", "volumes-4"}, {"restic-restore-4", "restores-4"}} {
+		bare, ours := results[pair[0]], results[pair[1]]
+		if len(bare) > 0 && len(ours) > 0 {
+			fmt.Printf("| %s / (%s - 3 s) | %.2f | | |\n", pair[0], pair[1], median(bare)/(median(ours)-volumeStart))
 		}
 	}
-	beyond("restic-backup / (volume - 3 s)", "restic-backup", "volume")
-	beyond("restic-restore / (restore - 3 s)", "restic-restore", "restore")
 }
 
-// volumeStart is what a volume may cost beside the copy, in seconds.
+// volumeStart is what a volume may cost beside the copy, in seconds; several side by side, no more than one.
 const volumeStart = 3
 
 func median(all []sample) float64 {

@@ -90,7 +90,7 @@ func (s *stage) withPair(ctx context.Context, mib int, measure func(from, to, so
 	if err != nil {
 		return sample{}, err
 	}
-	if err := fill(source, mib); err != nil {
+	if err := fill(source, 0, mib, smallFiles); err != nil {
 		return sample{}, err
 	}
 	gap, err := measure(from, to, source)

@@ -183,6 +183,7 @@ func (s *stage) time(ctx context.Context, extra []string, name string, args ...s
 // criticalStep is one step of those that a run's time is made of.
 type criticalStep struct {
 	ID      string  `json:"id"`
+	Start   float64 `json:"start"` // seconds after that of its plan; not told of the critical path
 	Seconds float64 `json:"seconds"`
 }
 
@@ -197,11 +198,7 @@ func reported(out []byte) sample {
 			Steps        []criticalStep `json:"steps"`
 		}
 		if json.Unmarshal(line, &report) == nil && report.Type == "report" {
-			steps := map[string]float64{}
-			for _, one := range report.Steps {
-				steps[one.ID] = one.Seconds
-			}
-			return sample{path: report.CriticalPath, steps: steps}
+			return sample{path: report.CriticalPath, steps: report.Steps}
 		}
 	}
 	return sample{}

@@ -16,11 +16,12 @@ import (
 )
 
 const (
-	stateMiB      = 1024 // of data in the volume, beside the small files
+	stateMiB      = 1024 // of data in the volumes, beside the small files
 	stateNode     = "state-bench-control-plane"
 	statePassword = "bench"
-	volumeStep    = "volume/app/data-app-0"
-	restoreStep   = "restore/app/data-app-0"
+	volumeSteps   = "volume/"
+	restoreSteps  = "restore/"
+	fourVolumes   = "-4" // ends the names of what is measured with four volumes
 )
 
 // ofState is one thing that is measured with a cluster that has data. All of them belong together: a round measures
@@ -28,7 +29,11 @@ const (
 func ofState(name string) contest {
 	return contest{name: name, once: func(ctx context.Context, s *stage) (sample, error) {
 		if len(s.ofState[name]) == 0 {
-			if err := s.stateRound(ctx); err != nil {
+			round := s.stateRound
+			if strings.HasSuffix(name, fourVolumes) {
+				round = s.volumesRound
+			}
+			if err := round(ctx); err != nil {
 				return sample{}, err
 			}
 		}
@@ -38,70 +43,109 @@ func ofState(name string) contest {
 	}}
 }
 
-// stateRound makes a cluster with data, takes the data and brings it back: by restic as a user of the node would, and
-// by rekindle, which loses the cluster in between.
-func (s *stage) stateRound(ctx context.Context) (err error) {
-	dir := filepath.Join(s.dir, "stateful")
+// stateful is a cluster with data.
+type stateful struct {
+	*stage
+	dir     string
+	volumes []string // folders
+}
+
+// withState makes a cluster with so many volumes that hold the data, and takes it away when do has ended.
+func (s *stage) withState(ctx context.Context, volumes int, do func(c *stateful) error) (err error) {
+	c := &stateful{stage: s, dir: filepath.Join(s.dir, "stateful")}
 	app := repos.Stateful{
-		Name: "state-bench", Size: "2Gi", Script: "touch /tmp/ready; exec sleep 100000",
+		Name: "state-bench", Size: "2Gi", Script: "touch /tmp/ready; exec sleep 100000", Volumes: volumes,
 		State: "repository: ./sets, password: {env: STATE_PASSWORD}",
 		Class: "csi-hostpath", Chart: "oci://" + s.env.Registry + "/charts/csi-hostpath",
 	}
-	if err := app.Write(dir, s.env.WriteKindConfig); err != nil {
+	if err := app.Write(c.dir, s.env.WriteKindConfig); err != nil {
 		return err
 	}
-	extra, document := []string{"STATE_PASSWORD=" + statePassword}, filepath.Join(dir, "cluster.yaml")
 	defer func() {
 		after, cancel := free(ctx)
 		defer cancel()
-		_, downErr := s.time(after, extra, s.rekindle, "down", document, "--yes")
-		err = errors.Join(err, downErr, os.RemoveAll(dir))
+		_, downErr := c.run(after, "down", "--yes")
+		err = errors.Join(err, downErr, os.RemoveAll(c.dir))
 	}()
-	measure := func(name, what string) (sample, error) {
-		got, err := s.time(ctx, extra, s.rekindle, what, document, "-o", "json")
-		s.ofState[name] = append(s.ofState[name], got)
-		return got, err
-	}
-	if _, err := measure("up-state", "up"); err != nil {
-		return err
-	}
-	volume, err := nodeVolume(ctx, stateNode)
+	made, err := c.run(ctx, "up")
 	if err != nil {
 		return err
 	}
-	if err := fill(volume, stateMiB); err != nil {
+	if volumes == 1 {
+		s.keep("up-state", made)
+	}
+	if c.volumes, err = nodeVolumes(ctx, stateNode); err != nil {
 		return err
 	}
-	if err := s.bareRestic(ctx, volume); err != nil {
-		return err
+	for i, volume := range c.volumes {
+		if err := fill(volume, byte(i), stateMiB/volumes, smallFiles/volumes); err != nil {
+			return err
+		}
 	}
-	taken, err := measure("snapshot", "snapshot")
-	if err != nil {
-		return err
-	}
-	s.ofState["volume"] = append(s.ofState["volume"], sample{seconds: taken.steps[volumeStep]})
-	if err := loseClaim(ctx); err != nil {
-		return err
-	}
-	unix.Sync() // what was written before is not what is measured
-	atRest, err := s.time(ctx, extra, s.rekindle, "rebuild", document, "-o", "json")
-	if err != nil {
-		return err
-	}
-	s.ofState["restore"] = append(s.ofState["restore"], sample{seconds: atRest.steps[restoreStep]})
-	if _, err := docker(ctx, "rm", "--force", "--volumes", stateNode); err != nil {
-		return err
-	}
-	rebuilt, err := measure("rebuild", "rebuild")
-	if err != nil {
-		return err
-	}
-	s.ofState["restore-boot"] = append(s.ofState["restore-boot"], sample{seconds: rebuilt.steps[restoreStep]})
-	return nil
+	return do(c)
 }
 
-// loseClaim deletes the workload and its claim, with all its data, from a cluster that goes on.
-func loseClaim(ctx context.Context) error {
+func (c *stateful) run(ctx context.Context, what string, flags ...string) (sample, error) {
+	return c.time(ctx, []string{"STATE_PASSWORD=" + statePassword}, c.rekindle, append([]string{what, filepath.Join(c.dir, "cluster.yaml"), "-o", "json"}, flags...)...)
+}
+
+func (s *stage) keep(name string, got sample) { s.ofState[name] = append(s.ofState[name], got) }
+
+// atRest takes the data and, when the claims alone were lost, brings it back: by restic as a user of the node would, and by
+// rekindle. It gives the runs of snapshot and of rebuild.
+func (c *stateful) atRest(ctx context.Context, suffix string) (taken, back sample, err error) {
+	if err := c.bareRestic(ctx, suffix); err != nil {
+		return taken, back, err
+	}
+	if taken, err = c.run(ctx, "snapshot"); err != nil {
+		return taken, back, err
+	}
+	if err := loseClaims(ctx); err != nil {
+		return taken, back, err
+	}
+	unix.Sync() // what was written before is not what is measured
+	back, err = c.run(ctx, "rebuild")
+	return taken, back, err
+}
+
+// stateRound has the data in one volume, and loses the whole cluster, too.
+func (s *stage) stateRound(ctx context.Context) error {
+	return s.withState(ctx, 1, func(c *stateful) error {
+		taken, back, err := c.atRest(ctx, "")
+		if err != nil {
+			return err
+		}
+		if _, err := docker(ctx, "rm", "--force", "--volumes", stateNode); err != nil {
+			return err
+		}
+		rebuilt, err := c.run(ctx, "rebuild")
+		if err != nil {
+			return err
+		}
+		s.keep("snapshot", taken)
+		s.keep("volume", taken.span(volumeSteps))
+		s.keep("restore", back.span(restoreSteps))
+		s.keep("rebuild", rebuilt)
+		s.keep("restore-boot", rebuilt.span(restoreSteps))
+		return nil
+	})
+}
+
+// volumesRound has the data in four volumes.
+func (s *stage) volumesRound(ctx context.Context) error {
+	return s.withState(ctx, 4, func(c *stateful) error {
+		taken, back, err := c.atRest(ctx, fourVolumes)
+		if err != nil {
+			return err
+		}
+		s.keep("volumes"+fourVolumes, taken.span(volumeSteps))
+		s.keep("restores"+fourVolumes, back.span(restoreSteps))
+		return nil
+	})
+}
+
+// loseClaims deletes the workload and its claims, with all their data, from a cluster that goes on.
+func loseClaims(ctx context.Context) error {
 	for _, args := range []string{"delete statefulset/app --wait", "wait pod/app-0 --for=delete --timeout=2m", "delete pvc --all --wait", "wait pv --all --for=delete --timeout=2m"} {
 		if _, err := nodeKubectl(ctx, stateNode, append([]string{"--namespace=app"}, strings.Fields(args)...)...); err != nil {
 			return err
@@ -110,9 +154,9 @@ func loseClaim(ctx context.Context) error {
 	return nil
 }
 
-// bareRestic takes the folder and brings it back beside it, to and from a repository that is served as rekindle serves
+// bareRestic takes the folders and brings them back beside them, to and from a repository that is served as rekindle serves
 // one, and reads everything again as rekindle does.
-func (s *stage) bareRestic(ctx context.Context, volume string) (err error) {
+func (c *stateful) bareRestic(ctx context.Context, suffix string) (err error) {
 	cache, err := assets.Open("")
 	if err != nil {
 		return err
@@ -121,23 +165,23 @@ func (s *stage) bareRestic(ctx context.Context, volume string) (err error) {
 	if err != nil {
 		return err
 	}
-	sets, back := filepath.Join(s.dir, "bare"), volume+"-back"
-	server, err := rest.Serve(ctx, sets, s.env.Gateway+":0")
+	sets, back := filepath.Join(c.stage.dir, "bare"), c.volumes[0]+"-back"
+	server, err := rest.Serve(ctx, sets, c.env.Gateway+":0")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, server.Close(), os.RemoveAll(sets), os.RemoveAll(back)) }()
-	env := []string{"RESTIC_REPOSITORY=" + server.Repository(), "RESTIC_PASSWORD=" + statePassword, "RESTIC_CACHE_DIR=" + filepath.Join(s.dir, "cache")}
-	if _, err := s.time(ctx, env, restic, "init"); err != nil {
+	env := []string{"RESTIC_REPOSITORY=" + server.Repository(), "RESTIC_PASSWORD=" + statePassword, "RESTIC_CACHE_DIR=" + filepath.Join(c.stage.dir, "cache")}
+	if _, err := c.time(ctx, env, restic, "init"); err != nil {
 		return err
 	}
-	got, err := s.time(ctx, env, restic, "backup", volume)
+	got, err := c.time(ctx, env, restic, append([]string{"backup"}, c.volumes...)...)
 	if err != nil {
 		return err
 	}
-	s.ofState["restic-backup"] = append(s.ofState["restic-backup"], got)
+	c.keep("restic-backup"+suffix, got)
 	unix.Sync() // what was written before is not what is measured
-	got, err = s.time(ctx, env, restic, "restore", "latest:"+volume, "--target", back, "--sparse", "--verify")
-	s.ofState["restic-restore"] = append(s.ofState["restic-restore"], got)
+	got, err = c.time(ctx, env, restic, "restore", "latest", "--target", back, "--sparse", "--verify")
+	c.keep("restic-restore"+suffix, got)
 	return err
 }

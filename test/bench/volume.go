@@ -11,17 +11,39 @@ import (
 	"strings"
 )
 
-// nodeVolume is the folder of the one volume of a node of kind, as this machine has it.
-func nodeVolume(ctx context.Context, node string) (string, error) {
+// nodeVolumes are the folders of the volumes of a node of kind, as this machine has them: of the local-path provisioner, or of
+// the lab's CSI driver.
+func nodeVolumes(ctx context.Context, node string) ([]string, error) {
 	pid, err := docker(ctx, "inspect", "--format", "{{.State.Pid}}", node)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	path, err := nodeKubectl(ctx, node, "get", "pv", "--output=jsonpath={.items[0].spec.hostPath.path}{.items[0].spec.local.path}")
-	if err == nil && path == "" {
-		path, err = nodeKubectl(ctx, node, "get", "pv", "--output=jsonpath=/var/lib/csi-hostpath/volumes/{.items[0].spec.csi.volumeHandle}/data")
+	paths, err := nodeKubectl(ctx, node, "get", "pv", "--output=jsonpath={range .items[*]}{.spec.hostPath.path}{.spec.local.path}|{.spec.csi.volumeHandle}{\"\\n\"}{end}")
+	if err != nil {
+		return nil, err
 	}
-	return filepath.Join("/proc", pid, "root", path), err
+	var all []string
+	for line := range strings.Lines(paths) {
+		path, handle, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "|")
+		if handle != "" {
+			path = "/var/lib/csi-hostpath/volumes/" + handle + "/data"
+		}
+		path = filepath.Join("/proc", pid, "root", path)
+		if _, err := os.Stat(path); err != nil {
+			return nil, fmt.Errorf("the folder of a volume: %w", err)
+		}
+		all = append(all, path)
+	}
+	return all, nil
+}
+
+// nodeVolume is the folder of the one volume of a node.
+func nodeVolume(ctx context.Context, node string) (string, error) {
+	all, err := nodeVolumes(ctx, node)
+	if err == nil && len(all) != 1 {
+		err = fmt.Errorf("%s has %d volumes, not one", node, len(all))
+	}
+	return strings.Join(all, ""), err
 }
 
 // nodeKubectl runs kubectl on a node of kind, and gives what it printed.
@@ -40,9 +62,12 @@ func docker(ctx context.Context, args ...string) (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
-// fill writes so many MiB in 16 files, and 10 000 small files, all of random bytes.
-func fill(dir string, mib int) error {
-	random := rand.NewChaCha8([32]byte{2})
+// smallFiles are in the volumes beside the large ones.
+const smallFiles = 10_000
+
+// fill writes so many MiB in 16 files, and so many small files, all of random bytes; others with another seed.
+func fill(dir string, seed byte, mib, small int) error {
+	random := rand.NewChaCha8([32]byte{2, seed})
 	write := func(n, size int, name string) error {
 		raw := make([]byte, size)
 		for i := range n {
@@ -57,5 +82,5 @@ func fill(dir string, mib int) error {
 		}
 		return nil
 	}
-	return errors.Join(write(16, mib<<20/16, "big"), write(10_000, 4<<10, "small"))
+	return errors.Join(write(16, mib<<20/16, "big"), write(small, 4<<10, "small"))
 }
