@@ -27,7 +27,7 @@ func (a *app) versionCommand() *cobra.Command {
 		Use:     "version",
 		Short:   "Tell the version of this binary",
 		GroupID: "tools",
-		// It ends before a garbage collector is of any use: startup.Done would double what it takes.
+		// It ends before a garbage collector is of any use: after startup.Done it would take a third longer.
 		PersistentPreRunE: func(*cobra.Command, []string) error { return a.open() },
 		RunE: func(*cobra.Command, []string) error {
 			return a.rep.Object(map[string]any{

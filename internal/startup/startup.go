@@ -1,6 +1,6 @@
 // Package startup keeps the garbage collector out of the start of a program. The packages that the command is made of
 // allocate some 10 MB before main begins, all of which stays: to look at it again and again on the way is a quarter of the time
-// that `rekindle version` takes. A program that imports it calls Done before it does anything.
+// that `rekindle version` takes. A program that imports it calls Done before it does anything that lasts.
 package startup
 
 import "runtime/debug"

@@ -46,26 +46,26 @@ func ofState(name string) contest {
 // stateful is a cluster with data.
 type stateful struct {
 	*stage
-	dir     string
-	volumes []string // folders
+	documents string   // their folder
+	volumes   []string // folders
 }
 
 // withState makes a cluster with so many volumes that hold the data, and takes it away when do has ended.
 func (s *stage) withState(ctx context.Context, volumes int, do func(c *stateful) error) (err error) {
-	c := &stateful{stage: s, dir: filepath.Join(s.dir, "stateful")}
+	c := &stateful{stage: s, documents: filepath.Join(s.dir, "stateful")}
 	app := repos.Stateful{
 		Name: "state-bench", Size: "2Gi", Script: "touch /tmp/ready; exec sleep 100000", Volumes: volumes,
 		State: "repository: ./sets, password: {env: STATE_PASSWORD}",
 		Class: "csi-hostpath", Chart: "oci://" + s.env.Registry + "/charts/csi-hostpath",
 	}
-	if err := app.Write(c.dir, s.env.WriteKindConfig); err != nil {
+	if err := app.Write(c.documents, s.env.WriteKindConfig); err != nil {
 		return err
 	}
 	defer func() {
 		after, cancel := free(ctx)
 		defer cancel()
 		_, downErr := c.run(after, "down", "--yes")
-		err = errors.Join(err, downErr, os.RemoveAll(c.dir))
+		err = errors.Join(err, downErr, os.RemoveAll(c.documents))
 	}()
 	made, err := c.run(ctx, "up")
 	if err != nil {
@@ -86,7 +86,7 @@ func (s *stage) withState(ctx context.Context, volumes int, do func(c *stateful)
 }
 
 func (c *stateful) run(ctx context.Context, what string, flags ...string) (sample, error) {
-	return c.time(ctx, []string{"STATE_PASSWORD=" + statePassword}, c.rekindle, append([]string{what, filepath.Join(c.dir, "cluster.yaml"), "-o", "json"}, flags...)...)
+	return c.time(ctx, []string{"STATE_PASSWORD=" + statePassword}, c.rekindle, append([]string{what, filepath.Join(c.documents, "cluster.yaml"), "-o", "json"}, flags...)...)
 }
 
 func (s *stage) keep(name string, got sample) { s.ofState[name] = append(s.ofState[name], got) }
@@ -165,13 +165,13 @@ func (c *stateful) bareRestic(ctx context.Context, suffix string) (err error) {
 	if err != nil {
 		return err
 	}
-	sets, back := filepath.Join(c.stage.dir, "bare"), c.volumes[0]+"-back"
+	sets, back := filepath.Join(c.dir, "bare"), c.volumes[0]+"-back"
 	server, err := rest.Serve(ctx, sets, c.env.Gateway+":0")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, server.Close(), os.RemoveAll(sets), os.RemoveAll(back)) }()
-	env := []string{"RESTIC_REPOSITORY=" + server.Repository(), "RESTIC_PASSWORD=" + statePassword, "RESTIC_CACHE_DIR=" + filepath.Join(c.stage.dir, "cache")}
+	env := []string{"RESTIC_REPOSITORY=" + server.Repository(), "RESTIC_PASSWORD=" + statePassword, "RESTIC_CACHE_DIR=" + filepath.Join(c.dir, "cache")}
 	if _, err := c.time(ctx, env, restic, "init"); err != nil {
 		return err
 	}

@@ -69,14 +69,19 @@ const ttl = 2 * time.Minute
 // killed begins a run around a command, and kills it when something is there.
 func (w *world) killed(there func(context.Context) (bool, string, error), command ...string) {
 	w.t.Helper()
-	args := append([]string{"run", "clusters/prod/bare.yaml", "--ttl", ttl.String(), "--"}, command...)
+	w.killedWhen(ttl, there, append([]string{"run", "clusters/prod/bare.yaml", "--ttl", ttl.String(), "--"}, command...)...)
+}
+
+// killedWhen begins a command of rekindle, and kills it when something is there, which it has to be within the limit.
+func (w *world) killedWhen(limit time.Duration, there func(context.Context) (bool, string, error), args ...string) {
+	w.t.Helper()
 	run := w.cmd(w.t.Context(), args...)
 	if err := run.Start(); err != nil {
 		w.t.Fatal(err)
 	}
 	defer func() { _ = run.Wait() }() // it was killed
 	defer func() { _ = run.Process.Kill() }()
-	ctx, cancel := context.WithTimeout(w.t.Context(), ttl)
+	ctx, cancel := context.WithTimeout(w.t.Context(), limit)
 	defer cancel()
 	if err := wait.Poll(ctx, wait.Func("the moment to kill", there), 50*time.Millisecond, nil); err != nil {
 		w.t.Fatal(err)

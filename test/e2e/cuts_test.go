@@ -64,17 +64,11 @@ func TestVolumesOfACSIDriver(t *testing.T) {
 // killedWithCut kills a snapshot when there is a VolumeSnapshot of it.
 func (w *world) killedWithCut() {
 	w.t.Helper()
-	run := w.cmd(w.t.Context(), "snapshot", "clusters/prod/cluster.yaml")
-	if err := run.Start(); err != nil {
-		w.t.Fatal(err)
-	}
-	defer func() { _ = run.Wait() }() // it was killed
-	defer func() { _ = run.Process.Kill() }()
-	w.until("a VolumeSnapshot", time.Minute, func(ctx context.Context) (bool, string, error) {
+	w.killedWhen(time.Minute, func(ctx context.Context) (bool, string, error) {
 		out, err := exec.CommandContext(ctx, "docker", "exec", w.name+"-control-plane", "kubectl", "--kubeconfig=/etc/kubernetes/admin.conf",
 			"get", "volumesnapshots", "--namespace=app", "--output=name").CombinedOutput()
 		return err == nil && strings.Contains(string(out), "rekindle-cut-"), string(out), nil
-	})
+	}, "snapshot", "clusters/prod/cluster.yaml")
 }
 
 // noCuts wants nothing of a cut in the cluster, nor in the folders of its storage.
