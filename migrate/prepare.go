@@ -32,6 +32,9 @@ type claim struct {
 
 func (c *claim) step() plan.ID { return plan.ID("restore/" + c.at.String()) }
 
+// liftStep is the step after it, which lets its pods go.
+func (c *claim) liftStep() plan.ID { return plan.ID("lift/" + c.at.String()) }
+
 // prepare finds out which claims come back, and all that is known to be in the way, at once.
 func (r *Rebuild) prepare(p plan.Progress) error {
 	objs := r.job.Volumes()

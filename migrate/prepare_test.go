@@ -110,7 +110,8 @@ func TestThePlanOfARebuild(t *testing.T) {
 	all := strings.Join(shape, "\n")
 	for _, want := range []string{
 		"gate <- lease", "objects <- gate", "release/shop <- lease network gate objects",
-		"restore/shop/data-db-1 <- gate network\nrestore/shop/data-db-0 <- gate network\nrestore/shop/data-old-0 <- gate network\nsettled <- release/shop",
+		"restore/shop/data-db-1 <- gate network\nlift/shop/data-db-1 <- restore/shop/data-db-1\nrestore/shop/data-db-0 <- gate network\n" +
+			"lift/shop/data-db-0 <- restore/shop/data-db-0\nrestore/shop/data-old-0 <- gate network\nlift/shop/data-old-0 <- restore/shop/data-old-0\nsettled <- release/shop",
 	} {
 		if !strings.Contains(all, want) {
 			t.Errorf("want %q in\n%s", want, all)

@@ -175,12 +175,28 @@ func (r *Rebuild) Volumes(p *plan.Plan, needs ...plan.ID) []plan.ID {
 			step.Do = func(context.Context, plan.Progress) (plan.Outcome, error) { return plan.Unproven, nil }
 		}
 		id := p.Add(step, needs...)
+		if r.o.Standby == nil && !r.job.Simulated() {
+			id = p.Add(r.letGo(c), id)
+		}
 		if c.known {
 			known = append(known, id)
 		}
 	}
 	r.settleQuiet() // there may be none at all
 	return known
+}
+
+// letGo waits until the pods of a claim that has its data are held back no more. Those that waited have started by then.
+func (r *Rebuild) letGo(c *claim) plan.Step {
+	return plan.Step{
+		ID: c.liftStep(), Title: fmt.Sprintf("let further pods of %s start", c.at), Timeout: gateTimeout, Retries: 2,
+		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+			if r.gate == nil {
+				return plan.Unchanged, nil // there was nothing to hold back
+			}
+			return plan.Unchanged, r.gate.Settle(ctx, c.at, p)
+		},
+	}
 }
 
 // Quiet is closed when the step of each known claim has ended, one way or the other.
@@ -222,7 +238,7 @@ func (r *Rebuild) Open(p *plan.Plan, needs ...plan.ID) plan.ID {
 	}
 	needs = slices.Clone(needs)
 	for _, c := range r.claims {
-		needs = append(needs, c.step())
+		needs = append(needs, c.liftStep())
 	}
 	return p.Add(plan.Step{
 		ID: "open", Title: "take the gate away", Timeout: gateTimeout, Retries: 2,

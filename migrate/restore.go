@@ -29,7 +29,7 @@ func (r *Rebuild) restore(ctx context.Context, c *claim, p plan.Progress) (plan.
 		p.Warn(fmt.Sprintf("the repository does not make the claim %s any more: its data stays in the set %s", c.at, r.set.ID))
 		return plan.Unchanged, nil
 	case pvc.Annotations[RestoredMark] == r.set.ID:
-		return plan.Unchanged, r.lift(ctx, c, p)
+		return plan.Unchanged, r.lift(ctx, c)
 	}
 	if err := holds(c.Claim, pvc.Spec.Resources.Requests.Storage().String()); err != nil {
 		return "", err
@@ -41,15 +41,15 @@ func (r *Rebuild) restore(ctx context.Context, c *claim, p plan.Progress) (plan.
 		return "", fault.Wrap(err, fault.Failed, "its data did not come back").On("claim %s", c.at).
 			WithHint("its pods are held back by the gate, and nothing is lost: mend the cause and run the same command again")
 	}
-	return plan.Changed, r.lift(ctx, c, p)
+	return plan.Changed, r.lift(ctx, c)
 }
 
-// lift lets the pods of a claim start, unless the cluster only stands by.
-func (r *Rebuild) lift(ctx context.Context, c *claim, p plan.Progress) error {
+// lift lets the pods of a claim start that wait, unless the cluster only stands by.
+func (r *Rebuild) lift(ctx context.Context, c *claim) error {
 	if r.o.Standby != nil {
 		return nil
 	}
-	return r.gate.Lift(ctx, c.at, p)
+	return r.gate.Lift(ctx, c.at)
 }
 
 // fill brings the data of a claim when there is room for a further mover.

@@ -66,8 +66,9 @@ type Gate struct {
 
 	mu     sync.Mutex // guards what follows, and keeps changes of the gate one after another
 	set    string
-	claims map[Claim]bool // whether they wait
-	probe  Claim          // there is none of that name; it waits in the newest state of the gate only
+	claims map[Claim]bool  // whether they wait
+	probes []Claim         // there are none of these names; a state of the gate has those of all states before it, and one more
+	lifted map[Claim]Claim // the probe of the state in which a claim was lifted
 }
 
 // New gives the gate of a cluster. Nothing is put up yet.
@@ -96,7 +97,7 @@ func (g *Gate) PutUp(ctx context.Context, set string, waiting map[Claim]bool, p 
 	if err := admission.Apply(ctx, g.client, admission.Binding(g.gvk, Name)); err != nil {
 		return "", err
 	}
-	if err := g.prove(ctx, true, p); err != nil {
+	if err := g.prove(ctx, []Claim{g.newest()}, true, p); err != nil {
 		return "", err
 	}
 	if found != nil {
@@ -105,8 +106,9 @@ func (g *Gate) PutUp(ctx context.Context, set string, waiting map[Claim]bool, p 
 	return plan.Changed, nil
 }
 
-// Lift lets the pods of a claim start: those that were held back, and those to come.
-func (g *Gate) Lift(ctx context.Context, claim Claim, p plan.Progress) error {
+// Lift lets the pods of a claim start that are held back. Those to come may be held for as long as the server takes to follow:
+// call Settle after it.
+func (g *Gate) Lift(ctx context.Context, claim Claim) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if _, ours := g.claims[claim]; !ours {
@@ -116,12 +118,30 @@ func (g *Gate) Lift(ctx context.Context, claim Claim, p plan.Progress) error {
 	if err := g.write(ctx); err != nil {
 		return err
 	}
-	if err := g.prove(ctx, true, p); err != nil { // by the probe of this very change
+	if g.lifted == nil {
+		g.lifted = map[Claim]Claim{}
+	}
+	g.lifted[claim] = g.newest()
+	return g.release(ctx)
+}
+
+// Settle waits until the server follows the lift of a claim, and lets those of its pods start that were held back or refused
+// meanwhile. Without a lift there is nothing to wait for.
+func (g *Gate) Settle(ctx context.Context, claim Claim, p plan.Progress) error {
+	g.mu.Lock()
+	probe, ok := g.lifted[claim]
+	g.mu.Unlock()
+	if !ok {
+		return nil
+	}
+	if err := g.prove(ctx, []Claim{probe}, true, p); err != nil {
 		return err
 	}
 	if g.refuses {
 		return poke.Workloads(ctx, g.client, claim.Namespace)
 	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	return g.release(ctx)
 }
 
@@ -130,6 +150,7 @@ func (g *Gate) Lift(ctx context.Context, claim Claim, p plan.Progress) error {
 func (g *Gate) TakeAway(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.probes = nil
 	namespaces := map[string]bool{}
 	policy, err := admission.Find(ctx, g.client, Name)
 	if err != nil {
@@ -138,7 +159,7 @@ func (g *Gate) TakeAway(ctx context.Context, p plan.Progress) (plan.Outcome, err
 	if policy != nil {
 		for _, claim := range waiting(policy) {
 			if isProbe(claim) {
-				g.probe = claim
+				g.probes = append(g.probes, claim)
 			} else {
 				namespaces[claim.Namespace] = true
 			}
@@ -152,7 +173,7 @@ func (g *Gate) TakeAway(ctx context.Context, p plan.Progress) (plan.Outcome, err
 	if err := g.release(ctx); err != nil || !removed {
 		return plan.Unchanged, err
 	}
-	if err := g.prove(ctx, false, p); err != nil {
+	if err := g.prove(ctx, g.probes, false, p); err != nil { // a server that is behind still has the first of them
 		return "", err
 	}
 	errs := []error{g.release(ctx)} // those that came until then
@@ -179,10 +200,11 @@ func (g *Gate) mayPutUp(ctx context.Context, set string) error {
 		WithHint("finish it: rekindle rebuild --at %s; or begin anew: rekindle down, then rekindle rebuild", found.Set)
 }
 
-// write makes the policy hold back what waits now, with a new probe.
+// write makes the policy hold back what waits now, with a further probe: a server that holds it back follows this change, or a
+// later one.
 func (g *Gate) write(ctx context.Context) error {
-	g.probe = Claim{proofNamespace, Name + "-probe-" + rand.String(10)}
-	all := []Claim{g.probe}
+	g.probes = append(g.probes, Claim{proofNamespace, Name + "-probe-" + rand.String(10)})
+	all := slices.Clone(g.probes)
 	for claim, waits := range g.claims {
 		if waits {
 			all = append(all, claim)
@@ -195,6 +217,9 @@ func (g *Gate) write(ctx context.Context) error {
 	}
 	return admission.Apply(ctx, g.client, policy)
 }
+
+// newest is the probe of the state that was written last.
+func (g *Gate) newest() Claim { return g.probes[len(g.probes)-1] }
 
 // Found is the gate of a cluster as whoever comes by finds it.
 type Found struct {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -109,7 +110,10 @@ func (w *world) claim(name string) gate.Claim { return gate.Claim{Namespace: w.n
 
 func (w *world) lift(g *gate.Gate, claim string) {
 	w.Helper()
-	if err := g.Lift(w.Context(), w.claim(claim), nil); err != nil {
+	if err := g.Lift(w.Context(), w.claim(claim)); err != nil {
+		w.Fatal(err)
+	}
+	if err := g.Settle(w.Context(), w.claim(claim), nil); err != nil {
 		w.Fatal(err)
 	}
 }
@@ -240,9 +244,40 @@ func TestOnlyPodsThatMountAWaitingClaimAreHeld(t *testing.T) {
 	if got := w.pods(); strings.Contains(got, "held") {
 		t.Errorf("lifted, and still %s", got)
 	}
-	if err := g.Lift(t.Context(), w.claim("never-heard-of"), nil); err == nil {
+	if err := g.Lift(t.Context(), w.claim("never-heard-of")); err == nil {
 		t.Error("a claim that the gate does not know was lifted")
 	}
+}
+
+// Who waits starts when the data is there; who comes before the server follows, when it does. Claims are lifted side by side.
+func TestWhoWaitsStartsAtOnce(t *testing.T) {
+	w := newWorld(t, "at-once")
+	g := gate.New(w.client)
+	names := []string{"data-0", "data-1", "data-2", "data-3"}
+	w.gate(g, "set-1", names...)
+	defer w.takeAway(g)
+	for _, name := range names {
+		w.pod("waits-for-"+name, name, "")
+	}
+	var lifting sync.WaitGroup
+	for _, name := range names {
+		lifting.Go(func() {
+			if err := g.Lift(t.Context(), w.claim(name)); err != nil {
+				t.Error(err)
+			}
+			if got := w.pods(); strings.Contains(got, "waits-for-"+name+" held") {
+				t.Errorf("%s is lifted, and %s", name, got)
+			}
+			w.pod("follows-"+name, name, "")
+			if err := g.Settle(t.Context(), w.claim(name), nil); err != nil {
+				t.Error(err)
+			}
+			if got := w.pods(); strings.Contains(got, "follows-"+name+" held") {
+				t.Errorf("the server follows the lift of %s, and %s", name, got)
+			}
+		})
+	}
+	lifting.Wait()
 }
 
 // A run that was killed leaves the gate: it holds without it, and the next run goes on where the first one was.

@@ -16,25 +16,27 @@ import (
 	"github.com/rekindle-dev/rekindle/migrate/admission"
 )
 
-// prove waits until the server follows the newest change: it holds back the pod of the newest probe, or, when the gate
-// is to be away, nothing any more.
-func (g *Gate) prove(ctx context.Context, holds bool, p plan.Progress) error {
-	return admission.Prove(ctx, "gate", holds, g.holds, p)
+// prove waits until the server follows a change: it holds back a pod with that change's probe, or, when the gate is to be
+// away, one with any probe no longer.
+func (g *Gate) prove(ctx context.Context, probes []Claim, holds bool, p plan.Progress) error {
+	return admission.Prove(ctx, "gate", holds, func(ctx context.Context) (bool, string) { return g.holds(ctx, probes) }, p)
 }
 
-// holds asks the server by a dry run whether a pod that mounts the probe is held back. The detail says why that can
+// holds asks the server by a dry run whether a pod that mounts the probes is held back. The detail says why that can
 // not be known.
-func (g *Gate) holds(ctx context.Context) (held bool, detail string) {
-	probe := &corev1.Pod{
+func (g *Gate) holds(ctx context.Context, probes []Claim) (held bool, detail string) {
+	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{GenerateName: Name + "-probe-", Namespace: proofNamespace},
 		Spec: corev1.PodSpec{
 			Containers: []corev1.Container{{Name: "none", Image: "none.invalid/none"}},
-			Volumes: []corev1.Volume{{Name: "probe", VolumeSource: corev1.VolumeSource{
-				PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: g.probe.Name},
-			}}},
 		},
 	}
-	made, err := g.client.Typed().CoreV1().Pods(proofNamespace).Create(ctx, probe, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	for i, probe := range probes {
+		pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{Name: fmt.Sprintf("probe-%d", i), VolumeSource: corev1.VolumeSource{
+			PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: probe.Name},
+		}})
+	}
+	made, err := g.client.Typed().CoreV1().Pods(proofNamespace).Create(ctx, pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 	switch {
 	case err == nil:
 		return Held(made), ""

@@ -22,6 +22,16 @@ type Settings struct {
 	Image  string // node image of nodes that name none; empty is kind's own
 }
 
+// SwiftBoot is the kubeadm patch of clusters that no kind configuration describes. While it starts, the controller manager makes a
+// ServiceAccount and a token for each of its controllers, and with its default of 20 requests a second no DaemonSet is
+// seen for 5 s after the node is there, kube-proxy's neither. And a single control plane has nobody to elect.
+const SwiftBoot = `kind: ClusterConfiguration
+controllerManager:
+  extraArgs: {kube-api-qps: "100", kube-api-burst: "200", leader-elect: "false"}
+scheduler:
+  extraArgs: {leader-elect: "false"}
+`
+
 // effective gives the configuration that kind gets, without marks.
 func (s Settings) effective() (*v1alpha4.Cluster, error) {
 	cfg := &v1alpha4.Cluster{}
@@ -33,6 +43,9 @@ func (s Settings) effective() (*v1alpha4.Cluster, error) {
 		if cfg.APIVersion != "kind.x-k8s.io/v1alpha4" || cfg.Kind != "Cluster" {
 			return nil, fault.New(fault.Usage, "apiVersion %q, kind %q: want kind.x-k8s.io/v1alpha4, Cluster", cfg.APIVersion, cfg.Kind).At(s.File, 0)
 		}
+	}
+	if len(s.Config) == 0 {
+		cfg.KubeadmConfigPatches = []string{SwiftBoot}
 	}
 	for i := len(cfg.Nodes); i < s.Nodes; i++ {
 		role := v1alpha4.WorkerRole

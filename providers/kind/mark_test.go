@@ -62,7 +62,7 @@ nodes:
 		t.Fatal(err)
 	}
 	if cfg.Networking.KubeProxyMode != v1alpha4.NFTablesProxyMode || len(cfg.Nodes) != 2 ||
-		cfg.Nodes[0].Image != "example.com/node:v2" || cfg.Nodes[1].Image != "example.com/node:v1" {
+		len(cfg.KubeadmConfigPatches) != 0 || cfg.Nodes[0].Image != "example.com/node:v2" || cfg.Nodes[1].Image != "example.com/node:v1" {
 		t.Errorf("effective: %+v", cfg)
 	}
 	before, err := hashOf(cfg)
@@ -96,7 +96,7 @@ func TestBadConfigIsAUsageFault(t *testing.T) {
 
 func TestNodesAreCounted(t *testing.T) {
 	cfg, err := Settings{Nodes: 3}.effective()
-	if err != nil || len(cfg.Nodes) != 3 || cfg.Nodes[0].Role != v1alpha4.ControlPlaneRole || cfg.Nodes[2].Role != v1alpha4.WorkerRole {
+	if err != nil || len(cfg.Nodes) != 3 || len(cfg.KubeadmConfigPatches) != 1 || cfg.Nodes[0].Role != v1alpha4.ControlPlaneRole || cfg.Nodes[2].Role != v1alpha4.WorkerRole {
 		t.Errorf("%v %+v", err, cfg)
 	}
 }

@@ -38,6 +38,7 @@ import (
 	"math"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -47,9 +48,10 @@ import (
 func main() {
 	runs := flag.Int("runs", 3, "how often each is measured")
 	only := flag.String("only", "", "comma-separated names, of those above; empty is all")
+	logs := flag.String("logs", "", "an existing folder that keeps what each measured process printed; empty keeps none")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := bench(ctx, *runs, *only)
+	err := bench(ctx, *runs, *only, *logs)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -84,7 +86,7 @@ func (s sample) span(prefix string) sample {
 	return sample{seconds: end - begin}
 }
 
-func bench(ctx context.Context, runs int, only string) error {
+func bench(ctx context.Context, runs int, only, logs string) error {
 	s, err := newStage(ctx)
 	if err != nil {
 		return err
@@ -96,6 +98,9 @@ func bench(ctx context.Context, runs int, only string) error {
 		for _, c := range contests() {
 			if only != "" && !slices.Contains(strings.Split(only, ","), c.name) || (c.runs > 0 && round >= c.runs) {
 				continue
+			}
+			if logs != "" {
+				s.log = filepath.Join(logs, fmt.Sprintf("%s-%d.log", c.name, round+1))
 			}
 			got, err := c.once(ctx, s)
 			if err != nil {

@@ -36,6 +36,7 @@ type stage struct {
 	releases []config.Release // in an order that satisfies the needs
 	flux     config.Release
 
+	log     string              // where the processes of the contest that runs leave what they print; empty is nowhere
 	ofState map[string][]sample // measured and not given yet
 }
 
@@ -160,15 +161,19 @@ func (s *stage) buildPeers(ctx context.Context) error {
 func (s *stage) document(name string) string { return s.repo.Path("clusters/prod/" + name) }
 func (s *stage) kindConfig() string          { return s.repo.Path("clusters/prod/kind.yaml") }
 
-// time runs one process and measures it; what it prints is told only when it fails.
+// time runs one process and measures it; what it prints is told only when it fails, and kept in the log that was asked for.
 func (s *stage) time(ctx context.Context, extra []string, name string, args ...string) (sample, error) {
 	var out bytes.Buffer
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Stdout, cmd.Stderr, cmd.Dir = &out, &out, s.repo.Dir
 	cmd.Env = append(append(os.Environ(), extra...), "SOPS_AGE_KEY="+s.key,
 		"KUBECONFIG="+filepath.Join(s.dir, "kubeconfig"), "XDG_STATE_HOME="+filepath.Join(s.dir, "state"),
-		"HELM_CACHE_HOME="+filepath.Join(s.dir, "helm"), "PATH="+filepath.Dir(s.tools["helm"])+":"+os.Getenv("PATH"))
+		"HELM_CACHE_HOME="+filepath.Join(s.dir, "helm"), "HELMFILE_CACHE_HOME="+filepath.Join(s.dir, "helmfile"),
+		"PATH="+filepath.Dir(s.tools["helm"])+":"+os.Getenv("PATH"))
 	took, err := seconds(cmd.Run)
+	if s.log != "" {
+		err = errors.Join(err, s.record(cmd, out.Bytes()))
+	}
 	if err != nil {
 		return sample{}, fmt.Errorf("%s %s: %w\n%s", name, strings.Join(args, " "), err, out.String())
 	}
@@ -178,6 +183,16 @@ func (s *stage) time(ctx context.Context, extra []string, name string, args ...s
 		got.maxRSS = usage.Maxrss << 10
 	}
 	return got, nil
+}
+
+// record appends what a process printed to the contest's log.
+func (s *stage) record(cmd *exec.Cmd, out []byte) error {
+	f, err := os.OpenFile(s.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(f, "$ %s\n%s\n", cmd, out)
+	return errors.Join(err, f.Close())
 }
 
 // criticalStep is one step of those that a run's time is made of.

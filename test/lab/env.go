@@ -6,6 +6,8 @@ import (
 
 	"sigs.k8s.io/kind/pkg/apis/config/v1alpha4"
 	"sigs.k8s.io/yaml"
+
+	"github.com/rekindle-dev/rekindle/providers/kind"
 )
 
 // Env is what a test needs to know of a lab that is up.
@@ -17,7 +19,7 @@ type Env struct {
 }
 
 // KindConfig gives a kind configuration as its author wrote it, with the lab's node image and what
-// this machine's quirks want.
+// this machine's quirks want. One that patches nothing boots as rekindle's own clusters do.
 func (e *Env) KindConfig(raw []byte) ([]byte, error) {
 	var cfg v1alpha4.Cluster
 	if err := yaml.UnmarshalStrict(raw, &cfg); err != nil {
@@ -30,6 +32,9 @@ func (e *Env) KindConfig(raw []byte) ([]byte, error) {
 		cfg.Nodes[i].Image = e.Node
 	}
 	cfg.Networking.KubeProxyMode = v1alpha4.NFTablesProxyMode
+	if len(cfg.KubeadmConfigPatches) == 0 {
+		cfg.KubeadmConfigPatches = []string{kind.SwiftBoot}
+	}
 	kubeadm, containerd := e.Quirks.KindPatches()
 	cfg.KubeadmConfigPatches = append(cfg.KubeadmConfigPatches, kubeadm...)
 	cfg.ContainerdConfigPatches = append(cfg.ContainerdConfigPatches, containerd...)
