@@ -33,7 +33,6 @@ func (j *Job) Up(ctx context.Context) *plan.Plan {
 	raised := j.raise(j.live(ctx), p)
 	restored := j.state.Volumes(p, raised.gate, raised.network) // beside all that boots: what gets its data then starts
 	synced := add(p, j.syncPath(), slices.Concat(raised.admission, restored, []plan.ID{raised.source, raised.applied})...)
-	add(p, j.settled(), synced)                                               // in its own time, beside the checks
 	open := j.state.Open(p, append(raised.all, synced)...)                    // every claim has its data: the gate goes
 	add(p, j.schedule(), append(raised.all, raised.applied, synced, open)...) // when there is all that it is to take
 

@@ -125,7 +125,7 @@ func (j *Job) applyPath() *plan.Step {
 }
 
 // syncPath makes it apply the path, and waits until it did so at the resolved commit and everything
-// that it applied is healthy, as the shared watcher sees it.
+// that it applied is healthy.
 func (j *Job) syncPath() *plan.Step {
 	if j.follower == nil {
 		return nil
@@ -148,25 +148,6 @@ func (j *Job) syncPath() *plan.Step {
 				return "", err
 			}
 			return plan.Changed, j.compareApplied(ctx)
-		},
-	}
-}
-
-// settled waits until the reconciler itself calls the path in sync. The proof of what users see does not wait for that: a
-// reconciler looks at health in its own time.
-func (j *Job) settled() *plan.Step {
-	if j.follower == nil {
-		return nil
-	}
-	return &plan.Step{
-		ID: "settle", Title: fmt.Sprintf("%s calls %s in sync", j.follower.Name(), pathOf(j.docs.Cluster.Spec.Source.Path)), Timeout: syncTimeout,
-		Inputs: map[string]string{"commit": j.commit},
-		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
-			target, err := j.target(ctx)
-			if err != nil {
-				return "", err
-			}
-			return plan.Unchanged, j.follower.Settle(ctx, j.client, j.watcher, target, p)
 		},
 	}
 }

@@ -3,6 +3,7 @@ package bootstrap
 import (
 	"context"
 	"fmt"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -12,14 +13,14 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/internal/wait"
 	"github.com/rekindle-dev/rekindle/providers"
 )
 
 // checkJob runs the Job of a CronJob once for each commit, and wants it to succeed. A second run at
 // the same commit finds that it did.
 func (j *Job) checkJob(ctx context.Context, c config.Check, p plan.Progress) (plan.Outcome, error) {
-	jobs := j.client.Typed().BatchV1()
-	cron, err := jobs.CronJobs(c.Namespace).Get(ctx, c.Job, metav1.GetOptions{})
+	cron, err := j.client.Typed().BatchV1().CronJobs(c.Namespace).Get(ctx, c.Job, metav1.GetOptions{})
 	if err != nil {
 		return "", fault.Wrap(err, fault.Failed, "there is no such CronJob").On("check of job %s/%s", c.Namespace, c.Job).
 			WithHint("spec.verify[].job names a CronJob of the repository (suspend: true keeps it from running by itself)")
@@ -32,12 +33,8 @@ func (j *Job) checkJob(ctx context.Context, c config.Check, p plan.Progress) (pl
 		},
 		Spec: cron.Spec.JobTemplate.Spec,
 	}
-	outcome := plan.Changed
-	_, err = jobs.Jobs(c.Namespace).Create(ctx, job, metav1.CreateOptions{})
-	switch {
-	case apierrors.IsAlreadyExists(err):
-		outcome = plan.Unchanged
-	case err != nil:
+	outcome, err := j.startJob(ctx, job, p)
+	if err != nil {
 		return "", fault.Wrap(err, fault.Failed, "start it").On("check of job %s/%s", c.Namespace, c.Job)
 	}
 	ref := kube.NewRef(batchv1.SchemeGroupVersion.WithKind("Job"), c.Namespace, job.Name)
@@ -46,4 +43,37 @@ func (j *Job) checkJob(ctx context.Context, c config.Check, p plan.Progress) (pl
 			WithHint("after the cause is mended: kubectl -n %s delete job %s, and run the same command again", c.Namespace, job.Name)
 	}
 	return outcome, nil
+}
+
+// routeTime is how long the nodes may take to learn where a new pod is: kube-proxy collects changes for a second, and
+// Kubernetes tells times in whole ones. A Job that meets nobody fails, and is tried again after ten seconds, if at all.
+const routeTime = 3 * time.Second
+
+// startJob makes a Job that is not there yet, when the newest pods of its namespace can be reached.
+func (j *Job) startJob(ctx context.Context, job *batchv1.Job, p plan.Progress) (plan.Outcome, error) {
+	jobs := j.client.Typed().BatchV1().Jobs(job.Namespace)
+	_, err := jobs.Get(ctx, job.Name, metav1.GetOptions{})
+	if err == nil || !apierrors.IsNotFound(err) {
+		return plan.Unchanged, err
+	}
+	pods, err := j.client.Typed().CoreV1().Pods(job.Namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return "", err
+	}
+	var newest time.Time
+	for i := range pods.Items {
+		if at := kube.ReadySince(&pods.Items[i]); at.After(newest) {
+			newest = at
+		}
+	}
+	if pause := min(time.Until(newest.Add(routeTime)), routeTime); pause > 0 { // at most that, also when the cluster's clock is another
+		p.Waiting("the nodes to learn where the newest pods are")
+		if err := wait.Sleep(ctx, pause); err != nil {
+			return "", err
+		}
+	}
+	if _, err := jobs.Create(ctx, job, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+		return "", err
+	}
+	return plan.Changed, nil
 }

@@ -161,16 +161,6 @@ func TestPointingWaitsForNothingAndTakesNothingBack(t *testing.T) {
 	}
 }
 
-// sync is Sync with what comes after it.
-func (s *stage) sync() (plan.Outcome, error) {
-	s.Helper()
-	outcome, err := s.argo.Sync(s.Context(), s.client, s.watcher, s.target, false, nil)
-	if err == nil {
-		err = s.argo.Settle(s.Context(), s.client, s.watcher, s.target, nil)
-	}
-	return outcome, err
-}
-
 func TestWhatIsNotAtTheCommitIsAskedToLook(t *testing.T) {
 	s := newStage(t, "looking")
 	s.point(true)
@@ -180,12 +170,12 @@ func TestWhatIsNotAtTheCommitIsAskedToLook(t *testing.T) {
 		defer close(play)
 		s.once("asked to look", refreshed, synced(newer))
 	}()
-	outcome, err := s.sync()
+	outcome, err := s.argo.Sync(t.Context(), s.client, s.watcher, s.target, false, nil)
 	<-play
 	if outcome != plan.Changed || err != nil {
 		t.Errorf("%s, %v", outcome, err)
 	}
-	outcome, err = s.sync()
+	outcome, err = s.argo.Sync(t.Context(), s.client, s.watcher, s.target, false, nil)
 	if outcome != plan.Unchanged || err != nil || refreshed(s.get()) {
 		t.Errorf("once more: %s, %v", outcome, err)
 	}
@@ -216,7 +206,7 @@ func TestAnOperationThatWaitsForAnotherCommitIsEnded(t *testing.T) {
 			return refreshed(obj) && revision == newer
 		}, synced(newer))
 	}()
-	outcome, err := s.sync()
+	outcome, err := s.argo.Sync(t.Context(), s.client, s.watcher, s.target, false, nil)
 	<-play
 	if outcome != plan.Changed || err != nil {
 		t.Errorf("%s, %v", outcome, err)

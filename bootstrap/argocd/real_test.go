@@ -202,7 +202,7 @@ func (l *lab) commit(files map[string]string) {
 	l.target.Commit, l.target.Plain = l.git("rev-parse", "HEAD"), files["kustomization.yaml"] == ""
 }
 
-// up does what a run does: point, follow, sync, settle.
+// up does what a run does: point, follow, sync.
 func (l *lab) up(path bool) (plan.Outcome, error) {
 	l.Helper()
 	ctx, cancel := context.WithTimeout(l.Context(), time.Minute)
@@ -214,9 +214,6 @@ func (l *lab) up(path bool) (plan.Outcome, error) {
 		return followed, err
 	}
 	outcome, err := l.argo.Sync(ctx, l.client, l.watcher, l.target, fresh, nil)
-	if err == nil {
-		err = l.argo.Settle(ctx, l.client, l.watcher, l.target, nil)
-	}
 	if fresh || followed == plan.Changed {
 		outcome = plan.Changed
 	}

@@ -68,21 +68,19 @@ func (a *ArgoCD) Apply(ctx context.Context, c *kube.Client, w *kube.Watcher, t r
 	return a.ensure(ctx, c, w, t, true, fresh, "applied", applied(t.Commit), p)
 }
 
-// Sync lets Argo CD apply the path, and waits until everything that it applied is ready.
+// Sync lets Argo CD apply the path, and waits until it is in sync at the commit and everything that it applied is ready.
 func (a *ArgoCD) Sync(ctx context.Context, c *kube.Client, w *kube.Watcher, t reconciler.Target, fresh bool, p plan.Progress) (plan.Outcome, error) {
 	outcome, err := a.Apply(ctx, c, w, t, fresh, p)
 	if err != nil {
 		return outcome, err
 	}
-	return outcome, a.healthy(ctx, c, w, t.Commit, p)
-}
-
-// Settle waits until Argo CD calls the Application in sync at the commit, with nothing going on.
-func (a *ArgoCD) Settle(ctx context.Context, c *kube.Client, w *kube.Watcher, t reconciler.Target, p plan.Progress) error {
-	if err := w.Until(ctx, a.applicationRef(), "synced", synced(t.Commit), p); err != nil {
-		return a.stuck(ctx, c, err)
+	if err := a.healthy(ctx, c, w, t.Commit, p); err != nil {
+		return outcome, err
 	}
-	return nil
+	if err := w.Until(ctx, a.applicationRef(), "synced", synced(t.Commit), p); err != nil {
+		return outcome, a.stuck(ctx, c, err)
+	}
+	return outcome, a.healthy(ctx, c, w, t.Commit, p) // also what it has come to know of since
 }
 
 // Again makes Argo CD apply the path once more, and waits until it has and everything is ready.

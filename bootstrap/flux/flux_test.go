@@ -180,9 +180,6 @@ func (l *lab) up(timeout time.Duration) (plan.Outcome, error) {
 		return followed, err
 	}
 	synced, err := l.flux.Sync(ctx, l.client, l.watcher, l.target, false, p)
-	if err == nil {
-		err = l.flux.Settle(ctx, l.client, l.watcher, l.target, p)
-	}
 	if followed == plan.Changed {
 		return followed, err
 	}

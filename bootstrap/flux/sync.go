@@ -51,42 +51,49 @@ func (f *Flux) Follow(ctx context.Context, c *kube.Client, w *kube.Watcher, t re
 }
 
 // Sync makes Flux apply the path, and waits until it did so at the commit and everything that it
-// applied is healthy, as the watcher sees it. It fails early where waiting would not help: a path that does not build, a key
+// applied is healthy. It fails early where waiting would not help: a path that does not build, a key
 // that does not open a file, an object that the API server finds invalid.
 //
 // fresh is as in Follow.
 func (f *Flux) Sync(ctx context.Context, c *kube.Client, w *kube.Watcher, t reconciler.Target, fresh bool, p plan.Progress) (plan.Outcome, error) {
-	outcome, err := f.Apply(ctx, c, w, t, fresh, p)
+	outcome, request, err := f.applyPath(ctx, c, w, t, fresh, p)
 	if err != nil {
 		return outcome, err
 	}
-	return outcome, f.healthy(ctx, c, w, t.Commit, p)
-}
-
-// Settle waits until Flux calls the path Ready at the commit. It looks at the health of what it applied every five seconds.
-func (f *Flux) Settle(ctx context.Context, c *kube.Client, w *kube.Watcher, t reconciler.Target, p plan.Progress) error {
-	if err := w.Until(ctx, f.kustomizationRef(), "synced", applied(t.Commit, ""), p); err != nil {
-		return f.stuck(ctx, c, err)
+	if err := f.healthy(ctx, c, w, t.Commit, p); err != nil {
+		return outcome, err
 	}
-	return nil
+	if err := w.Until(ctx, f.kustomizationRef(), "synced", applied(t.Commit, request), p); err != nil {
+		return outcome, f.stuck(ctx, c, err)
+	}
+	// Flux writes that it has applied a moment before it writes what: only now all of that is surely known.
+	return outcome, f.healthy(ctx, c, w, t.Commit, p)
 }
 
 // Apply makes the object that applies the path, and waits until Flux has applied everything, healthy or not; fresh is
 // as in Follow.
 func (f *Flux) Apply(ctx context.Context, c *kube.Client, w *kube.Watcher, t reconciler.Target, fresh bool, p plan.Progress) (plan.Outcome, error) {
+	outcome, _, err := f.applyPath(ctx, c, w, t, fresh, p)
+	return outcome, err
+}
+
+// applyPath is Apply that gives what Flux was asked with, empty when it needed no asking.
+func (f *Flux) applyPath(ctx context.Context, c *kube.Client, w *kube.Watcher, t reconciler.Target, fresh bool, p plan.Progress) (o plan.Outcome, request string, err error) {
 	obj, err := f.kustomization(t)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	if fresh && t.InPods {
 		if err := f.routed(ctx, c, p); err != nil {
-			return "", err
+			return "", "", err
 		}
 	}
-	return f.ensure(ctx, c, obj, t.Commit, fresh, func(request string) kube.Judge { return checkedBy(t.Commit, request) },
+	o, err = f.ensure(ctx, c, obj, t.Commit, fresh,
+		func(r string) kube.Judge { request = r; return checkedBy(t.Commit, r) },
 		func(ctx context.Context, judge kube.Judge) error {
 			return w.Until(ctx, f.kustomizationRef(), "applied", judge, p)
 		})
+	return o, request, err
 }
 
 // routeTime is how long kube-proxy may take to bring a Service with new pods to a node's rules: it collects changes for a second,

@@ -42,11 +42,10 @@ type Reconciler interface {
 	Follow(ctx context.Context, c *kube.Client, w *kube.Watcher, t Target, fresh bool, p plan.Progress) (plan.Outcome, error)
 	// Apply makes it apply the path, and waits until it has, healthy or not. fresh is as in Follow.
 	Apply(ctx context.Context, c *kube.Client, w *kube.Watcher, t Target, fresh bool, p plan.Progress) (plan.Outcome, error)
-	// Sync is Apply that waits until everything applied is healthy, by the watcher. It fails early where waiting would not help.
+	// Sync is Apply that waits until everything applied is healthy, by the watcher's word and by its own. It fails early where
+	// waiting would not help.
 	Sync(ctx context.Context, c *kube.Client, w *kube.Watcher, t Target, fresh bool, p plan.Progress) (plan.Outcome, error)
-	// Settle waits, after Sync, until it says so itself: it looks at health in its own time, which may be seconds later.
-	Settle(ctx context.Context, c *kube.Client, w *kube.Watcher, t Target, p plan.Progress) error
-	// Again makes it apply the path once more, and waits as Sync and Settle do.
+	// Again makes it apply the path once more, and waits as Sync does.
 	Again(ctx context.Context, c *kube.Client, w *kube.Watcher, t Target, p plan.Progress) error
 	// Remove takes away its objects and everything that it applied, while its controllers run.
 	Remove(ctx context.Context, c *kube.Client, w *kube.Watcher, p plan.Progress) (plan.Outcome, error)

@@ -6,6 +6,7 @@
 //	helmfile    helmfile sync of the same releases with the same needs, on a cluster that exists
 //	helmfile-proven  the same, which waits as long as rekindle does: also for what an operator makes
 //	stack       rekindle up of the same releases on the same cluster
+//	helmfile-6, stack-6   the two without metrics-server, which is ready at its own pace
 //	rehearse    rekindle rehearse of the sample
 //	run         rekindle run of the sample around "true" on simulated nodes, from nothing to nothing
 //	run-script  the same as a shell script: kwokctl, helm install --wait one by one, Flux's controllers, kubectl wait
@@ -138,6 +139,7 @@ func print(results map[string][]sample) {
 	ratio("up / kind", "up", "kind")
 	ratio("stack / helmfile", "stack", "helmfile")
 	ratio("stack / helmfile-proven", "stack", "helmfile-proven")
+	ratio("stack-6 / helmfile-6", "stack-6", "helmfile-6")
 	ratio("run-script / run", "run-script", "run")
 	ratio("run-four / run-one", "run-four", "run-one")
 	ratio("rebuild / up-state", "rebuild", "up-state")

@@ -98,11 +98,22 @@ func (s *stage) writeDocuments() error {
 	if !found {
 		return errors.New("the sample's cluster has no stack")
 	}
+	stack, err := os.ReadFile(s.repo.Path("stacks/platform.yaml"))
+	if err != nil {
+		return err
+	}
+	before, rest, found := strings.Cut(string(stack), "  - name: "+pacemaker+"\n")
+	_, after, more := strings.Cut(rest, "\n\n")
+	if !found || !more {
+		return fmt.Errorf("the sample's stack has no %s, or it is the last", pacemaker)
+	}
 	for name, text := range map[string]string{
-		"empty.yaml":      head,
-		"stack-only.yaml": head + "  stack:\n    - file: ../../stacks/platform.yaml\n",
+		"clusters/prod/empty.yaml":      head,
+		"clusters/prod/stack-only.yaml": head + "  stack:\n    - file: ../../stacks/platform.yaml\n",
+		"clusters/prod/stack-6.yaml":    head + "  stack:\n    - file: ../../stacks/six.yaml\n",
+		"stacks/six.yaml":               before + after,
 	} {
-		if err := os.WriteFile(s.document(name), []byte(text), 0o644); err != nil {
+		if err := os.WriteFile(s.repo.Path(name), []byte(text), 0o644); err != nil {
 			return err
 		}
 	}
