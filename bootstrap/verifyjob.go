@@ -3,7 +3,6 @@ package bootstrap
 import (
 	"context"
 	"fmt"
-	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -13,7 +12,6 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
-	"github.com/rekindle-dev/rekindle/internal/wait"
 	"github.com/rekindle-dev/rekindle/providers"
 )
 
@@ -45,11 +43,8 @@ func (j *Job) checkJob(ctx context.Context, c config.Check, p plan.Progress) (pl
 	return outcome, nil
 }
 
-// routeTime is how long the nodes may take to learn where a new pod is: kube-proxy collects changes for a second, and
-// Kubernetes tells times in whole ones. A Job that meets nobody fails, and is tried again after ten seconds, if at all.
-const routeTime = 3 * time.Second
-
-// startJob makes a Job that is not there yet, when the newest pods of its namespace can be reached.
+// startJob makes a Job that is not there yet, when the newest pods of its namespace can be reached: one that meets nobody fails, and
+// is tried again after ten seconds, if at all.
 func (j *Job) startJob(ctx context.Context, job *batchv1.Job, p plan.Progress) (plan.Outcome, error) {
 	jobs := j.client.Typed().BatchV1().Jobs(job.Namespace)
 	_, err := jobs.Get(ctx, job.Name, metav1.GetOptions{})
@@ -60,17 +55,8 @@ func (j *Job) startJob(ctx context.Context, job *batchv1.Job, p plan.Progress) (
 	if err != nil {
 		return "", err
 	}
-	var newest time.Time
-	for i := range pods.Items {
-		if at := kube.ReadySince(&pods.Items[i]); at.After(newest) {
-			newest = at
-		}
-	}
-	if pause := min(time.Until(newest.Add(routeTime)), routeTime); pause > 0 { // at most that, also when the cluster's clock is another
-		p.Waiting("the nodes to learn where the newest pods are")
-		if err := wait.Sleep(ctx, pause); err != nil {
-			return "", err
-		}
+	if err := kube.AwaitRoutes(ctx, kube.LastReady(pods.Items), "the newest pods are", p); err != nil {
+		return "", err
 	}
 	if _, err := jobs.Create(ctx, job, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
 		return "", err

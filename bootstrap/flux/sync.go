@@ -11,7 +11,6 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
-	"github.com/rekindle-dev/rekindle/internal/wait"
 )
 
 // requestedAt is the annotation by which Flux is told to look now.
@@ -96,25 +95,16 @@ func (f *Flux) applyPath(ctx context.Context, c *kube.Client, w *kube.Watcher, t
 	return o, request, err
 }
 
-// routeTime is how long kube-proxy may take to bring a Service with new pods to a node's rules: it collects changes for a second,
-// and Kubernetes tells times in whole ones.
-const routeTime = 3 * time.Second
-
 // routed waits until the artifacts of the source-controller can be had by its Service. The kustomize-controller asks at once, and
 // whom nothing answers asks again after five seconds.
 func (f *Flux) routed(ctx context.Context, c *kube.Client, p plan.Progress) error {
-	since := time.Now() // also when the cluster's clock is another: at most all of it is waited for
+	since := time.Now()
 	if obj, err := c.Get(ctx, f.controllers()[0]); err == nil && obj != nil {
-		if at := kube.Since(obj, "Available"); !at.IsZero() && at.Before(since) {
+		if at := kube.Since(obj, "Available"); !at.IsZero() {
 			since = at
 		}
 	}
-	pause := time.Until(since.Add(routeTime))
-	if pause <= 0 {
-		return nil
-	}
-	p.Waiting("the nodes to learn where the source-controller is")
-	return wait.Sleep(ctx, pause)
+	return kube.AwaitRoutes(ctx, since, "the source-controller is", p)
 }
 
 // Again makes Flux apply the path once more, and waits until it has and everything is healthy.

@@ -27,7 +27,7 @@ func (c *Client) explainPods(ctx context.Context, namespace string, o metav1.Lis
 	seen := 0
 	for i := range pods.Items {
 		pod := &pods.Items[i]
-		if pod.Status.Phase == corev1.PodSucceeded || podIsReady(pod) || pod.DeletionTimestamp != nil {
+		if pod.Status.Phase == corev1.PodSucceeded || readyCondition(pod) != nil || pod.DeletionTimestamp != nil {
 			continue
 		}
 		for _, line := range c.explainPod(ctx, pod) {
@@ -40,12 +40,6 @@ func (c *Client) explainPods(ctx context.Context, namespace string, o metav1.Lis
 		}
 	}
 	return lines
-}
-
-func podIsReady(pod *corev1.Pod) bool {
-	return slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
-		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
-	})
 }
 
 // stateGate is the scheduling gate of a pod that waits for the data of its claims (migrate/gate).

@@ -86,7 +86,7 @@ func (g *Gate) PutUp(ctx context.Context, set string, waiting map[Claim]bool, p 
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.set, g.claims = set, maps.Clone(waiting)
+	g.set, g.claims, g.lifted = set, maps.Clone(waiting), map[Claim]Claim{}
 	found, err := g.client.Get(ctx, g.policyRef())
 	if err != nil {
 		return "", err
@@ -118,10 +118,10 @@ func (g *Gate) Lift(ctx context.Context, claim Claim) error {
 	if err := g.write(ctx); err != nil {
 		return err
 	}
-	if g.lifted == nil {
-		g.lifted = map[Claim]Claim{}
-	}
 	g.lifted[claim] = g.newest()
+	if g.refuses {
+		return nil // there are none: they come when the server follows
+	}
 	return g.release(ctx)
 }
 
