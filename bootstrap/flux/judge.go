@@ -75,7 +75,7 @@ func doing(obj *unstructured.Unstructured) string {
 }
 
 // checkedBy judges a Kustomization for the moment at which it has applied everything and only waits
-// for health, or is past that.
+// for health, or is past that. Flux writes that it looks at health a moment before it first writes of what.
 func checkedBy(commit, request string) kube.Judge {
 	judge := applied(commit, request)
 	return func(obj *unstructured.Unstructured) kube.Health {
@@ -85,7 +85,7 @@ func checkedBy(commit, request string) kube.Judge {
 		}
 		attempted, _, _ := unstructured.NestedString(obj.Object, "status", "lastAttemptedRevision")
 		_, _, message := kube.Condition(obj, "Reconciling")
-		if isAt(attempted, commit) && strings.Contains(message, "health checks") {
+		if isAt(attempted, commit) && strings.Contains(message, "health checks") && len(inventory(obj)) > 0 {
 			return kube.Health{Ready: true}
 		}
 		return h

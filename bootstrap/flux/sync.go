@@ -65,7 +65,7 @@ func (f *Flux) Sync(ctx context.Context, c *kube.Client, w *kube.Watcher, t reco
 	if err := w.Until(ctx, f.kustomizationRef(), "synced", applied(t.Commit, request), p); err != nil {
 		return outcome, f.stuck(ctx, c, err)
 	}
-	// Flux writes that it has applied a moment before it writes what: only now all of that is surely known.
+	// Where Flux had applied another commit before, that one's objects may have been looked at: only now these are surely known.
 	return outcome, f.healthy(ctx, c, w, t.Commit, p)
 }
 

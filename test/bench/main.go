@@ -49,7 +49,7 @@ import (
 func main() {
 	runs := flag.Int("runs", 3, "how often each is measured")
 	only := flag.String("only", "", "comma-separated names, of those above; empty is all")
-	logs := flag.String("logs", "", "an existing folder that keeps what each measured process printed; empty keeps none")
+	logs := flag.String("logs", "", "a folder that keeps what each measured process printed; empty keeps none")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := bench(ctx, *runs, *only, *logs)
@@ -93,6 +93,11 @@ func bench(ctx context.Context, runs int, only, logs string) error {
 		return err
 	}
 	defer s.close()
+	if logs != "" {
+		if err := os.MkdirAll(logs, 0o755); err != nil {
+			return err
+		}
+	}
 	results := map[string][]sample{}
 	// Round by round, so that what disturbs the machine disturbs all.
 	for round := range runs {
