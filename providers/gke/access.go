@@ -3,6 +3,7 @@ package gke
 import (
 	"encoding/base64"
 	"os"
+	"path/filepath"
 
 	"cloud.google.com/go/container/apiv1/containerpb"
 	"k8s.io/client-go/rest"
@@ -48,9 +49,9 @@ func (p *Provider) kubeconfig(r providers.Ref, host string, ca []byte) *clientcm
 		InstallHint:     "this kubeconfig gets its tokens from rekindle, with Google's Application Default Credentials",
 	}
 	for _, v := range []struct{ name, value string }{
-		{EndpointEnv, p.override.Endpoint}, {CAEnv, p.override.CAFile},
-		// The path of a file: whoever uses the kubeconfig later need not know it.
-		{credentialsEnv, os.Getenv(credentialsEnv)},
+		{EndpointEnv, p.override.Endpoint}, {CAEnv, absolute(p.override.CAFile)},
+		// The path of a file: whoever uses the kubeconfig later, and wherever, need not know it.
+		{credentialsEnv, absolute(os.Getenv(credentialsEnv))},
 	} {
 		if v.value != "" {
 			exec.Env = append(exec.Env, clientcmdapi.ExecEnvVar{Name: v.name, Value: v.value})
@@ -65,4 +66,16 @@ func (p *Provider) kubeconfig(r providers.Ref, host string, ca []byte) *clientcm
 	config := clientcmdapi.NewConfig()
 	config.Clusters[name], config.AuthInfos[name], config.Contexts[name], config.CurrentContext = cluster, user, context, name
 	return config
+}
+
+// absolute is the path of a file from wherever it is read; empty stays empty.
+func absolute(path string) string {
+	if path == "" {
+		return ""
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return path // there is no working folder that it could be relative to
+	}
+	return abs
 }

@@ -29,7 +29,11 @@ func (p *Provider) room(ctx context.Context, at place) error {
 	if err := c.get(ctx, "/regions/"+at.region(), &region); err != nil {
 		return ctx.Err()
 	}
-	need, err := p.needs(ctx, c)
+	limits := map[string]float64{}
+	for _, q := range region.Quotas {
+		limits[q.Metric] = q.Limit
+	}
+	need, err := p.needs(ctx, c, limits[spotCPUs] > 0)
 	if err != nil {
 		return ctx.Err()
 	}
@@ -46,8 +50,13 @@ func (p *Provider) room(ctx context.Context, at place) error {
 	return smallQuota("cluster "+at.ref().String(), at, short)
 }
 
-// needs sums up what the pools take at the start, by the metric that it is counted on.
-func (p *Provider) needs(ctx context.Context, c *compute) (map[string]float64, error) {
+// spotCPUs is what spot nodes are counted on where a project has asked for such a quota. Without one they are counted as all others:
+// https://cloud.google.com/compute/docs/instances/create-use-preemptible
+const spotCPUs = "PREEMPTIBLE_CPUS"
+
+// needs sums up what the pools take at the start, by the metric that it is counted on. spotQuota says that spot nodes have one of
+// their own.
+func (p *Provider) needs(ctx context.Context, c *compute, spotQuota bool) (map[string]float64, error) {
 	need := map[string]float64{}
 	for _, pool := range p.settings.NodePools {
 		zones := pool.Locations
@@ -69,7 +78,7 @@ func (p *Provider) needs(ctx context.Context, c *compute) (map[string]float64, e
 		if err != nil {
 			return nil, err
 		}
-		need[cpuMetric(or(pool.MachineType, "e2-medium"), pool.Spot)] += nodes * float64(cpus)
+		need[cpuMetric(or(pool.MachineType, "e2-medium"), pool.Spot && spotQuota)] += nodes * float64(cpus)
 		if !p.settings.PrivateNodes {
 			need["IN_USE_ADDRESSES"] += nodes
 		}
@@ -108,7 +117,7 @@ func zonesToAsk(at place, zone string) []string {
 // cpuMetric is what the CPUs of a machine type are counted on.
 func cpuMetric(machine string, spot bool) string {
 	if spot {
-		return "PREEMPTIBLE_CPUS"
+		return spotCPUs
 	}
 	family, _, _ := strings.Cut(machine, "-")
 	switch family {

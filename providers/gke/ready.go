@@ -75,25 +75,25 @@ func withConditions(state string, list []*containerpb.StatusCondition) string {
 	return state
 }
 
-// relabel gives a cluster the document's labels. Ours are never changed: they say how it was made.
+// relabel gives a cluster the document's labels, beside those that it has: ours say how it was made, and others may be of whoever
+// pays for it.
 func (m *making) relabel(ctx context.Context, c *containerpb.Cluster) error {
-	want := map[string]string{}
-	for key, value := range c.GetResourceLabels() {
-		if strings.HasPrefix(key, "rekindle-") {
-			want[key] = value
-		}
-	}
-	maps.Copy(want, m.settings.Labels)
-	if maps.Equal(want, c.GetResourceLabels()) {
-		return nil
-	}
 	for try := 1; ; try++ {
+		want := map[string]string{}
+		maps.Copy(want, c.GetResourceLabels())
+		maps.Copy(want, m.settings.Labels)
+		if maps.Equal(want, c.GetResourceLabels()) {
+			return nil
+		}
 		o, err := m.api.setLabels(ctx, m.at, want, c.GetLabelFingerprint())
 		id := busyWith(err)
 		switch {
 		case err == nil:
 			m.changed()
-			_, err = m.follow(ctx, o.GetName())
+			if o, err = m.follow(ctx, o.GetName()); err == nil && o.GetError() != nil {
+				err = fault.New(fault.Failed, "GKE could not set its labels: %s", o.GetError().GetMessage()).On("cluster %s", m.at.ref()).
+					WithHint("run the same command again; what GKE says: gcloud container operations describe %s %s", o.GetName(), m.at.flags())
+			}
 			return err
 		case id != "":
 			if _, err := m.follow(ctx, id); err != nil {

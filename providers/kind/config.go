@@ -1,7 +1,6 @@
 package kind
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -78,13 +77,22 @@ func (s Settings) image() string {
 	return defaults.Image
 }
 
-// hashOf is the digest of a configuration without its marks, short enough for a path.
-func hashOf(cfg *v1alpha4.Cluster) (string, error) {
-	raw, err := json.Marshal(cfg)
+// hash is the digest of what a user asks for, short enough for a path. What kind and rekindle add to that (the node image of a
+// release, SwiftBoot) is not in it: a newer build of the command would disown the clusters of the one before.
+func (s Settings) hash() (string, error) {
+	config, err := yaml.YAMLToJSON(s.Config) // comments and layout do not count
+	if err != nil {
+		return "", fault.Wrap(err, fault.Usage, "this is no kind configuration").At(s.File, 0)
+	}
+	raw, err := json.Marshal(struct {
+		Config json.RawMessage
+		Nodes  int
+		Image  string
+	}{config, max(s.Nodes, 1), s.Image})
 	if err != nil {
 		return "", fmt.Errorf("hash the configuration: %w", err)
 	}
-	sum := sha256.Sum256(bytes.TrimSpace(raw))
+	sum := sha256.Sum256(raw)
 	return hex.EncodeToString(sum[:8]), nil
 }
 

@@ -2,6 +2,7 @@ package kind
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,32 +23,37 @@ const clusterLabel = "io.x-k8s.kind.cluster"
 // listTimeout bounds how long containers may come and go while they are listed.
 const listTimeout = time.Minute
 
-// network is the container network that kind uses.
-const network = "kind"
+// kindNetwork is the container network that kind uses where no variable of its own names another.
+const kindNetwork = "kind"
 
 // Roles and commands by the names that kind and the runtimes give them.
 const (
-	controlRole = "control-plane"
-	workerRole  = "worker"
-	docker      = "docker"
-	podman      = "podman"
+	controlRole  = "control-plane"
+	workerRole   = "worker"
+	balancerRole = "external-load-balancer" // before several control planes; kind gives it no mounts, so it never carries a mark
+	docker       = "docker"
+	podman       = "podman"
 )
 
 // runtime is the container command: docker, or a command that takes the same words.
-type runtime struct{ command string }
+type runtime struct {
+	command string
+	network string // on which kind puts its nodes
+}
 
-// detect chooses the command as kind's own does: by the variable that names it, or the first that is
-// there. Without any it is docker, whose absence Preflight tells.
+// detect chooses the command and the network as kind's own does: by the variables that name them, or the first command that
+// is there. Without any it is docker, whose absence Preflight tells.
 func detect() runtime {
-	if wish := os.Getenv("KIND_EXPERIMENTAL_PROVIDER"); wish != "" {
-		return runtime{wish}
-	}
+	r := runtime{command: os.Getenv("KIND_EXPERIMENTAL_PROVIDER")}
 	for _, command := range []string{docker, "nerdctl", podman} {
-		if _, err := exec.LookPath(command); err == nil {
-			return runtime{command}
+		if _, err := exec.LookPath(command); r.command == "" && err == nil {
+			r.command = command
 		}
 	}
-	return runtime{docker}
+	variable := map[string]string{docker: "KIND_EXPERIMENTAL_DOCKER_NETWORK", podman: "KIND_EXPERIMENTAL_PODMAN_NETWORK"}
+	r.command = cmp.Or(r.command, docker)
+	r.network = cmp.Or(os.Getenv(variable[r.command]), kindNetwork)
+	return r
 }
 
 // container is one node as the runtime describes it.
@@ -55,7 +61,8 @@ type container struct {
 	Name    string
 	Cluster string
 	Role    string
-	Running bool
+	Running bool  // also when it is paused
+	Paused  bool  // all of its processes are held still
 	Mark    *mark // nil on a container that rekindle did not make
 }
 
@@ -134,7 +141,7 @@ func (r runtime) look(ctx context.Context, cluster string) ([]container, error) 
 func parseContainers(raw []byte) ([]container, error) {
 	var described []struct {
 		Name   string
-		State  struct{ Running bool }
+		State  struct{ Running, Paused bool }
 		Config struct{ Labels map[string]string }
 		Mounts []struct{ Destination string }
 	}
@@ -145,7 +152,7 @@ func parseContainers(raw []byte) ([]container, error) {
 	for _, d := range described {
 		c := container{
 			Name: strings.TrimPrefix(d.Name, "/"), Cluster: d.Config.Labels[clusterLabel],
-			Role: d.Config.Labels["io.x-k8s.kind.role"], Running: d.State.Running,
+			Role: d.Config.Labels["io.x-k8s.kind.role"], Running: d.State.Running, Paused: d.State.Paused,
 		}
 		for _, mount := range d.Mounts {
 			if m, ok := parseMark(mount.Destination); ok {
@@ -163,7 +170,7 @@ func (r runtime) gateway(ctx context.Context) (string, error) {
 	if r.command == podman {
 		format = "{{range .Subnets}}{{.Gateway}} {{end}}"
 	}
-	out, err := r.run(ctx, "network", "inspect", network, "--format", format)
+	out, err := r.run(ctx, "network", "inspect", r.network, "--format", format)
 	if err != nil {
 		return "", err
 	}
@@ -172,31 +179,41 @@ func (r runtime) gateway(ctx context.Context) (string, error) {
 			return addr.String(), nil
 		}
 	}
-	return "", fault.New(fault.Failed, "the network %s has no IPv4 gateway: %q", network, strings.TrimSpace(string(out))).On("kind")
+	return "", fault.New(fault.Failed, "the network %s has no IPv4 gateway: %q", r.network, strings.TrimSpace(string(out))).On("kind")
 }
 
-// hasNetwork says whether kind's network exists, and with how many containers.
+// hasNetwork says whether kind's network exists, and with how many containers: stopped ones too, which could never start again
+// without it. The network's own description leaves those out.
 func (r runtime) hasNetwork(ctx context.Context) (exists bool, containers int, err error) {
-	out, err := r.run(ctx, "network", "ls", "--filter", "name=^"+network+"$", "--format", "{{.Name}}")
+	out, err := r.run(ctx, "network", "ls", "--filter", "name=^"+r.network+"$", "--format", "{{.Name}}")
 	if err != nil || strings.TrimSpace(string(out)) == "" {
 		return false, 0, err
 	}
-	out, err = r.run(ctx, "network", "inspect", network, "--format", "{{len .Containers}}")
-	if err != nil {
-		return false, 0, err
-	}
-	_, err = fmt.Sscan(string(out), &containers)
-	return true, containers, err
+	out, err = r.run(ctx, "ps", "--all", "--quiet", "--filter", "network="+r.network)
+	return true, len(strings.Fields(string(out))), err
 }
 
-// removeNodes removes the containers of a cluster with their volumes.
+// removeNodes removes the containers of a cluster with their volumes: a balancer first, for without a node beside it nobody could
+// say whose it is.
 func (r runtime) removeNodes(ctx context.Context, all []container) error {
-	if len(all) == 0 {
-		return nil
+	var balancers, nodes []container
+	for _, c := range all {
+		if c.Role == balancerRole {
+			balancers = append(balancers, c)
+		} else {
+			nodes = append(nodes, c)
+		}
 	}
-	args := []string{"rm", "--force", "--volumes"}
-	_, err := r.run(ctx, append(args, strings.Fields(names(all))...)...)
-	return err
+	for _, some := range [][]container{balancers, nodes} {
+		if len(some) == 0 {
+			continue
+		}
+		args := []string{"rm", "--force", "--volumes"}
+		if _, err := r.run(ctx, append(args, strings.Fields(names(some))...)...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func names(all []container) string {

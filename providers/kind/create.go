@@ -25,7 +25,7 @@ func (p *Provider) Ensure(ctx context.Context, s providers.Spec, progress plan.P
 	if err != nil {
 		return nil, err
 	}
-	hash, err := hashOf(cfg)
+	hash, err := p.settings.hash()
 	if err != nil {
 		return nil, err
 	}
@@ -93,30 +93,30 @@ func refuseForeign(ref providers.Ref) error {
 }
 
 // adopt takes a complete cluster of ours as it is, starting its containers when they are stopped. It
-// returns nil without an error for one that is half-made.
+// returns nil without an error for one that is half-made, and only for one that says so itself: the caller removes it.
 func (p *Provider) adopt(ctx context.Context, s providers.Spec, m *mark, nodes []container, hash string, progress plan.Progress) (*providers.Cluster, error) {
 	ref := providers.Ref{Provider: Name, Name: s.Name}
-	outcome := plan.Unchanged
-	for _, n := range nodes {
-		if n.Running {
-			continue
-		}
-		outcome = plan.Adopted
-		progress.Note("starting the stopped container " + n.Name)
-		if _, err := p.runtime.run(ctx, "start", n.Name); err != nil {
-			return nil, fault.Wrap(err, fault.Failed, "start its container").On("cluster %s", ref)
-		}
+	nodes, outcome, err := p.startStopped(ctx, ref, nodes, progress)
+	if err != nil {
+		return nil, err
 	}
-	if outcome == plan.Adopted {
-		started, err := p.runtime.list(ctx, s.Name)
-		if err != nil {
-			return nil, err
-		}
-		nodes = started
+	control := controlPlane(nodes)
+	if control == nil {
+		return nil, nil // its creation was killed before there was one
+	}
+	if _, made, err := p.made(ctx, control); err != nil {
+		return nil, fault.Wrap(err, fault.Failed, "its container %s can not be looked into; nothing was changed", control.Name).On("cluster %s", ref).
+			WithHint("see why: %[1]s logs %[2]s, %[1]s inspect %[2]s. If the cluster is lost: rekindle down, then rekindle up", p.runtime.command, control.Name)
+	} else if !made {
+		return nil, nil
 	}
 	c, err := p.describe(ctx, s.Name, m, nodes)
-	if err != nil || !c.Complete {
+	if err != nil {
 		return nil, err
+	}
+	if !c.Complete {
+		return nil, fault.New(fault.Failed, "its container %s stopped just now", control.Name).On("cluster %s", ref).
+			WithHint("see why: %s logs %s", p.runtime.command, control.Name)
 	}
 	if m.hash != hash {
 		return nil, fault.New(fault.Refused, "it was made from another kind configuration, and kind can not change one").On("cluster %s", ref).
@@ -129,14 +129,47 @@ func (p *Provider) adopt(ctx context.Context, s providers.Spec, m *mark, nodes [
 	return c, nil
 }
 
+// startStopped starts a cluster's containers that are stopped or paused, and gives all as they are then.
+func (p *Provider) startStopped(ctx context.Context, ref providers.Ref, nodes []container, progress plan.Progress) ([]container, plan.Outcome, error) {
+	outcome := plan.Unchanged
+	for _, n := range nodes {
+		act, is := "start", "stopped"
+		if n.Paused {
+			act, is = "unpause", "paused"
+		} else if n.Running {
+			continue
+		}
+		outcome = plan.Adopted
+		progress.Note(fmt.Sprintf("starting the %s container %s", is, n.Name))
+		if _, err := p.runtime.run(ctx, act, n.Name); err != nil {
+			return nil, "", fault.Wrap(err, fault.Failed, "start its container").On("cluster %s", ref).
+				WithHint("see why: %s logs %s. If the cluster is lost: rekindle down, then rekindle up", p.runtime.command, n.Name)
+		}
+	}
+	if outcome == plan.Unchanged {
+		return nodes, outcome, nil
+	}
+	nodes, err := p.runtime.list(ctx, ref.Name)
+	return nodes, outcome, err
+}
+
 // create runs kind's own creation. It can not be cancelled: when ctx ends, the containers are removed
-// under it until it has returned.
+// under it until it has returned. When it fails, the network goes too that came with it: no mark tells of that any more.
 func (p *Provider) create(ctx context.Context, s providers.Spec, cfg *v1alpha4.Cluster, hash string, progress plan.Progress) error {
 	existed, _, err := p.runtime.hasNetwork(ctx)
 	if err != nil {
 		return err
 	}
-	m := mark{hash: hash, run: s.Run, network: !existed, created: p.now()}
+	err = p.createMarked(ctx, s, cfg, hash, !existed, progress)
+	if err != nil && !existed {
+		err = fault.Join(err, p.leaveNetwork(context.WithoutCancel(ctx)))
+	}
+	return err
+}
+
+// createMarked is create; brings says that kind's network does not exist yet.
+func (p *Provider) createMarked(ctx context.Context, s providers.Spec, cfg *v1alpha4.Cluster, hash string, brings bool, progress plan.Progress) error {
+	m := mark{hash: hash, run: s.Run, network: brings, created: p.now()}
 	if s.TTL > 0 {
 		m.expires = m.created.Add(s.TTL)
 	}
@@ -153,7 +186,7 @@ func (p *Provider) create(ctx context.Context, s providers.Spec, cfg *v1alpha4.C
 			cluster.CreateWithDisplayUsage(false), cluster.CreateWithDisplaySalutation(false))
 	}()
 	select {
-	case err = <-done:
+	case err := <-done:
 		return p.createFault(ctx, s.Name, err)
 	case <-ctx.Done():
 		return p.abort(ctx, s.Name, done)

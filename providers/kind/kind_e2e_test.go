@@ -237,6 +237,11 @@ func TestReadyMeansThatTheNodesAre(t *testing.T) {
 			t.Errorf("after the restart %s is %s", pod.Name, pod.Status.Phase)
 		}
 	}
+	node := prefix + "ready-control-plane"
+	docker(t, "pause", node)
+	if paused, err := p.Ensure(t.Context(), providers.Spec{Name: c.Ref.Name}, nil); err != nil || paused.Outcome != plan.Adopted {
+		t.Errorf("a paused cluster is %+v, %v", paused, err)
+	}
 	other := newKind(t, plainKind+"networking: {podSubnet: 10.99.0.0/16}\n")
 	if _, err := other.Ensure(t.Context(), providers.Spec{Name: c.Ref.Name}, nil); fault.KindOf(err) != fault.Refused {
 		t.Errorf("another configuration: %v", err)
@@ -244,6 +249,52 @@ func TestReadyMeansThatTheNodesAre(t *testing.T) {
 	if _, err := p.Find(t.Context(), c.Ref); err != nil {
 		t.Errorf("after it was refused: %v", err)
 	}
+
+	// What can not be looked into is not half-made, and nothing that would be made anew.
+	before := docker(t, "inspect", "--format", "{{.Id}}", node)
+	docker(t, "exec", node, "mv", "/bin/sh", "/bin/sh.away")
+	if blind, err := p.Ensure(t.Context(), providers.Spec{Name: c.Ref.Name}, nil); fault.KindOf(err) != fault.Failed || len(fault.Hints(err)) == 0 {
+		t.Errorf("a cluster that can not be looked into is %+v, %v", blind, err)
+	}
+	if after := docker(t, "inspect", "--format", "{{.Id}}", node); after != before {
+		t.Error("a cluster that can not be looked into was made anew")
+	}
+}
+
+// TestTheNetworkGoesWithTheLast: with a creation that is cancelled, and not under a container that has stopped.
+func TestTheNetworkGoesWithTheLast(t *testing.T) {
+	const network = prefix + "net"
+	t.Setenv("KIND_EXPERIMENTAL_DOCKER_NETWORK", network)
+	exists := func() bool { return docker(t, "network", "ls", "--quiet", "--filter", "name=^"+network+"$") != "" }
+	p := newKind(t, plainKind)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	_, err := p.Ensure(ctx, providers.Spec{Name: prefix + "net0"}, func(u plan.Update) {
+		if strings.Contains(u.Waiting, "starting control-plane") {
+			cancel()
+		}
+	})
+	if !errors.Is(err, context.Canceled) || exists() {
+		t.Errorf("cancelled: %v; the network exists: %v", err, exists())
+	}
+
+	c := cluster(t, p, prefix+"net1")
+	if at, err := p.HostAddress(t.Context(), c.Ref); err != nil || at == "" {
+		t.Errorf("this machine is at %q, %v", at, err)
+	}
+	image, err := nodeImage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	docker(t, "create", "--name", prefix+"neighbour", "--network", network, "--entrypoint", "true", image)
+	t.Cleanup(func() {
+		docker(t, "rm", "--force", "--volumes", prefix+"neighbour")
+		docker(t, "network", "rm", network)
+	})
+	if err := p.Delete(t.Context(), c.Ref, nil); err != nil {
+		t.Fatal(err)
+	}
+	docker(t, "start", prefix+"neighbour") // fails without its network
 }
 
 // TestACancelledCreationLeavesNothing: at each phase of it.

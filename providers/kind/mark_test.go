@@ -43,6 +43,16 @@ func TestOwnerWantsEveryNodeMarked(t *testing.T) {
 	if got, err := owner([]container{{Mark: m}, {Mark: m}}); err != nil || got != m {
 		t.Errorf("ours: %v, %v", got, err)
 	}
+	balancer := container{Role: balancerRole}
+	if got, err := owner([]container{balancer, {Mark: m}, {Mark: m}}); err != nil || got != m {
+		t.Errorf("ours, with a balancer: %v, %v", got, err)
+	}
+	if _, err := owner([]container{balancer}); err != providers.ErrNotOwned {
+		t.Errorf("a balancer alone: %v", err)
+	}
+	if _, err := owner([]container{balancer, {Mark: m}, {}}); err != providers.ErrNotOwned {
+		t.Errorf("with a balancer, one node is not ours: %v", err)
+	}
 }
 
 func TestConfigIsTakenAsItIs(t *testing.T) {
@@ -65,19 +75,35 @@ nodes:
 		len(cfg.KubeadmConfigPatches) != 0 || cfg.Nodes[0].Image != "example.com/node:v2" || cfg.Nodes[1].Image != "example.com/node:v1" {
 		t.Errorf("effective: %+v", cfg)
 	}
-	before, err := hashOf(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	out := marked(cfg, mark{hash: before, created: time.Unix(1, 0)})
+	out := marked(cfg, mark{hash: "0a1b", created: time.Unix(1, 0)})
 	for i, n := range out.Nodes {
 		last := n.ExtraMounts[len(n.ExtraMounts)-1]
-		if m, ok := parseMark(last.ContainerPath); !ok || m.hash != before || !last.Readonly {
+		if m, ok := parseMark(last.ContainerPath); !ok || m.hash != "0a1b" || !last.Readonly {
 			t.Errorf("node %d carries %+v", i, last)
 		}
 	}
-	if after, _ := hashOf(cfg); after != before || len(cfg.Nodes[0].ExtraMounts) != 1 {
+	if len(cfg.Nodes[0].ExtraMounts) != 1 {
 		t.Error("marking changed the configuration that it was given")
+	}
+}
+
+// A cluster is known again by what its user wrote. The constants may never change: clusters exist that are marked with them.
+func TestTheHashIsOfWhatTheUserWrote(t *testing.T) {
+	const file = "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\nnodes: [{role: control-plane}, {role: worker}]\n"
+	for name, c := range map[string]struct {
+		settings Settings
+		want     string
+	}{
+		"nothing":       {Settings{}, "9972c3802bdb66ff"},
+		"one node":      {Settings{Nodes: 1}, "9972c3802bdb66ff"},
+		"two nodes":     {Settings{Nodes: 2}, "774b8901e03c19b2"},
+		"an image":      {Settings{Image: "example.com/node:v1"}, "b4727c83200bb93c"},
+		"a file":        {Settings{Config: []byte(file)}, "7f8059333407a586"},
+		"the same file": {Settings{Config: []byte("# mine\n" + strings.Replace(file, "kind: Cluster\n", "", 1) + "kind: Cluster\n"), File: "elsewhere.yaml"}, "7f8059333407a586"},
+	} {
+		if got, err := c.settings.hash(); got != c.want || err != nil {
+			t.Errorf("%s: %s, %v; want %s", name, got, err, c.want)
+		}
 	}
 }
 

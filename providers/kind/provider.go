@@ -65,20 +65,29 @@ func (p *Provider) Find(ctx context.Context, r providers.Ref) (*providers.Cluste
 }
 
 // owner gives the mark of a cluster's nodes: ErrNotFound without nodes, ErrNotOwned when one of them
-// is not ours.
+// is not ours. A balancer belongs to the nodes beside it; alone it is nobody's that could be told.
 func owner(nodes []container) (*mark, error) {
 	if len(nodes) == 0 {
 		return nil, providers.ErrNotFound
 	}
+	var ours *mark
 	for _, n := range nodes {
-		if n.Mark == nil {
+		switch {
+		case n.Role == balancerRole:
+		case n.Mark == nil:
 			return nil, providers.ErrNotOwned
+		case ours == nil:
+			ours = n.Mark
 		}
 	}
-	return nodes[0].Mark, nil
+	if ours == nil {
+		return nil, providers.ErrNotOwned
+	}
+	return ours, nil
 }
 
-// describe fills in what can be known of a cluster of ours without changing it.
+// describe fills in what can be known of a cluster of ours without changing it. One that can not be looked into is not
+// Complete: whoever would remove it for that has to ask made.
 func (p *Provider) describe(ctx context.Context, name string, m *mark, nodes []container) (*providers.Cluster, error) {
 	c := &providers.Cluster{
 		Ref: providers.Ref{Provider: Name, Name: name}, Hash: m.hash, Run: m.run, Created: m.created, Expires: m.expires,
@@ -87,16 +96,29 @@ func (p *Provider) describe(ctx context.Context, name string, m *mark, nodes []c
 	if control == nil || !control.Running {
 		return c, nil
 	}
-	version, err := p.runtime.run(ctx, "exec", control.Name, "sh", "-c", "test -f "+completeFile+" && cat "+versionFile)
-	if err != nil {
+	version, made, err := p.made(ctx, control)
+	if err != nil || !made {
 		return c, ctx.Err()
 	}
-	c.Version = strings.TrimSpace(string(version))
+	c.Version = version
 	if err := p.access(c); err != nil {
 		return nil, err
 	}
 	c.Complete = true
 	return c, nil
+}
+
+// made says whether kind's creation of a cluster had returned, and the version of Kubernetes that it runs then. An error says that
+// its container could not be asked, which says nothing of the cluster.
+func (p *Provider) made(ctx context.Context, control *container) (version string, made bool, err error) {
+	const halfMade = "half-made"
+	out, err := p.runtime.run(ctx, "exec", control.Name, "sh", "-c",
+		"if test -f "+completeFile+"; then cat "+versionFile+"; else echo "+halfMade+"; fi")
+	if err != nil {
+		return "", false, err
+	}
+	version = strings.TrimSpace(string(out))
+	return version, version != halfMade, nil
 }
 
 // controlPlane is the first node with a control plane: the one on which the files of the cluster are.
@@ -195,9 +217,9 @@ func (p *Provider) leaveNetwork(ctx context.Context) error {
 		return err
 	}
 	if containers == 0 {
-		if _, err = p.runtime.run(ctx, "network", "rm", network); err != nil {
-			return fault.Wrap(err, fault.Failed, "remove the network %s", network).On("kind").
-				WithHint("run the command again, or %s network rm %s", p.runtime.command, network)
+		if _, err = p.runtime.run(ctx, "network", "rm", p.runtime.network); err != nil {
+			return fault.Wrap(err, fault.Failed, "remove the network %s", p.runtime.network).On("kind").
+				WithHint("run the command again, or %s network rm %s", p.runtime.command, p.runtime.network)
 		}
 		return nil
 	}
