@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"time"
@@ -21,7 +22,8 @@ import (
 const maxArchive = 32 << 20
 
 // Fetcher gets chart archives: from the repository, from an https chart repository, or from an OCI
-// registry. Archives are cached by content; with a digest in the document a cached one needs no network.
+// registry. Archives are cached by content: with a digest in the document, one from a chart repository
+// or a registry that is cached needs no network.
 type Fetcher struct {
 	dir    string
 	client *http.Client
@@ -34,8 +36,8 @@ func NewFetcher(dir string) *Fetcher {
 
 // fetch gives the archive of a release's chart, with the digest that the document wants.
 func (f *Fetcher) fetch(ctx context.Context, r *Release, p plan.Progress) ([]byte, error) {
-	if r.Digest != "" {
-		if archive, err := f.cached(r.Digest); err == nil {
+	if r.isElsewhere() && r.Digest != "" {
+		if archive, err := f.cached(r.Digest); err == nil && r.isNamed(archive) {
 			return archive, nil
 		}
 	}
@@ -53,10 +55,22 @@ func (f *Fetcher) fetch(ctx context.Context, r *Release, p plan.Progress) ([]byt
 	return archive, nil
 }
 
+const oci = "oci://"
+
+// isElsewhere says whether the chart is in a registry or a chart repository.
+func (r *Release) isElsewhere() bool { return r.Repo != "" || strings.HasPrefix(r.Chart, oci) }
+
+// isNamed says whether an archive is of the chart and the version that the document names: the digest may be a leftover
+// of others.
+func (r *Release) isNamed(archive []byte) bool {
+	chart, err := helm.Load(archive)
+	return err == nil && chart.Version() == r.Version && chart.Name() == path.Base(r.Chart)
+}
+
 func (f *Fetcher) get(ctx context.Context, r *Release) ([]byte, error) {
 	switch {
-	case strings.HasPrefix(r.Chart, "oci://"):
-		return f.pull(ctx, strings.TrimPrefix(r.Chart, "oci://"), r.Version)
+	case strings.HasPrefix(r.Chart, oci):
+		return f.pull(ctx, strings.TrimPrefix(r.Chart, oci), r.Version)
 	case r.Repo != "":
 		return f.download(ctx, r)
 	}
@@ -107,7 +121,7 @@ func (f *Fetcher) download(ctx context.Context, r *Release) ([]byte, error) {
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Usage, "in %s", r.Repo)
 	}
-	archive, err := f.http(ctx, located.URL)
+	archive, err := f.follow(ctx, located.URL, r.Version)
 	if err != nil {
 		return nil, err
 	}
@@ -116,6 +130,18 @@ func (f *Fetcher) download(ctx context.Context, r *Release) ([]byte, error) {
 			WithHint("the archive was changed or cut on the way: try again, and ask the owner of the repository if it stays so")
 	}
 	return archive, nil
+}
+
+// follow gets an archive from where an index says that it is, which may be a registry.
+func (f *Fetcher) follow(ctx context.Context, address, version string) ([]byte, error) {
+	reference, inRegistry := strings.CutPrefix(address, oci)
+	if !inRegistry {
+		return f.http(ctx, address)
+	}
+	if i := strings.LastIndex(reference, ":"); i > strings.LastIndex(reference, "/") {
+		reference, version = reference[:i], reference[i+1:]
+	}
+	return f.pull(ctx, reference, version)
 }
 
 // http gets one file. What may work a moment later is a transient fault.

@@ -138,23 +138,31 @@ func ociRegistry(t *testing.T, archive []byte) (host string, asked *atomic.Int64
 	t.Cleanup(server.Close)
 	host = strings.TrimPrefix(server.URL, "http://")
 	for tag, media := range map[string]types.MediaType{
-		"charts/app:1.0.0": "application/vnd.cncf.helm.chart.content.v1.tar+gzip", "charts/app:1.0.1_build.3": "application/vnd.cncf.helm.chart.content.v1.tar+gzip",
-		"images/app:1.0.0": types.OCILayer,
+		"charts/app:1.0.0": chartMedia, "charts/app:1.0.1_build.3": chartMedia, "images/app:1.0.0": types.OCILayer,
 	} {
-		image, err := mutate.AppendLayers(mutate.MediaType(empty.Image, types.OCIManifestSchema1), static.NewLayer(archive, media))
-		if err != nil {
-			t.Fatal(err)
-		}
-		ref, err := name.ParseReference(host+"/"+tag, name.Insecure)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := remote.Write(ref, image, remote.WithContext(t.Context())); err != nil {
-			t.Fatal(err)
-		}
+		push(t, host+"/"+tag, media, archive)
 	}
 	asked.Store(0)
 	return host, asked
+}
+
+// chartMedia is the media type that Helm gives to charts.
+const chartMedia = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
+
+// push puts an artifact of one layer into a registry.
+func push(t *testing.T, to string, media types.MediaType, content []byte) {
+	t.Helper()
+	image, err := mutate.AppendLayers(mutate.MediaType(empty.Image, types.OCIManifestSchema1), static.NewLayer(content, media))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ref, err := name.ParseReference(to, name.Insecure)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.Write(ref, image, remote.WithContext(t.Context())); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestAChartFromAnOCIRegistry(t *testing.T) {
@@ -219,6 +227,65 @@ func TestACachedChartNeedsNoNetwork(t *testing.T) {
 	if err := fetch(pinned); err != nil || asked.Load() != 0 {
 		t.Errorf("then: %v after %d requests", err, asked.Load())
 	}
+}
+
+// TestAWarmCacheHidesNoChange changes what the document or the repository says, but not the digest of the chart that was
+// fetched before.
+func TestAWarmCacheHidesNoChange(t *testing.T) {
+	t.Parallel()
+	old, edited := packed(t, nil), packed(t, map[string]string{"values.yaml": "a: 1\n"})
+	other := packed(t, map[string]string{"Chart.yaml": "apiVersion: v2\nname: app\nversion: 2.0.0\n"})
+	host, _ := ociRegistry(t, old)
+	push(t, host+"/charts/app:2.0.0", chartMedia, other)
+	push(t, host+"/charts/web:1.0.0", chartMedia, edited)
+	dir, pinned := t.TempDir(), ", digest: '"+helm.Digest(old)+"'"
+	fetch := func(chart string, fsys repo) error {
+		t.Helper()
+		for name, file := range repository("- {name: a, namespace: x, "+chart+pinned+"}\n", nil) {
+			fsys[name] = file
+		}
+		return newStack(t, fsys, stacks.Options{}).Fetch(t.Context(), stacks.NewFetcher(dir), nil)
+	}
+	if err := fetch("chart: 'oci://"+host+"/charts/app', version: 1.0.0", repo{}); err != nil {
+		t.Fatal(err)
+	}
+	for name, err := range map[string]error{
+		"another version":            fetch("chart: 'oci://"+host+"/charts/app', version: 2.0.0", repo{}),
+		"another chart":              fetch("chart: 'oci://"+host+"/charts/web', version: 1.0.0", repo{}),
+		"an archive that was edited": fetch("chart: ../app.tgz", repo{}.with("app.tgz", edited)),
+	} {
+		if err == nil {
+			t.Errorf("%s: what was cached is taken for it", name)
+			continue
+		}
+		wants(t, err, fault.Refused, "the document wants "+helm.Digest(old), "before you change the digest")
+	}
+	if err := fetch("chart: ../app.tgz", repo{}.with("app.tgz", old)); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestAChartRepositoryMayPointToARegistry has an index as that of Bitnami.
+func TestAChartRepositoryMayPointToARegistry(t *testing.T) {
+	t.Parallel()
+	archive := packed(t, nil)
+	host, _ := ociRegistry(t, archive)
+	mux := http.NewServeMux()
+	mux.HandleFunc("/index.yaml", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, "entries:\n  app:\n  - {name: app, version: 1.0.0, urls: ['oci://%[1]s/charts/app:1.0.0'], digest: %[2]q}\n"+
+			"  - {name: app, version: 1.0.1+build.3, urls: ['oci://%[1]s/charts/app']}\n"+
+			"  - {name: app, version: 3.0.0, urls: ['oci://%[1]s/charts/app:3.0.0']}\n", host, helm.Digest(archive))
+	})
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	for _, version := range []string{"1.0.0", "1.0.1+build.3"} {
+		s := fetched(t, repository("- {name: a, namespace: x, chart: app, version: "+version+", repo: '"+server.URL+"'}\n", nil), stacks.Options{})
+		if got := s.Releases[0].Inputs()["chart"]; got != helm.Digest(archive) {
+			t.Errorf("%s: got %s", version, got)
+		}
+	}
+	err := fetchFault(t, repository("- {name: a, namespace: x, chart: app, version: 3.0.0, repo: '"+server.URL+"'}\n", nil))
+	wants(t, err, fault.Usage, "the registry has no "+host+"/charts/app:3.0.0", "stacks/platform.yaml:5: release a")
 }
 
 func TestACacheThatCanNotBeWrittenIsAWarning(t *testing.T) {

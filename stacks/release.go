@@ -78,14 +78,12 @@ func (r *Release) prepare(ctx context.Context, f *Fetcher, p plan.Progress) erro
 	if r.values, err = r.mergeValues(); err != nil {
 		return err
 	}
-	if r.crds, err = r.chart.CRDs(); err != nil {
-		return r.wrap("chart", err)
-	}
 	r.rendered, err = r.chart.Render(r.Name, r.Namespace, r.options.KubeVersion, r.values)
 	if err != nil {
 		return r.wrap("values", err)
 	}
-	return nil
+	r.crds, err = r.chart.CRDs() // not before Render, which takes away what the values disable
+	return r.wrap("chart", err)
 }
 
 // mergeValues lays the values over the values files.
@@ -234,7 +232,7 @@ func (r *Release) Check(ctx context.Context, c *kube.Client, w *kube.Watcher, _ 
 	case !s.Deployed:
 		return differs("revision %d is %s", s.Revision, s.Status)
 	case !s.Same:
-		return differs("revision %d was made from another chart or other values", s.Revision)
+		return differs("revision %d was made from another chart or other values, or by hand", s.Revision)
 	case len(s.Different) > 0:
 		var names []string
 		for _, d := range s.Different {

@@ -43,8 +43,8 @@ func New(docs *config.Documents, extra []config.Release, o Options) (*Stack, err
 		}
 	}
 	for _, r := range extra {
-		if slices.ContainsFunc(all, func(have *Release) bool { return have.Name == r.Name }) {
-			return nil, fault.New(fault.Usage, "the release %s is brought by rekindle itself: give yours another name", r.Name)
+		if i := slices.IndexFunc(all, func(have *Release) bool { return have.Name == r.Name }); i >= 0 {
+			return nil, all[i].fault("name", "rekindle itself brings a release of that name: give yours another name")
 		}
 		all = append(all, newRelease(docs, nil, 0, r, o))
 	}

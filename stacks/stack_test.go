@@ -143,7 +143,7 @@ func TestABroughtReleaseMustNotBeDoubled(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = stacks.New(docs, []config.Release{{Name: "flux"}}, stacks.Options{})
-	wants(t, err, fault.Usage, "flux", "another name")
+	wants(t, err, fault.Usage, "stacks/platform.yaml:5: release flux", "another name")
 }
 
 // TestValuesMergeInTheirOrder has the chart fail with the values that it sees.
@@ -207,6 +207,23 @@ func TestCRDsOfAllCharts(t *testing.T) {
 	err := fetchFault(t, repository(two, both(
 		chartOf("one", map[string]string{"crds/x.yaml": thing}), chartOf("two", map[string]string{"crds/x.yaml": other}))))
 	wants(t, err, fault.Usage, "stacks/platform.yaml:6: release b", "things.own.example.com", "release a")
+}
+
+func TestCRDsOfDisabledSubChartsAreNeitherInstalledNorInConflict(t *testing.T) {
+	t.Parallel()
+	with := func(folder, typ string) map[string]string {
+		return chartOf(folder, map[string]string{
+			"Chart.yaml":            "apiVersion: v2\nname: app\nversion: 1.0.0\ndependencies: [{name: sub, version: 1.0.0, condition: sub.enabled}]\n",
+			"charts/sub/Chart.yaml": "apiVersion: v2\nname: sub\nversion: 1.0.0\n", "charts/sub/crds/x.yaml": crdOf("thing", typ, ""),
+		})
+	}
+	files := both(with("one", "string"), with("two", "integer"))
+	const releases = "- {name: a, namespace: x, chart: ./one, values: {sub: {enabled: false}}}\n- {name: b, namespace: x, chart: ./two, values: {sub: {enabled: %v}}}\n"
+	for enabled, want := range map[bool]int{false: 0, true: 1} {
+		if crds := fetched(t, repository(fmt.Sprintf(releases, enabled), files), stacks.Options{}).CRDs(); len(crds) != want {
+			t.Errorf("enabled in one is %v: %d CRDs, want %d", enabled, len(crds), want)
+		}
+	}
 }
 
 func TestWhatSimulatedNodesCanNotShowIsSaid(t *testing.T) {

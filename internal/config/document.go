@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -295,6 +294,7 @@ func expand(n *yaml.Node, budget *int, depth int) *yaml.Node {
 		return nil
 	}
 	c := &yaml.Node{Kind: n.Kind, Style: n.Style, Tag: n.ShortTag(), Value: n.Value, Line: n.Line, Column: n.Column}
+	writable(c)
 	for _, child := range n.Content {
 		cc := expand(child, budget, depth+1)
 		if cc == nil {
@@ -304,6 +304,25 @@ func expand(n *yaml.Node, budget *int, depth int) *yaml.Node {
 	}
 	return c
 }
+
+// writable has a scalar be written in a way that reads as the same again: the writer loses blank lines and indentation of
+// block texts, the tag of a quoted number, and a null that is written as nothing.
+func writable(n *yaml.Node) {
+	switch {
+	case n.Kind != yaml.ScalarNode:
+	case n.Tag == "!!str" && (n.Style != 0 || strings.ContainsAny(n.Value, lineBreaks)):
+		n.Style = yaml.DoubleQuotedStyle
+	case n.Tag == "!!str":
+		// As it was found: to Helm a plain yes or on is no string.
+	case isNull(n) && n.Value == "":
+		n.Style, n.Value = 0, "null"
+	default:
+		n.Style = 0
+	}
+}
+
+// lineBreaks are all that YAML takes for one.
+const lineBreaks = "\n\r\u0085\u2028\u2029"
 
 func join(at, name string) string {
 	if at == "" {
@@ -354,25 +373,4 @@ func lineOf(lines map[string]int, field string) int {
 		}
 		field = field[:i]
 	}
-}
-
-// syntaxFault takes the line out of the YAML parser's message.
-func syntaxFault(file string, raw []byte, err error) error {
-	text := strings.TrimPrefix(err.Error(), "yaml: ")
-	line := 1
-	if rest, ok := strings.CutPrefix(text, "line "); ok {
-		number, what, found := strings.Cut(rest, ": ")
-		if n, e := strconv.Atoi(number); e == nil && found {
-			line, text = n, what
-		}
-	}
-	if _, anchor, ok := strings.Cut(text, "unknown anchor '"); ok {
-		before, _, _ := strings.Cut(string(raw), "*"+strings.TrimSuffix(anchor, "' referenced"))
-		line = 1 + strings.Count(before, "\n")
-	}
-	f := fault.New(fault.Usage, "this is no YAML: %s", text).At(file, line)
-	if strings.Contains(text, "cannot start any token") {
-		return f.WithHint("YAML is indented with spaces, and a text that begins with a sign like @, %% or ` stands in quotes")
-	}
-	return f
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -132,7 +133,7 @@ func faultCases(t *testing.T) map[string]faultCase {
 		"two key sources":     {replace("from: {file: keys.txt, key", "from: {file: keys.txt, exec: [a], key"), `clusters/prod.yaml:18: spec.keys[0].from: exec (line 18) and file (line 18) are set, want exactly one`},
 		"wrong version":       {replace("rekindle.dev/v1alpha1", "rekindle.dev/v2"), `clusters/prod.yaml:1: apiVersion: "rekindle.dev/v2" is not read by this version of rekindle, want rekindle.dev/v1alpha1`},
 		"wrong kind":          {replace("kind: Cluster", "kind: Clutser"), `clusters/prod.yaml:2: kind: "Clutser" is no kind that is read here, want Cluster`},
-		"no YAML":             {replace("spec:", "spec: ["), `clusters/prod.yaml:3: this is no YAML: did not find expected ',' or ']'`},
+		"no YAML":             {replace("spec:", "spec: ["), `clusters/prod.yaml:4: this is no YAML: did not find expected ',' or ']'`},
 		"need unknown":        {inStack("needs: [base]", "needs: [bse]"), `stacks/platform.yaml:10: releases[1].needs[0]: there is no release "bse" (did you mean "base"?)`},
 		"circle":              {inStack("version: 1.0.0", "version: 1.0.0\n    needs: [top]"), `stacks/platform.yaml:9: releases[0].needs: releases need each other: base -> top -> base`},
 		"bad duration":        {inStack("90s", "90"), `stacks/platform.yaml:10: releases[1].timeout: want a duration like 90s, 5m or 1h30m, found the number 90`},
@@ -190,6 +191,39 @@ func TestFaults(t *testing.T) {
 			}
 			if err.Error() != c.want && (!strings.HasSuffix(c.want, "…") || !strings.HasPrefix(err.Error(), strings.TrimSuffix(c.want, "…"))) {
 				t.Errorf("got  %s\nwant %s", err, c.want)
+			}
+		})
+	}
+}
+
+func TestSyntaxFaultsHaveTheirLine(t *testing.T) {
+	deep := strings.Repeat("  x: {a: 1}\n", 3000)
+	for name, c := range map[string]struct {
+		text string
+		line int
+	}{
+		"too deep":                         {"a:\n  b: 1\n   c: 2\nd: 3\n", 3},
+		"not deep enough":                  {"a:\n    b: 1\n    c: 2\n  d: 3\ne: 4\n", 4},
+		"a list that ends too early":       {"a:\n  - b\n  - c\n  d: 1\n", 4},
+		"a dash in an object":              {"a: 1\nb: 2\n- c\n", 3},
+		"a bracket too many":               {"a: 1\nb: [c]]\nd: 2\n", 2},
+		"a bracket too few":                {"a: 1\nb: [c\nd: 2\n", 2},
+		"a brace too few, on a later line": {"a: {\n  b: 1}\nc: 1\nd: {e: 1\nf: 2\n", 4},
+		"a quote that never ends":          {"a: 1\nb: \"c\nd: 2\n", 2},
+		"a tab":                            {"a:\n  b: 1\n\tc: 2\n", 3},
+		"a colon that is missing":          {"a: 1\nb\nc: 2\n", 2},
+		"two colons":                       {"a: 1\nb: c: d\n", 2},
+		"a sign":                           {"a: 1\nb: @c\n", 2},
+		"in the second document":           {"---\n---\nb:\n  c: 1\n d: 2\n", 5},
+		"after a long line":                {"a: " + strings.Repeat("b", 5000) + "\nc:\n  d: 1\n   e: 1\n", 4},
+		"after many lines":                 {"a:\n" + deep + "   c: 1\n" + deep, 3002},
+		"an anchor that is none":           {"# *x\na: 1 # *x\nb: *xy\n", 3},
+		"one after its comment":            {"a: &y 1\n# is *x\nb: [*y,\n  *x]\n", 4},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := LoadFS(files(map[string]string{"clusters/prod.yaml": c.text}), "clusters/prod.yaml")
+			if f := new(fault.Error); !errors.As(err, &f) || !strings.Contains(f.What, "no YAML") || f.Line != c.line {
+				t.Errorf("got %v, want line %d of\n%.200s", err, c.line, c.text)
 			}
 		})
 	}

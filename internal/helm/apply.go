@@ -37,6 +37,7 @@ func apply(ctx context.Context, cfg *action.Configuration, c *kube.Client, r Rel
 		install := action.NewInstall(cfg)
 		install.ReleaseName, install.Namespace, install.Labels = r.Name, r.Namespace, labels
 		install.CreateNamespace, install.SkipCRDs, install.Timeout = true, true, r.Timeout
+		install.Description = description(inputs)
 		install.Replace, install.DisableOpenAPIValidation = last != nil, true
 		rel, err := install.Run(r.Chart.chart, copyOf(r.Values))
 		if err != nil || last == nil {
@@ -45,7 +46,7 @@ func apply(ctx context.Context, cfg *action.Configuration, c *kube.Client, r Rel
 		return rel, prune(ctx, c, last, rel)
 	}
 	upgrade := action.NewUpgrade(cfg)
-	upgrade.Namespace, upgrade.Labels = r.Namespace, labels
+	upgrade.Namespace, upgrade.Labels, upgrade.Description = r.Namespace, labels, description(inputs)
 	upgrade.SkipCRDs, upgrade.Timeout, upgrade.MaxHistory = true, r.Timeout, maxHistory
 	upgrade.DisableOpenAPIValidation = true
 	upgrade.ResetValues = true // else no values would mean those of the last revision

@@ -68,7 +68,8 @@ func (c *Chart) Name() string { return c.chart.Name() }
 // Version is the chart's own.
 func (c *Chart) Version() string { return c.chart.Metadata.Version }
 
-// CRDs gives what is in the crds/ folders of the chart and of its dependencies.
+// CRDs gives what is in the crds/ folders of the chart and of its dependencies; after Render, of those that the values
+// enable.
 func (c *Chart) CRDs() ([]*unstructured.Unstructured, error) {
 	var all []*unstructured.Unstructured
 	for _, crd := range c.chart.CRDObjects() {
@@ -120,7 +121,8 @@ func ReadValues(raw []byte) (map[string]any, error) { return chartutil.ReadValue
 // Render renders the chart without a cluster: what a template looks up there is empty. Values that the
 // chart's schema refuses, and a Kubernetes version that it does not support, are faults.
 func (c *Chart) Render(name, namespace, kubeVersion string, values map[string]any) ([]*unstructured.Unstructured, error) {
-	if kubeVersion == "" {
+	declared := kubeVersion != ""
+	if !declared {
 		kubeVersion = defaultKubeVersion
 	}
 	v, err := chartutil.ParseKubeVersion(kubeVersion)
@@ -136,12 +138,23 @@ func (c *Chart) Render(name, namespace, kubeVersion string, values map[string]an
 	install := action.NewInstall(cfg)
 	install.ReleaseName, install.Namespace = name, namespace
 	install.ClientOnly, install.DryRun, install.SkipCRDs = true, true, true
+	if err := chartutil.ProcessDependenciesWithMerge(c.chart, copyOf(values)); err != nil { // as Run does, but before its CRDs are asked for
+		return nil, c.unrendered(err)
+	}
 	install.KubeVersion, install.APIVersions = &caps.KubeVersion, c.apis()
 	rel, err := install.Run(c.chart, copyOf(values))
 	if err != nil {
-		return nil, fault.New(fault.Usage, "the chart %s %s does not render: %s", c.Name(), c.Version(), strings.TrimSpace(err.Error()))
+		f := c.unrendered(err)
+		if wants := c.chart.Metadata.KubeVersion; !declared && wants != "" && !chartutil.IsCompatibleRange(wants, kubeVersion) {
+			return nil, f.WithHint("the documents name no version of Kubernetes, so %s is assumed: set spec.kubernetes.version", defaultKubeVersion)
+		}
+		return nil, f
 	}
 	return kube.ParseManifest([]byte(rel.Manifest))
+}
+
+func (c *Chart) unrendered(err error) *fault.Error {
+	return fault.New(fault.Usage, "the chart %s %s does not render: %s", c.Name(), c.Version(), strings.TrimSpace(err.Error()))
 }
 
 // apis names the kinds that the chart's own CRDs bring, which templates may ask for.

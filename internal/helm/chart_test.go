@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -113,6 +114,56 @@ func TestRenderSeesTheDeclaredVersionAndTheChartsOwnKinds(t *testing.T) {
 	}
 	if crds, err := c.CRDs(); err != nil || len(crds) != 1 || crds[0].GetName() != "things.own.example.com" {
 		t.Errorf("CRDs %v, %v", crds, err)
+	}
+}
+
+func TestCRDsOfADisabledSubChartAreNone(t *testing.T) {
+	t.Parallel()
+	files := map[string]string{
+		"Chart.yaml": "apiVersion: v2\nname: app\nversion: 1.0.0\ndependencies:\n" +
+			"- {name: sub, version: 1.0.0, condition: sub.enabled}\n- {name: always, version: 1.0.0}\n",
+		"values.yaml":                    "sub: {enabled: false}\n",
+		"templates/x.yaml":               "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\ndata: {has: {{ .Capabilities.APIVersions.Has \"own.example.com/v1/Thing\" | quote }}}\n",
+		"charts/sub/Chart.yaml":          "apiVersion: v2\nname: sub\nversion: 1.0.0\n",
+		"charts/sub/crds/thing.yaml":     crd("thing", "object"),
+		"charts/always/Chart.yaml":       "apiVersion: v2\nname: always\nversion: 1.0.0\n",
+		"charts/always/crds/always.yaml": crd("other", "object"),
+	}
+	for enabled, want := range map[bool][]string{false: {"others.own.example.com"}, true: {"others.own.example.com", "things.own.example.com"}} {
+		c := chart(t, files)
+		objs, err := c.Render("x", "default", "", map[string]any{"sub": map[string]any{"enabled": enabled}})
+		if err != nil || len(objs) != 1 {
+			t.Fatalf("%d objects, %v", len(objs), err)
+		}
+		if has := objs[0].Object["data"].(map[string]any)["has"]; has != fmt.Sprint(enabled) {
+			t.Errorf("enabled is %v: its templates see its kind: %s", enabled, has)
+		}
+		crds, err := c.CRDs()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, crd := range crds {
+			names = append(names, crd.GetName())
+		}
+		if slices.Sort(names); !slices.Equal(names, want) {
+			t.Errorf("enabled is %v: CRDs %v, want %v", enabled, names, want)
+		}
+	}
+}
+
+func TestTheAssumedVersionIsTold(t *testing.T) {
+	t.Parallel()
+	c := chart(t, map[string]string{"Chart.yaml": "apiVersion: v2\nname: app\nversion: 1.0.0\nkubeVersion: '<1.35.0'\n"})
+	_, err := c.Render("x", "default", "", nil)
+	if hints := fmt.Sprint(fault.Hints(err)); !strings.Contains(hints, "v1.37.2 is assumed") || !strings.Contains(hints, "set spec.kubernetes.version") {
+		t.Errorf("hints %s of %v", hints, err)
+	}
+	if _, err := c.Render("x", "default", "1.36", nil); err == nil || len(fault.Hints(err)) > 0 {
+		t.Errorf("of a version that is declared: %v, hints %s", err, fault.Hints(err))
+	}
+	if _, err := c.Render("x", "default", "1.34", nil); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	helmkube "helm.sh/helm/v3/pkg/kube"
@@ -12,6 +11,7 @@ import (
 	"helm.sh/helm/v3/pkg/storage/driver"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
@@ -67,20 +67,26 @@ func (g *guard) DeleteWithPropagationPolicy(r helmkube.ResourceList, policy meta
 func (g *guard) WatchUntilReady(r helmkube.ResourceList, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(g.ctx, timeout)
 	defer cancel()
-	refs := refsOf(r, "Job", "Pod")
-	if len(refs) == 0 {
-		return nil
-	}
-	names := make([]string, len(refs))
-	for i, ref := range refs {
-		names[i] = ref.String()
-	}
-	g.progress.Waiting("hook " + strings.Join(names, ", "))
-	if err := g.watcher.Ready(ctx, refs, g.progress); err != nil {
-		return fault.Wrap(err, fault.Failed, "a hook of the chart did not succeed").
-			WithHint("the hook's Job is left for you to look at; after the cause is mended, run the same command again")
+	for _, ref := range refsOf(r, "Job", "Pod") { // a hook is one object
+		g.progress.Waiting("hook " + ref.String())
+		if err := g.watcher.Until(ctx, ref, "done", ended, g.progress); err != nil {
+			return fault.Wrap(err, fault.Failed, "a hook of the chart did not succeed").
+				WithHint("the hook's %s is left for you to look at; after the cause is mended, run the same command again", ref.Kind)
+		}
 	}
 	return nil
+}
+
+// ended tells of a hook whether it has done its work: a Pod that runs has not.
+func ended(state *unstructured.Unstructured) kube.Health {
+	if state == nil {
+		return kube.Health{Message: "does not exist yet"}
+	}
+	h := kube.HealthOf(state)
+	if phase, _, _ := unstructured.NestedString(state.Object, "status", "phase"); h.Ready && state.GetKind() == "Pod" && phase != "Succeeded" {
+		return kube.Health{Message: "runs and has not ended"}
+	}
+	return h
 }
 
 // WaitForDelete waits until what a hook's policy deleted is gone.

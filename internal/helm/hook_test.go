@@ -64,6 +64,30 @@ func TestAFailingHookIsToldWithItsCause(t *testing.T) {
 	s.look(r, 1, "failed")
 }
 
+func TestAPodAsAHookIsAwaitedToItsEnd(t *testing.T) {
+	t.Parallel()
+	install := func(t *testing.T, policy string) (*space, error) {
+		t.Helper()
+		t.Parallel()
+		s := newSpace(t)
+		c := chart(t, map[string]string{"templates/config.yaml": configMap, "templates/hook.yaml": "apiVersion: v1\nkind: Pod\n" +
+			"metadata: {name: hook, annotations: {helm.sh/hook: pre-install}}\nspec: {restartPolicy: " + policy + ", containers: [{name: migrate, image: example.com/migrate}]}\n"})
+		_, _, err := s.ensure(helm.Release{Name: "app", Namespace: s.name, Chart: c, Timeout: 5 * time.Second})
+		return s, err
+	}
+	t.Run("one that runs on", func(t *testing.T) {
+		s, err := install(t, "Always")
+		if err == nil || !strings.Contains(err.Error(), "Pod "+s.name+"/hook runs and has not ended") || s.configMap("app") != nil {
+			t.Errorf("got %v", err)
+		}
+	})
+	t.Run("one that succeeds", func(t *testing.T) {
+		if s, err := install(t, "Never"); err != nil || s.configMap("app") == nil {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
 // failPod waits for the pod of a Job and lets it end as a container that fails does.
 func (s *space) failPod(ctx context.Context, job string) error {
 	pods := s.client.Typed().CoreV1().Pods(s.name)

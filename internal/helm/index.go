@@ -3,6 +3,8 @@ package helm
 import (
 	"fmt"
 	"net/url"
+	"slices"
+	"sort"
 	"strings"
 
 	"helm.sh/helm/v3/pkg/chart"
@@ -35,13 +37,14 @@ func Locate(index []byte, base, name, version string) (*Located, error) {
 	if err := yaml.Unmarshal(index, &file); err != nil {
 		return nil, fmt.Errorf("can not read index.yaml: %w", err)
 	}
-	file.SortEntries()
 	found, ok := file.Entries[name]
 	if !ok {
 		return nil, fmt.Errorf("the repository has no chart %s", name)
 	}
+	found = slices.DeleteFunc(found, func(v *repo.ChartVersion) bool { return v == nil || v.Metadata == nil })
+	sort.Sort(sort.Reverse(found))
 	for _, v := range found {
-		if v == nil || v.Metadata == nil || v.Version != version || len(v.URLs) == 0 {
+		if v.Version != version || len(v.URLs) == 0 {
 			continue
 		}
 		address, err := repo.ResolveReferenceURL(base, v.URLs[0])
@@ -67,9 +70,7 @@ func versions(found repo.ChartVersions) string {
 			all = append(all, "…")
 			break
 		}
-		if v != nil && v.Metadata != nil {
-			all = append(all, v.Version)
-		}
+		all = append(all, v.Version)
 	}
 	return strings.Join(all, ", ")
 }

@@ -41,3 +41,18 @@ func TestLocate(t *testing.T) {
 		}
 	}
 }
+
+func TestAnIndexWithEntriesThatSayNothing(t *testing.T) {
+	t.Parallel()
+	const index = "entries:\n  none: \n  app:\n  -\n  - {name: app, version: 1.0.0, urls: [a.tgz]}\n  - {}\n  - urls: [b.tgz]\n  - null\n" +
+		"  - {name: app, version: 1.1.0, urls: [c.tgz]}\n  other: [null, {}]\n"
+	got, err := helm.Locate([]byte(index), "https://charts.example.com/", "app", "1.0.0")
+	if err != nil || got.URL != "https://charts.example.com/a.tgz" {
+		t.Errorf("got %v, %v", got, err)
+	}
+	for chart, says := range map[string]string{"app": "there are: 1.1.0, 1.0.0", "other": "no version 2.0.0", "none": "no version 2.0.0"} {
+		if _, err := helm.Locate([]byte(index), "https://charts.example.com/", chart, "2.0.0"); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: got %v, want %q", chart, err, says)
+		}
+	}
+}

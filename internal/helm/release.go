@@ -43,7 +43,7 @@ type State struct {
 	Ours      bool
 	Pending   bool   // a run was killed in the middle, unless it still runs
 	Deployed  bool   // the last revision is deployed
-	Same      bool   // it was made from the same chart and values
+	Same      bool   // rekindle made it, from the same chart and values
 	Status    string // in Helm's words
 	Revision  int
 	Objects   []*unstructured.Unstructured // as the last revision wants them, in their namespaces
@@ -79,7 +79,7 @@ func look(ctx context.Context, cfg *action.Configuration, c *kube.Client, r Rele
 	}
 	s := &State{
 		Exists: true, Ours: last.Labels[labelOwner] == ownerValue, Pending: isStale(last.Info.Status),
-		Deployed: last.Info.Status == release.StatusDeployed, Same: last.Labels[labelInputs] == wanted,
+		Deployed: last.Info.Status == release.StatusDeployed, Same: isMadeFrom(last, wanted),
 		Status: last.Info.Status.String(), Revision: last.Version,
 	}
 	if s.Objects, err = objectsOf(c, last); err != nil {
@@ -92,6 +92,15 @@ func look(ctx context.Context, cfg *action.Configuration, c *kube.Client, r Rele
 	}
 	return s, last, nil
 }
+
+// isMadeFrom says whether a revision is rekindle's own, from these inputs. Helm gives the labels of a revision to the next
+// one, also to one that a person makes; its description it does not.
+func isMadeFrom(rel *release.Release, inputs string) bool {
+	return rel.Labels[labelInputs] == inputs && rel.Info.Description == description(inputs)
+}
+
+// description is what helm history shows of a revision.
+func description(inputs string) string { return "made by rekindle from " + inputs }
 
 func objectsOf(c *kube.Client, rel *release.Release) ([]*unstructured.Unstructured, error) {
 	objs, err := kube.ParseManifest([]byte(rel.Manifest))

@@ -1,6 +1,7 @@
 package helm_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,9 +10,12 @@ import (
 	"testing"
 	"time"
 
+	"helm.sh/helm/v3/pkg/action"
+	"helm.sh/helm/v3/pkg/chart/loader"
 	"helm.sh/helm/v3/pkg/release"
 	"helm.sh/helm/v3/pkg/storage/driver"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
@@ -107,6 +111,79 @@ func TestAForeignReleaseIsRefusedAndUntouched(t *testing.T) {
 	}
 	if writes := s.writes(since); len(writes) > 0 || !maps.Equal(before, s.revisions()) || s.color() != "red" {
 		t.Errorf("it was touched: %v, color %s", writes, s.color())
+	}
+}
+
+// TestARevisionMadeByHandIsNotAsDeclared has it made by Helm, which gives the labels of a revision to the next one.
+func TestARevisionMadeByHandIsNotAsDeclared(t *testing.T) {
+	t.Parallel()
+	s := newSpace(t)
+	archive := pack(t, map[string]string{"values.yaml": "color: red\n", "templates/config.yaml": configMap})
+	r, err := killedRelease(archive, s.name, "red")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.mustEnsure(r, plan.Changed)
+	byHand := &action.Configuration{}
+	if err := byHand.Init(s.client.RESTClientGetter(s.name), s.name, "secret", t.Logf); err != nil {
+		t.Fatal(err)
+	}
+	loaded, err := loader.LoadArchive(bytes.NewReader(archive))
+	if err != nil {
+		t.Fatal(err)
+	}
+	upgrade := action.NewUpgrade(byHand)
+	upgrade.Namespace = s.name
+	if _, err := upgrade.Run("app", loaded, map[string]any{"color": "mauve"}); err != nil {
+		t.Fatal(err)
+	}
+	if state := s.look(r, 2, "deployed"); state.Same || state.AsWanted() || !state.Ours || s.color() != "mauve" {
+		t.Errorf("after an upgrade by hand: %+v, color %s", state, s.color())
+	}
+	s.mustEnsure(r, plan.Changed)
+	if state := s.look(r, 3, "deployed"); !state.AsWanted() || s.color() != "red" {
+		t.Errorf("then: %+v, color %s", state, s.color())
+	}
+	rollback := action.NewRollback(byHand)
+	rollback.Version = 2
+	if err := rollback.Run("app"); err != nil {
+		t.Fatal(err)
+	}
+	if state := s.look(r, 4, "deployed"); state.AsWanted() || s.color() != "mauve" {
+		t.Errorf("after a rollback by hand: %+v, color %s", state, s.color())
+	}
+	s.mustEnsure(r, plan.Changed)
+	s.mustEnsure(r, plan.Unchanged)
+}
+
+func TestTheRulesOfAnAggregatedRoleAreNoDifference(t *testing.T) {
+	t.Parallel()
+	s := newSpace(t)
+	r := helm.Release{Name: "app", Namespace: s.name, Timeout: time.Minute, Chart: chart(t, map[string]string{"templates/roles.yaml": `
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: {{ .Release.Namespace }}-sum}
+aggregationRule: {clusterRoleSelectors: [{matchLabels: {part-of: {{ .Release.Namespace }}}}]}
+rules: []
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: {{ .Release.Namespace }}-part, labels: {part-of: {{ .Release.Namespace }}}}
+rules: [{apiGroups: [""], resources: [pods], verbs: [get]}]
+`})}
+	s.mustEnsure(r, plan.Changed)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	sum := kube.Ref{Group: "rbac.authorization.k8s.io", Version: "v1", Kind: "ClusterRole", Name: s.name + "-sum"}
+	if err := s.watcher.Until(ctx, sum, "put together", func(role *unstructured.Unstructured) kube.Health {
+		rules, _, _ := unstructured.NestedSlice(role.Object, "rules")
+		return kube.Health{Ready: len(rules) > 0}
+	}, nil); err != nil {
+		t.Fatal(err)
+	}
+	s.mustEnsure(r, plan.Unchanged)
+	if state := s.look(r, 1, "deployed"); !state.AsWanted() {
+		t.Errorf("differences: %v", state.Different)
 	}
 }
 

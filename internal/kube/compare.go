@@ -206,15 +206,19 @@ func isZero(v any) bool {
 	return false
 }
 
-// normalized is a copy as the server keeps it: without status and what only the server writes, and
-// with a Secret's stringData as data.
+// normalized is a copy as the server keeps it: without status and what only the server writes, with a
+// Secret's stringData as data, and without the rules that a controller puts together for a ClusterRole.
 func normalized(obj *unstructured.Unstructured) *unstructured.Unstructured {
 	obj = obj.DeepCopy()
 	delete(obj.Object, "status")
 	for _, field := range []string{"managedFields", "resourceVersion", "uid", "creationTimestamp", "generation", "selfLink"} {
 		unstructured.RemoveNestedField(obj.Object, "metadata", field)
 	}
-	if obj.GroupVersionKind().GroupKind() != secretGK {
+	gk := obj.GroupVersionKind().GroupKind()
+	if gk.Group == "rbac.authorization.k8s.io" && gk.Kind == "ClusterRole" && obj.Object["aggregationRule"] != nil {
+		delete(obj.Object, "rules")
+	}
+	if gk != secretGK {
 		return obj
 	}
 	plain, _, _ := unstructured.NestedMap(obj.Object, "stringData")

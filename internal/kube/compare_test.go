@@ -81,6 +81,26 @@ func TestSecretsAreComparedAsTheyAreKept(t *testing.T) {
 	}
 }
 
+func TestRulesOfAnAggregatedRoleAreItsControllers(t *testing.T) {
+	const head = "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: x}\n"
+	for name, c := range map[string]struct {
+		desired, live string
+		at            string
+	}{
+		"aggregated":        {"aggregationRule: {clusterRoleSelectors: [{matchLabels: {a: b}}]}\nrules: []", "aggregationRule: {clusterRoleSelectors: [{matchLabels: {a: b}}]}\nrules: [{verbs: [get]}]", ""},
+		"another selection": {"aggregationRule: {clusterRoleSelectors: [{matchLabels: {a: b}}]}", "aggregationRule: {clusterRoleSelectors: [{matchLabels: {a: c}}]}", "aggregationRule.clusterRoleSelectors.0.matchLabels.a"},
+		"not aggregated":    {"rules: [{verbs: [list]}]", "rules: [{verbs: [get]}]", "rules.0.verbs.0"},
+	} {
+		desired, live := normalized(object(t, head+c.desired)), normalized(object(t, head+c.live))
+		if at := difference(desired, live); at != c.at {
+			t.Errorf("%s: differs at %q, want %q", name, at, c.at)
+		}
+		if at := difference(live, desired); (at == "") != (c.at == "") {
+			t.Errorf("%s: the other way it differs at %q", name, at)
+		}
+	}
+}
+
 func TestRemovedFields(t *testing.T) {
 	live := object(t, `
 apiVersion: v1

@@ -3,7 +3,6 @@ package faults
 import (
 	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -143,30 +142,21 @@ func TestADrillThatIsInterruptedLeavesNothing(t *testing.T) {
 func TestTheWeeklyDrill(t *testing.T) {
 	w := newWorld(t)
 	w.withState(time.Hour)
-	var file struct {
-		Jobs map[string]struct {
-			Env   map[string]string
-			Steps []struct{ Run string }
-		}
-	}
-	read(t, "../../ci/github/drill.yml", &file)
-	env := file.Jobs["drill"].Env
-	env["DOCUMENT"], env["PROVIDER"] = dev, "kwok"
+	names, steps := drillSteps(t)
 	for range 2 {
-		for i, step := range file.Jobs["drill"].Steps {
-			if step.Run == "" {
-				continue // an action of GitHub's
-			}
-			cmd := exec.CommandContext(t.Context(), "bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step.Run)
+		for _, name := range names {
+			step := steps[name]
+			step.env["DOCUMENT"], step.env["PROVIDER"] = dev, "kwok"
+			cmd := step.cmd(t.Context())
 			cmd.Dir = w.repo.Dir
 			cmd.Env = append(w.cmd(t.Context()).Env, "PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH"))
-			for key, value := range env {
+			for key, value := range step.env {
 				if !regexp.MustCompile(`\$\{\{`).MatchString(value) { // else a secret, which is set
 					cmd.Env = append(cmd.Env, key+"="+value)
 				}
 			}
 			if out, err := cmd.CombinedOutput(); err != nil {
-				t.Fatalf("step %d: %v\n%s", i+1, err, out)
+				t.Fatalf("%s: %v\n%s", name, err, out)
 			}
 		}
 	}
