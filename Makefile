@@ -6,6 +6,8 @@ GO ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 BIN := bin/rekindle
 RUN ?= .
+# Packages tested side by side: half of the time their tests wait for servers.
+SIDE_BY_SIDE ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 
 # One set of flags for everything, so that nothing is compiled twice.
 export CGO_ENABLED ?= 0
@@ -33,7 +35,7 @@ assets: build ## The binaries that simulated clusters run on, into the cache
 
 .PHONY: test
 test: assets ## Unit and integration tests, against a real API server
-	$(GO) test -run '$(RUN)' -timeout 40m ./...
+	$(GO) test -run '$(RUN)' -timeout 40m -p $(SIDE_BY_SIDE) ./...
 	cd test/lab/apps && $(GO) test -run '$(RUN)' ./...
 
 .PHONY: race
