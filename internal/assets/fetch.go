@@ -163,8 +163,14 @@ func (c *Cache) get(ctx context.Context, address string, to io.Writer, p plan.Pr
 	if err != nil {
 		return err
 	}
-	resp, err := c.Client.Do(req)
+	client := *c.Client
+	client.CheckRedirect = staysSecret
+	resp, err := client.Do(req)
 	if err != nil {
+		var open *fault.Error
+		if errors.As(err, &open) {
+			return open
+		}
 		if ctx.Err() == nil { // else it is we who gave up
 			c.markDown(u.Host, err)
 		}
@@ -186,6 +192,21 @@ func (c *Cache) get(ctx context.Context, address string, to io.Writer, p plan.Pr
 			err = cause
 		}
 		return &unreachableError{fmt.Errorf("transfer of %s broke off: %w", u, err)}
+	}
+	return nil
+}
+
+// mostRedirects is how often a request may be sent on, as by net/http itself.
+const mostRedirects = 10
+
+// staysSecret refuses to be sent on to what is not https: on the way there a file can be exchanged, and its sum with it.
+func staysSecret(req *http.Request, via []*http.Request) error {
+	if req.URL.Scheme != "https" {
+		return fault.New(fault.Failed, "%s sends on to %s, which is not https", via[len(via)-1].URL.Host, req.URL.Redacted()).
+			WithHint("check the mirror or the proxy that it came through")
+	}
+	if len(via) >= mostRedirects {
+		return fmt.Errorf("sent on %d times", len(via))
 	}
 	return nil
 }

@@ -270,3 +270,33 @@ func TestCancelledFetchIsNeitherBuiltNorKept(t *testing.T) {
 		t.Errorf("scratch left: %v, %v", left, err)
 	}
 }
+
+// TestNothingIsFetchedInTheOpen: a file that comes over http can be exchanged on its way, and its sum with it. It is not
+// built in its stead: somebody should know.
+func TestNothingIsFetchedInTheOpen(t *testing.T) {
+	open := httptest.NewServer(text([]byte(script)))
+	t.Cleanup(open.Close)
+	s := newSite(t, map[string]http.HandlerFunc{
+		"/open":      func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, open.URL, http.StatusFound) },
+		"/elsewhere": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/file", http.StatusFound) },
+		"/file":      text([]byte(script)),
+		"/sum":       text([]byte(sumOf([]byte(script)))),
+		"/round":     func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/round", http.StatusFound) },
+	})
+	get := func(file, sum string) error {
+		_, err := cacheFor(t, s).Get(t.Context(), Asset{Name: "tool", Version: "v1", Release: &Release{URL: s.URL + file, Sums: s.URL + sum}}, nil)
+		return err
+	}
+	for _, way := range [][2]string{{"/open", "/sum"}, {"/file", "/open"}} {
+		if err := get(way[0], way[1]); fault.KindOf(err) != fault.Failed || !strings.Contains(fault.Text(err), "which is not https") {
+			t.Errorf("%s by %s: %v", way[0], way[1], err)
+		}
+	}
+	if err := get("/elsewhere", "/sum"); err != nil {
+		t.Errorf("sent on over https: %v", err)
+	}
+	before := s.hits.Load()
+	if err := get("/file", "/round"); err == nil || s.hits.Load()-before != mostRedirects {
+		t.Errorf("sent round in circles, with %d requests: %v", s.hits.Load()-before, err)
+	}
+}

@@ -25,6 +25,12 @@ const (
 	logLines = int64(5000)
 )
 
+// What is written is for who ran this alone: logs may hold what nobody knows to be secret.
+const (
+	folderMode = 0o700
+	fileMode   = 0o600
+)
+
 // Cluster writes into a folder, which is made:
 //
 //	events.txt                      all events, oldest first
@@ -36,7 +42,7 @@ const (
 // Containers of simulated nodes have no logs: withLogs is false there. What can not be had is named in
 // the error; everything else is written.
 func Cluster(ctx context.Context, c kubernetes.Interface, dir string, withLogs bool) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, folderMode); err != nil {
 		return err
 	}
 	pods, err := c.CoreV1().Pods("").List(ctx, metav1.ListOptions{})
@@ -61,7 +67,7 @@ func events(ctx context.Context, c kubernetes.Interface, dir string) error {
 		on := e.InvolvedObject
 		fmt.Fprintf(&text, "%s %-7s %s/%s %s: %s: %s\n", e.LastTimestamp.UTC().Format("15:04:05"), e.Type, on.Namespace, on.Name, on.Kind, e.Reason, strings.Join(strings.Fields(e.Message), " "))
 	}
-	return os.WriteFile(filepath.Join(dir, "events.txt"), []byte(text.String()), 0o644)
+	return os.WriteFile(filepath.Join(dir, "events.txt"), []byte(text.String()), fileMode)
 }
 
 func nodes(ctx context.Context, c kubernetes.Interface, dir string) error {
@@ -84,22 +90,23 @@ func podTable(dir string, pods []corev1.Pod) error {
 		}
 		fmt.Fprintf(&text, "%s/%s %d/%d %s restarts=%d node=%s\n", p.Namespace, p.Name, ready, len(p.Spec.Containers), p.Status.Phase, restarts, p.Spec.NodeName)
 	}
-	return os.WriteFile(filepath.Join(dir, "pods.txt"), []byte(text.String()), 0o644)
+	return os.WriteFile(filepath.Join(dir, "pods.txt"), []byte(text.String()), fileMode)
 }
 
-// podFiles writes each pod without the values of its environment, in which people do put secrets.
+// podFiles writes each pod without the values of its environment, in which people do put secrets, and without what was
+// applied, which has them again.
 func podFiles(dir string, pods []corev1.Pod) error {
 	for _, p := range pods {
 		p := p.DeepCopy()
 		p.ManagedFields = nil
+		delete(p.Annotations, corev1.LastAppliedConfigAnnotation)
 		for _, list := range [][]corev1.Container{p.Spec.InitContainers, p.Spec.Containers} {
 			for i := range list {
-				for j := range list[i].Env {
-					if list[i].Env[j].Value != "" {
-						list[i].Env[j].Value = "(left out)"
-					}
-				}
+				blank(list[i].Env)
 			}
+		}
+		for i := range p.Spec.EphemeralContainers {
+			blank(p.Spec.EphemeralContainers[i].Env)
 		}
 		if err := writeYAML(filepath.Join(dir, "pods", p.Namespace, p.Name+".yaml"), p); err != nil {
 			return err
@@ -108,15 +115,24 @@ func podFiles(dir string, pods []corev1.Pod) error {
 	return nil
 }
 
+// blank leaves out the values of an environment.
+func blank(env []corev1.EnvVar) {
+	for i := range env {
+		if env[i].Value != "" {
+			env[i].Value = "(left out)"
+		}
+	}
+}
+
 func writeYAML(file string, v any) error {
 	raw, err := yaml.Marshal(v)
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(file), folderMode); err != nil {
 		return err
 	}
-	return os.WriteFile(file, raw, 0o644)
+	return os.WriteFile(file, raw, fileMode)
 }
 
 // logs writes the log of every container that has started, side by side.
@@ -171,10 +187,10 @@ func writeLog(ctx context.Context, c kubernetes.Interface, dir string, p *corev1
 		name = container + ".previous.log"
 	}
 	file := filepath.Join(dir, "logs", p.Namespace, p.Name, name)
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(file), folderMode); err != nil {
 		return err
 	}
-	out, err := os.Create(file)
+	out, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, fileMode)
 	if err != nil {
 		return err
 	}

@@ -199,7 +199,7 @@ type Check struct {
 	Host string `json:"host,omitempty"`
 	// Contains is a text that the body must contain.
 	Contains string `json:"contains,omitempty"`
-	// Job is the name of a CronJob or suspended Job of the repository that is run once and must succeed.
+	// Job is the name of a CronJob, suspended or not, whose Job up runs once for each commit and which must succeed.
 	Job string `json:"job,omitempty"`
 	// Namespace of Job.
 	Namespace string `json:"namespace,omitempty"`

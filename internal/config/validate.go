@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -133,14 +134,39 @@ func (d *Documents) validateState(c *checker) {
 	if s == nil {
 		return
 	}
-	if u, err := url.Parse(strings.TrimPrefix(s.Repository, "rest:")); err == nil && u.User != nil {
-		if _, has := u.User.Password(); has {
-			c.fail("spec.state.repository", "a password in a URL ends up in logs")
-		}
+	if why := showsPassword(s.Repository); why != "" {
+		c.fail("spec.state.repository", "%s", why)
 	}
 	for from, to := range s.StorageClasses {
 		c.want(objectName.MatchString(from) && objectName.MatchString(to), "spec.state.storageClasses."+from, "%q: want the name of a storage class on both sides", to)
 	}
+}
+
+// repositoryURL is where a repository's name has a URL: after the name of restic's backend, or from its beginning.
+var repositoryURL = regexp.MustCompile(`^(?:[a-z0-9]+:)?([a-z0-9+]+://.*)$`)
+
+// showsPassword says why the name of a repository may hold a password; empty when it does not. It quotes nothing of it.
+func showsPassword(repository string) string {
+	const why = "a password in a URL ends up in logs"
+	found := repositoryURL.FindStringSubmatch(repository)
+	if found == nil {
+		if strings.HasPrefix(repository, "rest:") {
+			return "want an http or https URL after rest:"
+		}
+		return ""
+	}
+	u, err := url.Parse(found[1])
+	switch {
+	case err != nil:
+		return "the URL in it can not be read. It is not shown, as it may have a password, which ends up in logs"
+	case u.User != nil:
+		if _, has := u.User.Password(); has {
+			return why
+		}
+	case u.Port() != "" && strings.Contains(found[1], "@"): // https://user:12/34@host has the host "user"
+		return why + "; an @ that is of no password is written %40"
+	}
+	return ""
 }
 
 // validateMigration checks how the cluster takes over from another.

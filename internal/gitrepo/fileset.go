@@ -97,9 +97,13 @@ func (s fileSet) read(sto storer.EncodedObjectStorer, tree plumbing.Hash, prefix
 // update makes the entry of a path what is on disk now.
 func (s fileSet) update(dir, name string, into memoryObjects) error {
 	file := filepath.Join(dir, filepath.FromSlash(name))
+	there, err := inFolders(dir, name)
+	if err != nil {
+		return err
+	}
 	info, err := os.Lstat(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		delete(s, name)
+	if !there || errors.Is(err, fs.ErrNotExist) || err == nil && info.IsDir() && s[name].Mode != filemode.Submodule {
+		delete(s, name) // a file may have become a folder, and a folder a file: what is in it has a name of its own
 		return nil
 	}
 	if err != nil {
@@ -128,6 +132,22 @@ func (s fileSet) update(dir, name string, into memoryObjects) error {
 	h, err := into.put(plumbing.BlobObject, raw)
 	s[name] = object.TreeEntry{Mode: mode, Hash: h}
 	return err
+}
+
+// inFolders says whether all that leads to a name is folders: what is behind a link has another name.
+func inFolders(dir, name string) (bool, error) {
+	parts := strings.Split(name, "/")
+	for _, part := range parts[:len(parts)-1] {
+		dir = filepath.Join(dir, part)
+		info, err := os.Lstat(dir)
+		if errors.Is(err, fs.ErrNotExist) || err == nil && !info.IsDir() {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // commit makes the trees and the commit. It depends on the files, the time and the parents alone.

@@ -5,15 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
 
-	"github.com/go-git/go-billy/v5/osfs"
 	git "github.com/go-git/go-git/v5"
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/format/gitignore"
 	"github.com/go-git/go-git/v5/plumbing/object"
 	"github.com/go-git/go-git/v5/plumbing/storer"
 	"github.com/go-git/go-git/v5/storage/memory"
@@ -42,7 +41,7 @@ func OpenFolder(ctx context.Context, dir string, as config.Ref) (*Folder, error)
 	}
 	commit, err := f.snapshot(ctx)
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Failed, "read it as a repository").On("folder %s", dir)
+		return nil, fault.Wrap(err, fault.KindOf(err), "read it as a repository").On("folder %s", dir)
 	}
 	v := &view{head: plumbing.NewBranchReferenceName("main"), refs: map[plumbing.ReferenceName]plumbing.Hash{}}
 	switch {
@@ -208,13 +207,15 @@ func (f *Folder) changes(ctx context.Context) (git.Status, int, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	if global, err := gitignore.LoadGlobalPatterns(osfs.New("/")); err == nil {
-		w.Excludes = append(w.Excludes, global...)
-	}
-	status, err := w.Status()
+	status, err := w.Status() // leaves out what the checkout itself ignores
 	if err != nil {
 		return nil, 0, err
 	}
+	is, err := gitIgnores(f.dir)
+	if err != nil {
+		return nil, 0, err
+	}
+	maps.DeleteFunc(status, func(name string, s *git.FileStatus) bool { return s.Worktree == git.Untracked && is(name) })
 	changed := 0
 	for _, s := range status {
 		if s.Worktree != git.Unmodified || s.Staging != git.Unmodified {
@@ -224,10 +225,14 @@ func (f *Folder) changes(ctx context.Context) (git.Status, int, error) {
 	return status, changed, nil
 }
 
-// commitFiles makes one commit of all files of a folder that is no repository.
+// commitFiles makes one commit of the files of a folder that is no repository, of all that Git would take.
 func commitFiles(dir string, into memoryObjects) (plumbing.Hash, error) {
-	files := fileSet{}
-	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+	out, root, err := leftOut(dir)
+	if err != nil {
+		return plumbing.ZeroHash, err
+	}
+	files, left := fileSet{}, 0
+	err = filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
@@ -235,10 +240,18 @@ func commitFiles(dir string, into memoryObjects) (plumbing.Hash, error) {
 		if err != nil {
 			return err
 		}
+		if out(filepath.ToSlash(rel)) {
+			left++
+			return nil
+		}
 		return files.update(dir, filepath.ToSlash(rel), into)
 	})
 	if err != nil {
 		return plumbing.ZeroHash, err
+	}
+	if len(files) == 0 && left > 0 {
+		return plumbing.ZeroHash, fault.New(fault.Usage, "Git ignores all of its files, by the checkout %s that it is in", root).
+			WithHint("make it a repository of its own with git init, or see what git check-ignore -v says of its files")
 	}
 	return files.commit(into, time.Unix(0, 0).UTC(), nil)
 }

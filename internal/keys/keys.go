@@ -19,6 +19,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/fault"
@@ -168,17 +169,25 @@ func readEnv(env map[string]string) (Data, error) {
 	return data, fault.Join(faults...)
 }
 
+// outputGrace is how long what a command has begun may keep its output open when it has ended itself: a shell that is
+// ended leaves what it runs, and an agent stays on purpose.
+const outputGrace = 2 * time.Second
+
 // run takes the standard output of a command. A line end after a single line is not part of the value.
 func run(ctx context.Context, command []string, dir string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 	cmd.Dir = dir
 	cmd.Stdin = nil
+	cmd.WaitDelay = outputGrace
 	raw, err := cmd.Output()
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
 	var exit *exec.ExitError
 	switch {
+	case errors.Is(err, exec.ErrWaitDelay):
+		return nil, fault.New(fault.Failed, "the command %s has ended, and something that it began still has its output: whether that is all is not known", command[0]).
+			WithHint("let it wait for what it begins, or give that another output: >/dev/null 2>&1")
 	case errors.As(err, &exit):
 		// What it wrote may hold the secret, or what leads to it: only how it ended is told.
 		return nil, fault.New(fault.Failed, "the command %s ended with %s", command[0], exit.ProcessState).

@@ -158,12 +158,24 @@ func TestAllFaultsAtOnceAndNoValueInThem(t *testing.T) {
 }
 
 func TestACommandEndsWithItsContext(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	start := time.Now()
-	_, err := Load(ctx, []config.Key{{Name: "slow", From: config.KeySource{Exec: []string{"sleep", "60"}, Key: "k"}}}, t.TempDir(), nil)
-	if !errors.Is(err, context.DeadlineExceeded) || time.Since(start) > 20*time.Second {
-		t.Errorf("%v after %s", err, time.Since(start))
+	for _, command := range [][]string{{"sleep", "60"}, {"sh", "-c", "sleep 60; true"}} { // the shell's child outlives it
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		start := time.Now()
+		_, err := Load(ctx, []config.Key{{Name: "slow", From: config.KeySource{Exec: command, Key: "k"}}}, t.TempDir(), nil)
+		if !errors.Is(err, context.DeadlineExceeded) || time.Since(start) > 20*time.Second {
+			t.Errorf("%q: %v after %s", command, err, time.Since(start))
+		}
+		cancel()
+	}
+}
+
+// TestAnOutputThatStaysOpenIsNoValue: what is still to come could be the most of it.
+func TestAnOutputThatStaysOpenIsNoValue(t *testing.T) {
+	command := []string{"sh", "-c", "echo S3CRET; sleep 60 &"}
+	_, err := Load(t.Context(), []config.Key{{Name: "agent", From: config.KeySource{Exec: command, Key: "k"}}}, t.TempDir(), nil)
+	text := fault.Text(err)
+	if fault.KindOf(err) != fault.Failed || !strings.Contains(text, "key agent: the command sh has ended") || strings.Contains(text, "S3CRET") {
+		t.Errorf("got %s", text)
 	}
 }
 

@@ -61,17 +61,18 @@ func Excess(sets []Summary, last int) []Summary {
 	return over
 }
 
-// Remove removes whole sets, and then the data that no other snapshot needs. A set's manifest goes first: one that is
-// removed in part is never chosen.
+// Remove removes whole sets, and then the data that no other snapshot needs. What makes a set whole goes first, its
+// manifest or its receipts: one that is removed in part is never chosen, and no receipt is left to be taken for another's.
 func (r *Repository) Remove(ctx context.Context, sets []Summary, p plan.Progress) error {
-	var manifests, others []string
+	var proofs, others []string
 	for _, s := range sets {
 		if s.manifest != "" && !s.Scheduled {
-			manifests = append(manifests, s.manifest)
+			proofs = append(proofs, s.manifest)
 		}
-		others = append(others, s.snapshots...)
+		proofs, others = append(proofs, s.receipts...), append(others, s.snapshots...)
 	}
-	for _, ids := range [][]string{manifests, others} {
+	slices.Sort(proofs)
+	for _, ids := range [][]string{slices.Compact(proofs), others} {
 		if len(ids) == 0 {
 			continue
 		}

@@ -66,8 +66,17 @@ func (r *Repository) Local() bool {
 // name is the repository without what is secret in its URL.
 func (r *Repository) name() string {
 	scheme, rest, ok := strings.Cut(r.settings.Repository, ":")
-	if u, err := url.Parse(rest); ok && err == nil && u.User != nil {
+	if !ok {
+		return r.settings.Repository
+	}
+	u, err := url.Parse(rest)
+	if err == nil && u.User != nil {
 		return scheme + ":" + u.Redacted()
+	}
+	// A password with a # or a / in it ends the host of its URL, which is then none, or has a port.
+	from, to := strings.Index(rest, "//"), strings.LastIndex(rest, "@")
+	if from >= 0 && to > from && (err != nil || u.Port() != "") {
+		return scheme + ":" + rest[:from+2] + "xxxxx" + rest[to:]
 	}
 	return r.settings.Repository
 }

@@ -33,16 +33,18 @@ func CanNotSave(line string) bool {
 // complaints keep what restic says on its standard error, and give up when it has tried for too long.
 type complaints struct {
 	patience time.Duration
+	grace    time.Duration // EndGrace, but in tests
 	giveUp   func(why error)
 
 	said  bytes.Buffer
 	lines *lineWriter
-	why   string // of the last request that failed; empty when the last one got through
-	timer *time.Timer
+	why   string      // of the last request that failed; empty when the last one got through
+	timer *time.Timer // until patience is over; nil while requests get through
+	hangs *time.Timer // until it should have ended, once it could not save something; no success of another request ends that
 }
 
 func newComplaints(patience time.Duration, giveUp func(why error)) *complaints {
-	c := &complaints{patience: patience, giveUp: giveUp}
+	c := &complaints{patience: patience, grace: EndGrace, giveUp: giveUp}
 	c.lines = &lineWriter{tell: c.line}
 	return c
 }
@@ -55,13 +57,16 @@ func (c *complaints) Write(p []byte) (int, error) {
 func (c *complaints) line(line []byte) {
 	text := string(bytes.TrimSpace(line))
 	if strings.Contains(text, succeededSays) {
-		c.stop()
+		if c.timer != nil {
+			c.timer.Stop()
+		}
 		c.timer, c.why = nil, ""
 		return
 	}
 	if CanNotSave(text) {
-		c.stop()
-		c.timer = time.AfterFunc(EndGrace, func() { c.giveUp(errHangs) })
+		if c.hangs == nil {
+			c.hangs = time.AfterFunc(c.grace, func() { c.giveUp(errHangs) })
+		}
 		return
 	}
 	_, rest, is := strings.Cut(text, retriesSays)
@@ -78,8 +83,10 @@ func (c *complaints) line(line []byte) {
 
 // stop ends the waiting.
 func (c *complaints) stop() {
-	if c.timer != nil {
-		c.timer.Stop()
+	for _, timer := range []*time.Timer{c.timer, c.hangs} {
+		if timer != nil {
+			timer.Stop()
+		}
 	}
 }
 

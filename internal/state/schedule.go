@@ -28,7 +28,7 @@ const scheduledEnd = "-scheduled"
 var cronInTag, cronFromTag = strings.NewReplacer(" ", "_", ",", "+"), strings.NewReplacer("_", " ", "+", ",")
 
 // ScheduledArgs are restic's arguments for the snapshot that a schedule takes of a claim, whose data is at path. It
-// continues the one before of the same claim.
+// continues the one before of the same claim and path: a receipt is none, although it has all tags of it.
 func ScheduledArgs(cluster, claim, path string) []string {
 	return scheduledArgs(cluster, path, tagOurs, tagSchedule, tagClaim+claim)
 }
@@ -39,7 +39,7 @@ func ReceiptArgs(cluster, claim, path string) []string {
 }
 
 func scheduledArgs(cluster, path string, tags ...string) []string {
-	return []string{"backup", "--json", "--retry-lock", lockTimeout, "--host", cluster, "--tag", strings.Join(tags, ","), "--group-by", "host,tags", path}
+	return []string{"backup", "--json", "--retry-lock", lockTimeout, "--host", cluster, "--tag", strings.Join(tags, ","), "--group-by", "host,paths,tags", path}
 }
 
 // isScheduled says whether a snapshot is of a schedule.
@@ -111,23 +111,15 @@ func groupScheduled(all []snapshot) []Summary {
 	}
 	sets := map[string]*Summary{}
 	for claim, taken := range claims {
-		slices.SortFunc(taken, func(a, b *snapshot) int { return a.Time.Compare(b.Time) })
-		for i, s := range taken {
-			if slices.Contains(s.Tags, tagReceipt) && i > 0 {
-				continue // it came with the one before
+		for _, one := range attempts(list, taken) {
+			set := setOf(sets, at(list, one.Time), one.snapshot)
+			set.snapshots = append(set.snapshots, one.ID)
+			for _, receipt := range one.receipts {
+				set.receipts = append(set.receipts, receipt.ID)
 			}
-			set := setOf(sets, at(list, s.Time), s)
-			set.snapshots = append(set.snapshots, s.ID)
-			for _, receipt := range taken[i+1:] {
-				if !slices.Contains(receipt.Tags, tagReceipt) {
-					break
-				}
-				set.snapshots = append(set.snapshots, receipt.ID)
-			}
-			whole := i+1 < len(taken) && slices.Contains(taken[i+1].Tags, tagReceipt) && !slices.Contains(s.Tags, tagReceipt)
-			if whole && slices.Contains(set.wants, claim) {
+			if one.whole && slices.Contains(set.wants, claim) {
 				set.Claims = slices.DeleteFunc(set.Claims, func(c ClaimSummary) bool { return c.Claim == claim }) // an older one
-				set.Claims = append(set.Claims, s.summary())
+				set.Claims = append(set.Claims, one.summary())
 			}
 		}
 	}

@@ -52,7 +52,7 @@ func (s *scheduled) takes(claim string, at time.Time, files int, whole bool) {
 	if !whole {
 		return
 	}
-	then[1] = at.Add(2 * time.Second).UTC().Format(time.DateTime)
+	then[1] = at.Add(20 * time.Second).UTC().Format(time.DateTime)
 	s.plain(s.dir, append(state.ReceiptArgs("prod", claim, s.files(1, "receipt")), then...)...)
 }
 
@@ -180,7 +180,7 @@ func TestAScheduleContinuesWhatItTook(t *testing.T) {
 	dir := s.files(3, "same")
 	args := state.ScheduledArgs("prod", "shop/a", dir)
 	s.plain(s.dir, args...)
-	s.plain(s.dir, state.ReceiptArgs("prod", "shop/a", dir)...)
+	s.plain(s.dir, state.ReceiptArgs("prod", "shop/a", s.files(1, "receipt"))...)
 	if err := os.WriteFile(filepath.Join(dir, "new"), []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -229,5 +229,21 @@ func TestTicks(t *testing.T) {
 	}
 	if !slices.Equal(refused, []string{"/srv/state", "local:x", "sftp:me@host:/x", "rclone:x:y"}) {
 		t.Errorf("refused: %q", refused)
+	}
+}
+
+// TestAReceiptGoesBeforeItsSnapshot kills the removal of a set in its midst: no receipt is left alone, which would prove a
+// snapshot that could not read all.
+func TestAReceiptGoesBeforeItsSnapshot(t *testing.T) {
+	t.Parallel()
+	s := newScheduled(t, "shop/a")
+	s.takes("shop/a", s.first.Add(time.Second), 2, false)
+	s.takes("shop/a", s.first.Add(time.Minute), 2, true)
+	if err := s.openWith(s.killedAt(2)).Remove(t.Context(), s.sets(), nil); err == nil {
+		t.Fatal("it was killed, and says nothing")
+	}
+	left := s.plain(s.dir, "snapshots", "--json", "--tag", "claim=shop/a")
+	if receipts, all := strings.Count(left, `"receipt"`), strings.Count(left, `"time"`); receipts != 0 || all != 2 {
+		t.Errorf("%d of the %d snapshots that are left are receipts: %s", receipts, all, left)
 	}
 }

@@ -61,6 +61,7 @@ type Summary struct {
 	Scheduled bool `json:"scheduled,omitempty"` // by CronJobs of the cluster
 
 	manifest  string   // restic's id of the manifest's snapshot; empty: there is none. Sets of a schedule share it
+	receipts  []string // restic's ids of those of a scheduled one; some may be of another set too
 	snapshots []string // restic's ids of the others
 	wants     []string // of a scheduled one: the claims without which it is not whole
 }
@@ -106,9 +107,19 @@ type snapshot struct {
 	Tags    []string  `json:"tags"`
 	Host    string    `json:"hostname"`
 	Summary *struct {
-		Files int64 `json:"total_files_processed"`
-		Bytes int64 `json:"total_bytes_processed"`
+		Begin time.Time `json:"backup_start"`
+		End   time.Time `json:"backup_end"`
+		Files int64     `json:"total_files_processed"`
+		Bytes int64     `json:"total_bytes_processed"`
 	} `json:"summary"`
+}
+
+// end is when it was written, all that it holds being there. Its time is when it was begun.
+func (s *snapshot) end() time.Time {
+	if s.Summary == nil {
+		return s.Time
+	}
+	return s.Time.Add(s.Summary.End.Sub(s.Summary.Begin))
 }
 
 func (s *snapshot) tag(prefix string) string {

@@ -25,9 +25,12 @@ const retain = "Retain"
 // dropTimeout is how long a cut may take to be gone: a storage system may want to take its time.
 const dropTimeout = 2 * time.Minute
 
-// SweepCuts removes the VolumeSnapshots of ours, and the claims made from them, that a run left which was killed. Nobody
-// else may take a snapshot of the cluster meanwhile.
+// SweepCuts removes the VolumeSnapshots of ours, and the claims made from them, that a run left which was killed; and
+// those of its movers that nothing else removes. No other run may work on the cluster meanwhile.
 func SweepCuts(ctx context.Context, c *kube.Client, p plan.Progress) error {
+	if err := sweepMovers(ctx, c, p); err != nil {
+		return err
+	}
 	m := &Mover{Client: c}
 	mine := metav1.ListOptions{LabelSelector: marks.LabelOwner + "=" + marks.Owner + "," + cutMark + "=true"}
 	left := map[types.NamespacedName]types.UID{} // cut → claim that it is of

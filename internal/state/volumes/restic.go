@@ -2,6 +2,7 @@ package volumes
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -50,8 +52,11 @@ const (
 	lastWords  = 3
 )
 
-// reading is what restic said so far.
+// reading is what restic said so far, on one stream or on several.
 type reading struct {
+	mu      sync.Mutex // of what follows, but for giveUp
+	begins  string     // its first line
+	anew    bool       // that is to come again
 	summary *message
 	first   []string // errors, and what is no JSON
 	last    []string // the same
@@ -76,12 +81,10 @@ func (g hangGuard) line(line string) {
 	}
 }
 
-// Write takes what restic says on its standard error.
-func (g hangGuard) Write(p []byte) (int, error) {
-	for line := range strings.Lines(string(p)) {
-		g.line(line)
-	}
-	return len(p), nil
+// again is what a log that is read from its beginning once more is read into. What was missed stays so: the node keeps
+// only the end of a long log.
+func (r *reading) again(giveUp context.CancelCauseFunc) *reading {
+	return &reading{told: r.told, bytes: r.bytes, begins: r.begins, anew: r.begins != "", gone: r.gone, unread: r.unread, giveUp: giveUp}
 }
 
 // read takes the output until it ends. Lines of any length are taken.
@@ -90,7 +93,9 @@ func (r *reading) read(from io.Reader, p plan.Progress) error {
 	for {
 		line, err := lines.ReadString('\n')
 		if line = strings.TrimSpace(line); line != "" {
+			r.mu.Lock()
 			r.line(line, p)
+			r.mu.Unlock()
 		}
 		switch err {
 		case nil:
@@ -103,6 +108,11 @@ func (r *reading) read(from io.Reader, p plan.Progress) error {
 }
 
 func (r *reading) line(line string, p plan.Progress) {
+	if r.anew && line != r.begins {
+		r.unread = true // it may have told so
+		r.say("the beginning of its log is gone")
+	}
+	r.begins, r.anew = cmp.Or(r.begins, line), false
 	var m message
 	if json.Unmarshal([]byte(line), &m) != nil {
 		r.say(line)

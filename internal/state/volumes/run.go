@@ -50,8 +50,8 @@ func (m *Mover) run(ctx context.Context, t *task, p plan.Progress) (*message, er
 // removeOld removes the movers of the claim that a run left which was killed, and returns when they are gone: two that
 // write to the same volume would spoil it.
 func (m *Mover) removeOld(ctx context.Context, t *task, p plan.Progress) error {
-	selector := metav1.ListOptions{LabelSelector: moverMark + "=true," + claimMark + "=" + string(t.uid)}
-	jobs, err := m.Client.Typed().BatchV1().Jobs(t.namespace).List(ctx, selector)
+	selector := allMovers + "," + claimMark + "=" + string(t.uid)
+	jobs, err := m.Client.Typed().BatchV1().Jobs(t.namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
 	if err != nil {
 		return fault.Wrap(err, fault.Failed, "list movers")
 	}
@@ -61,14 +61,7 @@ func (m *Mover) removeOld(ctx context.Context, t *task, p plan.Progress) error {
 			return err
 		}
 	}
-	gone := wait.Func("an earlier mover to be gone", func(ctx context.Context) (bool, string, error) {
-		pods, err := m.Client.Typed().CoreV1().Pods(t.namespace).List(ctx, selector)
-		if err != nil {
-			return false, err.Error(), nil
-		}
-		return len(pods.Items) == 0, "", nil
-	})
-	return wait.Poll(ctx, gone, lookEvery, p)
+	return wait.Poll(ctx, m.gone("an earlier mover to be gone", t.namespace, selector), lookEvery, p)
 }
 
 // remove deletes a mover, its pod and its Secret.
@@ -163,7 +156,7 @@ func (m *Mover) follow(ctx context.Context, pod *corev1.Pod, p plan.Progress) (*
 	defer giveUp(nil)
 	said := &reading{}
 	read := func(ctx context.Context) error {
-		said = &reading{told: said.told, bytes: said.bytes, giveUp: giveUp} // always from the beginning
+		said = said.again(giveUp)
 		logs, err := pods.GetLogs(pod.Name, &corev1.PodLogOptions{Container: container, Follow: true}).Stream(ctx)
 		if err != nil {
 			return err

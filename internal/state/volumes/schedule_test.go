@@ -105,7 +105,7 @@ spec:
 		t.Error("the gate of a rebuild would let it take half-restored data")
 	}
 	takes, receipt := template.Spec.InitContainers[0], template.Spec.Containers[0]
-	if got := fmt.Sprint(takes.Args); got != "[backup --json --retry-lock 2m --host prod --tag rekindle,schedule,claim=schedule/data.one --group-by host,tags /data]" {
+	if got := fmt.Sprint(takes.Args); got != "[backup --json --retry-lock 2m --host prod --tag rekindle,schedule,claim=schedule/data.one --group-by host,paths,tags /data]" {
 		t.Error(got)
 	}
 	if got := fmt.Sprint(receipt.Args); !strings.Contains(got, "rekindle,schedule,receipt,claim=schedule/data.one") || takes.Image != volumes.DefaultImage || receipt.Image != takes.Image {

@@ -5,17 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"sync"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/exec"
 	"k8s.io/utils/ptr"
 
-	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 )
@@ -47,18 +44,10 @@ type standing struct {
 }
 
 // Dismiss ends all movers that stand in a cluster, also those of a run that was killed. It does not wait until they are
-// gone: what they mount, they do not touch without being told to.
+// gone, and so is not enough where one of a killed run may be at work: what it was told last goes on until then. [Clear]
+// waits.
 func Dismiss(ctx context.Context, c *kube.Client) error {
-	jobs, err := c.Typed().BatchV1().Jobs("").List(ctx, metav1.ListOptions{LabelSelector: moverMark + "=true," + standingMark + "=true"})
-	if err != nil {
-		return fault.Wrap(err, fault.Failed, "list the movers that stand")
-	}
-	m := &Mover{Client: c}
-	var errs []error
-	for i := range jobs.Items {
-		errs = append(errs, m.remove(ctx, &jobs.Items[i]))
-	}
-	return fault.Join(errs...)
+	return removeAll(ctx, c, allMovers+","+standingMark+"=true")
 }
 
 // has says whether a claim has a standing mover or may get one, and keeps a place for it.
@@ -142,20 +131,27 @@ func (m *Mover) place(ctx context.Context, t *task, p plan.Progress) (*standing,
 // tell has a mover that stands do a task, and reads what it says until it is done. One that can not be told, or that is
 // lost while it is at it, counts as ended by something else.
 func (m *Mover) tell(ctx context.Context, one *standing, t *task, p plan.Progress) (*message, error) {
-	from, to := io.Pipe()
+	return obey(ctx, p, func(ctx context.Context, stdout, stderr io.Writer) error {
+		return stream(ctx, m.Client, one.pod.Namespace, one.pod.Name, container, append([]string{"restic"}, t.args...), stdout, stderr)
+	})
+}
+
+// obey runs restic by what streams both its outputs. Each line of them counts as it comes, however many there are: a
+// single one may tell that not all was read.
+func obey(ctx context.Context, p plan.Progress, run func(ctx context.Context, stdout, stderr io.Writer) error) (*message, error) {
 	ctx, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
-	said, stderr := &reading{giveUp: giveUp}, &output{}
-	var reading sync.WaitGroup
-	reading.Go(func() { from.CloseWithError(said.read(from, p)) })
-	err := stream(ctx, m.Client, one.pod.Namespace, one.pod.Name, container, append([]string{"restic"}, t.args...), to, io.MultiWriter(stderr, hangGuard(giveUp)))
-	_ = to.Close() // a pipe's is never an error
-	reading.Wait()
-	for line := range strings.Lines(string(stderr.bytes())) {
-		if line = strings.TrimSpace(line); line != "" {
-			said.line(line, p)
-		}
+	said := &reading{giveUp: giveUp}
+	var readers sync.WaitGroup
+	reader := func() *io.PipeWriter {
+		from, to := io.Pipe()
+		readers.Go(func() { from.CloseWithError(said.read(from, p)) })
+		return to
 	}
+	stdout, stderr := reader(), reader()
+	err := run(ctx, stdout, stderr)
+	_, _ = stdout.Close(), stderr.Close() // a pipe's is never an error
+	readers.Wait()
 	ended := &corev1.ContainerStateTerminated{}
 	var exit exec.ExitError
 	switch {

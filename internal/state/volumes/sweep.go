@@ -1,0 +1,91 @@
+package volumes
+
+import (
+	"context"
+	"fmt"
+
+	batchv1 "k8s.io/api/batch/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/internal/wait"
+)
+
+// allMovers selects the movers of runs, not those of schedules.
+const allMovers = moverMark + "=true"
+
+// Clear removes all movers of a cluster, also those of a run that was killed, and returns when their pods are gone: what
+// one of them was told to write, it writes until then. No other run may work on the cluster.
+func Clear(ctx context.Context, c *kube.Client, p plan.Progress) error {
+	if err := removeAll(ctx, c, allMovers); err != nil {
+		return err
+	}
+	m := &Mover{Client: c}
+	return wait.Poll(ctx, m.gone("all movers to be gone", metav1.NamespaceAll, allMovers), lookEvery, p)
+}
+
+// removeAll removes the movers that a selector finds, and does not wait for it.
+func removeAll(ctx context.Context, c *kube.Client, selector string) error {
+	jobs, err := c.Typed().BatchV1().Jobs("").List(ctx, metav1.ListOptions{LabelSelector: selector})
+	if err != nil {
+		return fault.Wrap(err, fault.Failed, "list the movers")
+	}
+	m := &Mover{Client: c}
+	var errs []error
+	for i := range jobs.Items {
+		errs = append(errs, m.remove(ctx, &jobs.Items[i]))
+	}
+	return fault.Join(errs...)
+}
+
+// gone holds when no pod of the movers is left that a selector finds.
+func (m *Mover) gone(what, namespace, selector string) wait.Condition {
+	return wait.Func(what, func(ctx context.Context) (bool, string, error) {
+		pods, err := m.Client.Typed().CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
+		if err != nil {
+			return false, err.Error(), nil
+		}
+		if len(pods.Items) == 0 {
+			return true, "", nil
+		}
+		return false, fmt.Sprintf("pod %s/%s is still there", pods.Items[0].Namespace, pods.Items[0].Name), nil
+	})
+}
+
+// sweepMovers removes the movers, with the credentials in their Secrets, that a killed run left and that nobody else comes
+// to remove: those that were not let run yet never end, and no run comes for a claim that is gone.
+func sweepMovers(ctx context.Context, c *kube.Client, p plan.Progress) error {
+	jobs, err := c.Typed().BatchV1().Jobs("").List(ctx, metav1.ListOptions{LabelSelector: allMovers})
+	if err != nil {
+		return fault.Wrap(err, fault.Failed, "list the movers")
+	}
+	if len(jobs.Items) == 0 {
+		return nil
+	}
+	claims, err := c.Typed().CoreV1().PersistentVolumeClaims("").List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return fault.Wrap(err, fault.Failed, "list the claims")
+	}
+	there := map[types.UID]bool{}
+	for i := range claims.Items {
+		there[claims.Items[i].UID] = true
+	}
+	m := &Mover{Client: c}
+	var errs []error
+	for i := range jobs.Items {
+		if one := &jobs.Items[i]; isLeft(one, there) {
+			p.Note(fmt.Sprintf("removed the mover %s/%s of an earlier run", one.Namespace, one.Name))
+			errs = append(errs, m.remove(ctx, one))
+		}
+	}
+	return fault.Join(errs...)
+}
+
+// isLeft says whether no run comes back to a mover.
+func isLeft(j *batchv1.Job, claims map[types.UID]bool) bool {
+	return ptr.Deref(j.Spec.Suspend, false) || !claims[types.UID(j.Labels[claimMark])]
+}
