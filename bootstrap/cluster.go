@@ -190,7 +190,7 @@ func (j *Job) takeLeaseOfOld(ctx context.Context) plan.Step {
 				p.Note("its API server does not answer, so no other run is working on it")
 				return plan.Unchanged, nil
 			}
-			return plan.Unchanged, j.client.HoldLease(step, ctx, p)
+			return plan.Unchanged, j.holdLease(step, ctx, p)
 		},
 	}
 }

@@ -2,9 +2,11 @@ package bootstrap
 
 import (
 	"context"
+	"maps"
 	"net"
 	"net/url"
 	"regexp"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -28,7 +30,11 @@ func (j *Job) Differences(ctx context.Context) (found []kube.Difference, compare
 	}
 	var plain []*unstructured.Unstructured
 	for _, r := range asRendered(j.rendered) {
-		for _, obj := range objects(r) {
+		objs, err := j.placed(objects(r))
+		if err != nil {
+			return nil, 0, err
+		}
+		for _, obj := range objs {
 			missing, err := j.isMissing(ctx, obj)
 			switch {
 			case err != nil:
@@ -45,13 +51,43 @@ func (j *Job) Differences(ctx context.Context) (found []kube.Difference, compare
 	if err != nil {
 		return nil, 0, err
 	}
-	for _, d := range different {
-		if d.Missing && len(j.rendered.Encrypted) > 0 && isHashed(d.Ref) {
-			continue // the hash in its name is another one where the content is decrypted
-		}
-		found = append(found, d)
+	return append(found, j.withoutHashes(different, plain)...), compared, nil
+}
+
+// withoutHashes leaves out what is missing under a generated name, whose hash is another one where the content is decrypted,
+// and objects that differ and mention such a name.
+func (j *Job) withoutHashes(different []kube.Difference, objs []*unstructured.Unstructured) []kube.Difference {
+	if len(j.rendered.Encrypted) == 0 {
+		return different
 	}
-	return found, compared, nil
+	var names []string
+	for _, d := range different {
+		if d.Missing && isHashed(d.Ref) {
+			names = append(names, d.Ref.Name)
+		}
+	}
+	return slices.DeleteFunc(different, func(d kube.Difference) bool {
+		if d.Missing {
+			return isHashed(d.Ref)
+		}
+		return slices.ContainsFunc(objs, func(obj *unstructured.Unstructured) bool {
+			return kube.RefOf(obj) == d.Ref && mentions(obj.Object, names)
+		})
+	})
+}
+
+// mentions says whether one of the names is among the strings of a value.
+func mentions(value any, names []string) bool {
+	inner := func(v any) bool { return mentions(v, names) }
+	switch v := value.(type) {
+	case string:
+		return slices.Contains(names, v)
+	case []any:
+		return slices.ContainsFunc(v, inner)
+	case map[string]any:
+		return slices.ContainsFunc(slices.Collect(maps.Values(v)), inner)
+	}
+	return false
 }
 
 // isMissing says whether an encrypted object is not there: what is in it can not be compared.

@@ -36,7 +36,7 @@ func (j *Job) Up(ctx context.Context) *plan.Plan {
 	open := j.state.Open(p, append(raised.all, synced)...)                    // every claim has its data: the gate goes
 	add(p, j.schedule(), append(raised.all, raised.applied, synced, open)...) // when there is all that it is to take
 
-	j.addChecks(p, append(raised.all, raised.system, synced, open)...)
+	j.addChecks(p, j.checkJob, append(raised.all, raised.system, synced, open)...)
 	return p
 }
 
@@ -89,7 +89,7 @@ func (j *Job) Status(ctx context.Context) *plan.Plan {
 	add(p, j.compareKeys(), cluster)
 	synced := add(p, j.compareSync(), cluster)
 	add(p, j.stateStatus(), cluster)
-	j.addChecks(p, synced, cluster)
+	j.addChecks(p, j.lookAtJob, synced, cluster)
 	return p
 }
 

@@ -125,12 +125,12 @@ func (j *Job) checkSource() *plan.Step {
 	}
 	return &plan.Step{
 		ID: "reconciler/check", Title: j.follower.Name() + " can apply what the path has", Timeout: fetchTimeout,
-		Do: func(context.Context, plan.Progress) (plan.Outcome, error) {
+		Do: func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
 			t := j.declaredTarget()
 			if j.tools.Source != nil {
 				t.Source.Auth = nil // the cluster gets it from this run
 			}
-			return plan.Unchanged, checker.Check(t, j.tree.FS())
+			return plan.Unchanged, checker.Check(ctx, t)
 		},
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/stacks"
@@ -23,9 +24,22 @@ func (j *Job) takeLease(ctx context.Context) plan.Step {
 	return plan.Step{
 		ID: "lease", Title: "take the lease of the cluster", Timeout: leaseTimeout,
 		Do: func(step context.Context, p plan.Progress) (plan.Outcome, error) {
-			return plan.Unchanged, j.client.HoldLease(step, ctx, p)
+			return plan.Unchanged, j.holdLease(step, ctx, p)
 		},
 	}
+}
+
+// holdLease waits for the lease and holds it as long as ctx. Should another run take it all the same, this one is ended:
+// two that change a cluster at once undo what the other does.
+func (j *Job) holdLease(step, ctx context.Context, p plan.Progress) error {
+	cluster := j.ref()
+	return j.client.HoldLease(step, ctx, p, func(err error) {
+		if j.tools.Lost == nil {
+			return
+		}
+		j.tools.Lost(fault.Wrap(err, fault.Failed, "this run has lost its lease, and stopped").On("cluster %s", cluster).
+			WithHint("let that run end, then run the same command again: it goes on where this one stopped"))
+	})
 }
 
 // establishCRDs applies the CRDs of all charts at once, so that no release waits for another's.

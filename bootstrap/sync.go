@@ -20,6 +20,10 @@ import (
 // syncTimeout bounds one wait for the reconciler, where the documents do not say.
 const syncTimeout = 10 * time.Minute
 
+// syncLimit bounds a wait for everything that the reconciler applies. Its own reconciliation is not cut short, and may begin
+// when another one ends.
+func (j *Job) syncLimit() time.Duration { return max(syncTimeout, 2*j.follower.Timeout()) }
+
 // applyKeys makes the Secrets that must exist before the first sync.
 func (j *Job) applyKeys() *plan.Step {
 	if len(j.secrets) == 0 {
@@ -112,7 +116,7 @@ func (j *Job) applyPath() *plan.Step {
 		return nil
 	}
 	return &plan.Step{
-		ID: "apply", Title: fmt.Sprintf("apply %s at %.12s", pathOf(j.docs.Cluster.Spec.Source.Path), j.commit), Timeout: syncTimeout,
+		ID: "apply", Title: fmt.Sprintf("apply %s at %.12s", pathOf(j.docs.Cluster.Spec.Source.Path), j.commit), Timeout: j.syncLimit(),
 		Inputs: map[string]string{"commit": j.commit},
 		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 			target, err := j.target(ctx)
@@ -131,7 +135,7 @@ func (j *Job) syncPath() *plan.Step {
 		return nil
 	}
 	return &plan.Step{
-		ID: "sync", Title: fmt.Sprintf("sync %s at %.12s", pathOf(j.docs.Cluster.Spec.Source.Path), j.commit), Timeout: syncTimeout,
+		ID: "sync", Title: fmt.Sprintf("sync %s at %.12s", pathOf(j.docs.Cluster.Spec.Source.Path), j.commit), Timeout: j.syncLimit(),
 		Inputs: map[string]string{"commit": j.commit}, Caveats: j.volumeCaveats(),
 		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 			target, err := j.target(ctx)
@@ -178,20 +182,37 @@ func (j *Job) compareApplied(ctx context.Context) error {
 	if j.rendered == nil {
 		return nil
 	}
-	objs := slices.DeleteFunc(objects(j.rendered), func(obj *unstructured.Unstructured) bool { return !j.follower.AppliesAsRendered(obj) })
+	objs, err := j.placed(objects(j.rendered))
+	if err != nil {
+		return err
+	}
+	objs = slices.DeleteFunc(objs, func(obj *unstructured.Unstructured) bool { return !j.follower.AppliesAsRendered(obj) })
 	different, err := j.client.Compare(ctx, objs)
 	if err != nil {
 		return err
 	}
 	var errs []error
-	for _, d := range different {
+	for _, d := range j.withoutHashes(different, objs) {
 		if d.Missing {
-			return nil // the reconciler's own status tells; or a generated name has another hash, made from decrypted content
+			continue // the reconciler's own status tells
 		}
 		errs = append(errs, fault.New(fault.Failed, "changed in the cluster: %s", d).On("%s", d.Ref).
 			WithHint("%s puts it back within its interval; if it does not, another controller owns that field: leave it out of the repository", j.follower.Name()))
 	}
 	return fault.Join(errs...)
+}
+
+// placed gives objects a namespace where the reconciler does: copies, since another cluster may know their kinds otherwise.
+func (j *Job) placed(objs []*unstructured.Unstructured) ([]*unstructured.Unstructured, error) {
+	placer, ok := j.follower.(reconciler.Placer)
+	if !ok {
+		return objs, nil
+	}
+	copies := make([]*unstructured.Unstructured, len(objs))
+	for i, obj := range objs {
+		copies[i] = obj.DeepCopy()
+	}
+	return copies, j.client.Place(copies, placer.DefaultNamespace())
 }
 
 // target is what the reconciler is pointed at.
@@ -212,8 +233,13 @@ func (j *Job) target(ctx context.Context) (reconciler.Target, error) {
 // declaredTarget is the target by the documents, also where this run serves the repository in another place.
 func (j *Job) declaredTarget() reconciler.Target {
 	t := reconciler.Target{Source: *j.docs.Cluster.Spec.Source, Commit: j.commit, Secrets: j.secrets, InPods: !j.simulated}
-	if j.rendered != nil {
-		t.Encrypted, t.Plain = j.rendered.Encrypted, !gitrepo.HasKustomization(j.tree.FS(), j.rendered.Path)
+	if j.rendered == nil {
+		return t
+	}
+	t.Repo = j.tree.FS()
+	t.Encrypted, t.Plain = j.rendered.Encrypted, !gitrepo.HasKustomization(t.Repo, j.rendered.Path)
+	for _, below := range j.rendered.All()[1:] {
+		t.Below = append(t.Below, below.Encrypted...)
 	}
 	return t
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/providers"
 )
 
 // networkReady waits for what makes the network of the new cluster: a controller that does not reach the API
@@ -52,21 +53,26 @@ func (j *Job) systemReady() plan.Step {
 }
 
 // systemWorkloads lists them: everything in namespaces that neither the stack nor the repository names. What these
-// brought in an earlier run has steps of its own, and may be waiting for its data.
+// brought in an earlier run has steps of its own, and may be waiting for its data. Of a cluster that somebody else made only
+// kube-system is asked: what other teams run there is none of ours, and may be broken for ever.
 func (j *Job) systemWorkloads(ctx context.Context) ([]kube.Ref, error) {
 	ours := map[string]bool{"default": true}
 	for _, r := range j.stack.Releases {
-		ours[r.Namespace] = r.Namespace != "kube-system"
+		ours[r.Namespace] = r.Namespace != metav1.NamespaceSystem
 	}
 	for _, obj := range j.renderedObjects() {
 		ours[obj.GetNamespace()] = obj.GetNamespace() != metav1.NamespaceSystem
 	}
+	namespace := metav1.NamespaceAll
+	if _, lent := j.tools.Provider.(providers.Lender); lent {
+		namespace = metav1.NamespaceSystem
+	}
 	apps := j.client.Typed().AppsV1()
-	deployments, err := apps.Deployments("").List(ctx, metav1.ListOptions{})
+	deployments, err := apps.Deployments(namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return nil, err
 	}
-	daemons, err := apps.DaemonSets("").List(ctx, metav1.ListOptions{})
+	daemons, err := apps.DaemonSets(namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return nil, err
 	}

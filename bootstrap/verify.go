@@ -10,14 +10,17 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/probe"
 )
 
-// addChecks appends spec.verify, side by side.
-func (j *Job) addChecks(p *plan.Plan, needs ...plan.ID) {
+// jobCheck asks a Job of spec.verify.
+type jobCheck func(ctx context.Context, c config.Check, p plan.Progress) (plan.Outcome, error)
+
+// addChecks appends spec.verify, side by side. ask is what is done about a Job.
+func (j *Job) addChecks(p *plan.Plan, ask jobCheck, needs ...plan.ID) {
 	for i, check := range j.docs.Cluster.Spec.Verify {
-		p.Add(j.check(i, check), needs...)
+		p.Add(j.check(i, check, ask), needs...)
 	}
 }
 
-func (j *Job) check(i int, c config.Check) plan.Step {
+func (j *Job) check(i int, c config.Check, ask jobCheck) plan.Step {
 	timeout := c.Timeout.Or(2 * time.Minute)
 	if j.tools.Wait > 0 {
 		timeout = min(timeout, j.tools.Wait)
@@ -31,7 +34,7 @@ func (j *Job) check(i int, c config.Check) plan.Step {
 	} else {
 		s.Title = fmt.Sprintf("job %s/%s succeeds", c.Namespace, c.Job)
 		s.Do = func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
-			return j.checkJob(ctx, c, p)
+			return ask(ctx, c, p)
 		}
 	}
 	switch {

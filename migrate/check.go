@@ -34,7 +34,7 @@ func (h *Handover) Check() *plan.Plan {
 	}
 	look("version", "the source can be fenced", checkVersion)
 	look("claims", "the claims of the source can be carried", h.checkClaims)
-	look("pods", "what writes comes back by itself", checkPods)
+	look("pods", "what writes comes back by itself", h.checkPods)
 	look("writers", "who writes beside them", h.tellWriters)
 	both := func(id plan.ID, title string, do func(ctx context.Context, p plan.Progress) error) {
 		look(id, title, func(ctx context.Context, _ *kube.Client, p plan.Progress) error { return do(ctx, p) })
@@ -84,16 +84,26 @@ func (h *Handover) checkClaims(ctx context.Context, c *kube.Client, p plan.Progr
 	return fault.Join(errs...)
 }
 
-// checkPods refuses pods with claims that nobody would make again.
-func checkPods(ctx context.Context, c *kube.Client, _ plan.Progress) error {
-	writers, err := fence.Writers(ctx, c, fence.Rules{Claims: true})
+// checkPods looks whether the pods of the giver come back that a fence would end.
+func (h *Handover) checkPods(ctx context.Context, _ *kube.Client, _ plan.Progress) error {
+	rules, err := h.rules(ctx)
+	if err != nil {
+		return err
+	}
+	return h.comeBack(ctx, rules)
+}
+
+// comeBack refuses pods of the giver that a fence with these rules would end, and that nobody would make again.
+func (h *Handover) comeBack(ctx context.Context, rules fence.Rules) error {
+	writers, err := fence.Writers(ctx, h.giver.Client(), rules)
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for i := range writers {
-		if pod := &writers[i]; metav1.GetControllerOf(pod) == nil {
-			errs = append(errs, fault.New(fault.Refused, "it mounts a claim, and nothing makes it again when it is stopped").On("Pod %s/%s", pod.Namespace, pod.Name).
+		if pod := &writers[i]; metav1.GetControllerOf(pod) == nil && pod.DeletionTimestamp == nil {
+			errs = append(errs, fault.New(fault.Refused, "it mounts a claim or acts on the world outside, and nothing makes it again when it is stopped").
+				On("Pod %s/%s of %s", pod.Namespace, pod.Name, h.giver.Name()).
 				WithHint("let a StatefulSet or a Deployment make it, or delete it"))
 		}
 	}
@@ -102,12 +112,12 @@ func checkPods(ctx context.Context, c *kube.Client, _ plan.Progress) error {
 
 // tellWriters tells of those whose work stops for the time of the cutover, or may only run on one side.
 func (h *Handover) tellWriters(ctx context.Context, c *kube.Client, p plan.Progress) error {
-	running, err := fence.Running(ctx, c)
+	unfinished, err := fence.Unfinished(ctx, c, fence.Rules{})
 	if err != nil {
 		return err
 	}
-	if len(running) > 0 {
-		p.Note("Jobs that run, and are awaited: " + strings.Join(running, ", "))
+	if len(unfinished) > 0 {
+		p.Note("Jobs that have not ended, and are awaited: " + strings.Join(unfinished, ", "))
 	}
 	schedules, err := c.Typed().BatchV1().CronJobs("").List(ctx, metav1.ListOptions{})
 	if err != nil {

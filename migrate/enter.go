@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/rekindle-dev/rekindle/bootstrap"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
@@ -38,16 +39,16 @@ func (r *Rebuild) putUpGate(ctx context.Context, p plan.Progress) (plan.Outcome,
 		return "", err
 	}
 	if !slices.Contains(slices.Collect(maps.Values(waiting)), true) {
-		return gate.New(c).TakeAway(ctx, p) // all of it is there: nobody has to wait any more
+		return gate.New(c).TakeAway(ctx, r.owner(), p) // all of it is there: nobody has to wait any more
 	}
 	r.gate = gate.New(c)
 	outcome, err := r.gate.PutUp(ctx, r.owner(), waiting, p)
 	if err != nil {
 		return "", err
 	}
-	if err := r.evict(ctx, c, waiting, p); err != nil {
+	if err := evict(ctx, r.job, waiting, r.o.Force, p); err != nil {
 		if outcome == plan.Changed { // this run's own: refusing leaves everything as it was
-			_, away := r.gate.TakeAway(ctx, p)
+			_, away := r.gate.TakeAway(ctx, r.owner(), p)
 			err = fault.Join(err, away)
 		}
 		return "", err
@@ -87,8 +88,9 @@ func (r *Rebuild) hasOther(pvc *corev1.PersistentVolumeClaim, found *gate.Found)
 	return pvc.Status.Phase == corev1.ClaimBound && pvc.Annotations[restoringMark] != r.set.ID && !behind
 }
 
-// evict makes pods come again, through the gate, that were there before it. One that runs is deleted by force only.
-func (r *Rebuild) evict(ctx context.Context, c *kube.Client, waiting map[gate.Claim]bool, p plan.Progress) error {
+// evict makes pods come again, through the gate, that were there before it, and waits until they have ended. One that runs is
+// deleted by force only.
+func evict(ctx context.Context, job *bootstrap.Job, waiting map[gate.Claim]bool, force bool, p plan.Progress) error {
 	namespaces := map[string]bool{}
 	for at, waits := range waiting {
 		if waits {
@@ -98,7 +100,7 @@ func (r *Rebuild) evict(ctx context.Context, c *kube.Client, waiting map[gate.Cl
 	early := map[kube.Ref]types.UID{}
 	var errs []error
 	for _, namespace := range slices.Sorted(maps.Keys(namespaces)) {
-		pods, err := c.Typed().CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
+		pods, err := job.Client().Typed().CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
 		if err != nil {
 			return err
 		}
@@ -108,7 +110,7 @@ func (r *Rebuild) evict(ctx context.Context, c *kube.Client, waiting map[gate.Cl
 				continue
 			}
 			ref := kube.NewRef(corev1.SchemeGroupVersion.WithKind("Pod"), namespace, pod.Name)
-			if pod.Spec.NodeName != "" && !r.o.Force {
+			if pod.Spec.NodeName != "" && !force {
 				errs = append(errs, fault.New(fault.Refused, "it runs with a claim that waits for its data").On("%s", ref).
 					WithHint("scale what made it to 0, or let --force delete it: it comes again when its data is there"))
 				continue
@@ -120,21 +122,21 @@ func (r *Rebuild) evict(ctx context.Context, c *kube.Client, waiting map[gate.Cl
 		return err
 	}
 	for ref, uid := range early {
-		errs = append(errs, r.deletePod(ctx, c, ref, uid, p))
+		errs = append(errs, deletePod(ctx, job, ref, uid, p))
 	}
 	return fault.Join(errs...)
 }
 
 // deletePod deletes one pod, and waits until it is gone: another of its name may have come in its place.
-func (r *Rebuild) deletePod(ctx context.Context, c *kube.Client, ref kube.Ref, uid types.UID, p plan.Progress) error {
-	err := c.Typed().CoreV1().Pods(ref.Namespace).Delete(ctx, ref.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(uid))})
+func deletePod(ctx context.Context, job *bootstrap.Job, ref kube.Ref, uid types.UID, p plan.Progress) error {
+	err := job.Client().Typed().CoreV1().Pods(ref.Namespace).Delete(ctx, ref.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(uid))})
 	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
 		return nil
 	}
 	if err != nil {
 		return fault.Wrap(err, fault.Failed, "delete it, so that it comes again behind the gate").On("%s", ref)
 	}
-	return r.job.Watcher().Until(ctx, ref, "gone", func(obj *unstructured.Unstructured) kube.Health {
+	return job.Watcher().Until(ctx, ref, "gone", func(obj *unstructured.Unstructured) kube.Health {
 		return kube.Health{Ready: obj == nil || obj.GetUID() != uid, Message: "still exists"}
 	}, p)
 }

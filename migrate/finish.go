@@ -3,11 +3,17 @@ package migrate
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/rekindle-dev/rekindle/bootstrap"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/internal/state"
 	"github.com/rekindle-dev/rekindle/internal/state/volumes"
 	"github.com/rekindle-dev/rekindle/migrate/fence"
 	"github.com/rekindle-dev/rekindle/migrate/gate"
@@ -20,7 +26,10 @@ func (h *Handover) Abandon() *plan.Plan {
 	p.Add(plan.Step{
 		ID: "back", Title: "let " + h.o.From + " go on", Timeout: openTimeout, Retries: 2,
 		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
-			if err := volumes.Dismiss(ctx, h.giver.Client()); err != nil { // a killed run's
+			if err := volumes.Clear(ctx, h.giver.Client(), p); err != nil { // a killed run's
+				return "", err
+			}
+			if err := h.isWhole(ctx); err != nil {
 				return "", err
 			}
 			outcome, err := fence.New(h.giver.Client()).Lift(ctx, h.record.ID, p)
@@ -34,6 +43,68 @@ func (h *Handover) Abandon() *plan.Plan {
 		},
 	})
 	return p
+}
+
+// isWhole refuses to let a fenced giver go on with a part of what came back from the receiver: of a claim, or of its claims
+// together. What a pass brought while the receiver was writing is of no single moment; only that of the last one is, which is
+// recorded.
+func (h *Handover) isWhole(ctx context.Context) error {
+	found, err := fence.Find(ctx, h.giver.Client())
+	if err != nil || found == nil || !found.Rules.Claims {
+		return err
+	}
+	claims, err := h.giver.Client().Typed().CoreV1().PersistentVolumeClaims(metav1.NamespaceAll).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("list the claims: %w", err)
+	}
+	carried := h.record.Towards == h.giver.Name() && (h.record.Phase == Carried || h.record.Phase == Opening)
+	came := map[string]string{} // claim → the set that it has since the giver was fenced; empty: a part of one
+	for i := range claims.Items {
+		one := &claims.Items[i]
+		set := one.Annotations[RestoredMark]
+		switch {
+		case one.Annotations[restoringMark] != "":
+			came[one.Namespace+"/"+one.Name] = ""
+		case !carried && set > state.NewID(found.Since):
+			came[one.Namespace+"/"+one.Name] = set
+		}
+	}
+	if len(came) == 0 {
+		return nil
+	}
+	return h.notWhole(came, h.ownSets(ctx))
+}
+
+// ownSets are the giver's complete sets, the newest first; none where the repository does not answer.
+func (h *Handover) ownSets(ctx context.Context) []string {
+	sets, err := h.repository.Sets(ctx)
+	if err != nil {
+		return nil // whoever asks refuses then, and tells less
+	}
+	var ids []string
+	for _, s := range sets {
+		if s.Complete {
+			ids = append(ids, s.ID)
+		}
+	}
+	return ids
+}
+
+// notWhole refuses claims that have something of the receiver: what came from a set of the giver's own was brought back
+// since by a rebuild.
+func (h *Handover) notWhole(came map[string]string, own []string) error {
+	maps.DeleteFunc(came, func(_, set string) bool { return slices.Contains(own, set) })
+	if len(came) == 0 {
+		return nil
+	}
+	at := "SET, the last one of " + h.o.From + " that rekindle snapshots tells,"
+	if len(own) > 0 {
+		at = own[0]
+	}
+	parts := slices.Sorted(maps.Keys(came))
+	return fault.New(fault.Refused, "some of what came back from %s is in it, and not all: claims %s", h.o.To, strings.Join(parts, ", ")).
+		On("cluster %s", h.o.From).
+		WithHint("it stays fenced: rekindle rebuild --at %s --force brings back what it had, with its pods refused still; then run the same command again", at)
 }
 
 // Confirm gives up the giver: it is never opened again. keep tells that it stays, fenced.

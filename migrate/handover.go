@@ -3,7 +3,6 @@ package migrate
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -63,7 +62,8 @@ type Handover struct {
 	repository      Repository // the giver's sets
 	o               HandoverOptions
 
-	record   *Record // the newest of both
+	record   *Record     // the newest of both
+	held     fence.Rules // what the giver's fence refused when Agree ran
 	snapshot *Snapshot
 	changed  bool          // files that look right are not read
 	access   *state.Access // of the receiver's movers to the repository; nil before
@@ -154,14 +154,33 @@ func (h *Handover) Agree() *plan.Plan {
 					h.record = r
 				}
 			}
-			if h.record != nil {
-				p.Note(fmt.Sprintf("migration %s: %s since %s", h.record.ID, h.record.Phase, h.record.Since.UTC().Format(time.RFC3339)))
+			if h.record == nil {
+				return plan.Unchanged, nil
 			}
-			return plan.Unchanged, nil
+			p.Note(fmt.Sprintf("migration %s: %s since %s", h.record.ID, h.record.Phase, h.record.Since.UTC().Format(time.RFC3339)))
+			return plan.Unchanged, h.findFence(ctx)
 		},
 	})
 	return p
 }
+
+// findFence finds out whether an earlier run has begun to stop the giver.
+func (h *Handover) findFence(ctx context.Context) error {
+	if h.giver.Client() == nil {
+		return nil
+	}
+	found, err := fence.Find(ctx, h.giver.Client())
+	if err == nil && found != nil && found.Migration == h.record.ID {
+		h.held = found.Rules
+	}
+	return err
+}
+
+// Begun says whether the giver was being stopped when Agree ran, by a run that was killed: no Job began any more.
+func (h *Handover) Begun() bool { return h.held.Jobs }
+
+// Stopped says whether the giver was fenced when Agree ran, by a run that was killed: nobody could write.
+func (h *Handover) Stopped() bool { return h.held.Claims }
 
 // fits refuses the record of another migration that is under way.
 func (h *Handover) fits(r *Record, job *bootstrap.Job) error {
@@ -198,11 +217,16 @@ func (h *Handover) Begin() *plan.Plan {
 // note records a phase, in the giver first: it is the one that must not forget what was begun. A cluster that is away
 // learns of it later: who reads, reads both.
 func (h *Handover) note(ctx context.Context, phase Phase, towards string) error {
+	return h.noteIn(ctx, phase, towards, h.giver, h.receiver)
+}
+
+// noteIn records a phase in clusters, one after the other.
+func (h *Handover) noteIn(ctx context.Context, phase Phase, towards string, jobs ...*bootstrap.Job) error {
 	next := *h.record
 	if next.Phase != phase || next.Towards != towards {
 		next.Phase, next.Towards, next.Since = phase, towards, time.Now().UTC()
 	}
-	for _, job := range []*bootstrap.Job{h.giver, h.receiver} {
+	for _, job := range jobs {
 		if job.Client() == nil {
 			continue
 		}
@@ -219,35 +243,57 @@ func (h *Handover) mark() fence.Mark {
 	return fence.Mark{Migration: h.record.ID, Epoch: h.record.Epoch, Other: h.receiver.Name()}
 }
 
+// rules are what the fence of a giver refuses that is stopped.
+func (h *Handover) rules(ctx context.Context) (fence.Rules, error) {
+	stay, err := exempt(ctx, h.giver.Client())
+	return fence.Rules{Jobs: true, JobPods: &fence.Except{}, Claims: true, Exempt: stay, Apps: h.o.Hold}, err
+}
+
 // Quiet begins a handover: no Job begins in the giver any more, and those that run end. Everything else goes on.
 func (h *Handover) Quiet() *plan.Plan {
 	p := plan.New("quiet " + h.giver.Name())
+	safe := p.Add(plan.Step{
+		ID: "pods", Title: "what is stopped comes back by itself", Timeout: lookTimeout, Retries: 2,
+		Reason: "a pod that nothing makes again would be lost",
+		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+			return plan.Unchanged, h.checkPods(ctx, h.giver.Client(), p)
+		},
+	})
 	begun := p.Add(plan.Step{
 		ID: "record", Title: "record that " + h.giver.Name() + " is being stopped", Timeout: recordTimeout, Retries: 2,
 		Do: func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
 			if h.record.Towards != h.receiver.Name() {
 				h.record.Epoch++
+				h.record.Before = h.record.Phase
 			}
 			return plan.Changed, h.note(ctx, Fencing, h.receiver.Name())
 		},
-	})
+	}, safe)
 	p.Add(plan.Step{
 		ID: "jobs", Title: "let no Job begin, and those that run end", Timeout: h.o.Jobs + time.Minute,
 		Reason: "a Job may need what is stopped after it",
-		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
-			f := fence.New(h.giver.Client())
-			if found, err := fence.Find(ctx, h.giver.Client()); err != nil || found != nil && found.Rules.Claims {
-				return plan.Unchanged, err // an earlier run came further
-			}
-			if _, err := f.PutUp(ctx, h.mark(), fence.Rules{Jobs: true}, p); err != nil {
-				return "", err
-			}
-			ctx, cancel := context.WithTimeout(ctx, h.o.Jobs)
-			defer cancel()
-			return plan.Changed, f.AwaitJobs(ctx, p)
-		},
+		Do:     h.endJobs,
 	}, begun)
 	return p
+}
+
+// endJobs lets no Job begin. What a fence refuses that is there already, that of a cluster that stands by, it still refuses.
+func (h *Handover) endJobs(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+	found, err := fence.Find(ctx, h.giver.Client())
+	if err != nil || found != nil && found.Rules.Claims {
+		return plan.Unchanged, err // an earlier run came further
+	}
+	rules := fence.Rules{Jobs: true}
+	if found != nil {
+		rules.JobPods, rules.Apps = found.Rules.JobPods, found.Rules.Apps
+	}
+	f := fence.New(h.giver.Client())
+	if _, err := f.PutUp(ctx, h.mark(), rules, p); err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(ctx, h.o.Jobs)
+	defer cancel()
+	return plan.Changed, f.AwaitJobs(ctx, rules, p)
 }
 
 // Fence stops the giver, when it is quiet: whatever mounts a claim, and what acts on the world outside. From here on
@@ -258,124 +304,22 @@ func (h *Handover) Fence() *plan.Plan {
 		ID: "fence", Title: "let nothing write in " + h.giver.Name(), Timeout: stopTimeout,
 		Reason: "from here on until the other side runs, nobody can write",
 		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
-			stay, err := exempt(ctx, h.giver.Client())
+			rules, err := h.rules(ctx)
 			if err != nil {
 				return "", err
 			}
-			rules := fence.Rules{Jobs: true, Claims: true, Exempt: stay, Apps: h.o.Hold}
+			if err := h.comeBack(ctx, rules); err != nil { // Jobs were awaited since it was checked last
+				return "", err
+			}
 			f := fence.New(h.giver.Client())
 			if _, err := f.PutUp(ctx, h.mark(), rules, p); err != nil {
 				return "", err
 			}
+			rules.JobPods = nil // a Job that slipped in is not ended in its midst: isStopped names it
 			if _, err := f.Clear(ctx, rules, p); err != nil {
 				return "", err
 			}
 			return plan.Changed, h.isStopped(ctx)
-		},
-	})
-	return p
-}
-
-// isStopped proves that nobody writes in the giver.
-func (h *Handover) isStopped(ctx context.Context) error {
-	c := h.giver.Client()
-	found, err := fence.Find(ctx, c)
-	switch {
-	case err != nil:
-		return err
-	case found == nil || found.Migration != h.record.ID || !found.Rules.Claims || !found.Rules.Jobs:
-		return fault.New(fault.Failed, "its fence is not up: somebody has taken it away").On("cluster %s", h.giver.Name()).
-			WithHint("nothing was opened; run the same command again")
-	}
-	if err := fence.New(c).Holds(ctx); err != nil {
-		return fault.Wrap(err, fault.Failed, "its fence").On("cluster %s", h.giver.Name())
-	}
-	var errs []error
-	writers, err := fence.Writers(ctx, c, found.Rules)
-	if err != nil {
-		return err
-	}
-	for i := range writers {
-		errs = append(errs, fault.New(fault.Failed, "it is still there and may write").On("Pod %s/%s of %s", writers[i].Namespace, writers[i].Name, h.giver.Name()))
-	}
-	running, err := fence.Running(ctx, c)
-	for _, job := range running {
-		errs = append(errs, fault.New(fault.Failed, "it still runs").On("Job %s of %s", job, h.giver.Name()))
-	}
-	return fault.Join(append(errs, err)...)
-}
-
-// isClosed proves that nothing writes in the receiver: a gate or a fence of this migration holds.
-func (h *Handover) isClosed(ctx context.Context) error {
-	c := h.receiver.Client()
-	gated, err := gate.Find(ctx, c)
-	if err != nil {
-		return err
-	}
-	fenced, err := fence.Find(ctx, c)
-	if err != nil {
-		return err
-	}
-	byGate := gated != nil && gated.Set == gate.Migration(h.record.ID)
-	byFence := fenced != nil && fenced.Migration == h.record.ID && fenced.Rules.Claims
-	if !byGate && !byFence {
-		return fault.New(fault.Refused, "it is not held back by this migration: what runs there may write").On("cluster %s", h.receiver.Name()).
-			WithHint("rekindle migrate stage prepares it")
-	}
-	running, err := fence.Writers(ctx, c, fence.Rules{Claims: true})
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for i := range running {
-		pod := &running[i]
-		at := slices.ContainsFunc(pod.Spec.Volumes, mountsOneOf(pod.Namespace, gated))
-		if pod.Spec.NodeName != "" && (byFence || at) {
-			errs = append(errs, fault.New(fault.Refused, "it runs, and mounts a claim that gets its data from %s", h.giver.Name()).On("Pod %s/%s of %s", pod.Namespace, pod.Name, h.receiver.Name()))
-		}
-	}
-	return fault.Join(errs...)
-}
-
-// isClosedSoon is isClosed while nobody can write: a receiver that does not answer is not waited for.
-func (h *Handover) isClosedSoon(ctx context.Context) error {
-	if h.receiver.Client() == nil {
-		return nil
-	}
-	soon, cancel := context.WithTimeout(ctx, closedTimeout)
-	defer cancel()
-	err := h.isClosed(soon)
-	if err != nil && soon.Err() != nil && ctx.Err() == nil {
-		return fault.Wrap(err, fault.Failed, "it does not answer within %s: whether something writes there is not known", closedTimeout).On("cluster %s", h.receiver.Name()).
-			WithHint("%s stays fenced. When nothing writes in %s: rekindle migrate rollback, with --without-target as long as it does not answer", h.giver.Name(), h.receiver.Name())
-	}
-	return err
-}
-
-// GoBack ends a handover that has not opened the receiver: the giver writes again. What was carried stays where it is.
-func (h *Handover) GoBack() *plan.Plan {
-	p := plan.New("go back to " + h.giver.Name())
-	p.Add(plan.Step{
-		ID: "back", Title: "let " + h.giver.Name() + " write again", Timeout: openTimeout, Retries: 2,
-		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
-			if h.record.Phase == Opening || h.record.Phase == Switched {
-				return "", fault.New(fault.Refused, "%s may have written already", h.receiver.Name()).On("migration %s", h.record.ID).
-					WithHint("rekindle migrate rollback carries that back")
-			}
-			if err := h.isClosedSoon(ctx); err != nil {
-				return "", err
-			}
-			if err := volumes.Dismiss(ctx, h.giver.Client()); err != nil {
-				return "", err
-			}
-			outcome, err := fence.New(h.giver.Client()).Lift(ctx, h.record.ID, p)
-			if err != nil {
-				return "", err
-			}
-			if h.giver.Name() == h.o.From {
-				return outcome, h.note(ctx, Staged, h.o.From)
-			}
-			return outcome, h.note(ctx, Switched, h.o.To)
 		},
 	})
 	return p
@@ -397,13 +341,6 @@ func (h *Handover) Open() *plan.Plan {
 			return plan.Unchanged, nil
 		},
 	})
-	noted := p.Add(plan.Step{
-		ID: "record", Title: "record that " + h.receiver.Name() + " may write", Timeout: recordTimeout, Retries: 2,
-		Reason: "from here on going back means to carry data back",
-		Do: func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
-			return plan.Changed, h.note(ctx, Opening, h.receiver.Name())
-		},
-	}, stopped)
 	schedules := p.Add(plan.Step{
 		ID: "schedules", Title: "let schedules go on where they stopped", Timeout: openTimeout, Retries: 2,
 		Reason: "what ran there is not run again here",
@@ -422,10 +359,17 @@ func (h *Handover) Open() *plan.Plan {
 			return plan.Unchanged, h.dismiss(ctx)
 		},
 	}, stopped)
+	noted := p.Add(plan.Step{
+		ID: "record", Title: "record that " + h.receiver.Name() + " may write", Timeout: recordTimeout, Retries: 2,
+		Reason: "from here on going back means to carry data back",
+		Do: func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
+			return plan.Changed, h.note(ctx, Opening, h.receiver.Name())
+		},
+	}, schedules, dismissed) // what fails before it goes back without that
 	p.Add(plan.Step{
 		ID: "open", Title: "let " + h.receiver.Name() + " write", Timeout: openTimeout, Retries: 2,
 		Do: h.open,
-	}, noted, schedules, dismissed)
+	}, noted)
 	return p
 }
 
@@ -438,7 +382,7 @@ func (h *Handover) open(ctx context.Context, p plan.Progress) (outcome plan.Outc
 		return err
 	})
 	group.Go(func() (err error) {
-		gated, err = gate.New(h.receiver.Client()).TakeAway(ctx, p)
+		gated, err = gate.New(h.receiver.Client()).TakeAway(ctx, gate.Migration(h.record.ID), p)
 		return err
 	})
 	if err := group.Wait(); err != nil {

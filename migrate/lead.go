@@ -35,7 +35,9 @@ func (h *Handover) CheckAhead() *plan.Plan {
 			ID: "schedule", Title: h.receiver.Name() + " will take snapshots as " + h.giver.Name() + " does", Timeout: lookTimeout,
 			Do: func(context.Context, plan.Progress) (plan.Outcome, error) { return plan.Unchanged, h.checkSchedule() },
 		})
-		h.addProbes(p)
+		if !h.Stopped() { // else they can not answer
+			h.addProbes(p)
+		}
 	}
 	return p
 }

@@ -48,7 +48,7 @@ func TestAHeldPodIsAsItsStatefulSetWantsIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if _, err := g.TakeAway(context.WithoutCancel(t.Context()), nil); err != nil {
+		if _, err := g.TakeAway(context.WithoutCancel(t.Context()), "set", nil); err != nil {
 			t.Error(err)
 		}
 	})

@@ -30,8 +30,8 @@ func (h *Handover) Look() *plan.Plan {
 	p := plan.New("look at " + h.giver.Name())
 	visited := p.Add(plan.Step{
 		ID: "closed", Title: "nothing writes in " + h.receiver.Name(), Timeout: lookTimeout, Retries: 2,
-		Do: func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
-			return plan.Unchanged, h.isClosed(ctx)
+		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+			return plan.Unchanged, h.shut(ctx, p)
 		},
 	})
 	h.snapshot.lookAround(p, visited)
@@ -94,21 +94,8 @@ func (h *Handover) receive(ctx context.Context, p plan.Progress) (plan.Outcome, 
 	}
 	outcome := plan.Unchanged
 	if found != nil {
-		waiting := map[gate.Claim]bool{}
-		for _, claim := range found.Waiting {
-			waiting[claim] = true
-		}
-		known := len(waiting)
-		for i := range h.snapshot.volumes {
-			if v := &h.snapshot.volumes[i]; moves(v) {
-				waiting[gate.Claim{Namespace: v.Namespace, Name: v.Name}] = true
-			}
-		}
-		if len(waiting) > known {
-			if _, err := gate.New(c).PutUp(ctx, gate.Migration(h.record.ID), waiting, p); err != nil {
-				return "", err
-			}
-			outcome = plan.Changed
+		if outcome, err = h.holdBack(ctx, found, p); err != nil {
+			return "", err
 		}
 	}
 	if h.access == nil {
@@ -121,6 +108,25 @@ func (h *Handover) receive(ctx context.Context, p plan.Progress) (plan.Outcome, 
 		Set: set.ID, Cluster: set.Cluster, Changed: h.changed, Standing: &h.fillers, Last: h.snapshot.last,
 	})
 	return outcome, nil
+}
+
+// holdBack has the receiver's gate hold back what is new in the set too. Pods that have got there meanwhile, as of a commit
+// since it was staged, end before anything is written under them.
+func (h *Handover) holdBack(ctx context.Context, found *gate.Found, p plan.Progress) (plan.Outcome, error) {
+	waiting := waitingBehind(found)
+	known := len(waiting)
+	for i := range h.snapshot.volumes {
+		if v := &h.snapshot.volumes[i]; moves(v) {
+			waiting[gate.Claim{Namespace: v.Namespace, Name: v.Name}] = true
+		}
+	}
+	if len(waiting) == known {
+		return plan.Unchanged, nil
+	}
+	if _, err := gate.New(h.receiver.Client()).PutUp(ctx, gate.Migration(h.record.ID), waiting, p); err != nil {
+		return "", err
+	}
+	return plan.Changed, evict(ctx, h.receiver, waiting, true, p)
 }
 
 // serve makes the repository reachable for the receiver's pods, until Close.

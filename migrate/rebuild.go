@@ -243,7 +243,7 @@ func (r *Rebuild) Open(p *plan.Plan, needs ...plan.ID) plan.ID {
 	return p.Add(plan.Step{
 		ID: "open", Title: "take the gate away", Timeout: gateTimeout, Retries: 2,
 		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
-			return gate.New(r.job.Client()).TakeAway(ctx, p)
+			return gate.New(r.job.Client()).TakeAway(ctx, r.owner(), p)
 		},
 	}, needs...)
 }

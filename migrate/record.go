@@ -48,10 +48,11 @@ type Record struct {
 	ID      string    `json:"id"`
 	From    string    `json:"from"`
 	To      string    `json:"to"`
-	Epoch   int       `json:"epoch"`   // counts the handovers that were begun
-	Phase   Phase     `json:"phase"`   //
-	Towards string    `json:"towards"` // the cluster that gets the data in this epoch, or has got it
-	Since   time.Time `json:"since"`   // when the phase began, UTC
+	Epoch   int       `json:"epoch"`            // counts the handovers that were begun, and those that were taken back
+	Phase   Phase     `json:"phase"`            //
+	Towards string    `json:"towards"`          // the cluster that gets the data in this epoch, or has got it
+	Before  Phase     `json:"before,omitempty"` // what it was when the handover of this epoch was begun
+	Since   time.Time `json:"since"`            // when the phase began, UTC
 }
 
 // over says whether nothing of the migration is under way any more.

@@ -73,13 +73,19 @@ func exempt(ctx context.Context, c *kube.Client) ([]fence.Claim, error) {
 
 // mountsOneOf matches volumes of a namespace's pods that a gate holds back.
 func mountsOneOf(namespace string, g *gate.Found) func(corev1.Volume) bool {
+	waits := waitingBehind(g)
+	return func(v corev1.Volume) bool {
+		return v.PersistentVolumeClaim != nil && waits[gate.Claim{Namespace: namespace, Name: v.PersistentVolumeClaim.ClaimName}]
+	}
+}
+
+// waitingBehind are the claims whose pods a gate holds back; none without a gate.
+func waitingBehind(g *gate.Found) map[gate.Claim]bool {
 	waits := map[gate.Claim]bool{}
 	if g != nil {
 		for _, claim := range g.Waiting {
 			waits[claim] = true
 		}
 	}
-	return func(v corev1.Volume) bool {
-		return v.PersistentVolumeClaim != nil && waits[gate.Claim{Namespace: namespace, Name: v.PersistentVolumeClaim.ClaimName}]
-	}
+	return waits
 }

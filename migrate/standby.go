@@ -56,11 +56,15 @@ func (r *Rebuild) standBy(ctx context.Context, p plan.Progress) (plan.Outcome, e
 		return "", err
 	}
 	rules := fence.Rules{Schedules: true, JobPods: &fence.Except{Namespaces: r.job.Namespaces()}, Apps: s.Hold}
-	fenced, err := fence.New(c).PutUp(ctx, fence.Mark{Migration: s.Migration, Epoch: s.Epoch, Other: s.From}, rules, p)
+	f := fence.New(c)
+	fenced, err := f.PutUp(ctx, fence.Mark{Migration: s.Migration, Epoch: s.Epoch, Other: s.From}, rules, p)
 	if err != nil {
 		return "", err
 	}
-	if err := r.evict(ctx, c, waiting, p); err != nil {
+	if err := evict(ctx, r.job, waiting, r.o.Force, p); err != nil {
+		return "", err
+	}
+	if _, err := f.Clear(ctx, fence.Rules{Apps: s.Hold}, p); err != nil { // those that ran before the fence was up
 		return "", err
 	}
 	if gated == plan.Adopted && fenced == plan.Unchanged {

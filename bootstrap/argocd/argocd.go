@@ -27,6 +27,7 @@ const (
 
 	kindApplication = "Application"
 	kindProject     = "AppProject"
+	kindSet         = "ApplicationSet"
 )
 
 // repositoryName is the name of the Secret that tells Argo CD the way into the repository.
@@ -85,6 +86,9 @@ func with(m map[string]any, key string, value any) map[string]any {
 	out[key] = value
 	return out
 }
+
+// Timeout is none: an operation of Argo CD goes on until it has ended.
+func (a *ArgoCD) Timeout() time.Duration { return 0 }
 
 func (a *ArgoCD) ref(kind string) kube.Ref {
 	return kube.Ref{Group: group, Version: version, Kind: kind, Namespace: a.spec.Namespace, Name: a.name}

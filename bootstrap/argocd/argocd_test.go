@@ -104,11 +104,17 @@ func (s *stage) get() *unstructured.Unstructured {
 // says has the Application tell a status, as the controller writes it: of the present spec, and with no request left.
 func (s *stage) says(status string) {
 	s.Helper()
+	s.tell(s.app, status)
+}
+
+// tell is says of any Application of this source.
+func (s *stage) tell(app kube.Ref, status string) {
+	s.Helper()
 	source := `{"repoURL":"https://git.example.com/ops.git","path":"app","targetRevision":"refs/heads/main"}`
 	status = strings.ReplaceAll(status, "COMPARED", `"comparedTo":{"source":`+source+`,"destination":{}}`)
 	patch := fmt.Sprintf(`{"metadata":{"annotations":{"argocd.argoproj.io/refresh":null}},"operation":null,"status":%s}`, status)
-	if err := s.client.MergePatch(s.Context(), s.app, []byte(patch)); err != nil {
-		s.Fatal(err)
+	if err := s.client.MergePatch(s.Context(), app, []byte(patch)); err != nil {
+		s.Error(err)
 	}
 }
 

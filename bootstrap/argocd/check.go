@@ -1,6 +1,7 @@
 package argocd
 
 import (
+	"context"
 	"io/fs"
 	"net/url"
 	"path"
@@ -18,8 +19,8 @@ func wellKnown() []string {
 }
 
 // Check tells what of a repository Argo CD could not apply, and what it needs to know to reach it.
-func (a *ArgoCD) Check(t reconciler.Target, repo fs.FS) error {
-	return fault.Join(checkEncrypted(t), checkPlain(t, repo), a.checkAuth(t))
+func (a *ArgoCD) Check(_ context.Context, t reconciler.Target) error {
+	return fault.Join(checkEncrypted(t), checkPlain(t), a.checkAuth(t))
 }
 
 // checkEncrypted: Argo CD does not decrypt. With a plugin of its own it can be made to, which rekindle could not prove.
@@ -33,13 +34,13 @@ func checkEncrypted(t reconciler.Target) error {
 }
 
 // checkPlain: of a folder without a kustomization file Argo CD applies the manifests as they are.
-func checkPlain(t reconciler.Target, repo fs.FS) error {
+func checkPlain(t reconciler.Target) error {
 	if !t.Plain {
 		return nil
 	}
 	root := pathOf(t.Source)
 	var found []string
-	err := fs.WalkDir(repo, root, func(p string, d fs.DirEntry, err error) error {
+	err := fs.WalkDir(t.Repo, root, func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -47,7 +48,7 @@ func checkPlain(t reconciler.Target, repo fs.FS) error {
 			if strings.HasPrefix(d.Name(), ".") {
 				return fs.SkipDir
 			}
-			if gitrepo.HasKustomization(repo, p) {
+			if gitrepo.HasKustomization(t.Repo, p) {
 				found = append(found, strings.TrimPrefix(p, root+"/"))
 				return fs.SkipDir
 			}

@@ -46,7 +46,8 @@ func TestWhatArgoCDCanNotDoIsToldBefore(t *testing.T) {
 		"a token of another one": {with("https://git.example.com/ops.git", keys.Data{"bearerToken": []byte("x")}), nil, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := New(config.ArgoCD{Values: c.values}, "prod", 0).Check(c.target, repo)
+			c.target.Repo = repo
+			err := New(config.ArgoCD{Values: c.values}, "prod", 0).Check(t.Context(), c.target)
 			switch {
 			case c.says == "" && err != nil:
 				t.Error(err)

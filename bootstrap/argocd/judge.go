@@ -89,6 +89,25 @@ func nested(root *unstructured.Unstructured, commit string) kube.Judge {
 	}
 }
 
+// generates judges an ApplicationSet: ready when it has made its Applications, or when nobody reports of it.
+func generates(obj *unstructured.Unstructured) kube.Health {
+	if obj == nil {
+		return kube.Health{Message: "does not exist yet"}
+	}
+	conditions, _, _ := unstructured.NestedSlice(obj.Object, "status", "conditions")
+	status, _, message := kube.Condition(obj, "ResourcesUpToDate")
+	failed, _, why := kube.Condition(obj, "ErrorOccurred")
+	switch {
+	case len(conditions) == 0 || status == "True" && failed != "True":
+		return kube.Health{Ready: true}
+	case failed == "True":
+		return kube.Health{Message: brief(why)}
+	case message != "":
+		return kube.Health{Message: brief(message)}
+	}
+	return kube.Health{Message: "makes its Applications"}
+}
+
 // sameSource says whether two Applications follow the same ref of the same repository.
 func sameSource(a, b *unstructured.Unstructured) bool {
 	for _, field := range []string{"repoURL", "targetRevision"} {

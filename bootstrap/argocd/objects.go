@@ -13,6 +13,9 @@ import (
 	"github.com/rekindle-dev/rekindle/providers"
 )
 
+// DefaultNamespace is the Application's destination: where an object goes that names no namespace.
+func (a *ArgoCD) DefaultNamespace() string { return "default" }
+
 // inCluster is how Argo CD calls the cluster that it runs in.
 const inCluster = "https://kubernetes.default.svc"
 
@@ -75,7 +78,7 @@ func (a *ArgoCD) application(t reconciler.Target, automated bool) *unstructured.
 	}
 	obj := a.object(group+"/"+version, kindApplication, a.name, map[string]any{"spec": map[string]any{
 		"project": a.name, "source": source, "syncPolicy": policy,
-		"destination": map[string]any{"server": inCluster, "namespace": "default"},
+		"destination": map[string]any{"server": inCluster, "namespace": a.DefaultNamespace()},
 	}})
 	obj.SetAnnotations(map[string]string{"argocd.argoproj.io/compare-options": compareOptions})
 	return obj

@@ -3,10 +3,12 @@ package argocd
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/rekindle-dev/rekindle/bootstrap/reconciler"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
@@ -54,29 +56,30 @@ func (a *ArgoCD) Remove(ctx context.Context, c *kube.Client, w *kube.Watcher, p 
 // removeApplied deletes the Application and waits for it and for everything that it and those in it applied. Each gets
 // the finalizer first, without which Argo CD would leave its objects behind.
 func (a *ArgoCD) removeApplied(ctx context.Context, c *kube.Client, w *kube.Watcher, p plan.Progress) error {
-	var all []kube.Ref
-	err := a.visit(ctx, c, func(ref kube.Ref, obj *unstructured.Unstructured) error {
+	var all, next []kube.Ref // next are the Applications that go with the last one looked at
+	leads := func(*unstructured.Unstructured) ([]kube.Ref, error) { return next, nil }
+	err := reconciler.Visit(ctx, c, a.applicationRef(), leads, func(ref kube.Ref, obj *unstructured.Unstructured) error {
+		next = nil
 		if obj == nil {
 			return nil
 		}
-		plain, inner := resources(obj)
-		for _, ref := range append(plain, inner...) {
-			live, err := c.Get(ctx, ref)
-			if err != nil {
-				return err
-			}
-			if live != nil && !kept(live) {
-				all = append(all, ref)
+		if setOf(obj) != "" {
+			all = append(all, ref) // it goes with its ApplicationSet, which decides what becomes of its objects
+			if !slices.Contains(obj.GetFinalizers(), cascade) {
+				p.Warn(fmt.Sprintf("what %s applied stays: its ApplicationSet preserves it", ref))
+				return nil
 			}
 		}
-		if slices.Contains(obj.GetFinalizers(), cascade) {
-			return nil
-		}
-		patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"finalizers": append(obj.GetFinalizers(), cascade)}})
+		plain, inner, err := going(ctx, c, obj)
 		if err != nil {
 			return err
 		}
-		return c.MergePatch(ctx, ref, patch)
+		generated, err := made(ctx, c, plain)
+		if err != nil {
+			return err
+		}
+		all, next = append(append(all, plain...), inner...), append(inner, generated...)
+		return addCascade(ctx, c, obj)
 	})
 	if err != nil {
 		return err
@@ -85,4 +88,32 @@ func (a *ArgoCD) removeApplied(ctx context.Context, c *kube.Client, w *kube.Watc
 		return err
 	}
 	return w.Gone(ctx, all, p)
+}
+
+// going is what an Application applied, as resources gives it, without what is gone and what stays.
+func going(ctx context.Context, c *kube.Client, obj *unstructured.Unstructured) (plain, inner []kube.Ref, err error) {
+	plain, inner = resources(obj)
+	for _, refs := range []*[]kube.Ref{&plain, &inner} {
+		*refs = slices.DeleteFunc(*refs, func(ref kube.Ref) bool {
+			if err != nil {
+				return false
+			}
+			var live *unstructured.Unstructured
+			live, err = c.Get(ctx, ref)
+			return err == nil && (live == nil || kept(live))
+		})
+	}
+	return plain, inner, err
+}
+
+// addCascade gives an Application the finalizer.
+func addCascade(ctx context.Context, c *kube.Client, obj *unstructured.Unstructured) error {
+	if slices.Contains(obj.GetFinalizers(), cascade) {
+		return nil
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"finalizers": append(obj.GetFinalizers(), cascade)}})
+	if err != nil {
+		return err
+	}
+	return c.MergePatch(ctx, kube.RefOf(obj), patch)
 }

@@ -4,7 +4,10 @@ import (
 	"context"
 	"strings"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/rekindle-dev/rekindle/bootstrap/reconciler"
 	"github.com/rekindle-dev/rekindle/internal/fault"
@@ -13,8 +16,11 @@ import (
 )
 
 // resources gives the objects that an Application has applied, without hooks and what it is about to prune. Those that
-// are Applications are given apart.
+// are Applications are given apart. Of what it applied in another cluster Argo CD alone knows.
 func resources(obj *unstructured.Unstructured) (plain, applications []kube.Ref) {
+	if server, _, _ := unstructured.NestedString(obj.Object, "spec", "destination", "server"); server != "" && server != inCluster {
+		return nil, nil
+	}
 	entries, _, _ := unstructured.NestedSlice(obj.Object, "status", "resources")
 	for _, entry := range entries {
 		fields, _ := entry.(map[string]any)
@@ -31,12 +37,55 @@ func resources(obj *unstructured.Unstructured) (plain, applications []kube.Ref) 
 	return plain, applications
 }
 
-// visit calls do for the Application and for those that it leads to, each once, as they are then. One that does not
-// exist is nil.
+// made are the Applications that the ApplicationSets among some objects have made by now.
+func made(ctx context.Context, c *kube.Client, objs []kube.Ref) ([]kube.Ref, error) {
+	var refs []kube.Ref
+	for _, set := range setsOf(objs) {
+		resource := schema.GroupVersionResource{Group: group, Version: version, Resource: "applications"}
+		list, err := c.Dynamic().Resource(resource).Namespace(set.Namespace).List(ctx, metav1.ListOptions{})
+		if apierrors.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return nil, fault.Wrap(err, fault.Failed, "list the Applications that it made").On("%s", set)
+		}
+		for i := range list.Items {
+			if obj := &list.Items[i]; setOf(obj) == set.Name {
+				refs = append(refs, kube.RefOf(obj))
+			}
+		}
+	}
+	return refs, nil
+}
+
+// setsOf are the ApplicationSets among some objects.
+func setsOf(objs []kube.Ref) []kube.Ref {
+	var sets []kube.Ref
+	for _, ref := range objs {
+		if ref.Group == group && ref.Kind == kindSet {
+			sets = append(sets, ref)
+		}
+	}
+	return sets
+}
+
+// setOf names the ApplicationSet that made an Application, empty when none did.
+func setOf(obj *unstructured.Unstructured) string {
+	for _, owner := range obj.GetOwnerReferences() {
+		if owner.Kind == kindSet && strings.HasPrefix(owner.APIVersion, group+"/") {
+			return owner.Name
+		}
+	}
+	return ""
+}
+
+// visit calls do for the Application and for those that it leads to, by its objects and by ApplicationSets among them, each
+// once, as they are then. One that does not exist is nil.
 func (a *ArgoCD) visit(ctx context.Context, c *kube.Client, do func(ref kube.Ref, obj *unstructured.Unstructured) error) error {
-	return reconciler.Visit(ctx, c, a.applicationRef(), func(obj *unstructured.Unstructured) []kube.Ref {
-		_, inner := resources(obj)
-		return inner
+	return reconciler.Visit(ctx, c, a.applicationRef(), func(obj *unstructured.Unstructured) ([]kube.Ref, error) {
+		plain, inner := resources(obj)
+		generated, err := made(ctx, c, plain)
+		return append(inner, generated...), err
 	}, do)
 }
 
@@ -51,16 +100,31 @@ func (a *ArgoCD) healthy(ctx context.Context, c *kube.Client, w *kube.Watcher, c
 			root = obj
 		}
 		plain, inner := resources(obj)
-		for _, ref := range inner {
-			if err := w.Until(ctx, ref, "synced", nested(root, commit), p); err != nil {
-				return a.stuck(ctx, c, err)
-			}
+		if err := a.awaitNested(ctx, c, w, inner, nested(root, commit), p); err != nil {
+			return err
 		}
 		if err := w.Ready(ctx, plain, p); err != nil {
 			return fault.Wrap(err, fault.Failed, "what it applied is not healthy").On("%s", ref)
 		}
-		return nil
+		if err := a.awaitNested(ctx, c, w, setsOf(plain), generates, p); err != nil {
+			return err
+		}
+		generated, err := made(ctx, c, plain)
+		if err != nil {
+			return err
+		}
+		return a.awaitNested(ctx, c, w, generated, nested(root, commit), p)
 	})
+}
+
+// awaitNested waits until each of some objects of Argo CD is as judged.
+func (a *ArgoCD) awaitNested(ctx context.Context, c *kube.Client, w *kube.Watcher, refs []kube.Ref, judge kube.Judge, p plan.Progress) error {
+	for _, ref := range refs {
+		if err := w.Until(ctx, ref, "synced", judge, p); err != nil {
+			return a.stuck(ctx, c, err)
+		}
+	}
+	return nil
 }
 
 // kept says whether an object stays when its Application goes, because it says so itself.

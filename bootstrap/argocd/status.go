@@ -37,6 +37,15 @@ func (a *ArgoCD) Status(ctx context.Context, c *kube.Client, t reconciler.Target
 		}
 		plain, _ := resources(obj)
 		faults = fault.Join(faults, faultOf(obj, ref, judge), c.Check(ctx, plain))
+		for _, ref := range setsOf(plain) {
+			set, err := c.Get(ctx, ref)
+			if err != nil {
+				return err
+			}
+			if h := generates(set); set != nil && !h.Ready { // one that is missing is told above
+				faults = fault.Join(faults, fault.New(fault.Failed, "%s", h.Message).On("%s", ref))
+			}
+		}
 		return nil
 	})
 	return fault.Join(faults, err)

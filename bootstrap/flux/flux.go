@@ -75,6 +75,9 @@ func (f *Flux) Release() config.Release {
 	}
 }
 
+// Timeout bounds one reconciliation.
+func (f *Flux) Timeout() time.Duration { return f.spec.Timeout.Duration }
+
 // mendAtOnce lets a commit that mends another one not wait until that one's health checks have timed out.
 const mendAtOnce = "--feature-gates=CancelHealthCheckOnNewRevision=true"
 

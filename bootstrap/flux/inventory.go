@@ -51,7 +51,9 @@ func parseID(id, version string) (kube.Ref, bool) {
 // visit calls do for the Kustomization and for those that it leads to, each once, as they are then. One that does not exist
 // is nil.
 func (f *Flux) visit(ctx context.Context, c *kube.Client, do func(ref kube.Ref, obj *unstructured.Unstructured) error) error {
-	return reconciler.Visit(ctx, c, f.kustomizationRef(), f.nested, do)
+	return reconciler.Visit(ctx, c, f.kustomizationRef(), func(obj *unstructured.Unstructured) ([]kube.Ref, error) {
+		return f.nested(obj), nil
+	}, do)
 }
 
 // nested are the Kustomizations that one has applied.

@@ -1,43 +1,15 @@
 package flux
 
 import (
-	"maps"
-	"slices"
+	"context"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/rekindle-dev/rekindle/bootstrap/reconciler"
 	"github.com/rekindle-dev/rekindle/internal/config"
-	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/providers"
 )
-
-// decryption names the Secret with the keys that open the encrypted files, empty when there are none.
-// Flux takes one Secret, and of it the entries with these ends.
-func (f *Flux) decryption(t reconciler.Target) (string, error) {
-	var names []string
-	for _, s := range t.Secrets {
-		here := s.Namespace == "" || s.Namespace == f.spec.Namespace
-		opens := slices.ContainsFunc(slices.Collect(maps.Keys(s.Data)), func(entry string) bool {
-			return strings.HasSuffix(entry, ".agekey") || strings.HasSuffix(entry, ".asc") || strings.HasPrefix(entry, "sops.")
-		})
-		if len(t.Encrypted) > 0 && here && opens {
-			names = append(names, s.Name)
-		}
-	}
-	switch {
-	case len(names) == 1:
-		return names[0], nil
-	case len(names) > 1:
-		return "", fault.New(fault.Usage, "the Secrets %s all hold keys for encrypted files, and Flux takes only one",
-			strings.Join(names, ", ")).On("spec.keys").WithHint("put all identities into one of them, as entries that end in .agekey")
-	case len(t.Encrypted) > 0:
-		return "", fault.New(fault.Usage, "files of %q are encrypted, and no Secret in %s has an entry that ends in .agekey",
-			t.Source.Path, f.spec.Namespace).On("spec.keys").WithHint("add: {name: sops-age, from: {file: keys.txt, key: age.agekey}}")
-	}
-	return "", nil
-}
 
 // repository is the GitRepository of a target.
 func (f *Flux) repository(t reconciler.Target) *unstructured.Unstructured {
@@ -52,8 +24,8 @@ func (f *Flux) repository(t reconciler.Target) *unstructured.Unstructured {
 
 // kustomization is the Kustomization of a target. It retries soon: what it lacks, an admission
 // webhook, say, is often there a moment later.
-func (f *Flux) kustomization(t reconciler.Target) (*unstructured.Unstructured, error) {
-	secret, err := f.decryption(t)
+func (f *Flux) kustomization(ctx context.Context, t reconciler.Target) (*unstructured.Unstructured, error) {
+	secret, err := f.decryption(ctx, t)
 	if err != nil {
 		return nil, err
 	}
@@ -63,8 +35,11 @@ func (f *Flux) kustomization(t reconciler.Target) (*unstructured.Unstructured, e
 		"interval":  interval(t.Source), "retryInterval": "15s", "timeout": f.spec.Timeout.Duration.String(),
 		"prune": true, "wait": true, "suspend": false,
 	}
-	if secret != "" {
+	switch {
+	case secret != "":
 		spec["decryption"] = map[string]any{"provider": "sops", "secretRef": map[string]any{"name": secret}}
+	case len(own(t)) > 0: // a key service, to which the controller has a way of its own
+		spec["decryption"] = map[string]any{"provider": "sops"}
 	}
 	return f.object(kustomizeGroup, kindKustomization, spec), nil
 }

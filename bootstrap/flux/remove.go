@@ -2,9 +2,15 @@ package flux
 
 import (
 	"context"
+	"fmt"
+	"strings"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/rekindle-dev/rekindle/bootstrap/reconciler"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
@@ -12,8 +18,8 @@ import (
 )
 
 // Remove takes the Kustomization away, waits until its controller has deleted everything that it
-// applied, and then takes the GitRepository away. It must run while the controllers do. A suspended
-// Kustomization is resumed for it: Flux would leave its objects behind.
+// applied, and then takes the GitRepository away. It must run while the controllers do. Suspended
+// Kustomizations are resumed for it: Flux would leave their objects behind. What Flux keeps on purpose stays, and is named.
 func (f *Flux) Remove(ctx context.Context, c *kube.Client, w *kube.Watcher, p plan.Progress) (plan.Outcome, error) {
 	ref := f.kustomizationRef()
 	obj, err := c.Get(ctx, ref)
@@ -26,9 +32,10 @@ func (f *Flux) Remove(ctx context.Context, c *kube.Client, w *kube.Watcher, p pl
 			return "", fault.New(fault.Refused, "was not made by rekindle").On("%s", ref).WithHint("remove it yourself")
 		}
 		outcome = plan.Changed
-		if err := f.removeApplied(ctx, c, w, ref, p); err != nil {
-			return outcome, err
-		}
+	}
+	if err := f.removeApplied(ctx, c, w, obj, p); err != nil {
+		return outcome, fault.Wrap(err, fault.Failed, "what it applied is not gone").On("%s", ref).
+			WithHint("its controller must run to delete what it applied: kubectl -n %s get pods", f.spec.Namespace)
 	}
 	repository, err := c.Get(ctx, f.repositoryRef())
 	if err != nil || repository == nil {
@@ -38,33 +45,155 @@ func (f *Flux) Remove(ctx context.Context, c *kube.Client, w *kube.Watcher, p pl
 }
 
 // removeApplied deletes the Kustomization and waits for it and for everything it applied, through
-// Kustomizations in Kustomizations, whose own controllers delete what those applied.
-func (f *Flux) removeApplied(ctx context.Context, c *kube.Client, w *kube.Watcher, ref kube.Ref, p plan.Progress) error {
-	all, err := f.allApplied(ctx, c)
+// Kustomizations in Kustomizations, whose own controllers delete what those applied. A run that was killed may have left only
+// those, on their way.
+func (f *Flux) removeApplied(ctx context.Context, c *kube.Client, w *kube.Watcher, root *unstructured.Unstructured, p plan.Progress) error {
+	roots, err := f.going(ctx, c)
 	if err != nil {
 		return err
 	}
-	if err := c.MergePatch(ctx, ref, []byte(`{"spec":{"suspend":false}}`)); err != nil {
+	if root != nil {
+		roots = append(roots, f.kustomizationRef())
+	}
+	var goes, stays []kube.Ref
+	for _, one := range roots {
+		g, s, err := f.split(ctx, c, one)
+		if err != nil {
+			return err
+		}
+		goes, stays = append(append(goes, one), g...), append(stays, s...)
+	}
+	if root != nil {
+		if err := c.Delete(ctx, []kube.Ref{f.kustomizationRef()}, p); err != nil {
+			return err
+		}
+	}
+	if err := w.Gone(ctx, goes, p); err != nil {
 		return err
 	}
-	err = c.Delete(ctx, []kube.Ref{ref}, p)
-	if err == nil {
-		err = w.Gone(ctx, all, p)
-	}
-	if err != nil {
-		return fault.Wrap(err, fault.Failed, "what it applied is not gone").On("%s", ref).
-			WithHint("its controller must run to delete what it applied: kubectl -n %s get pods", f.spec.Namespace)
-	}
-	return nil
+	return tellKept(ctx, c, stays, p)
 }
 
-// allApplied lists what the Kustomization and those in it have applied.
-func (f *Flux) allApplied(ctx context.Context, c *kube.Client) (all []kube.Ref, err error) {
-	err = f.visit(ctx, c, func(_ kube.Ref, obj *unstructured.Unstructured) error {
-		if obj != nil {
-			all = append(all, inventory(obj)...)
+// going are the Kustomizations that the deleted one applied, or that follow our GitRepository, and that are being deleted.
+func (f *Flux) going(ctx context.Context, c *kube.Client) ([]kube.Ref, error) {
+	resource := schema.GroupVersionResource{Group: kustomizeGroup, Version: version, Resource: "kustomizations"}
+	list, err := c.Dynamic().Resource(resource).List(ctx, metav1.ListOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil // the kind is not served, or not any more
+	}
+	if err != nil {
+		return nil, err
+	}
+	var refs []kube.Ref
+	for i := range list.Items {
+		obj := &list.Items[i]
+		ref := kube.RefOf(obj)
+		if obj.GetDeletionTimestamp() != nil && ref != f.kustomizationRef() && (isOwned(obj, f.kustomizationRef()) || f.isOurs(obj)) {
+			refs = append(refs, ref)
 		}
+	}
+	return refs, nil
+}
+
+// split sorts what a Kustomization and those in it have applied into what goes with it and what Flux keeps, and resumes those
+// that are suspended.
+func (f *Flux) split(ctx context.Context, c *kube.Client, root kube.Ref) (goes, stays []kube.Ref, err error) {
+	var deleted []kube.Ref // Kustomizations of the last one looked at that go with it
+	err = reconciler.Visit(ctx, c, root, func(*unstructured.Unstructured) ([]kube.Ref, error) { return deleted, nil },
+		func(ref kube.Ref, obj *unstructured.Unstructured) error {
+			deleted = nil
+			if obj == nil {
+				return nil
+			}
+			if orphans(obj) {
+				stays = append(stays, inventory(obj)...)
+				return nil
+			}
+			if err := resume(ctx, c, obj); err != nil {
+				return err
+			}
+			for _, applied := range inventory(obj) {
+				live, err := c.Get(ctx, applied)
+				switch {
+				case err != nil:
+					return err
+				case live == nil:
+				case keeps(live, ref):
+					stays = append(stays, applied)
+				default:
+					goes = append(goes, applied)
+					if applied.GroupKind() == root.GroupKind() {
+						deleted = append(deleted, applied)
+					}
+				}
+			}
+			return nil
+		})
+	return goes, stays, err
+}
+
+// resume lets a Kustomization delete what it applied.
+func resume(ctx context.Context, c *kube.Client, obj *unstructured.Unstructured) error {
+	if suspended, _, _ := unstructured.NestedBool(obj.Object, "spec", "suspend"); !suspended {
 		return nil
-	})
-	return all, err
+	}
+	err := c.MergePatch(ctx, kube.RefOf(obj), []byte(`{"spec":{"suspend":false}}`))
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+// orphans says whether a Kustomization leaves behind what it applied.
+func orphans(obj *unstructured.Unstructured) bool {
+	switch policy, _, _ := unstructured.NestedString(obj.Object, "spec", "deletionPolicy"); policy {
+	case "", "MirrorPrune":
+		prune, _, _ := unstructured.NestedBool(obj.Object, "spec", "prune")
+		return !prune
+	case "Orphan":
+		return true
+	}
+	return false
+}
+
+// keeps says whether Flux leaves an object that a Kustomization applied: it says so itself, or is not marked as applied by it.
+func keeps(obj *unstructured.Unstructured, by kube.Ref) bool {
+	labels, annotations := obj.GetLabels(), obj.GetAnnotations()
+	for key, value := range map[string]string{"prune": "disabled", "reconcile": "disabled", "ssa": "Ignore"} {
+		key = kustomizeGroup + "/" + key
+		if strings.EqualFold(labels[key], value) || strings.EqualFold(annotations[key], value) {
+			return true
+		}
+	}
+	return !isOwned(obj, by)
+}
+
+// isOwned says whether an object has the marks of a Kustomization that applied it.
+func isOwned(obj *unstructured.Unstructured, by kube.Ref) bool {
+	labels := obj.GetLabels()
+	return labels[kustomizeGroup+"/name"] == by.Name && labels[kustomizeGroup+"/namespace"] == by.Namespace
+}
+
+// tellKept warns of what Flux kept and is still there: some of it went with its namespace.
+func tellKept(ctx context.Context, c *kube.Client, refs []kube.Ref, p plan.Progress) error {
+	var left []string
+	for _, ref := range refs {
+		obj, err := c.Get(ctx, ref)
+		if err != nil {
+			return err
+		}
+		if obj != nil && obj.GetDeletionTimestamp() == nil {
+			left = append(left, ref.String())
+		}
+	}
+	if len(left) == 0 {
+		return nil
+	}
+	const shown = 5
+	text := strings.Join(left[:min(shown, len(left))], ", ")
+	if more := len(left) - shown; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	p.Warn("stays, as Flux is told to keep it: " + text)
+	return nil
 }

@@ -25,7 +25,7 @@ func (f *Flux) Status(ctx context.Context, c *kube.Client, t reconciler.Target) 
 		return fault.Join(faults, err)
 	}
 	faults = fault.Join(faults, f.state(kustomization, f.kustomizationRef(), t.Commit, applied(t.Commit, "")))
-	wanted, err := f.kustomization(t)
+	wanted, err := f.kustomization(ctx, t)
 	if err != nil {
 		return fault.Join(faults, err)
 	}

@@ -21,7 +21,7 @@ const requestedAt = "reconcile.fluxcd.io/requestedAt"
 func (f *Flux) Point(ctx context.Context, c *kube.Client, t reconciler.Target, path bool) (plan.Outcome, error) {
 	objs := []*unstructured.Unstructured{f.repository(t)}
 	if path {
-		obj, err := f.kustomization(t)
+		obj, err := f.kustomization(ctx, t)
 		if err != nil {
 			return "", err
 		}
@@ -78,7 +78,7 @@ func (f *Flux) Apply(ctx context.Context, c *kube.Client, w *kube.Watcher, t rec
 
 // applyPath is Apply that gives what Flux was asked with, empty when it needed no asking.
 func (f *Flux) applyPath(ctx context.Context, c *kube.Client, w *kube.Watcher, t reconciler.Target, fresh bool, p plan.Progress) (o plan.Outcome, request string, err error) {
-	obj, err := f.kustomization(t)
+	obj, err := f.kustomization(ctx, t)
 	if err != nil {
 		return "", "", err
 	}

@@ -28,7 +28,7 @@ func Apply(ctx context.Context, c *kube.Client, obj *unstructured.Unstructured, 
 
 // Visit calls do for an object and for those that it leads to, each once, as they are then. One that does not exist is nil,
 // and leads nowhere.
-func Visit(ctx context.Context, c *kube.Client, root kube.Ref, leads func(*unstructured.Unstructured) []kube.Ref,
+func Visit(ctx context.Context, c *kube.Client, root kube.Ref, leads func(*unstructured.Unstructured) ([]kube.Ref, error),
 	do func(kube.Ref, *unstructured.Unstructured) error) error {
 	queue, seen := []kube.Ref{root}, map[kube.Ref]bool{}
 	for len(queue) > 0 {
@@ -45,9 +45,14 @@ func Visit(ctx context.Context, c *kube.Client, root kube.Ref, leads func(*unstr
 		if err := do(ref, obj); err != nil {
 			return err
 		}
-		if obj != nil {
-			queue = append(queue, leads(obj)...)
+		if obj == nil {
+			continue
 		}
+		next, err := leads(obj)
+		if err != nil {
+			return err
+		}
+		queue = append(queue, next...)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ package reconciler
 import (
 	"context"
 	"io/fs"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -18,11 +19,15 @@ import (
 type Target struct {
 	Source config.Source // with the URL as the cluster reaches it, and the auth that it needs there
 	Commit string        // what the source's ref is resolved to; full SHA-1
+	Repo   fs.FS         // at the commit; nil where it is not known
 	// Secrets are those that exist in the cluster before the first sync: of them come the way into the repository, and
 	// the keys for Encrypted.
 	Secrets []keys.Secret
-	// Encrypted are the files of the path that SOPS encrypted.
+	// Encrypted are the files of the path, and of the paths that it leads to, that SOPS encrypted.
 	Encrypted []string
+	// Below are those of them that the paths it leads to use: what applies these decrypts them, with keys of its own. The path
+	// itself may use some of them, too.
+	Below []string
 	// Plain says that the path has no kustomization file: every manifest below it is applied.
 	Plain bool
 	// InPods says that its controllers run in the cluster, and reach each other by Services.
@@ -57,6 +62,8 @@ type Observer interface {
 	Name() string
 	// Release installs the controllers and their CRDs. Its namespace is that of the objects, too.
 	Release() config.Release
+	// Timeout bounds one reconciliation, health included; 0 where it has no bound of its own.
+	Timeout() time.Duration
 	// Status compares what it has done with what the target wants, and waits for nothing. Every difference is a fault.
 	Status(ctx context.Context, c *kube.Client, t Target) error
 	// Applied is the commit that it applied last, empty when it has applied none.
@@ -70,7 +77,12 @@ type Observer interface {
 // Checker is a Reconciler that can not apply everything that renders.
 type Checker interface {
 	// Check tells what of a repository it could not apply, or not reach, before there is a cluster. All faults are told.
-	Check(t Target, repo fs.FS) error
+	Check(ctx context.Context, t Target) error
+}
+
+// Placer is a Reconciler that applies objects which name no namespace into one of its choice.
+type Placer interface {
+	DefaultNamespace() string
 }
 
 // HostRunner is a Reconciler whose controllers can run as processes of the host, for clusters whose nodes run nothing.

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -26,6 +28,8 @@ type app struct {
 	kubeconfig string
 	verbose    bool
 
+	hurry   <-chan struct{} // closed when it was interrupted
+	lost    func(error)     // ends the session: a lease that it held was lost
 	secrets *report.Redactor
 	telling sync.Mutex // guards rep against message, which a signal calls at any time
 	rep     *report.Reporter
@@ -59,8 +63,8 @@ Exit codes: 0 proven, 1 failed, 2 bad usage or documents, 3 refused, 130 interru
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetIn(a.stdin)
-	root.SetOut(a.stdout)
-	root.SetErr(a.stderr)
+	root.SetOut(leavable{a.stdout})
+	root.SetErr(leavable{a.stderr})
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fault.Wrap(err, fault.Usage, "bad usage").WithHint("%s --help", c.CommandPath())
 	})
@@ -131,6 +135,7 @@ func (a *app) open() error {
 func (a *app) tellBy(o report.Options) {
 	a.telling.Lock()
 	defer a.telling.Unlock()
+	o.Hurry = a.hurry
 	a.rep = report.New(a.stdout, a.stderr, o)
 }
 
@@ -150,6 +155,17 @@ func (a *app) fault(err error) {
 		a.tellBy(report.Options{Format: format, Redactor: a.secrets})
 	}
 	a.rep.Fault(err)
+}
+
+// leavable is an output whose reader may go away before the end, as head does. That is no fault of a help text.
+type leavable struct{ to io.Writer }
+
+func (l leavable) Write(p []byte) (int, error) {
+	n, err := l.to.Write(p)
+	if errors.Is(err, syscall.EPIPE) {
+		return len(p), nil
+	}
+	return n, err
 }
 
 func (a *app) close() {

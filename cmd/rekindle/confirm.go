@@ -2,6 +2,8 @@ package main
 
 import (
 	"bufio"
+	"context"
+	"errors"
 	"os"
 	"strings"
 
@@ -11,7 +13,7 @@ import (
 )
 
 // confirm asks a person before something is lost. Without one to ask, --yes must say it.
-func (a *app) confirm(what string) error {
+func (a *app) confirm(ctx context.Context, what string) error {
 	if a.yes {
 		return nil
 	}
@@ -20,9 +22,33 @@ func (a *app) confirm(what string) error {
 		return fault.New(fault.Refused, "nobody to ask whether to %s", what).WithHint("add --yes")
 	}
 	a.rep.Ask(what + "? [y/N] ")
-	line, err := bufio.NewReader(in).ReadString('\n')
-	if answer := strings.ToLower(strings.TrimSpace(line)); err == nil && (answer == "y" || answer == "yes") {
-		return nil
+	answer := make(chan string, 1)
+	go func() { // of its own, as nothing ends a read
+		line, err := bufio.NewReader(in).ReadString('\n')
+		if err != nil {
+			line = ""
+		}
+		answer <- strings.ToLower(strings.TrimSpace(line))
+	}()
+	select {
+	case <-ctx.Done():
+		return unanswered(ctx, what)
+	case line := <-answer:
+		if line == "y" || line == "yes" {
+			return nil
+		}
 	}
 	return fault.New(fault.Refused, "not confirmed: nothing was changed")
+}
+
+// unanswered is why a run ended while it asked.
+func unanswered(ctx context.Context, what string) error {
+	why := context.Cause(ctx)
+	switch {
+	case errors.Is(why, context.DeadlineExceeded):
+		return fault.Wrap(why, fault.Failed, "nobody answered in time whether to %s", what).WithHint("raise --timeout, or add --yes")
+	case errors.Is(why, context.Canceled):
+		return fault.Wrap(why, fault.Interrupted, "interrupted: nothing was changed")
+	}
+	return why
 }

@@ -24,7 +24,7 @@ cluster that does not exist succeeds.`,
 					return err
 				}
 				defer closeJob()
-				if err := a.confirm(job.WhatGoes()); err != nil {
+				if err := a.confirm(ctx, job.WhatGoes()); err != nil {
 					return err
 				}
 				return s.run(ctx, job.Down(ctx))

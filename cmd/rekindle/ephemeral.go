@@ -59,6 +59,7 @@ func (s *session) up(ctx context.Context, job *bootstrap.Job) error {
 // when nothing is left.
 func (s *session) away(ctx context.Context, e *ephemeral, job *bootstrap.Job) error {
 	job.Close()
+	s.hold()
 	ctx = context.WithoutCancel(ctx)
 	if err := s.run(ctx, job.Down(ctx)); err != nil {
 		return err

@@ -96,11 +96,11 @@ func TestNothingIsLostWithoutAYes(t *testing.T) {
 	defer null.Close()
 	a := newApp(null, os.Stdout, os.Stderr)
 	defer a.close()
-	if err := a.confirm("delete the cluster x"); fault.Code(err) != fault.ExitRefused || !strings.Contains(fault.Text(err), "--yes") {
+	if err := a.confirm(t.Context(), "delete the cluster x"); fault.Code(err) != fault.ExitRefused || !strings.Contains(fault.Text(err), "--yes") {
 		t.Errorf("got %v", err)
 	}
 	a.yes = true
-	if err := a.confirm("delete the cluster x"); err != nil {
+	if err := a.confirm(t.Context(), "delete the cluster x"); err != nil {
 		t.Errorf("with --yes: %v", err)
 	}
 }

@@ -110,6 +110,7 @@ func (a *app) tools(docs *config.Documents, keyDir string, o jobOptions) (*boots
 		KeyDir: keyDir,
 		Charts: stacks.NewFetcher(filepath.Join(caches, "rekindle", "charts")), Git: git,
 		Use: o.use, Run: o.run, TTL: o.ttl, Secret: a.secrets.Add, Trial: o.trial,
+		Lost: func(err error) { a.lost(err) },
 	}
 	if docs.Cluster.Spec.State != nil {
 		t.State = func(ctx context.Context) (bootstrap.Snapshots, error) { return a.repository(ctx, docs, keyDir) }

@@ -18,6 +18,9 @@ import (
 )
 
 func main() {
+	// Else a reader of our output that goes away kills the run where it is, and its cluster stays. So a write to it fails,
+	// and the run goes on. What we start has the default again, which it had not if the signal were ignored.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
@@ -26,9 +29,10 @@ func run(args []string, stdin *os.File, stdout, stderr *os.File) int {
 	klog.SetLogger(logr.Discard()) // only report prints, not client-go
 	log.SetOutput(io.Discard)      // nor Helm
 	a := newApp(stdin, stdout, stderr)
-	defer a.close()
 	ctx, stop := interruptible(a.message)
 	defer stop()
+	defer a.close()
+	a.hurry = ctx.Done()
 	root := a.root()
 	root.SetArgs(args)
 	if err := root.ExecuteContext(ctx); err != nil {
@@ -48,7 +52,8 @@ func exitCode(err error) int {
 }
 
 // interruptible gives a context that ends with the first SIGINT or SIGTERM. The second ends the
-// process at once: every step can be killed at any point and run again.
+// process at once: every step can be killed at any point and run again. Neither waits for it to be told: where that goes to
+// may have stalled.
 func interruptible(tell func(string)) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
@@ -60,8 +65,8 @@ func interruptible(tell func(string)) (context.Context, func()) {
 		case <-done:
 			return
 		}
-		tell("interrupted: stopping cleanly; once more stops at once")
 		cancel()
+		go tell("interrupted: stopping cleanly; once more stops at once")
 		select {
 		case <-signals:
 			os.Exit(fault.ExitInterrupted)

@@ -222,7 +222,7 @@ func (m *migration) confirm(ctx context.Context) error {
 	if m.o.keepSource {
 		what = fmt.Sprintf("keep %s fenced for good", m.from.name())
 	}
-	if err := m.app.confirm(what); err != nil {
+	if err := m.app.confirm(ctx, what); err != nil {
 		return err
 	}
 	to, _, err := m.visit(ctx, &m.to)

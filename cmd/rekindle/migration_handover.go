@@ -7,12 +7,13 @@ import (
 	"time"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/migrate"
 )
 
 // cutover hands over from the source to the target.
 func (m *migration) cutover(ctx context.Context) error {
-	if err := m.app.confirm(fmt.Sprintf("stop the writers of %s and let %s write", m.from.name(), m.to.name())); err != nil {
+	if err := m.app.confirm(ctx, fmt.Sprintf("stop the writers of %s and let %s write", m.from.name(), m.to.name())); err != nil {
 		return err
 	}
 	defer m.watch(ctx)()
@@ -78,16 +79,13 @@ func (m *migration) giveTo(ctx context.Context, giving, receiving *end) error {
 			WithHint("rekindle rebuild makes a cluster from its newest snapshot")
 	}
 	if !opened && !away {
-		if err := m.s.run(ctx, h.CheckAhead()); err != nil {
-			return err
-		}
 		if err := m.carry(ctx, h); err != nil {
 			return err
 		}
 	}
 	if !done {
-		if err := m.s.run(ctx, h.Open()); err != nil {
-			return &openedError{err}
+		if err := m.open(ctx, h, away); err != nil {
+			return err
 		}
 	}
 	closeReceiver() // its lease is the proof's now
@@ -118,17 +116,52 @@ func mayGive(r *migrate.Record, giving, receiving *end, from string) error {
 }
 
 // carry stops the giver and brings what changed to the receiver, up to where that may be opened. A failure gives the giver
-// back its writers.
+// back its writers, also those that an earlier run stopped which was killed.
 func (m *migration) carry(ctx context.Context, h *migrate.Handover) error {
-	if err := m.pass(ctx, h, !m.o.trustStaged); err != nil { // a last one while it writes
+	within := ctx
+	if h.Stopped() {
+		var cancel context.CancelFunc
+		within, cancel = m.nobodyWrites(ctx)
+		defer cancel()
+	}
+	err := m.s.run(within, h.CheckAhead())
+	if err == nil {
+		err = m.pass(within, h, !m.o.trustStaged) // a last one while it writes
+	}
+	if err != nil && !h.Begun() {
 		return err
 	}
-	err := m.s.run(ctx, h.Quiet())
 	if err == nil {
-		err = m.stop(ctx, h)
+		err = m.s.run(within, h.Quiet())
+	}
+	if err == nil {
+		err = m.stop(within, h)
 	}
 	if err == nil {
 		return nil
+	}
+	return m.goBack(ctx, h, err)
+}
+
+// open lets the receiver write. When that fails before it is recorded that it may, the giver gets back its writers.
+func (m *migration) open(ctx context.Context, h *migrate.Handover, away bool) error {
+	err := m.s.run(ctx, h.Open())
+	switch {
+	case err == nil:
+		return nil
+	case h.Record().Phase != migrate.Carried:
+		return &openedError{err}
+	case away: // it stays fenced, and is not to be reached
+		return err
+	}
+	return m.goBack(ctx, h, err)
+}
+
+// goBack gives the giver back its writers after a failure, and returns that.
+func (m *migration) goBack(ctx context.Context, h *migrate.Handover, err error) error {
+	var lost *kube.LeaseLostError
+	if errors.As(err, &lost) { // another run has one of the two now, and the way back would go into its work
+		return err
 	}
 	m.app.rep.Message("nothing was opened: going back")
 	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), backTimeout)
@@ -140,14 +173,22 @@ func (m *migration) carry(ctx context.Context, h *migrate.Handover) error {
 	return fault.Join(err, back)
 }
 
-// stop is the part of it in which nobody can write. It is bounded by --max-downtime.
+// nobodyWrites begins the time in which nobody can write. It is bounded by --max-downtime.
+func (m *migration) nobodyWrites(ctx context.Context) (context.Context, context.CancelFunc) {
+	m.stopped = time.Now()
+	if m.o.maxDowntime <= 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, m.o.maxDowntime)
+}
+
+// stop is the part of it in which nobody can write.
 func (m *migration) stop(ctx context.Context, h *migrate.Handover) error {
-	if m.o.maxDowntime > 0 {
+	if !h.Stopped() { // else it has begun already
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, m.o.maxDowntime)
+		ctx, cancel = m.nobodyWrites(ctx)
 		defer cancel()
 	}
-	m.stopped = time.Now()
 	if err := m.s.run(ctx, h.Fence()); err != nil {
 		return err
 	}

@@ -51,7 +51,8 @@ func (a *app) runCommand() *cobra.Command {
 		Short: "An ephemeral cluster around a command",
 		Long: `run makes a cluster of its own from the document, runs CMD with KUBECONFIG and
 REKINDLE_CLUSTER in its environment, and removes the cluster again: also when CMD fails, when
-it is interrupted, and when it hangs until the TTL is over. The exit code is CMD's.
+it is interrupted, and when it hangs until the TTL is over. The exit code is CMD's. On a
+terminal CMD may ask: it reads what is typed, Ctrl-C ends CMD alone, and Ctrl-Z does nothing.
 
 Your kubeconfig and its current context stay as they are. A run that is killed leaves its
 cluster, which carries the time of its end: rekindle gc removes it, from any machine.
@@ -151,14 +152,14 @@ func (a *app) command(ctx, live context.Context, e *ephemeral, command []string)
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = commandGrace
 	start := time.Now()
-	err := cmd.Run()
+	err := a.attend(cmd)
 	if cmd.Process != nil && live.Err() != nil {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // what of it did not end when asked to
 	}
 	var exit *exec.ExitError
 	switch {
 	case ctx.Err() != nil:
-		return ctx.Err()
+		return context.Cause(ctx)
 	case live.Err() != nil:
 		return fault.New(fault.Failed, "%s had not ended when the TTL was over", text).WithHint("raise --ttl")
 	case err == nil:
@@ -166,6 +167,8 @@ func (a *app) command(ctx, live context.Context, e *ephemeral, command []string)
 		return nil
 	case errors.As(err, &exit) && exit.ExitCode() > 0:
 		return &commandError{exit.ExitCode(), fault.New(fault.Failed, "%s ended with exit code %d", text, exit.ExitCode())}
+	case errors.As(err, &exit) && endedBy(exit, syscall.SIGINT): // by a Ctrl-C that was for it alone
+		return fault.Wrap(err, fault.Interrupted, "%s", text)
 	case errors.As(err, &exit):
 		return fault.Wrap(err, fault.Failed, "%s", text)
 	}

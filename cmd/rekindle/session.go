@@ -17,15 +17,39 @@ type session struct {
 	name    string // of the whole, where it is not that of its last plan
 	waiting int    // steps that mostly wait for others: they keep none of these from running
 	results []*engine.Result
+	stop    context.CancelCauseFunc // ends the context of the session
+	held    context.Context         // done, with the reason, when a lease that the session held was lost
 }
 
 // run executes the plan. Its error is in the report of the session; a plan is run only if all before
 // it succeeded.
 func (s *session) run(ctx context.Context, p *plan.Plan) error {
+	ctx, end := s.whileHeld(ctx)
+	defer end()
 	s.app.rep.Begin(p)
 	result := engine.Run(ctx, p, engine.Options{Emit: s.app.rep.Event, Parallel: parallel + s.waiting})
 	s.results = append(s.results, result)
 	return result.Err
+}
+
+// hold begins anew with leases: what was lost before is no matter of what comes now, which takes the lease itself.
+func (s *session) hold() {
+	held, lose := context.WithCancelCause(context.Background())
+	s.held, s.app.lost = held, func(why error) {
+		s.stop(why)
+		lose(why)
+	}
+}
+
+// whileHeld ends a context, also one that outlives that of the session, when a lease is lost.
+func (s *session) whileHeld(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	held := s.held
+	if held.Err() != nil { // before anything begins
+		cancel(context.Cause(held))
+	}
+	stop := context.AfterFunc(held, func() { cancel(context.Cause(held)) })
+	return ctx, func() { stop(); cancel(nil) }
 }
 
 // each runs plans one after another, each made when the one before has come to its end, until one fails.
@@ -42,7 +66,10 @@ func (s *session) each(ctx context.Context, plans ...func() *plan.Plan) error {
 func (a *app) session(ctx context.Context, do func(ctx context.Context, s *session) error) error {
 	ctx, cancel := a.limit(ctx)
 	defer cancel()
-	s := &session{app: a}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	s := &session{app: a, stop: stop}
+	s.hold()
 	err := do(ctx, s)
 	if len(s.results) == 0 {
 		return err

@@ -210,7 +210,7 @@ func (a *app) keepSets(ctx context.Context, arg string, o keepOptions) error {
 				a.rep.Message(fmt.Sprintf("nothing to remove: there are %d sets", len(sets)))
 				return nil
 			}
-			if err := a.confirm(fmt.Sprintf("remove %d of %d snapshot sets, for ever", len(over), len(sets))); err != nil {
+			if err := a.confirm(ctx, fmt.Sprintf("remove %d of %d snapshot sets, for ever", len(over), len(sets))); err != nil {
 				return err
 			}
 			p := plan.New("keep " + docs.Cluster.Metadata.Name)

@@ -34,7 +34,7 @@ type Options struct {
 // A step starts when all its needs have succeeded. When a step fails, those that need it are
 // Blocked and everything else goes on. When ctx is cancelled no further step starts, running steps
 // are told by their context, and the rest is Cancelled; steps marked Always run all the same, with a
-// context that is not cancelled.
+// context that is not cancelled. A cancellation whose cause is a fault is that fault of the run.
 func Run(ctx context.Context, p *plan.Plan, o Options) *Result {
 	r := newRun(p, o)
 	r.result.Start = r.now()
@@ -256,9 +256,11 @@ func (r *run) settle(ctx context.Context, m message) {
 
 // stopped says whether all that an error tells is that its context was cancelled, whatever it says was being done then.
 func stopped(err error) bool {
-	return !slices.ContainsFunc(fault.All(err), func(one error) bool {
-		return fault.KindOf(one) != fault.Interrupted && !errors.Is(one, context.Canceled)
-	})
+	var several fault.List // of which one that was cancelled says nothing of the others, also below a fault of its own
+	if errors.As(err, &several) {
+		return !slices.ContainsFunc(several, func(one error) bool { return !stopped(one) })
+	}
+	return fault.KindOf(err) == fault.Interrupted || errors.Is(err, context.Canceled)
 }
 
 func (r *run) closeWait(st *StepResult) {
@@ -292,7 +294,11 @@ func (r *run) finish(ctx context.Context) {
 			errs = append(errs, stepError(st))
 		}
 	}
-	if ctx.Err() != nil && r.unfinished() {
+	var why *fault.Error
+	switch {
+	case errors.As(context.Cause(ctx), &why): // also when all steps had come to their end: what they showed may be so no more
+		errs = append([]error{why}, errs...)
+	case ctx.Err() != nil && r.unfinished():
 		errs = append([]error{interrupted(ctx)}, errs...)
 	}
 	r.result.Err = fault.Join(errs...)

@@ -134,7 +134,7 @@ func TestAStepThatSaysWhatItDidWhenItWasCancelled(t *testing.T) {
 		p.Add(step("only", func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
 			cancel()
 			<-ctx.Done()
-			return "", fault.Join(fault.Wrap(ctx.Err(), fault.Failed, "list the claims").On("cluster dev"), also)
+			return "", fault.Wrap(fault.Join(fault.Wrap(ctx.Err(), fault.Failed, "list the claims").On("cluster dev"), also), fault.Failed, "look")
 		}))
 		r := Run(ctx, p, Options{})
 		phase, code := Cancelled, fault.ExitInterrupted
@@ -176,6 +176,42 @@ func TestCancelledRunChangesNothingFurther(t *testing.T) {
 	}
 	if ph := phases(r); ph["first"] != Cancelled || ph["second"] != Cancelled || ph["clean"] != Succeeded {
 		t.Errorf("phases %v", ph)
+	}
+}
+
+// takenError is as the errors of requests whose context was cancelled for a reason: they tell that.
+type takenError struct{}
+
+func (takenError) Error() string        { return "another has it" }
+func (takenError) Is(target error) bool { return target == context.Canceled }
+
+func TestARunThatIsStoppedForAReasonFailsWithIt(t *testing.T) {
+	for name, tells := range map[string]func(context.Context) error{
+		"a step that tells the reason": context.Cause,
+		"one that tells no reason":     func(ctx context.Context) error { return ctx.Err() },
+		"one that was at its end":      func(context.Context) error { return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithCancelCause(t.Context())
+			p := plan.New("stopped")
+			p.Add(step("only", func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
+				cancel(fault.Wrap(takenError{}, fault.Failed, "it was lost").On("cluster dev").WithHint("wait for it"))
+				<-ctx.Done()
+				return plan.Changed, tells(ctx)
+			}))
+			ran := false
+			p.Add(step("next", func(context.Context, plan.Progress) (plan.Outcome, error) {
+				ran = true
+				return plan.Changed, nil
+			}), "only")
+			r := Run(ctx, p, Options{})
+			if ran || phases(r)["next"] != Cancelled || phases(r)["only"] == Failed {
+				t.Errorf("phases %v", phases(r))
+			}
+			if got := fault.Text(r.Err); got != "error: cluster dev: it was lost: another has it\n  hint: wait for it\n" || fault.Code(r.Err) != fault.ExitFailed {
+				t.Errorf("exit %d: %s", fault.Code(r.Err), got)
+			}
+		})
 	}
 }
 

@@ -84,7 +84,8 @@ func (e *Error) Transient() *Error {
 	return e
 }
 
-// Error is "file:line: object: what: cause"; the hint is not part of it.
+// Error is "file:line: object: what: cause"; the hint is not part of it. Of a list of causes each is on a line of its own
+// below that.
 func (e *Error) Error() string {
 	var b strings.Builder
 	if e.File != "" {
@@ -98,8 +99,14 @@ func (e *Error) Error() string {
 		b.WriteString(e.Object + ": ")
 	}
 	b.WriteString(e.What)
-	if e.Cause != nil {
+	switch causes := All(e.Cause); {
+	case len(causes) == 1:
 		b.WriteString(": " + e.Cause.Error())
+	case len(causes) > 1:
+		b.WriteString(":")
+		for _, one := range causes {
+			b.WriteString("\n  " + strings.ReplaceAll(one.Error(), "\n", "\n  "))
+		}
 	}
 	return b.String()
 }
@@ -110,18 +117,11 @@ func (e *Error) Unwrap() error { return e.Cause }
 // List is several faults found at once. It is never empty.
 type List []error
 
-// Join collects errors, flattening lists and leaving out nil. It returns nil when nothing is left.
+// Join collects errors, flattening what All takes apart and leaving out nil. It returns nil when nothing is left.
 func Join(errs ...error) error {
 	var list List
 	for _, err := range errs {
-		var inner List
-		switch {
-		case err == nil:
-		case errors.As(err, &inner):
-			list = append(list, inner...)
-		default:
-			list = append(list, err)
-		}
+		list = append(list, All(err)...)
 	}
 	switch len(list) {
 	case 0:
@@ -144,29 +144,57 @@ func (l List) Error() string {
 // Unwrap gives the faults.
 func (l List) Unwrap() []error { return l }
 
-// All gives the single faults of an error: those of a List, or the error itself.
+// All gives the single faults of an error: those of a List, or the error itself. A list is found behind wrappers that say
+// nothing of their own, and no deeper: a fault with a list for its cause is one fault, which has its own text, kind and hint.
 func All(err error) []error {
 	if err == nil {
 		return nil
 	}
-	var l List
-	if errors.As(err, &l) {
-		return l
+	for inner := err; inner != nil; inner = errors.Unwrap(inner) {
+		switch e := inner.(type) {
+		case *Error:
+			return []error{err}
+		case List:
+			if err.Error() != e.Error() {
+				return []error{err}
+			}
+			return e
+		}
 	}
 	return []error{err}
 }
 
 // KindOf is the kind of an error. An error that is no fault has failed; a cancelled context, wherever
-// it is in the chain of an error that is no fault, is an interruption.
+// it is in the chain of an error that is no fault, is an interruption. A List has the kind of its first element, also
+// where that is no fault.
 func KindOf(err error) Kind {
-	var e *Error
-	if errors.As(err, &e) {
-		return e.Kind
+	switch first := outermost(err).(type) {
+	case *Error:
+		return first.Kind
+	case List:
+		return KindOf(first[0])
 	}
 	if errors.Is(err, context.Canceled) {
 		return Interrupted
 	}
 	return Failed
+}
+
+// outermost is the first *Error or List in the chain of an error, in the order of errors.As, or nil.
+func outermost(err error) error {
+	switch e := err.(type) {
+	case *Error, List:
+		return err
+	case interface{ Unwrap() error }:
+		return outermost(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, inner := range e.Unwrap() {
+			if first := outermost(inner); first != nil {
+				return first
+			}
+		}
+	}
+	return nil
 }
 
 // Code is the exit code of an error.
@@ -201,16 +229,27 @@ func IsTransient(err error) bool {
 // Hints gives the hints of an error and of its causes, outermost first, each once.
 func Hints(err error) []string {
 	var hints []string
-	for _, one := range All(err) {
-		var e *Error
-		for errors.As(one, &e) {
-			if e.Hint != "" && !slices.Contains(hints, e.Hint) {
-				hints = append(hints, e.Hint)
-			}
-			one = e.Cause
+	each(err, func(e *Error) {
+		if e.Hint != "" && !slices.Contains(hints, e.Hint) {
+			hints = append(hints, e.Hint)
+		}
+	})
+	return hints
+}
+
+// each calls do with every fault in the tree of an error, outermost first.
+func each(err error, do func(*Error)) {
+	if e, ok := err.(*Error); ok {
+		do(e)
+	}
+	switch e := err.(type) {
+	case interface{ Unwrap() error }:
+		each(e.Unwrap(), do)
+	case interface{ Unwrap() []error }:
+		for _, inner := range e.Unwrap() {
+			each(inner, do)
 		}
 	}
-	return hints
 }
 
 // Text is what a person reads on a terminal: every fault with its hint under it, and their number

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 )
 
@@ -22,6 +23,14 @@ func TestCode(t *testing.T) {
 		"cancelled context":    {fmt.Errorf("get: %w", context.Canceled), 130},
 		"fault over cancelled": {Wrap(context.Canceled, Failed, "x"), 1},
 		"list takes its first": {Join(New(Usage, "x"), cause), 2},
+
+		"list, first no fault":         {Join(cause, New(Usage, "x")), 1},
+		"list, first cancelled":        {Join(context.Canceled, New(Failed, "x")), 130},
+		"list, a cancelled one later":  {Join(cause, context.Canceled), 1},
+		"list, wrapped with words":     {fmt.Errorf("outer: %w", Join(cause, New(Usage, "x"))), 1},
+		"fault over a list":            {Wrap(Join(New(Failed, "x"), cause), Refused, "y"), 3},
+		"fault over a list, joined":    {Join(Wrap(Join(New(Failed, "x"), cause), Refused, "y"), cause), 3},
+		"two, only the second a fault": {fmt.Errorf("%w: %w", cause, New(Usage, "x")), 2},
 	} {
 		if got := Code(c.err); got != c.code {
 			t.Errorf("%s: exit code %d, want %d", name, got, c.code)
@@ -57,6 +66,50 @@ func TestJoinFlattens(t *testing.T) {
 	}
 	if !errors.Is(Join(a, b), b) {
 		t.Error("an error in a list is not found")
+	}
+}
+
+// quiet wraps an error and says nothing of its own.
+type quiet struct{ error }
+
+func (q quiet) Unwrap() error { return q.error }
+
+// TestWhatIsOneFault shows how many faults an error is: what has words of its own is not taken apart.
+func TestWhatIsOneFault(t *testing.T) {
+	a, b := errors.New("a"), errors.New("b")
+	list := Join(a, b)
+	for name, c := range map[string]struct {
+		err  error
+		want []string
+	}{
+		"a list":                       {list, []string{"a", "b"}},
+		"a list, wrapped without word": {quiet{quiet{list}}, []string{"a", "b"}},
+		"a list, wrapped with words":   {fmt.Errorf("outer: %w", list), []string{"outer: a\nb"}},
+		"a fault over a list":          {Wrap(list, Refused, "look").On("x"), []string{"x: look:\n  a\n  b"}},
+		"a fault over such a fault":    {Wrap(Wrap(list, Refused, "in"), Refused, "out"), []string{"out: in:\n  a\n  b"}},
+		"errors joined with a list":    {errors.Join(errors.New("c"), list), []string{"c\na\nb"}},
+		"a fault beside one of a list": {Join(b, Wrap(Join(a, Wrap(list, Failed, "in")), Failed, "out")), []string{"b", "out:\n  a\n  in:\n    a\n    b"}},
+	} {
+		for _, err := range []error{c.err, Join(c.err)} {
+			var got []string
+			for _, one := range All(err) {
+				got = append(got, one.Error())
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("%s: %q, want %q", name, got, c.want)
+			}
+		}
+	}
+}
+
+// TestAFaultOverAListIsToldWhole shows its own words and hint, and below it each of the list with its own.
+func TestAFaultOverAListIsToldWhole(t *testing.T) {
+	list := Join(New(Failed, "busy").On("pod a").WithHint("wait"), New(Failed, "gone\nfor good").On("pod b").WithHint("make it"))
+	got := Text(Wrap(list, Refused, "not known").On("cluster x").WithHint("let it answer"))
+	want := "error: cluster x: not known:\n      pod a: busy\n      pod b: gone\n      for good\n" +
+		"  hint: let it answer\n  hint: wait\n  hint: make it\n"
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
 

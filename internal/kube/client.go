@@ -40,6 +40,7 @@ type Client struct {
 	typed     kubernetes.Interface
 	discovery *sharedDiscovery
 	mapper    *sharedMapper
+	clock     *serverClock
 	running   sync.WaitGroup // what ends with the lifetimes that were given to it
 }
 
@@ -53,11 +54,13 @@ func Connect(cfg *rest.Config) (*Client, error) {
 	if config.UserAgent == "" {
 		config.UserAgent = "rekindle"
 	}
+	clock := &serverClock{}
+	config.Wrap(clock.listen)
 	shared, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", cfg.Host, err)
 	}
-	c := &Client{config: config, http: shared}
+	c := &Client{config: config, http: shared, clock: clock}
 	if c.dynamic, err = dynamic.NewForConfigAndClient(config, shared); err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", cfg.Host, err)
 	}

@@ -5,8 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
-	"os"
-	"path/filepath"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/clientcmd"
@@ -21,15 +20,16 @@ const extensionName = "rekindle.dev"
 // mark says that an entry is ours, and what Remove has to put back.
 type mark struct {
 	Owner    string `json:"owner"`
-	Previous string `json:"previousContext,omitempty"` // current-context before ours was used
+	Previous string `json:"previousContext,omitempty"` // current-context before ours was used, of the file that kubectl writes it to
 	NewFile  bool   `json:"newFile,omitempty"`         // the file did not exist before
 }
 
 // Merge adds the one cluster, user and context of cfg to a kubeconfig under a name, and leaves the
 // current context as it was unless use is set. A path may be a list of files, as $KUBECONFIG is; an empty
 // one is kubectl's rule: $KUBECONFIG or ~/.kube/config. An entry of that name that is not ours is refused; one of ours is
-// replaced, and left alone when equal. The file is locked as kubectl locks it, written at once or not
-// at all, readable for its owner only; a symbolic link stays one.
+// replaced, and left alone when equal. The current context is set in the file of the list in which kubectl would
+// set it. A file is locked as kubectl locks it, written at once or not at all (unless it is a mount of its own), and
+// readable for its owner only; a symbolic link stays one.
 func Merge(ctx context.Context, path, name string, cfg *clientcmdapi.Config, use bool) (changed bool, err error) {
 	files := kubeconfigFiles(path)
 	for _, file := range files {
@@ -37,24 +37,48 @@ func Merge(ctx context.Context, path, name string, cfg *clientcmdapi.Config, use
 			return false, err
 		}
 	}
-	return edit(ctx, chooseFile(files, name), func(config *clientcmdapi.Config, exists bool) (bool, error) {
-		return true, put(config, name, cfg, use, !exists)
+	entries, current := chooseFile(files, name), defaultFile(files)
+	changed, err = edit(ctx, entries, func(config *clientcmdapi.Config, exists bool) (bool, error) {
+		m, ours := markOf(config, name)
+		if !ours {
+			m = mark{Owner: Manager, NewFile: !exists}
+		}
+		own, inUse, err := currentContexts(files, current)
+		if err != nil {
+			return false, err
+		}
+		if use && inUse != name {
+			m.Previous = own
+			if entries == current {
+				config.CurrentContext = name
+			}
+		}
+		return true, put(config, name, cfg, m)
 	})
+	if err != nil || !use || entries == current {
+		return changed, err
+	}
+	switched, err := edit(ctx, current, func(config *clientcmdapi.Config, _ bool) (bool, error) {
+		_, inUse, err := currentContexts(files, current)
+		if err == nil && inUse != name {
+			config.CurrentContext = name
+		}
+		return true, err
+	})
+	return changed || switched, err
 }
 
 // Remove takes the entries of that name away if they are ours, and puts the current context back
 // where Merge changed it. A file that Merge made and that is empty then is removed. No entry is no error.
 func Remove(ctx context.Context, path, name string) (changed bool, err error) {
-	for _, file := range kubeconfigFiles(path) {
-		config, err := load(file)
-		if err != nil {
-			return changed, err
-		}
-		if _, ours := markOf(config, name); !ours {
-			continue
-		}
+	files := kubeconfigFiles(path)
+	u, err := usesOf(files, name)
+	if err != nil || len(u.entries) == 0 {
+		return false, err
+	}
+	for _, file := range slices.Concat(u.current, u.entries) { // the entry, which holds what to put back, goes last
 		wrote, err := edit(ctx, file, func(config *clientcmdapi.Config, _ bool) (bool, error) {
-			return take(config, name), nil
+			return take(config, name, u.previous), nil
 		})
 		changed = changed || wrote
 		if err != nil {
@@ -62,29 +86,6 @@ func Remove(ctx context.Context, path, name string) (changed bool, err error) {
 		}
 	}
 	return changed, nil
-}
-
-// kubeconfigFiles are the files that a path stands for.
-func kubeconfigFiles(path string) []string {
-	if path != "" {
-		return filepath.SplitList(path)
-	}
-	return clientcmd.NewDefaultPathOptions().LoadingRules.GetLoadingPrecedence()
-}
-
-// chooseFile is the file that has the entry, else the first that exists, else the last: kubectl's rule.
-func chooseFile(files []string, name string) string {
-	for _, file := range files {
-		if config, err := load(file); err == nil && config.Contexts[name] != nil {
-			return file
-		}
-	}
-	for _, file := range files {
-		if _, err := os.Stat(file); err == nil {
-			return file
-		}
-	}
-	return files[len(files)-1]
 }
 
 // load reads a kubeconfig; one that does not exist is empty.
@@ -128,8 +129,8 @@ func markOf(config *clientcmdapi.Config, name string) (mark, bool) {
 	return m, m.Owner != ""
 }
 
-// put sets our entries.
-func put(config *clientcmdapi.Config, name string, from *clientcmdapi.Config, use, newFile bool) error {
+// put sets our entries, with their mark.
+func put(config *clientcmdapi.Config, name string, from *clientcmdapi.Config, m mark) error {
 	entry := from.Contexts[from.CurrentContext]
 	if entry == nil && len(from.Contexts) == 1 {
 		for _, entry = range from.Contexts {
@@ -138,13 +139,6 @@ func put(config *clientcmdapi.Config, name string, from *clientcmdapi.Config, us
 	}
 	if entry == nil || from.Clusters[entry.Cluster] == nil || from.AuthInfos[entry.AuthInfo] == nil {
 		return errors.New("the cluster's kubeconfig has no complete context")
-	}
-	m, ours := markOf(config, name)
-	if !ours {
-		m = mark{Owner: Manager, NewFile: newFile}
-	}
-	if use && config.CurrentContext != name {
-		m.Previous, config.CurrentContext = config.CurrentContext, name
 	}
 	raw, err := json.Marshal(m)
 	if err != nil {
@@ -160,8 +154,12 @@ func put(config *clientcmdapi.Config, name string, from *clientcmdapi.Config, us
 	return nil
 }
 
-// take removes our entries. keep is false when the file was made for them and nothing else is in it.
-func take(config *clientcmdapi.Config, name string) (keep bool) {
+// take removes our entries, and has another context be the current one where ours is. keep is false when the file was made
+// for them and nothing else is in it.
+func take(config *clientcmdapi.Config, name, previous string) (keep bool) {
+	if config.CurrentContext == name {
+		config.CurrentContext = previous
+	}
 	m, ours := markOf(config, name)
 	if !ours {
 		return true
@@ -169,11 +167,5 @@ func take(config *clientcmdapi.Config, name string) (keep bool) {
 	delete(config.Contexts, name)
 	delete(config.Clusters, name)
 	delete(config.AuthInfos, name)
-	if config.CurrentContext == name {
-		config.CurrentContext = ""
-		if config.Contexts[m.Previous] != nil {
-			config.CurrentContext = m.Previous
-		}
-	}
 	return !m.NewFile || len(config.Contexts)+len(config.Clusters)+len(config.AuthInfos) > 0
 }

@@ -2,10 +2,12 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -135,6 +137,66 @@ func TestASymbolicLinkStaysOne(t *testing.T) {
 	}
 }
 
+// TestALinkToNothingGetsItsTarget: also that goes again, and the link stays.
+func TestALinkToNothingGetsItsTarget(t *testing.T) {
+	dir := t.TempDir()
+	link, target := filepath.Join(dir, "link"), filepath.Join(dir, "elsewhere", "real")
+	if err := os.Symlink(filepath.Join("elsewhere", "real"), link); err != nil {
+		t.Fatal(err)
+	}
+	merge(t, link, "a", "https://a", false)
+	if read(t, target).Contexts["a"] == nil {
+		t.Error("the file behind the link has no entry")
+	}
+	if _, err := Remove(t.Context(), link, "a"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(target); err == nil {
+		t.Error("the file behind the link is left")
+	}
+	if to, err := os.Readlink(link); err != nil || to != filepath.Join("elsewhere", "real") {
+		t.Errorf("the link is %q, %v", to, err)
+	}
+}
+
+func TestALinkToItselfIsToldSo(t *testing.T) {
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink("link", link); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Merge(t.Context(), link, "a", entry("https://a"), false); !errors.Is(err, syscall.ELOOP) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestALinkIsLockedByBothNames: kubectl locks the one that it was given. A folder that is a link has its files under two
+// names too, with one lock.
+func TestALinkIsLockedByBothNames(t *testing.T) {
+	dir := t.TempDir()
+	folder := filepath.Join(dir, "folder")
+	real, link := filepath.Join(dir, "real"), filepath.Join(dir, "link")
+	if err := errors.Join(os.WriteFile(real, []byte(foreign), 0o600), os.Symlink("real", link), os.Symlink(".", folder)); err != nil {
+		t.Fatal(err)
+	}
+	for _, locked := range []string{real, link} {
+		if err := os.WriteFile(locked+".lock", nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		defer cancel()
+		if _, err := Merge(ctx, link, "a", entry("https://a"), false); err == nil || !strings.Contains(err.Error(), "another process holds it") {
+			t.Errorf("the lock of %s was not respected: %v", locked, err)
+		}
+		if err := os.Remove(locked + ".lock"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	merge(t, filepath.Join(folder, "link"), "a", "https://a", false)
+	if left, _ := filepath.Glob(filepath.Join(dir, "*.lock")); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
 func TestAListOfFilesIsHonoured(t *testing.T) {
 	t.Run("of the environment", func(t *testing.T) { aList(t, true) })
 	t.Run("given", func(t *testing.T) { aList(t, false) })
@@ -160,6 +222,70 @@ func aList(t *testing.T, environment bool) {
 	}
 	if changed, err := Remove(t.Context(), path, "a"); err != nil || !changed {
 		t.Errorf("remove: %v, %v", changed, err)
+	}
+}
+
+// current is the context that kubectl uses with a list of files.
+func current(t *testing.T, files ...string) string {
+	t.Helper()
+	c, err := (&clientcmd.ClientConfigLoadingRules{Precedence: files}).Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.CurrentContext
+}
+
+// TestTheCurrentContextOfAListIsThatOfKubectl: it may be named in another file than that which has the context.
+func TestTheCurrentContextOfAListIsThatOfKubectl(t *testing.T) {
+	const pointer = "apiVersion: v1\nkind: Config\ncurrent-context: work\n"
+	nameless := strings.Replace(foreign, "current-context: work\n", "", 1)
+	for name, c := range map[string]struct {
+		first, second string
+		early         bool   // our entries come into the second file, before there is a first
+		gone          bool   // the context that was the current one is no more in the end
+		want          string // the current context in the end
+	}{
+		"named in the first, defined in the second": {first: pointer, second: nameless, want: "work"},
+		"named and defined in the second":           {first: "apiVersion: v1\nkind: Config\n", second: foreign, want: "work"},
+		"ours in the second, named in the first":    {first: pointer, second: nameless, early: true, want: "work"},
+		"there is no such context any more":         {first: pointer, second: nameless, gone: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			files := []string{filepath.Join(dir, "first"), filepath.Join(dir, "second")}
+			path := strings.Join(files, string(os.PathListSeparator))
+			place := func(file, content string) {
+				if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			place(files[1], c.second)
+			if c.early {
+				merge(t, path, "ours", "https://ours", false)
+			}
+			place(files[0], c.first)
+			merge(t, path, "ours", "https://ours", true)
+			if got := current(t, files...); got != "ours" {
+				t.Errorf("it uses %q", got)
+			}
+			if merge(t, path, "ours", "https://ours", true) {
+				t.Error("a second merge changed it")
+			}
+			if c.gone {
+				place(files[1], "apiVersion: v1\nkind: Config\n")
+			}
+			if changed, err := Remove(t.Context(), path, "ours"); err != nil || !changed {
+				t.Errorf("remove: %v, %v", changed, err)
+			}
+			if got := current(t, files...); got != c.want {
+				t.Errorf("in the end it uses %q, want %q", got, c.want)
+			}
+			for _, file := range files {
+				if raw, err := os.ReadFile(file); err != nil || strings.Contains(string(raw), "ours") {
+					t.Errorf("%s: %v\n%s", file, err, raw)
+				}
+			}
+		})
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
+	"syscall"
 
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -17,13 +19,11 @@ import (
 // that does not want it kept removes it.
 func edit(ctx context.Context, file string,
 	change func(config *clientcmdapi.Config, exists bool) (keep bool, err error)) (changed bool, err error) {
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		return false, fault.Wrap(err, fault.Failed, "make its folder").On("kubeconfig %s", file)
+	name, file, err := targetOf(file)
+	if err != nil {
+		return false, fault.Wrap(err, fault.Failed, "follow its links").On("kubeconfig %s", file)
 	}
-	if target, err := filepath.EvalSymlinks(file); err == nil {
-		file = target
-	}
-	unlock, err := lock(ctx, file)
+	unlock, err := lockAll(ctx, slices.Compact([]string{name, file})) // kubectl locks the name by which it knows it
 	if err != nil {
 		return false, err
 	}
@@ -58,7 +58,35 @@ func edit(ctx context.Context, file string,
 	return true, nil
 }
 
-// replace writes a file as a whole or not at all, readable for its owner only.
+// targetOf resolves symbolic links: name is the file without those on the way to it, and target what it leads to, which
+// need not exist. The folders of both do after it.
+func targetOf(file string) (name, target string, err error) {
+	const most = 40 // links in a chain, as in the kernel
+	for range most {
+		folder := filepath.Dir(file)
+		if err := os.MkdirAll(folder, 0o700); err != nil {
+			return "", file, err
+		}
+		if folder, err = filepath.EvalSymlinks(folder); err != nil {
+			return "", file, err
+		}
+		target = filepath.Join(folder, filepath.Base(file))
+		if name == "" {
+			name = target
+		}
+		to, err := os.Readlink(target)
+		if err != nil { // it is no link, or is not there
+			return name, target, nil
+		}
+		if file = to; !filepath.IsAbs(to) {
+			file = filepath.Join(folder, to)
+		}
+	}
+	return "", file, syscall.ELOOP
+}
+
+// replace writes a file as a whole or not at all, readable for its owner only. One that is mounted, as into a container, can
+// only be written where it is.
 func replace(file string, content []byte) error {
 	temp, err := os.CreateTemp(filepath.Dir(file), ".kubeconfig-*") // made with mode 0600
 	if err != nil {
@@ -74,8 +102,30 @@ func replace(file string, content []byte) error {
 	if err == nil {
 		err = os.Rename(temp.Name(), file)
 	}
-	if err != nil {
-		return errors.Join(err, os.Remove(temp.Name()))
+	if err == nil {
+		return nil
 	}
-	return nil
+	if removed := os.Remove(temp.Name()); !errors.Is(err, syscall.EBUSY) || removed != nil {
+		return errors.Join(err, removed)
+	}
+	return overwrite(file, content)
+}
+
+// overwrite writes a file in its place.
+func overwrite(file string, content []byte) error {
+	f, err := os.OpenFile(file, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	err = f.Chmod(0o600)
+	if err == nil {
+		_, err = f.WriteAt(content, 0)
+	}
+	if err == nil {
+		err = f.Truncate(int64(len(content)))
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
 }

@@ -45,6 +45,25 @@ func lock(ctx context.Context, file string) (unlock func(), err error) {
 	}, nil
 }
 
+// lockAll takes the locks of some files, in their order.
+func lockAll(ctx context.Context, files []string) (unlock func(), err error) {
+	var held []func()
+	unlock = func() {
+		for _, free := range held {
+			free()
+		}
+	}
+	for _, file := range files {
+		free, err := lock(ctx, file)
+		if err != nil {
+			unlock()
+			return nil, err
+		}
+		held = append(held, free)
+	}
+	return unlock, nil
+}
+
 // makeLock makes the file, with mark and the kernel's lock from its first moment. It gives nil when another process was
 // faster.
 func makeLock(name string) (*os.File, error) {

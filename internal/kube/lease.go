@@ -3,15 +3,12 @@ package kube
 import (
 	"context"
 	"fmt"
-	"os"
-	"strconv"
-	"strings"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/rand"
+	typedv1 "k8s.io/client-go/kubernetes/typed/coordination/v1"
 
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/wait"
@@ -22,102 +19,155 @@ const (
 	leaseName      = "rekindle"
 	leaseNamespace = "kube-system"
 	leaseDuration  = 15 * time.Second
+	leaseRenewal   = leaseDuration / 3
 )
+
+// LeaseLostError says that another run has the lease that this one held. It is an end of a context to those
+// who ask for one, as it is the cause of that.
+type LeaseLostError struct{ Holder string }
+
+func (e *LeaseLostError) Error() string { return "the run " + e.Holder + " holds it now" }
+
+// Is says that it is as context.Canceled: requests tell the cause of their context's end.
+func (e *LeaseLostError) Is(target error) bool { return target == context.Canceled }
 
 // HoldLease waits, bounded by ctx, until no other run holds this cluster, and then holds it until
 // lifetime is done, when it is given back (see Close). A holder that died on this machine is not waited for; one
-// that died elsewhere is, until its lease has run out. Should the lease be lost all the same, p is told.
-func (c *Client) HoldLease(ctx, lifetime context.Context, p plan.Progress) error {
-	host, err := os.Hostname()
+// that died elsewhere is, until this process has seen nothing of it for the lease's duration.
+//
+// lost is called, once, when another run holds the lease all the same, as after a machine slept. A server
+// that does not answer is no such case: as long as it is away, nobody takes a lease from it.
+func (c *Client) HoldLease(ctx, lifetime context.Context, p plan.Progress, lost func(error)) error {
+	me, err := thisRun()
 	if err != nil {
-		return fmt.Errorf("name of this machine: %w", err)
-	}
-	l := &lease{client: c, host: host, holder: fmt.Sprintf("%s/%d/%s", host, os.Getpid(), rand.String(5))}
-	free := wait.Func("the lease of the cluster", func(ctx context.Context) (bool, string, error) {
-		other, err := l.take(ctx)
-		if transient(err) || apierrors.IsAlreadyExists(err) || apierrors.IsConflict(err) {
-			return false, brief(err), nil
-		}
-		return other == "", "held by the run " + other, err
-	})
-	if err := wait.Poll(ctx, free, time.Second, p); err != nil {
 		return err
 	}
-	c.running.Go(func() { l.keep(lifetime, p) })
+	l := &lease{leases: c.typed.CoordinationV1().Leases(leaseNamespace), me: me}
+	if err := l.await(ctx, p); err != nil {
+		return err
+	}
+	c.running.Go(func() { l.keep(lifetime, lost) })
 	return nil
 }
 
 type lease struct {
-	client *Client
-	host   string
-	holder string
+	leases typedv1.LeaseInterface
+	me     holder
+	seen   sighting
 }
 
-// take takes or renews the lease, or says who has it.
-func (l *lease) take(ctx context.Context) (other string, err error) {
-	leases := l.client.typed.CoordinationV1().Leases(leaseNamespace)
-	now, seconds := metav1.NowMicro(), int32(leaseDuration/time.Second)
-	spec := coordinationv1.LeaseSpec{HolderIdentity: &l.holder, AcquireTime: &now, RenewTime: &now, LeaseDurationSeconds: &seconds}
-	have, err := leases.Get(ctx, leaseName, metav1.GetOptions{})
+// sighting is the newest word of another holder, and when this process first saw it. That one's own clock may
+// be wrong, and says nothing.
+type sighting struct {
+	holder string
+	renews time.Time
+	first  time.Time
+}
+
+// await waits until the lease is taken.
+func (l *lease) await(ctx context.Context, p plan.Progress) error {
+	free := wait.Func("the lease of the cluster", func(ctx context.Context) (bool, string, error) {
+		other, err := l.take(ctx, l.blocks)
+		if transient(err) || apierrors.IsAlreadyExists(err) {
+			return false, brief(err), nil
+		}
+		return other == "", fmt.Sprintf("held by the run %s; if it died on another machine, %s are waited for a sign of it", nameOf(other), leaseDuration), err
+	})
+	return wait.Poll(ctx, free, time.Second, p)
+}
+
+// take takes or renews the lease, or says who has it, if that one's lease keeps us out.
+func (l *lease) take(ctx context.Context, out func(coordinationv1.LeaseSpec) bool) (other string, err error) {
+	now, seconds, me := metav1.NowMicro(), int32(leaseDuration/time.Second), l.me.String()
+	spec := coordinationv1.LeaseSpec{HolderIdentity: &me, AcquireTime: &now, RenewTime: &now, LeaseDurationSeconds: &seconds}
+	have, err := l.leases.Get(ctx, leaseName, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
-		_, err = leases.Create(ctx, &coordinationv1.Lease{
+		_, err = l.leases.Create(ctx, &coordinationv1.Lease{
 			ObjectMeta: metav1.ObjectMeta{Name: leaseName, Namespace: leaseNamespace}, Spec: spec,
 		}, metav1.CreateOptions{})
 		return "", err
 	case err != nil:
 		return "", err
-	case l.blocks(have.Spec):
-		return *have.Spec.HolderIdentity, nil
+	case out(have.Spec):
+		return holderOf(have.Spec), nil
+	case holderOf(have.Spec) == me:
+		spec.AcquireTime = have.Spec.AcquireTime
 	}
 	have.Spec = spec
-	_, err = leases.Update(ctx, have, metav1.UpdateOptions{}) // with its resourceVersion: one of two wins
+	_, err = l.leases.Update(ctx, have, metav1.UpdateOptions{}) // with its resourceVersion: one of two wins
 	return "", err
 }
 
-// blocks says whether somebody else, alive as far as can be known, holds the lease.
+// blocks says whether somebody else, alive as far as can be known, holds the lease: it was renewed while we
+// looked on, or we have not looked on for long enough.
 func (l *lease) blocks(s coordinationv1.LeaseSpec) bool {
-	if s.HolderIdentity == nil || *s.HolderIdentity == "" || *s.HolderIdentity == l.holder || s.RenewTime == nil {
+	if !l.another(s) || parseHolder(holderOf(s)).goneFor(l.me) {
 		return false
 	}
-	if id := strings.Split(*s.HolderIdentity, "/"); len(id) == 3 && id[0] == l.host && !alive(id[1]) {
-		return false
+	now := sighting{holder: holderOf(s), first: time.Now()}
+	if s.RenewTime != nil {
+		now.renews = s.RenewTime.Time
+	}
+	if l.seen.holder != now.holder || !l.seen.renews.Equal(now.renews) {
+		l.seen = now
 	}
 	duration := leaseDuration
-	if s.LeaseDurationSeconds != nil {
+	if s.LeaseDurationSeconds != nil && *s.LeaseDurationSeconds > 0 {
 		duration = time.Duration(*s.LeaseDurationSeconds) * time.Second
 	}
-	return time.Since(s.RenewTime.Time) < duration
+	return time.Since(l.seen.first) < duration
 }
 
-// alive says whether a process of this machine may be running.
-func alive(pid string) bool {
-	number, err := strconv.Atoi(pid)
-	if err != nil {
-		return true
-	}
-	_, err = os.Stat(fmt.Sprintf("/proc/%d", number))
-	if _, missing := os.Stat("/proc/self"); missing != nil {
-		return true // no such file system here: let the time decide
-	}
-	return err == nil
+// another says whether the lease names another holder, dead or alive.
+func (l *lease) another(s coordinationv1.LeaseSpec) bool {
+	return holderOf(s) != "" && holderOf(s) != l.me.String()
 }
 
-// keep renews the lease until its lifetime is done, and gives it back then.
-func (l *lease) keep(lifetime context.Context, p plan.Progress) {
-	for wait.Sleep(lifetime, leaseDuration/3) == nil {
-		if other, err := l.take(lifetime); err == nil && other != "" {
-			p.Warn(fmt.Sprintf("the lease of the cluster was lost to the run %s", other))
+func holderOf(s coordinationv1.LeaseSpec) string {
+	if s.HolderIdentity == nil {
+		return ""
+	}
+	return *s.HolderIdentity
+}
+
+// keep renews the lease until its lifetime is done, and gives it back then. It ends early when the lease is lost.
+func (l *lease) keep(lifetime context.Context, lost func(error)) {
+	for renewed := time.Now(); wait.Sleep(lifetime, time.Second) == nil; {
+		if passed(renewed) < leaseRenewal {
+			continue
+		}
+		other, err := l.renew(lifetime)
+		if other != "" {
+			lost(&LeaseLostError{Holder: nameOf(other)})
 			return
 		}
+		if err == nil { // else again in a second: the server is away, or somebody wrote between
+			renewed = time.Now()
+		}
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(lifetime), leaseDuration/3)
+	l.giveBack(lifetime)
+}
+
+// passed is the time since t, also that in which this machine slept: the clock that timers go by stands still then.
+func passed(t time.Time) time.Duration {
+	return max(time.Since(t), time.Now().Round(0).Sub(t.Round(0)))
+}
+
+// renew renews the lease, or says who has it.
+func (l *lease) renew(ctx context.Context) (other string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, leaseRenewal) // a connection that is cut may never answer
 	defer cancel()
-	leases := l.client.typed.CoordinationV1().Leases(leaseNamespace)
-	have, err := leases.Get(ctx, leaseName, metav1.GetOptions{})
-	if err != nil || have.Spec.HolderIdentity == nil || *have.Spec.HolderIdentity != l.holder {
+	return l.take(ctx, l.another)
+}
+
+func (l *lease) giveBack(lifetime context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(lifetime), leaseRenewal)
+	defer cancel()
+	have, err := l.leases.Get(ctx, leaseName, metav1.GetOptions{})
+	if err != nil || holderOf(have.Spec) != l.me.String() {
 		return
 	}
 	have.Spec.HolderIdentity, have.Spec.RenewTime = nil, nil
-	_, _ = leases.Update(ctx, have, metav1.UpdateOptions{}) // else it runs out by itself
+	_, _ = l.leases.Update(ctx, have, metav1.UpdateOptions{}) // else it runs out by itself
 }

@@ -34,7 +34,7 @@ func PromisesConditions(crd *unstructured.Unstructured) (schema.GroupKind, bool)
 	return schema.GroupKind{}, false
 }
 
-// Reported waits until the controllers of objects have written a first condition, for at most 20 s of an
+// Reported waits until the controllers of objects, which exist, have written a first condition, for at most 20 s of an
 // object's age: then it gives those that nobody reports of.
 func (w *Watcher) Reported(ctx context.Context, refs []Ref, p plan.Progress) (silent []Ref, err error) {
 	return w.reportedBy(ctx, refs, silence, p)
@@ -42,19 +42,16 @@ func (w *Watcher) Reported(ctx context.Context, refs []Ref, p plan.Progress) (si
 
 // reportedBy is Reported with another age.
 func (w *Watcher) reportedBy(ctx context.Context, refs []Ref, age time.Duration, p plan.Progress) (silent []Ref, err error) {
+	began := time.Now()
 	for _, ref := range refs {
 		obj, err := w.client.Get(ctx, ref)
 		if err != nil {
 			return nil, fault.Wrap(err, fault.Failed, "read").On("%s", ref)
 		}
-		left := age
-		if obj != nil {
-			left -= time.Since(obj.GetCreationTimestamp().Time)
-		}
 		if reportHealth(obj).Ready {
 			continue
 		}
-		within, cancel := context.WithTimeout(ctx, max(0, left))
+		within, cancel := context.WithTimeout(ctx, max(0, age-w.client.ageOf(obj, began)))
 		err = w.Until(within, ref, "reported by its controller", reportHealth, p)
 		cancel()
 		switch {
@@ -66,6 +63,18 @@ func (w *Watcher) reportedBy(ctx context.Context, refs []Ref, age time.Duration,
 		}
 	}
 	return silent, nil
+}
+
+// ageOf is how old an object at least is that was there at a time of ours: as its server says, who wrote when it was
+// made, or else as long as we have known of it.
+func (c *Client) ageOf(obj *unstructured.Unstructured, seen time.Time) time.Duration {
+	if obj == nil {
+		return 0
+	}
+	if age, known := c.clock.age(obj.GetCreationTimestamp().Time); known {
+		return max(0, age)
+	}
+	return time.Since(seen)
 }
 
 func reportHealth(obj *unstructured.Unstructured) Health {

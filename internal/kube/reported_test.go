@@ -1,9 +1,12 @@
 package kube_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/rest"
 
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
@@ -253,5 +257,81 @@ func TestWhoAsksForAConfigGetsACopy(t *testing.T) {
 		if c != s.cluster.REST.Host {
 			t.Errorf("%s configuration was changed: %s", name, c)
 		}
+	}
+}
+
+// otherTime is a transport by which all that the server says of time is off: Date, and when an object was made.
+type otherTime struct {
+	next http.RoundTripper
+	off  time.Duration
+	mute bool // it tells no Date
+}
+
+func (o *otherTime) RoundTrip(r *http.Request) (*http.Response, error) {
+	r.Header.Set("Accept", "application/json")
+	answer, err := o.next.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	if date, err := http.ParseTime(answer.Header.Get("Date")); err == nil {
+		answer.Header.Set("Date", date.Add(o.off).Format(http.TimeFormat))
+	}
+	if o.mute {
+		answer.Header.Del("Date")
+	}
+	if !strings.Contains(r.URL.Path, "/databases/") || answer.StatusCode != http.StatusOK {
+		return answer, nil
+	}
+	raw, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return nil, errors.Join(err, answer.Body.Close())
+	}
+	obj := &unstructured.Unstructured{}
+	if err := obj.UnmarshalJSON(raw); err != nil {
+		return nil, errors.Join(err, answer.Body.Close())
+	}
+	obj.SetCreationTimestamp(metav1.NewTime(obj.GetCreationTimestamp().Add(o.off)))
+	if raw, err = obj.MarshalJSON(); err != nil {
+		return nil, errors.Join(err, answer.Body.Close())
+	}
+	old := answer.Body
+	answer.Body, answer.ContentLength = io.NopCloser(bytes.NewReader(raw)), int64(len(raw))
+	answer.Header.Del("Content-Length")
+	return answer, old.Close()
+}
+
+// TestTheAgeOfAnObjectIsThatOfItsServer: the clock of this machine is an hour ahead of the server's, or behind it.
+func TestTheAgeOfAnObjectIsThatOfItsServer(t *testing.T) {
+	for name, c := range map[string]struct {
+		off  time.Duration
+		mute bool
+	}{
+		"ahead": {off: -time.Hour}, "behind": {off: time.Hour}, "the server tells no time": {off: -time.Hour, mute: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSpace(t)
+			config := rest.CopyConfig(s.cluster.REST)
+			config.Wrap(func(next http.RoundTripper) http.RoundTripper { return &otherTime{next, c.off, c.mute} })
+			s.client = connect(t, config)
+			refs := s.databases("one", "two")
+			w := s.watcher()
+
+			seen := make(chan error, 1)
+			silent, err := w.Reported(s.within(time.Minute), refs[:1], func(u plan.Update) {
+				if strings.Contains(u.Waiting, "not yet seen by its controller") {
+					seen <- s.report(refs[0], map[string]any{"type": "Ready", "status": "True"})
+				}
+			})
+			if err != nil || len(silent) > 0 {
+				t.Fatalf("a new object: silent %v, %v", silent, err)
+			}
+			if err := <-seen; err != nil {
+				t.Fatal(err)
+			}
+			silent, err = w.ReportedBy(s.within(30*time.Second), refs[1:], time.Millisecond, nil)
+			if err != nil || !slices.Equal(silent, refs[1:]) {
+				t.Errorf("an old one: silent %v, %v", silent, err)
+			}
+		})
 	}
 }

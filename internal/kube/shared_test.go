@@ -66,20 +66,25 @@ func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { retur
 func TestTheLeaseKeepsTwoRunsApart(t *testing.T) {
 	s := spaceOn(t, kwoktest.Shared(t))
 	first, end := context.WithCancel(t.Context())
-	if err := s.client.HoldLease(t.Context(), first, nil); err != nil {
+	if err := s.client.HoldLease(t.Context(), first, nil, kept(t)); err != nil {
 		t.Fatal(err)
 	}
 	other := connect(t, s.cluster.REST)
-	err := other.HoldLease(s.within(2*time.Second), t.Context(), nil)
+	err := other.HoldLease(s.within(2*time.Second), t.Context(), nil, kept(t))
 	if err == nil || !strings.Contains(err.Error(), "held by the run") {
 		t.Errorf("a second run: %v", err)
 	}
 	end()
 	s.client.Close()
 	second, end := context.WithCancel(t.Context())
-	if err := other.HoldLease(s.within(2*time.Second), second, nil); err != nil {
+	if err := other.HoldLease(s.within(2*time.Second), second, nil, kept(t)); err != nil {
 		t.Errorf("after the first: %v", err)
 	}
 	end()
 	other.Close()
+}
+
+// kept is for a lease that nobody takes away.
+func kept(t *testing.T) func(error) {
+	return func(err error) { t.Errorf("the lease was lost: %v", err) }
 }

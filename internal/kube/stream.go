@@ -46,19 +46,19 @@ type stream struct {
 	listeners map[listener]bool
 	state     error // last trouble
 	final     bool
-	synced    bool // has listed once
+	begun     bool // is listing, or has
 }
 
-// listen adds a listener, and says whether the stream has begun before: then the caller has to read
-// the present state itself.
-func (s *stream) listen(l listener) (running bool) {
+// listen adds a listener, and says whether the stream has begun before, be it in the midst of its first list: then the
+// caller has to read the present state itself.
+func (s *stream) listen(l listener) (begun bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.listeners[l] = true
 	if s.state != nil {
 		l.trouble(s.key, s.state, s.final)
 	}
-	return s.synced
+	return s.begun
 }
 
 func (s *stream) leave(l listener) {
@@ -77,6 +77,7 @@ func (s *stream) tell(f func(listener)) {
 
 // run lists and watches until the context is done or the server says that it never will let us.
 func (s *stream) run(ctx context.Context) {
+	s.begin()
 	version := ""
 	for try := 0; ctx.Err() == nil; {
 		began := time.Now()
@@ -102,6 +103,13 @@ func (s *stream) run(ctx context.Context) {
 		try++
 		_ = wait.Sleep(ctx, wait.Backoff(try, 50*time.Millisecond, time.Second)) // the loop looks at ctx
 	}
+}
+
+// begin says that from now on something may be told that who joins later has missed.
+func (s *stream) begin() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.begun = true
 }
 
 // isFinal says whether a stream has to end: nobody will let it watch.
@@ -134,7 +142,7 @@ func (s *stream) list(ctx context.Context) (string, error) {
 		}
 	}
 	s.mu.Lock()
-	s.state, s.synced = nil, true
+	s.state = nil
 	s.mu.Unlock()
 	s.tell(func(l listener) { l.relisted(s.key, names, version) })
 	return version, nil

@@ -50,6 +50,7 @@ type waiter struct {
 	newKinds bool // a CRD was established: kinds that were unknown are served now, or in a moment
 	broken   map[streamKey]error
 	fatal    error
+	unread   []*item // to be looked at again, as the server did not answer
 	wake     chan struct{}
 	joined   map[*stream]bool
 }
@@ -170,12 +171,12 @@ func (w *waiter) tell(line string) {
 func (w *waiter) join(ctx context.Context) error {
 	w.mu.Lock()
 	look := w.newKinds || len(w.joined) == 0
-	w.newKinds = false
+	late := w.unread
+	w.newKinds, w.unread = false, nil
 	w.mu.Unlock()
 	if !look {
-		return nil
+		return w.lookAgain(ctx, late)
 	}
-	var late []*item
 	for _, it := range w.pending() {
 		if it.known {
 			continue
@@ -263,6 +264,8 @@ func (w *waiter) lookAgain(ctx context.Context, items []*item) error {
 			it.take(obj, "")
 		case gone && it.version == before: // else the stream has told of something newer
 			it.take(nil, "")
+		case transient(err):
+			w.unread = append(w.unread, it)
 		}
 		return nil
 	})

@@ -76,6 +76,9 @@ type Options struct {
 	Verbose  bool   // tell every note and every change of what a step waits for
 	Redactor *Redactor
 
+	// Hurry is closed when the run is to end. Until then telling waits for an output that stalls; nil never closes.
+	Hurry <-chan struct{}
+
 	Now  func() time.Time           // the clock; nil is time.Now
 	Env  func(string) string        // the environment; nil is os.Getenv
 	Size func() (columns, rows int) // of the terminal; nil asks it
@@ -96,7 +99,7 @@ type display interface {
 
 // Reporter tells a run. Its methods may be called from several goroutines.
 type Reporter struct {
-	out, err io.Writer
+	out, err *outlet
 	o        Options
 	red      *Redactor
 
@@ -104,6 +107,7 @@ type Reporter struct {
 	run     run
 	display display
 	stop    func() // ends the ticker; nil while there is none
+	over    bool   // the last line is told
 }
 
 // New makes a Reporter. It starts nothing: a run begins with Begin.
@@ -123,7 +127,7 @@ func New(out, errOut io.Writer, o Options) *Reporter {
 	if o.Format == Text {
 		o.Format = textFormat(errOut, o.Env)
 	}
-	r := &Reporter{out: out, err: errOut, o: o, red: o.Redactor}
+	r := &Reporter{out: newOutlet(out, o.Hurry), err: newOutlet(errOut, o.Hurry), o: o, red: o.Redactor}
 	switch o.Format {
 	case JSON:
 		r.display = &lines{out: r.printJSON}
@@ -155,11 +159,14 @@ func (r *Reporter) Event(e engine.Event) {
 	r.display.event(e, s)
 }
 
-// Message tells something that belongs to no step. It does not disturb the tree.
+// Message tells something that belongs to no step. It does not disturb the tree. After the end it is not told: the
+// report is the last line.
 func (r *Reporter) Message(text string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.display.message(text)
+	if !r.over {
+		r.display.message(text)
+	}
 }
 
 // Pause ends the live display, so that another program can write to the terminal, and says what begins.
@@ -184,6 +191,7 @@ func (r *Reporter) End(result *engine.Result, err error) error {
 	r.halt()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.over = true
 	doc := newDocument(&r.run, result, err)
 	if page := r.writePage(doc); page != nil {
 		err = fault.Join(err, page)
@@ -211,6 +219,7 @@ func (r *Reporter) Fault(err error) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.over = true
 	doc := newDocument(&r.run, nil, err)
 	if page := r.writePage(doc); page != nil {
 		err = fault.Join(err, page)
@@ -224,7 +233,13 @@ func (r *Reporter) Fault(err error) {
 }
 
 // Close ends what is still shown. It may be called more than once.
-func (r *Reporter) Close() { r.halt() }
+func (r *Reporter) Close() {
+	r.halt()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.err.wait()
+	r.out.wait()
+}
 
 // toldError is an error that the report of a run has shown.
 type toldError struct{ error }
@@ -269,7 +284,7 @@ func (r *Reporter) halt() {
 
 // print writes text that is free of control characters but for line ends. An output that cannot be
 // written (a closed pipe) does not end a run: what a run does is worth more than its telling.
-func (r *Reporter) print(w io.Writer, text string) {
+func (r *Reporter) print(w *outlet, text string) {
 	if text != "" {
 		_, _ = io.WriteString(w, r.red.text(text))
 	}

@@ -22,9 +22,9 @@ type sheet struct {
 }
 
 func (r *Reporter) newSheet() *sheet {
-	s := &sheet{r: r, styles: newStyles(r.out, r.o.Env), glyphs: newGlyphs(r.o.Env)}
-	if isTerminal(r.out) {
-		s.columns, _ = sizeOf(r.out)()
+	s := &sheet{r: r, styles: newStyles(r.out.to, r.o.Env), glyphs: newGlyphs(r.o.Env)}
+	if isTerminal(r.out.to) {
+		s.columns, _ = sizeOf(r.out.to)()
 	}
 	return s
 }

@@ -24,7 +24,7 @@ type tree struct {
 }
 
 func newTree(r *Reporter) *tree {
-	return &tree{r: r, styles: newStyles(r.err, r.o.Env), glyphs: newGlyphs(r.o.Env)}
+	return &tree{r: r, styles: newStyles(r.err.to, r.o.Env), glyphs: newGlyphs(r.o.Env)}
 }
 
 func (t *tree) begin(*section) { t.draw(nil) }

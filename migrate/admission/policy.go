@@ -8,6 +8,7 @@ package admission
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -107,14 +108,16 @@ func Strangers(ctx context.Context, c *kube.Client, name, what string) error {
 	return fault.Join(errs...)
 }
 
-// Apply writes objects of a policy.
-func Apply(ctx context.Context, c *kube.Client, objs ...*unstructured.Unstructured) error {
+// Apply writes those objects of a policy that differ, and says whether there were any.
+func Apply(ctx context.Context, c *kube.Client, objs ...*unstructured.Unstructured) (changed bool, err error) {
 	for _, obj := range objs { // the binding after its policy
-		if _, err := c.Apply(ctx, []*unstructured.Unstructured{obj}, kube.ApplyOptions{Manager: kube.Manager, Force: true}); err != nil {
-			return err
+		changes, err := c.Apply(ctx, []*unstructured.Unstructured{obj}, kube.ApplyOptions{Manager: kube.Manager, Force: true})
+		if err != nil {
+			return changed, err
 		}
+		changed = changed || slices.ContainsFunc(changes, func(c kube.Change) bool { return c.Action != kube.Unchanged })
 	}
-	return nil
+	return changed, nil
 }
 
 // Remove deletes what there is of ours of a policy, and says whether there was any.

@@ -21,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/rand"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
@@ -103,25 +104,41 @@ func (f *Fence) PutUp(ctx context.Context, m Mark, r Rules, p plan.Progress) (pl
 	if err != nil {
 		return "", err
 	}
-	outcome := plan.Changed
+	var objs []*unstructured.Unstructured
 	if found != nil && found.Mark == m && found.Rules.text() == r.text() {
-		f.nonce, outcome = found.nonce, plan.Unchanged
+		f.nonce = found.nonce
 	} else {
-		f.nonce = rand.String(10)
-		var scalable []string
-		if r.Claims {
-			if scalable, err = f.mounting(ctx, r); err != nil {
-				return "", err
-			}
-		}
-		policy := admission.Policy(gvk, Name, spec(m, r, scalable, f.nonce), map[string]string{
-			migrationMark: m.Migration, epochMark: strconv.Itoa(m.Epoch), otherMark: m.Other, rulesMark: r.text(), nonceMark: f.nonce,
-		})
-		if err := admission.Apply(ctx, f.client, policy, admission.Binding(gvk, Name)); err != nil {
+		policy, err := f.policy(ctx, gvk, m, r)
+		if err != nil {
 			return "", err
 		}
+		objs = append(objs, policy)
+	}
+	// Also where the policy is as it should be: a run that was killed before it wrote the binding refuses nothing.
+	changed, err := admission.Apply(ctx, f.client, append(objs, admission.Binding(gvk, Name))...)
+	if err != nil {
+		return "", err
+	}
+	outcome := plan.Unchanged
+	if changed {
+		outcome = plan.Changed
 	}
 	return outcome, f.prove(ctx, true, p)
+}
+
+// policy makes the policy, with a nonce that none before it has.
+func (f *Fence) policy(ctx context.Context, gvk schema.GroupVersionKind, m Mark, r Rules) (*unstructured.Unstructured, error) {
+	f.nonce = rand.String(10)
+	var scalable []string
+	if r.Claims {
+		var err error
+		if scalable, err = f.mounting(ctx, r); err != nil {
+			return nil, err
+		}
+	}
+	return admission.Policy(gvk, Name, spec(m, r, scalable, f.nonce), map[string]string{
+		migrationMark: m.Migration, epochMark: strconv.Itoa(m.Epoch), otherMark: m.Other, rulesMark: r.text(), nonceMark: f.nonce,
+	}), nil
 }
 
 // Lift takes the fence of a migration away, and has what it refused tried again at once. No fence is no error.
@@ -130,9 +147,12 @@ func (f *Fence) Lift(ctx context.Context, migration string, p plan.Progress) (pl
 	if err != nil {
 		return "", err
 	}
-	if found == nil {
-		_, err := admission.Remove(ctx, f.client, Name, p) // a binding that a run left, which was killed
-		return plan.Unchanged, err
+	if found == nil { // maybe taken away by a run that was killed before it was done
+		if _, err := admission.Remove(ctx, f.client, Name, p); err != nil {
+			return "", err
+		}
+		poke.Workloads(ctx, f.client, metav1.NamespaceAll, p)
+		return plan.Unchanged, nil
 	}
 	f.nonce = found.nonce
 	if _, err := admission.Remove(ctx, f.client, Name, p); err != nil {
@@ -141,7 +161,8 @@ func (f *Fence) Lift(ctx context.Context, migration string, p plan.Progress) (pl
 	if err := f.prove(ctx, false, p); err != nil {
 		return "", err
 	}
-	return plan.Changed, poke.Workloads(ctx, f.client, metav1.NamespaceAll)
+	poke.Workloads(ctx, f.client, metav1.NamespaceAll, p)
+	return plan.Changed, nil
 }
 
 // Holds asks the server by a dry run whether it refuses what the fence is to refuse.

@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
@@ -27,12 +28,20 @@ func (r Rules) Refuses(pod *corev1.Pod) bool {
 	if pod.Labels[MoverMark] == "true" {
 		return false
 	}
+	if _, ofJob := pod.Labels[batchv1.JobNameLabel]; ofJob && r.refusesJobPods(pod.Namespace) {
+		return true
+	}
 	if outward.Has(r.Apps, pod.Labels) {
 		return true
 	}
 	return r.Claims && slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool {
 		return v.PersistentVolumeClaim != nil && !slices.Contains(r.Exempt, Claim{pod.Namespace, v.PersistentVolumeClaim.ClaimName})
 	})
+}
+
+// refusesJobPods says whether no Job of a namespace gets a pod.
+func (r Rules) refusesJobPods(namespace string) bool {
+	return r.JobPods != nil && !slices.Contains(r.JobPods.Namespaces, namespace)
 }
 
 // Writers are the pods of a cluster that the rules refuse and that have not ended.
@@ -81,35 +90,37 @@ func (f *Fence) Clear(ctx context.Context, r Rules, p plan.Progress) (plan.Outco
 	return plan.Changed, nil
 }
 
-// AwaitJobs waits until no Job runs any more: with the rule Jobs none begins.
-func (f *Fence) AwaitJobs(ctx context.Context, p plan.Progress) error {
+// AwaitJobs waits until no Job has anything left to do: with the rule Jobs none begins.
+func (f *Fence) AwaitJobs(ctx context.Context, r Rules, p plan.Progress) error {
 	none := wait.Func("the running Jobs to end", func(ctx context.Context) (bool, string, error) {
-		running, err := Running(ctx, f.client)
+		unfinished, err := Unfinished(ctx, f.client, r)
 		if err != nil {
 			return false, err.Error(), nil
 		}
-		return len(running) == 0, strings.Join(running, ", "), nil
+		return len(unfinished) == 0, strings.Join(unfinished, ", "), nil
 	})
 	if err := wait.Poll(ctx, none, lookEvery, p); err != nil {
-		return fault.Wrap(err, fault.Failed, "Jobs still run").On("fence").
-			WithHint("wait for them, delete them, or give them more time with --jobs-timeout")
+		return fault.Wrap(err, fault.Failed, "Jobs still run, or wait to try again").On("fence").
+			WithHint("wait for them, suspend or delete them, or give them more time with --jobs-timeout")
 	}
 	return nil
 }
 
-// Running are the Jobs that have a pod which has not ended, as namespace/name.
-func Running(ctx context.Context, c *kube.Client) ([]string, error) {
+// Unfinished are the Jobs that have a pod, or get one by themselves, as namespace/name: between two tries a Job has none for
+// minutes. One that is suspended, or whose pods the rules refuse, gets none.
+func Unfinished(ctx context.Context, c *kube.Client, r Rules) ([]string, error) {
 	jobs, err := c.Typed().BatchV1().Jobs("").List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("list Jobs: %w", err)
 	}
-	var running []string
+	var unfinished []string
 	for _, j := range jobs.Items {
-		if j.Labels[MoverMark] != "true" && j.Status.Active > 0 && !finished(&j) {
-			running = append(running, j.Namespace+"/"+j.Name)
+		rests := ptr.Deref(j.Spec.Suspend, false) || ptr.Deref(j.Spec.Parallelism, 1) == 0 || r.refusesJobPods(j.Namespace)
+		if j.Labels[MoverMark] != "true" && !finished(&j) && (j.Status.Active > 0 || !rests) {
+			unfinished = append(unfinished, j.Namespace+"/"+j.Name)
 		}
 	}
-	return running, nil
+	return unfinished, nil
 }
 
 func finished(j *batchv1.Job) bool {

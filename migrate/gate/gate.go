@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/rand"
@@ -94,7 +95,7 @@ func (g *Gate) PutUp(ctx context.Context, set string, waiting map[Claim]bool, p 
 	if err := g.write(ctx); err != nil {
 		return "", err
 	}
-	if err := admission.Apply(ctx, g.client, admission.Binding(g.gvk, Name)); err != nil {
+	if _, err := admission.Apply(ctx, g.client, admission.Binding(g.gvk, Name)); err != nil {
 		return "", err
 	}
 	if err := g.prove(ctx, []Claim{g.newest()}, true, p); err != nil {
@@ -138,16 +139,17 @@ func (g *Gate) Settle(ctx context.Context, claim Claim, p plan.Progress) error {
 		return err
 	}
 	if g.refuses {
-		return poke.Workloads(ctx, g.client, claim.Namespace)
+		poke.Workloads(ctx, g.client, claim.Namespace, p)
+		return nil
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.release(ctx)
 }
 
-// TakeAway removes the gate with everything that belongs to it, and lets every pod start that it still holds back.
-// No gate is no error. Objects of its name that are not ours stay.
-func (g *Gate) TakeAway(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+// TakeAway removes the gate that is there for set with everything that belongs to it, and lets every pod start that it still
+// holds back. No gate is no error; one for another is refused. Objects of its name that are not ours stay.
+func (g *Gate) TakeAway(ctx context.Context, set string, p plan.Progress) (plan.Outcome, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.probes = nil
@@ -157,6 +159,9 @@ func (g *Gate) TakeAway(ctx context.Context, p plan.Progress) (plan.Outcome, err
 		return "", err
 	}
 	if policy != nil {
+		if err := mayChange(policy.GetAnnotations()[setMark], set); err != nil {
+			return "", err
+		}
 		for _, claim := range waiting(policy) {
 			if isProbe(claim) {
 				g.probes = append(g.probes, claim)
@@ -170,17 +175,22 @@ func (g *Gate) TakeAway(ctx context.Context, p plan.Progress) (plan.Outcome, err
 		return "", err
 	}
 	g.claims = nil
-	if err := g.release(ctx); err != nil || !removed {
-		return plan.Unchanged, err
+	if err := g.release(ctx); err != nil {
+		return "", err
+	}
+	if !removed { // maybe by a run that was killed before it was done
+		if g.choose() == nil && g.refuses {
+			poke.Workloads(ctx, g.client, metav1.NamespaceAll, p)
+		}
+		return plan.Unchanged, nil
 	}
 	if err := g.prove(ctx, g.probes, false, p); err != nil { // a server that is behind still has the first of them
 		return "", err
 	}
-	errs := []error{g.release(ctx)} // those that came until then
 	for namespace := range namespaces {
-		errs = append(errs, poke.Workloads(ctx, g.client, namespace))
+		poke.Workloads(ctx, g.client, namespace, p)
 	}
-	return plan.Changed, fault.Join(errs...)
+	return plan.Changed, g.release(ctx) // those that came until then
 }
 
 // mayPutUp refuses what belongs to somebody else.
@@ -189,15 +199,23 @@ func (g *Gate) mayPutUp(ctx context.Context, set string) error {
 		return err
 	}
 	found, err := Find(ctx, g.client)
-	if err != nil || found == nil || found.Set == set {
+	if err != nil || found == nil {
 		return err
 	}
-	if id, is := strings.CutPrefix(found.Set, migrations); is {
+	return mayChange(found.Set, set)
+}
+
+// mayChange refuses a gate that is there for another.
+func mayChange(found, set string) error {
+	if found == set {
+		return nil
+	}
+	if id, is := strings.CutPrefix(found, migrations); is {
 		return fault.New(fault.Refused, "it is there for the migration %s, which was not finished", id).On("gate").
 			WithHint("finish it: rekindle migrate cutover; or give it up: rekindle migrate rollback")
 	}
-	return fault.New(fault.Refused, "it is there for the snapshot set %s: a rebuild from that one was not finished", found.Set).On("gate").
-		WithHint("finish it: rekindle rebuild --at %s; or begin anew: rekindle down, then rekindle rebuild", found.Set)
+	return fault.New(fault.Refused, "it is there for the snapshot set %s: a rebuild from that one was not finished", found).On("gate").
+		WithHint("finish it: rekindle rebuild --at %s; or begin anew: rekindle down, then rekindle rebuild", found)
 }
 
 // write makes the policy hold back what waits now, with a further probe: a server that holds it back follows this change, or a
@@ -215,7 +233,8 @@ func (g *Gate) write(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return admission.Apply(ctx, g.client, policy)
+	_, err = admission.Apply(ctx, g.client, policy)
+	return err
 }
 
 // newest is the probe of the state that was written last.

@@ -16,6 +16,7 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/wait"
+	"github.com/rekindle-dev/rekindle/migrate/admission"
 	"github.com/rekindle-dev/rekindle/migrate/gate"
 	"github.com/rekindle-dev/rekindle/providers"
 	"github.com/rekindle-dev/rekindle/providers/kwok/kwoktest"
@@ -118,9 +119,9 @@ func (w *world) lift(g *gate.Gate, claim string) {
 	}
 }
 
-func (w *world) takeAway(g *gate.Gate) plan.Outcome {
+func (w *world) takeAway(g *gate.Gate, set string) plan.Outcome {
 	w.Helper()
-	outcome, err := g.TakeAway(w.Context(), nil)
+	outcome, err := g.TakeAway(w.Context(), set, nil)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -192,11 +193,11 @@ func TestAStatefulSetStartsPodByPodAsItsClaimsGetTheirData(t *testing.T) {
 	}
 	w.lift(g, "data-db-1")
 	w.until("db-0 running, db-1 running")
-	if outcome := w.takeAway(g); outcome != plan.Changed {
+	if outcome := w.takeAway(g, "set-1"); outcome != plan.Changed {
 		t.Errorf("taken away: %s", outcome)
 	}
 	w.leavesNothing()
-	if outcome := w.takeAway(gate.New(w.client)); outcome != plan.Unchanged {
+	if outcome := w.takeAway(gate.New(w.client), "set-1"); outcome != plan.Unchanged {
 		t.Errorf("taken away again: %s", outcome)
 	}
 }
@@ -222,7 +223,7 @@ func TestOnlyPodsThatMountAWaitingClaimAreHeld(t *testing.T) {
 	other := newWorld(t, "who-else")
 	g := gate.New(w.client)
 	w.gate(g, "set-1", "data", "logs")
-	defer w.takeAway(g)
+	defer w.takeAway(g, "set-1")
 
 	w.pod("a-mounts-it", "data", "")
 	w.pod("b-mounts-another", "other", "")
@@ -255,7 +256,7 @@ func TestWhoWaitsStartsAtOnce(t *testing.T) {
 	g := gate.New(w.client)
 	names := []string{"data-0", "data-1", "data-2", "data-3"}
 	w.gate(g, "set-1", names...)
-	defer w.takeAway(g)
+	defer w.takeAway(g, "set-1")
 	for _, name := range names {
 		w.pod("waits-for-"+name, name, "")
 	}
@@ -300,7 +301,11 @@ func TestAGateIsTakenOver(t *testing.T) {
 		t.Fatalf("%s, %v", outcome, err)
 	}
 	w.until("db-0 running, db-1 held")
-	w.takeAway(gate.New(w.client)) // as one does who gives up: nothing is held for ever
+	_, err = gate.New(w.client).TakeAway(t.Context(), gate.Migration("20261123-100000-abcd"), nil)
+	if fault.KindOf(err) != fault.Refused || !strings.Contains(fault.Text(err), "--at set-1") {
+		t.Errorf("another took the gate away: %v", err)
+	}
+	w.takeAway(gate.New(w.client), "set-1") // as one does who gives up: nothing is held for ever
 	w.until("db-0 running, db-1 running")
 }
 
@@ -310,7 +315,7 @@ func TestNoPodIsHeldWhenTheGateIsAway(t *testing.T) {
 	w := newWorld(t, "shut")
 	for round := range 4 {
 		w.gate(gate.New(w.client), "set", "data")
-		w.takeAway(gate.New(w.client))
+		w.takeAway(gate.New(w.client), "set")
 		for i := range 3 {
 			w.pod(fmt.Sprintf("after-%d-%d", round, i), "data", "")
 		}
@@ -336,7 +341,7 @@ func TestAStrangersPolicyIsLeftAlone(t *testing.T) {
 	if fault.KindOf(err) != fault.Refused || !strings.Contains(err.Error(), ref.String()) {
 		t.Errorf("got %v", err)
 	}
-	if outcome := w.takeAway(g); outcome != plan.Unchanged {
+	if outcome := w.takeAway(g, "set-1"); outcome != plan.Unchanged {
 		t.Errorf("taken away: %s", outcome)
 	}
 	obj, err := w.client.Get(t.Context(), ref)
@@ -361,9 +366,19 @@ func TestPodsAreRefusedWhereTheyCanNotBeHeld(t *testing.T) {
 	if took := time.Since(lifted); took > 20*time.Second {
 		t.Errorf("the pod came %s after its data", took)
 	}
-	w.lift(g, "data-db-1")
+	if _, err := admission.Remove(t.Context(), w.client, gate.Name, nil); err != nil { // by a run that is killed then
+		t.Fatal(err)
+	}
+	since := time.Now()
+	if outcome := w.takeAway(gate.NewRefusing(w.client), "set-1"); outcome != plan.Unchanged {
+		t.Errorf("taken away again: %s", outcome)
+	}
+	if !slices.ContainsFunc(kwoktest.AuditWrites(t, kwoktest.Shared(t), since), func(write kwoktest.Write) bool {
+		return write.Verb == "patch" && strings.Contains(write.URI, "/statefulsets/db")
+	}) {
+		t.Error("what was refused is not tried again")
+	}
 	w.until("db-0 running, db-1 running")
-	w.takeAway(g)
 	w.leavesNothing()
 	sets, err := w.client.Typed().AppsV1().StatefulSets(w.name).Get(t.Context(), "db", metav1.GetOptions{})
 	if err != nil || len(sets.Annotations) != 0 {

@@ -57,7 +57,7 @@ func PutUp(ctx context.Context, c *kube.Client, apps []string, p plan.Progress) 
 	}
 	nonce := rand.String(10)
 	policy := admission.Policy(refuses, Name, refusing(apps, nonce), nil)
-	if err := admission.Apply(ctx, c, policy, admission.Binding(refuses, Name)); err != nil {
+	if _, err := admission.Apply(ctx, c, policy, admission.Binding(refuses, Name)); err != nil {
 		return "", err
 	}
 	quiets, err := admission.Version(c, admission.Mutating)
@@ -68,7 +68,7 @@ func PutUp(ctx context.Context, c *kube.Client, apps []string, p plan.Progress) 
 		return "", err
 	default:
 		policy := admission.Policy(quiets, Name, quieting(apps, nonce), nil)
-		if err := admission.Apply(ctx, c, policy, admission.Binding(quiets, Name)); err != nil {
+		if _, err := admission.Apply(ctx, c, policy, admission.Binding(quiets, Name)); err != nil {
 			return "", err
 		}
 		if err := admission.Prove(ctx, "isolation", true, func(ctx context.Context) (bool, string) { return isQuieted(ctx, c, nonce) }, p); err != nil {

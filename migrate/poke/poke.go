@@ -4,44 +4,57 @@ package poke
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/utils/ptr"
 
-	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/plan"
 )
 
 // mark is for a moment on workloads that are to try again.
 const mark = "rekindle.dev/poked"
 
 // Workloads has the controllers of a namespace, or of all when it is empty, try at once to make the pods that were
-// refused: by themselves they wait longer after each refusal, up to a quarter of an hour.
-func Workloads(ctx context.Context, c *kube.Client, namespace string) error {
+// refused: by themselves they wait longer after each refusal, up to a quarter of an hour. One that can not be changed comes
+// by itself, later: that is told, and is no error, as what refused it is away.
+func Workloads(ctx context.Context, c *kube.Client, namespace string, p plan.Progress) {
 	refs, err := short(ctx, c, namespace)
 	if err != nil {
-		return fmt.Errorf("list the workloads that lack pods: %w", err)
+		p.Warn(fmt.Sprintf("what was refused is tried again by itself, up to a quarter of an hour later: list the workloads that lack pods: %v", err))
+		return
 	}
-	var errs []error
 	for _, ref := range refs {
-		for _, value := range []string{strconv.Quote(time.Now().UTC().Format(time.RFC3339Nano)), "null"} { // and away again
-			errs = append(errs, c.MergePatch(ctx, ref, []byte(`{"metadata":{"annotations":{"`+mark+`":`+value+`}}}`)))
+		if err := workload(ctx, c, ref); err != nil && !apierrors.IsNotFound(err) { // else somebody has removed it
+			p.Warn(fmt.Sprintf("its pods are tried again by themselves, up to a quarter of an hour later: %v", err))
 		}
 	}
-	return fault.Join(errs...)
 }
 
-// short lists the workloads of a namespace that have fewer pods than they want.
+func workload(ctx context.Context, c *kube.Client, ref kube.Ref) error {
+	for _, value := range []string{strconv.Quote(time.Now().UTC().Format(time.RFC3339Nano)), "null"} { // and away again
+		if err := c.MergePatch(ctx, ref, []byte(`{"metadata":{"annotations":{"`+mark+`":`+value+`}}}`)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// short lists the workloads of a namespace that have fewer pods than they want, and those with a mark that a run left which
+// was killed.
 func short(ctx context.Context, c *kube.Client, namespace string) ([]kube.Ref, error) {
 	apps, batch := c.Typed().AppsV1(), c.Typed().BatchV1()
 	var refs []kube.Ref
 	add := func(gvk schema.GroupVersionKind, m metav1.ObjectMeta, has, wants int32) {
-		if has < wants {
+		if _, left := m.Annotations[mark]; left || has < wants {
 			refs = append(refs, kube.NewRef(gvk, m.Namespace, m.Name))
 		}
 	}
@@ -71,9 +84,15 @@ func short(ctx context.Context, c *kube.Client, namespace string) ([]kube.Ref, e
 		return nil, err
 	}
 	for _, j := range jobs.Items {
-		if j.Status.CompletionTime == nil {
-			add(batchv1.SchemeGroupVersion.WithKind("Job"), j.ObjectMeta, j.Status.Active, 1)
+		wants := int32(1)
+		if j.Status.CompletionTime != nil || ptr.Deref(j.Spec.Suspend, false) || slices.ContainsFunc(j.Status.Conditions, hasFailed) {
+			wants = 0
 		}
+		add(batchv1.SchemeGroupVersion.WithKind("Job"), j.ObjectMeta, j.Status.Active, wants)
 	}
 	return refs, nil
+}
+
+func hasFailed(c batchv1.JobCondition) bool {
+	return c.Type == batchv1.JobFailed && c.Status == corev1.ConditionTrue
 }

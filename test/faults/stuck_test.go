@@ -133,6 +133,37 @@ func TestTwoAtOnce(t *testing.T) {
 	w.nothingLeft()
 }
 
+// TestALostLease: another run has the lease while this one works, as after this machine slept. It stops.
+func TestALostLease(t *testing.T) {
+	w := newWorld(t)
+	files := stuckFiles()
+	files["stacks/stuck.yaml"] = strings.Replace(stuck, "timeout: 6s", "timeout: 5m", 1)
+	w.commit(files)
+	const other = "far-away/7/other"
+	code, out, hit := w.strikeWhen(func(_ string, e event) bool {
+		if e.Step != "release/stuck" || e.Phase != "running" {
+			return false
+		}
+		w.giveLease("bare", other)
+		return true
+	}, syscall.Signal(0), "up", "clusters/dev/stuck.yaml")
+	doc := lastLine(t, out)
+	if !hit || code != 1 || doc.Result != "failed" {
+		t.Fatalf("hit: %v, exit %d, %s\n%s", hit, code, doc.Result, out)
+	}
+	if len(doc.Faults) != 1 || !strings.Contains(doc.Faults[0].Error, "cluster kwok/bare") || !strings.Contains(doc.Faults[0].Error, other) {
+		t.Errorf("the cause is not told: %+v", doc.Faults)
+	}
+	for _, st := range doc.Steps {
+		if id := string(st.ID); (id == "release/stuck" || id == "release/after") && fmt.Sprint(st.Phase) != "cancelled" {
+			t.Errorf("%s is %s", id, st.Phase)
+		}
+	}
+	if got := w.holder("bare"); got != other {
+		t.Errorf("the lease is held by %q now", got)
+	}
+}
+
 // TestAFullDisk: the state folder has no room for a cluster.
 func TestAFullDisk(t *testing.T) {
 	if os.Getuid() != 0 {

@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -272,6 +273,37 @@ func (w *world) tryConfig(name string) (*rest.Config, error) {
 	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(
 		&clientcmd.ClientConfigLoadingRules{ExplicitPath: w.kubeconfig()},
 		&clientcmd.ConfigOverrides{CurrentContext: "kwok-" + name}).ClientConfig()
+}
+
+// giveLease has another run hold the lease of a cluster.
+func (w *world) giveLease(name, holder string) {
+	w.t.Helper()
+	leases := w.client(name).CoordinationV1().Leases("kube-system")
+	for {
+		lease, err := leases.Get(w.t.Context(), "rekindle", metav1.GetOptions{})
+		if err == nil {
+			now := metav1.NowMicro()
+			lease.Spec.HolderIdentity, lease.Spec.RenewTime = &holder, &now
+			_, err = leases.Update(w.t.Context(), lease, metav1.UpdateOptions{})
+		}
+		if apierrors.IsConflict(err) { // the run has renewed it
+			continue
+		}
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		return
+	}
+}
+
+// holder is who holds the lease of a cluster.
+func (w *world) holder(name string) string {
+	w.t.Helper()
+	lease, err := w.client(name).CoordinationV1().Leases("kube-system").Get(w.t.Context(), "rekindle", metav1.GetOptions{})
+	if err != nil || lease.Spec.HolderIdentity == nil {
+		w.t.Fatalf("the lease of %s: %+v, %v", name, lease, err)
+	}
+	return *lease.Spec.HolderIdentity
 }
 
 // client reaches a cluster by the context that up added.

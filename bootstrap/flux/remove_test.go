@@ -1,0 +1,113 @@
+package flux_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+)
+
+// kustomization is one in the repository, for a folder of its own.
+func kustomization(name, more string) string {
+	return "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nmetadata: {name: " + name + ", namespace: flux-system}\n" +
+		"spec: {interval: 1h, retryInterval: 5s, path: ./app/" + name + ", sourceRef: {kind: GitRepository, name: rekindle}, " + more + "}\n"
+}
+
+func configMap(name, metadata string) string {
+	return "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: " + name + ", namespace: default" + metadata + "}\n"
+}
+
+func (l *lab) exists(ref kube.Ref) bool {
+	l.Helper()
+	obj, err := l.client.Get(l.Context(), ref)
+	if err != nil {
+		l.Fatal(err)
+	}
+	return obj != nil
+}
+
+func configMapRef(name string) kube.Ref {
+	return kube.Ref{Version: "v1", Kind: "ConfigMap", Namespace: "default", Name: name}
+}
+
+func kustomizationRef(name string) kube.Ref {
+	return kube.Ref{Group: "kustomize.toolkit.fluxcd.io", Version: "v1", Kind: "Kustomization", Namespace: "flux-system", Name: name}
+}
+
+func TestWhatFluxKeepsIsNotAwaitedButNamed(t *testing.T) {
+	l := newLab(t)
+	l.commit(map[string]string{
+		"kustomization.yaml": "resources: [ns.yaml, kept.yaml, inner.yaml]\n", "ns.yaml": namespace,
+		"kept.yaml": configMap("kept", ", annotations: {kustomize.toolkit.fluxcd.io/prune: disabled}"),
+		"inner.yaml": kustomization("left", "prune: false") + "---\n" + kustomization("orphaned", "prune: true, deletionPolicy: Orphan") + "---\n" +
+			kustomization("asleep", "prune: true"),
+		"left/x.yaml": configMap("left", ""), "orphaned/x.yaml": configMap("orphaned", ""), "asleep/x.yaml": configMap("asleep", ""),
+	})
+	l.mustUp()
+	stay := []kube.Ref{configMapRef("kept"), configMapRef("left"), configMapRef("orphaned")}
+	t.Cleanup(func() {
+		if err := l.client.Delete(context.WithoutCancel(t.Context()), stay, nil); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := l.client.MergePatch(t.Context(), kustomizationRef("asleep"), []byte(`{"spec":{"suspend":true}}`)); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var warned []string
+	p := plan.Progress(func(u plan.Update) {
+		if u.Warning != "" {
+			warned = append(warned, u.Warning)
+		}
+	})
+	if outcome, err := l.flux.Remove(ctx, l.client, l.watcher, p); outcome != plan.Changed || err != nil {
+		t.Fatalf("%s, %v", outcome, err)
+	}
+	if l.exists(configMapRef("asleep")) {
+		t.Error("what a suspended Kustomization applied is left")
+	}
+	for _, ref := range stay {
+		if !l.exists(ref) || len(warned) != 1 || !strings.Contains(warned[0], ref.String()) {
+			t.Errorf("%s: exists %t, warned %q", ref, l.exists(ref), warned)
+		}
+	}
+}
+
+// A run that was killed may have left only Kustomizations of the repository, whose controller is still needed.
+func TestWhatAKilledRunLeftOnItsWayIsAwaited(t *testing.T) {
+	l := newLab(t)
+	l.commit(map[string]string{
+		"kustomization.yaml": "resources: [inner.yaml]\n", "inner.yaml": kustomization("web", "prune: true"), "web/x.yaml": configMap("web", ""),
+	})
+	l.mustUp()
+	web := kustomizationRef("web")
+	held := `{"metadata":{"finalizers":["finalizers.fluxcd.io","example.com/hold"]}}`
+	if err := l.client.MergePatch(t.Context(), web, []byte(held)); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.client.Delete(t.Context(), []kube.Ref{kustomizationRef("rekindle")}, nil); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	released := false
+	p := plan.Progress(func(u plan.Update) {
+		if !released && strings.Contains(u.Waiting, web.String()) {
+			released = true
+			if err := l.client.MergePatch(t.Context(), web, []byte(`{"metadata":{"finalizers":null}}`)); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	if _, err := l.flux.Remove(ctx, l.client, l.watcher, p); err != nil {
+		t.Error(err)
+	}
+	if l.exists(web) {
+		t.Error("the controllers may go, and it is still there")
+		_ = l.client.MergePatch(t.Context(), web, []byte(`{"metadata":{"finalizers":null}}`)) // for the next test
+	}
+}

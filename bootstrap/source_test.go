@@ -1,0 +1,53 @@
+package bootstrap
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/rekindle-dev/rekindle/bootstrap/flux"
+	"github.com/rekindle-dev/rekindle/internal/config"
+	"github.com/rekindle-dev/rekindle/internal/gitrepo"
+)
+
+// What a path below brings its own keys for, the path itself needs none for.
+func TestWhatPathsBelowEncryptIsTheirs(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"prod/apps.yaml": "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nmetadata: {name: apps, namespace: tenants}\n" +
+			"spec: {path: ./apps, sourceRef: {kind: GitRepository, name: rekindle}, decryption: {provider: sops, secretRef: {name: tenants}}}\n",
+		"apps/secret.yaml": "apiVersion: v1\nkind: Secret\nmetadata: {name: db, namespace: tenants}\nsops: {mac: x}\n",
+	} {
+		file := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	folder, err := gitrepo.OpenFolder(t.Context(), dir, config.Ref{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree, err := folder.Tree()
+	if err != nil {
+		t.Fatal(err)
+	}
+	rendered, err := gitrepo.Render(t.Context(), tree.FS(), "prod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := &Job{
+		docs: &config.Documents{Cluster: &config.Cluster{Spec: config.ClusterSpec{Source: &config.Source{Path: "prod"}}}},
+		tree: tree, rendered: rendered, follower: flux.New(config.Flux{}),
+	}
+	target, want := j.declaredTarget(), []string{"apps/secret.yaml"}
+	if !slices.Equal(target.Encrypted, want) || !slices.Equal(target.Below, want) {
+		t.Errorf("encrypted %v, below %v", target.Encrypted, target.Below)
+	}
+	if _, err := j.checkSource().Do(t.Context(), nil); err != nil {
+		t.Errorf("Flux is found unable: %v", err)
+	}
+}

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+)
+
+// TestALostLeaseStopsTheSession: the plan that runs, and all that come, also such as outlive an interruption. Only what takes
+// the lease anew goes on.
+func TestALostLeaseStopsTheSession(t *testing.T) {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	a := newApp(null, null, null)
+	defer a.close()
+	if err := a.open(); err != nil {
+		t.Fatal(err)
+	}
+	only := func(do plan.Do) *plan.Plan {
+		p := plan.New("test")
+		p.Add(plan.Step{ID: "only", Title: "only", Do: do})
+		return p
+	}
+	ran := 0
+	counts := func(context.Context, plan.Progress) (plan.Outcome, error) {
+		ran++
+		return plan.Unchanged, nil
+	}
+	err = a.session(t.Context(), func(ctx context.Context, s *session) error {
+		lost := s.run(ctx, only(func(step context.Context, _ plan.Progress) (plan.Outcome, error) {
+			go a.lost(fault.Wrap(&kube.LeaseLostError{Holder: "far-away/7/other"}, fault.Failed, "lost").On("cluster dev"))
+			<-step.Done()
+			return "", step.Err()
+		}))
+		if ctx.Err() == nil {
+			t.Error("the session goes on")
+		}
+		for _, next := range []context.Context{ctx, context.WithoutCancel(ctx)} {
+			if err := s.run(next, only(counts)); fault.Code(err) != fault.ExitFailed {
+				t.Errorf("a later plan: %v", err)
+			}
+		}
+		if ran > 0 {
+			t.Errorf("%d plans did something after it", ran)
+		}
+		s.hold()
+		if err := s.run(context.WithoutCancel(ctx), only(counts)); err != nil || ran != 1 {
+			t.Errorf("with a new lease: %v", err)
+		}
+		return lost
+	})
+	if fault.Code(err) != fault.ExitFailed || !strings.Contains(err.Error(), "cluster dev: lost: the run far-away/7/other holds it now") {
+		t.Errorf("exit %d: %v", fault.Code(err), err)
+	}
+}

@@ -1,0 +1,57 @@
+package kube
+
+import (
+	"net/http"
+	"sync"
+	"time"
+)
+
+// serverClock is the time as the API server told it last. Only by that can be said how old what it made is: this
+// machine's own clock may be any other.
+type serverClock struct {
+	mu   sync.Mutex
+	told time.Time // by the server
+	at   time.Time // when we heard it
+}
+
+// age is how long ago the server wrote a time; known is false while it has told none of its own.
+func (c *serverClock) age(of time.Time) (age time.Duration, known bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.told.IsZero() {
+		return 0, false
+	}
+	return c.told.Add(time.Since(c.at)).Sub(of), true
+}
+
+// hear takes the time from an answer. Every answer of an API server has it.
+func (c *serverClock) hear(answer *http.Response) {
+	told, err := http.ParseTime(answer.Header.Get("Date"))
+	if err != nil || answer.StatusCode >= http.StatusInternalServerError { // those may be of what is before the server
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.told, c.at = told, time.Now()
+}
+
+// listen hears what passes through a transport.
+func (c *serverClock) listen(next http.RoundTripper) http.RoundTripper {
+	return &clocked{next, c}
+}
+
+type clocked struct {
+	next  http.RoundTripper
+	clock *serverClock
+}
+
+func (t *clocked) RoundTrip(r *http.Request) (*http.Response, error) {
+	answer, err := t.next.RoundTrip(r)
+	if err == nil {
+		t.clock.hear(answer)
+	}
+	return answer, err
+}
+
+// WrappedRoundTripper lets those find the transport that need more of it, as client-go does.
+func (t *clocked) WrappedRoundTripper() http.RoundTripper { return t.next }

@@ -1,0 +1,190 @@
+package fence_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/migrate/admission"
+	"github.com/rekindle-dev/rekindle/migrate/fence"
+	"github.com/rekindle-dev/rekindle/providers/kwok/kwoktest"
+)
+
+// lifts takes the fence away at the end of a test.
+func (w *world) lifts() {
+	w.Cleanup(func() {
+		if _, err := fence.New(w.client).Lift(context.WithoutCancel(w.Context()), mark(1).Migration, nil); err != nil {
+			w.Error(err)
+		}
+	})
+}
+
+// TestAFenceThatWasHalfPutUpIsFinished leaves what a run leaves that is killed between the policy and its binding.
+func TestAFenceThatWasHalfPutUpIsFinished(t *testing.T) {
+	w := newWorld(t, "halfway")
+	w.lifts()
+	rules := fence.Rules{Jobs: true, JobPods: &fence.Except{}, Claims: true}
+	if _, err := fence.New(w.client).PutUp(t.Context(), mark(1), rules, nil); err != nil {
+		t.Fatal(err)
+	}
+	binding := kube.Ref{Group: admission.Group, Kind: admission.Validating + "Binding", Name: fence.Name}
+	if err := w.client.Delete(t.Context(), []kube.Ref{binding}, nil); err != nil {
+		t.Fatal(err)
+	}
+	f := fence.New(w.client)
+	if outcome, err := f.PutUp(t.Context(), mark(1), rules, nil); err != nil || outcome != plan.Changed {
+		t.Fatalf("put up again: %s, %v", outcome, err)
+	}
+	if err := f.Holds(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestWhatWasRefusedIsTriedAgain pokes what lacks its pods, also when the run that took the fence away was killed before it
+// did, or while it did; and what can not be poked is no reason to fail.
+func TestWhatWasRefusedIsTriedAgain(t *testing.T) {
+	w := newWorld(t, "poked")
+	if _, err := fence.New(w.client).PutUp(t.Context(), mark(1), fence.Rules{Claims: true}, nil); err != nil {
+		t.Fatal(err)
+	}
+	w.mustApply(shop)
+	w.refused("no pod mounts a claim")
+	w.pods("dns", "web")
+	db := kube.Ref{Group: "apps", Version: "v1", Kind: "StatefulSet", Namespace: w.name, Name: "db"}
+	if err := w.client.MergePatch(t.Context(), db, []byte(`{"metadata":{"annotations":{"rekindle.dev/poked":"half"}}}`)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := admission.Remove(t.Context(), w.client, fence.Name, nil); err != nil {
+		t.Fatal(err)
+	}
+	since := time.Now()
+	if outcome, err := fence.New(w.client).Lift(t.Context(), mark(1).Migration, nil); err != nil || outcome != plan.Unchanged {
+		t.Fatalf("lift again: %s, %v", outcome, err)
+	}
+	poked := 0
+	for _, write := range kwoktest.AuditWrites(t, kwoktest.Shared(t), since) {
+		if write.Verb == "patch" && strings.Contains(write.URI, "/statefulsets/db") {
+			poked++
+		}
+	}
+	if poked != 2 {
+		t.Errorf("the StatefulSet was poked by %d writes", poked)
+	}
+	w.pods("cache", "db", "dns", "web")
+	if obj, err := w.client.Get(t.Context(), db); err != nil || len(obj.GetAnnotations()) > 0 {
+		t.Errorf("left on the workload: %v, %v", obj.GetAnnotations(), err)
+	}
+	w.pokesInVain(db)
+}
+
+// pokesInVain has somebody's policy refuse all changes of a workload that lacks a pod.
+func (w *world) pokesInVain(ref kube.Ref) {
+	w.Helper()
+	w.lifts()
+	if _, err := fence.New(w.client).PutUp(w.Context(), mark(1), fence.Rules{Claims: true}, nil); err != nil {
+		w.Fatal(err)
+	}
+	if _, err := fence.New(w.client).Clear(w.Context(), fence.Rules{Claims: true}, nil); err != nil {
+		w.Fatal(err)
+	}
+	w.mustApply(`
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: NS-freeze}
+spec:
+  matchConstraints:
+    namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: NS}}
+    resourceRules: [{apiGroups: [apps], apiVersions: [v1], operations: [UPDATE], resources: [statefulsets]}]
+  validations: [{expression: "false", message: nothing changes here}]
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {name: NS-freeze}
+spec: {policyName: NS-freeze, validationActions: [Deny]}
+`)
+	w.Cleanup(func() {
+		for _, kind := range []string{"Binding", ""} {
+			freeze := kube.Ref{Group: admission.Group, Kind: admission.Validating + kind, Name: w.name + "-freeze"}
+			if err := w.client.Delete(context.WithoutCancel(w.Context()), []kube.Ref{freeze}, nil); err != nil {
+				w.Error(err)
+			}
+		}
+	})
+	w.until("the workload is frozen", func(ctx context.Context) (bool, string, error) {
+		err := w.client.MergePatch(ctx, ref, []byte(`{"metadata":{"labels":{"a":"b"}}}`))
+		return err != nil && strings.Contains(err.Error(), "nothing changes here"), "", nil
+	})
+	var warned []string
+	outcome, err := fence.New(w.client).Lift(w.Context(), mark(1).Migration, func(u plan.Update) {
+		if u.Warning != "" {
+			warned = append(warned, u.Warning)
+		}
+	})
+	if err != nil || outcome != plan.Changed {
+		w.Errorf("lift: %s, %v", outcome, err)
+	}
+	if all := strings.Join(warned, "\n"); !strings.Contains(all, ref.String()) || !strings.Contains(all, "nothing changes here") {
+		w.Errorf("it warns of %q", all)
+	}
+}
+
+// TestAJobThatWaitsIsAwaitedAndGetsNoPod has a Job without a pod, as between two tries, and one that is suspended and resumed.
+func TestAJobThatWaitsIsAwaitedAndGetsNoPod(t *testing.T) {
+	w := newWorld(t, "waits")
+	w.lifts()
+	f := fence.New(w.client)
+	all := fence.Rules{Jobs: true, JobPods: &fence.Except{}, Claims: true}
+	if _, err := f.PutUp(t.Context(), mark(1), fence.Rules{JobPods: all.JobPods}, nil); err != nil {
+		t.Fatal(err)
+	}
+	job := `
+apiVersion: batch/v1
+kind: Job
+metadata: {name: report, namespace: NS}
+spec: {template: {spec: {restartPolicy: Never, containers: [{name: report, image: example.invalid/report}]}}}
+`
+	w.mustApply(job)
+	w.refused("no Job runs")
+	soon, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if err := f.AwaitJobs(soon, fence.Rules{Jobs: true}, nil); err == nil || !strings.Contains(err.Error(), w.name+"/report") {
+		t.Errorf("a Job that tries again is not awaited: %v", err)
+	}
+	if err := f.AwaitJobs(t.Context(), all, nil); err != nil {
+		t.Errorf("a Job that gets no pod is awaited: %v", err)
+	}
+	jobs := w.client.Typed().BatchV1().Jobs(w.name)
+	suspend := func(text string) {
+		if _, err := jobs.Patch(t.Context(), "report", types.MergePatchType, []byte(`{"spec":{"suspend":`+text+`}}`), metav1.PatchOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	suspend("true")
+	if err := f.AwaitJobs(t.Context(), fence.Rules{Jobs: true}, nil); err != nil {
+		t.Errorf("a suspended Job is awaited: %v", err)
+	}
+	if _, err := f.PutUp(t.Context(), mark(1), all, nil); err != nil {
+		t.Fatal(err)
+	}
+	suspend("false")
+	w.until("its pod is refused once more", func(ctx context.Context) (bool, string, error) {
+		events, err := w.client.Typed().CoreV1().Events(w.name).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return false, "", err
+		}
+		refused := int32(0)
+		for _, e := range events.Items {
+			if e.Reason == "FailedCreate" {
+				refused += e.Count
+			}
+		}
+		return refused > 1, "", nil
+	})
+	w.pods()
+}
