@@ -161,6 +161,7 @@ func (l *lease) renew(ctx context.Context) (other string, err error) {
 	return l.take(ctx, l.another)
 }
 
+// giveBack deletes the lease: of a run that has ended nothing is left in a cluster. One that another run has taken since stays.
 func (l *lease) giveBack(lifetime context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(lifetime), leaseRenewal)
 	defer cancel()
@@ -168,6 +169,6 @@ func (l *lease) giveBack(lifetime context.Context) {
 	if err != nil || holderOf(have.Spec) != l.me.String() {
 		return
 	}
-	have.Spec.HolderIdentity, have.Spec.RenewTime = nil, nil
-	_, _ = l.leases.Update(ctx, have, metav1.UpdateOptions{}) // else it runs out by itself
+	asSeen := metav1.Preconditions{UID: &have.UID, ResourceVersion: &have.ResourceVersion}
+	_ = l.leases.Delete(ctx, leaseName, metav1.DeleteOptions{Preconditions: &asSeen}) // else it runs out by itself
 }

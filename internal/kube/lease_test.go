@@ -66,6 +66,16 @@ func (s *leaseServer) Update(_ context.Context, l *coordinationv1.Lease, _ metav
 	return s.write(l), nil
 }
 
+func (s *leaseServer) Delete(_ context.Context, _ string, o metav1.DeleteOptions) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if *o.Preconditions.ResourceVersion != s.lease.ResourceVersion {
+		return apierrors.NewConflict(schema.GroupResource{Resource: "leases"}, leaseName, errors.New("it was changed"))
+	}
+	s.lease = nil
+	return nil
+}
+
 func (s *leaseServer) write(l *coordinationv1.Lease) *coordinationv1.Lease {
 	s.version++
 	s.lease = l.DeepCopy()
@@ -250,8 +260,8 @@ func TestAServerThatIsAwayLosesNoLease(t *testing.T) {
 		}
 		end()
 		<-ended
-		if got := server.holder(); got != "" {
-			t.Errorf("at the end it is held by %q", got)
+		if server.lease != nil {
+			t.Errorf("at the end it is held by %q", server.holder())
 		}
 	})
 }

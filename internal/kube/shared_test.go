@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 
 	"github.com/rekindle-dev/rekindle/internal/kube"
@@ -82,6 +84,9 @@ func TestTheLeaseKeepsTwoRunsApart(t *testing.T) {
 	}
 	end()
 	other.Close()
+	if left, err := s.client.Typed().CoordinationV1().Leases("kube-system").Get(t.Context(), "rekindle", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		t.Errorf("in the end there is %v, %v", left, err)
+	}
 }
 
 // kept is for a lease that nobody takes away.

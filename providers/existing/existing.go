@@ -76,7 +76,8 @@ func (p *Provider) Preflight(ctx context.Context, s providers.Spec) error {
 		return p.silent(err, config)
 	}
 	var errs []error
-	if _, _, err := readMark(ctx, client, s.Name); err != nil && !errors.Is(err, providers.ErrNotFound) {
+	_, _, err = readMark(ctx, client, s.Name)
+	if err != nil && !errors.Is(err, providers.ErrNotFound) && !apierrors.IsForbidden(err) { // that is told with all that is not permitted
 		errs = append(errs, p.refuse(err, s.Name))
 	}
 	errs = append(errs, p.versionFits(version.GitVersion, s), p.permitted(ctx, client, s.Name))
@@ -103,12 +104,12 @@ func (p *Provider) versionFits(have string, s providers.Spec) error {
 func needed() []authorizationv1.ResourceAttributes {
 	var all []authorizationv1.ResourceAttributes
 	for _, one := range []struct{ verb, group, resource string }{
-		{"create", "", "namespaces"}, {"create", "", "secrets"}, {"create", "", "configmaps"}, {"create", "", "services"}, {"create", "", "serviceaccounts"},
+		{"create", "", "namespaces"}, {"create", "", "secrets"}, {"get", "", "configmaps"}, {"create", "", "configmaps"}, {"create", "", "services"}, {"create", "", "serviceaccounts"},
 		{"create", "apps", "deployments"}, {"create", "apps", "daemonsets"}, {"create", "apps", "statefulsets"}, {"create", "batch", "jobs"},
 		{"patch", "apiextensions.k8s.io", "customresourcedefinitions"}, {"create", "rbac.authorization.k8s.io", "clusterroles"},
 		{"escalate", "rbac.authorization.k8s.io", "clusterroles"}, {"bind", "rbac.authorization.k8s.io", "clusterroles"},
 		{"create", "rbac.authorization.k8s.io", "clusterrolebindings"}, {"create", "admissionregistration.k8s.io", "validatingwebhookconfigurations"},
-		{"create", "coordination.k8s.io", "leases"}, {"list", "", "pods"}, {"watch", "", "pods"}, {"list", "", "nodes"},
+		{"create", "coordination.k8s.io", "leases"}, {"update", "coordination.k8s.io", "leases"}, {"delete", "coordination.k8s.io", "leases"}, {"list", "", "pods"}, {"watch", "", "pods"}, {"list", "", "nodes"},
 	} {
 		all = append(all, authorizationv1.ResourceAttributes{Verb: one.verb, Group: one.group, Resource: one.resource})
 	}

@@ -56,7 +56,7 @@ func (w *world) inventory(name string) map[string]bool {
 			w.t.Fatal(err)
 		}
 		for _, r := range list.APIResources {
-			if r.Kind == "Event" || r.Kind == "Lease" || r.Kind == "Endpoints" || r.Kind == "EndpointSlice" {
+			if r.Kind == "Event" || r.Kind == "Endpoints" || r.Kind == "EndpointSlice" {
 				continue
 			}
 			found, err := client.Resource(gv.WithResource(r.Name)).List(w.t.Context(), metav1.ListOptions{})
@@ -64,6 +64,9 @@ func (w *world) inventory(name string) map[string]bool {
 				w.t.Fatal(r.Name, err)
 			}
 			for _, o := range found.Items {
+				if r.Kind == "Lease" && o.Name != "rekindle" { // those of controllers come and go
+					continue
+				}
 				all[r.Kind+" "+o.Namespace+"/"+o.Name] = true
 			}
 		}
