@@ -15,14 +15,13 @@ plan has the same hash.`,
 		GroupID: "cluster",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			ctx, cancel := a.limit(c.Context())
-			defer cancel()
+			ctx, s, end := a.begin(c.Context())
+			defer end()
 			job, closeJob, err := a.job(ctx, args[0], o)
 			if err != nil {
 				return err
 			}
 			defer closeJob()
-			s := &session{app: a}
 			if err := s.run(ctx, job.Prepare()); err != nil {
 				return a.rep.End(s.results[0], err)
 			}

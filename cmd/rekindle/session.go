@@ -64,12 +64,8 @@ func (s *session) each(ctx context.Context, plans ...func() *plan.Plan) error {
 
 // session opens a run with the global time limit, lets do its work in it, and tells the report.
 func (a *app) session(ctx context.Context, do func(ctx context.Context, s *session) error) error {
-	ctx, cancel := a.limit(ctx)
-	defer cancel()
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	s := &session{app: a, stop: stop}
-	s.hold()
+	ctx, s, end := a.begin(ctx)
+	defer end()
 	err := do(ctx, s)
 	if len(s.results) == 0 {
 		return err
@@ -79,6 +75,15 @@ func (a *app) session(ctx context.Context, do func(ctx context.Context, s *sessi
 		whole.Name = s.name
 	}
 	return a.rep.End(whole, err)
+}
+
+// begin opens a session, and gives the context that bounds it.
+func (a *app) begin(ctx context.Context) (context.Context, *session, func()) {
+	ctx, cancel := a.limit(ctx)
+	ctx, stop := context.WithCancelCause(ctx)
+	s := &session{app: a, stop: stop}
+	s.hold()
+	return ctx, s, func() { stop(nil); cancel() }
 }
 
 func (a *app) limit(ctx context.Context) (context.Context, context.CancelFunc) {

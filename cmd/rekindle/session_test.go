@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -59,5 +60,17 @@ func TestALostLeaseStopsTheSession(t *testing.T) {
 	})
 	if fault.Code(err) != fault.ExitFailed || !strings.Contains(err.Error(), "cluster dev: lost: the run far-away/7/other holds it now") {
 		t.Errorf("exit %d: %v", fault.Code(err), err)
+	}
+}
+
+// TestPlanIsTold: what would be made, without a session that makes it.
+func TestPlanIsTold(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "cluster.yaml")
+	t.Setenv("XDG_STATE_HOME", t.TempDir())
+	if err := os.WriteFile(file, []byte("apiVersion: rekindle.dev/v1alpha1\nkind: Cluster\nmetadata: {name: bare}\nspec: {provider: {kwok: {}}}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, out := call(t, "plan", file); code != fault.ExitProven || !strings.Contains(out, "take the lease of the cluster") {
+		t.Errorf("exit code %d with:\n%s", code, out)
 	}
 }

@@ -68,7 +68,7 @@ type sighting struct {
 func (l *lease) await(ctx context.Context, p plan.Progress) error {
 	free := wait.Func("the lease of the cluster", func(ctx context.Context) (bool, string, error) {
 		other, err := l.take(ctx, l.blocks)
-		if transient(err) || apierrors.IsAlreadyExists(err) {
+		if transient(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) { // or another was faster, or deleted it
 			return false, brief(err), nil
 		}
 		return other == "", fmt.Sprintf("held by the run %s; if it died on another machine, %s are waited for a sign of it", nameOf(other), leaseDuration), err

@@ -29,6 +29,7 @@ type leaseServer struct {
 	lease   *coordinationv1.Lease
 	version int
 	away    error
+	ends    bool // its holder gives it back before the next update
 	asked   int
 }
 
@@ -59,6 +60,10 @@ func (s *leaseServer) Update(_ context.Context, l *coordinationv1.Lease, _ metav
 	defer s.mu.Unlock()
 	if s.away != nil {
 		return nil, s.away
+	}
+	if s.ends {
+		s.ends, s.lease = false, nil
+		return nil, apierrors.NewNotFound(schema.GroupResource{Resource: "leases"}, leaseName)
 	}
 	if l.ResourceVersion != s.lease.ResourceVersion {
 		return nil, apierrors.NewConflict(schema.GroupResource{Resource: "leases"}, leaseName, errors.New("it was changed"))
@@ -210,6 +215,17 @@ func TestTheClockOfAnotherMachineDecidesNothing(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestALeaseThatGoesWhileItIsTakenIsTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := &leaseServer{ends: true}
+		server.held("", time.Now())
+		l := &lease{leases: server, me: thisRunOf(t)}
+		if err := l.await(t.Context(), nil); err != nil || server.holder() != l.me.String() {
+			t.Errorf("it is held by %q, %v", server.holder(), err)
+		}
+	})
 }
 
 func TestALeaseThatAnotherTookIsTold(t *testing.T) {
