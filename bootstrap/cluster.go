@@ -84,6 +84,9 @@ func (j *Job) Close() {
 	if j.end != nil {
 		j.end()
 	}
+	if j.endLease != nil {
+		j.endLease()
+	}
 	j.disconnect()
 }
 

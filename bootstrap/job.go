@@ -65,6 +65,7 @@ type Job struct {
 	state     State
 	pointed   bool               // this run pointed the reconciler at its source
 	end       context.CancelFunc // of what outlives a single step
+	endLease  context.CancelFunc // gives the lease back
 }
 
 // New checks what documents alone can not tell: that this build can do what they ask for.

@@ -247,3 +247,30 @@ func TestACheckOfNoCronJobFails(t *testing.T) {
 		}
 	}
 }
+
+// An interrupted run keeps others away until its steps have stopped: they may still write.
+func TestTheLeaseIsHeldUntilTheJobIsClosed(t *testing.T) {
+	j := newLive(t, "")
+	ctx, cancel := context.WithCancel(t.Context())
+	if err := j.holdLease(ctx, j.live(ctx), nil); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	other, err := kube.Connect(kwoktest.Shared(t).REST)
+	if err != nil {
+		t.Fatal(err)
+	}
+	take := func() error {
+		within, end := context.WithTimeout(t.Context(), 3*time.Second)
+		defer end()
+		return other.HoldLease(within, within, nil, func(error) {})
+	}
+	if err := take(); err == nil {
+		t.Error("another run has it while this one stops")
+	}
+	j.Close()
+	if err := take(); err != nil {
+		t.Errorf("after it was closed: %v", err)
+	}
+	other.Close()
+}

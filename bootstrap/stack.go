@@ -29,11 +29,13 @@ func (j *Job) takeLease(ctx context.Context) plan.Step {
 	}
 }
 
-// holdLease waits for the lease and holds it as long as ctx. Should another run take it all the same, this one is ended:
-// two that change a cluster at once undo what the other does.
+// holdLease waits for the lease and holds it until Close, also when ctx ends before: steps that are told to stop may still
+// write. Should another run take it all the same, this one is ended: two that change a cluster at once undo what the other does.
 func (j *Job) holdLease(step, ctx context.Context, p plan.Progress) error {
+	lifetime, end := context.WithCancel(context.WithoutCancel(ctx))
+	j.endLease = end
 	cluster := j.ref()
-	return j.client.HoldLease(step, ctx, p, func(err error) {
+	return j.client.HoldLease(step, lifetime, p, func(err error) {
 		if j.tools.Lost == nil {
 			return
 		}
