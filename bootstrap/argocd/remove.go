@@ -56,30 +56,28 @@ func (a *ArgoCD) Remove(ctx context.Context, c *kube.Client, w *kube.Watcher, p 
 // removeApplied deletes the Application and waits for it and for everything that it and those in it applied. Each gets
 // the finalizer first, without which Argo CD would leave its objects behind.
 func (a *ArgoCD) removeApplied(ctx context.Context, c *kube.Client, w *kube.Watcher, p plan.Progress) error {
-	var all, next []kube.Ref // next are the Applications that go with the last one looked at
-	leads := func(*unstructured.Unstructured) ([]kube.Ref, error) { return next, nil }
-	err := reconciler.Visit(ctx, c, a.applicationRef(), leads, func(ref kube.Ref, obj *unstructured.Unstructured) error {
-		next = nil
+	var all []kube.Ref
+	err := reconciler.Visit(ctx, c, a.applicationRef(), func(ref kube.Ref, obj *unstructured.Unstructured) (leads []kube.Ref, err error) {
 		if obj == nil {
-			return nil
+			return nil, nil
 		}
 		if setOf(obj) != "" {
 			all = append(all, ref) // it goes with its ApplicationSet, which decides what becomes of its objects
 			if !slices.Contains(obj.GetFinalizers(), cascade) {
 				p.Warn(fmt.Sprintf("what %s applied stays: its ApplicationSet preserves it", ref))
-				return nil
+				return nil, nil
 			}
 		}
 		plain, inner, err := going(ctx, c, obj)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		generated, err := made(ctx, c, plain)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		all, next = append(append(all, plain...), inner...), append(inner, generated...)
-		return addCascade(ctx, c, obj)
+		all = append(append(all, plain...), inner...)
+		return append(inner, generated...), addCascade(ctx, c, obj)
 	})
 	if err != nil {
 		return err

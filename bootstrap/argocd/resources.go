@@ -82,11 +82,14 @@ func setOf(obj *unstructured.Unstructured) string {
 // visit calls do for the Application and for those that it leads to, by its objects and by ApplicationSets among them, each
 // once, as they are then. One that does not exist is nil.
 func (a *ArgoCD) visit(ctx context.Context, c *kube.Client, do func(ref kube.Ref, obj *unstructured.Unstructured) error) error {
-	return reconciler.Visit(ctx, c, a.applicationRef(), func(obj *unstructured.Unstructured) ([]kube.Ref, error) {
+	return reconciler.Visit(ctx, c, a.applicationRef(), func(ref kube.Ref, obj *unstructured.Unstructured) ([]kube.Ref, error) {
+		if err := do(ref, obj); err != nil || obj == nil {
+			return nil, err
+		}
 		plain, inner := resources(obj)
 		generated, err := made(ctx, c, plain)
 		return append(inner, generated...), err
-	}, do)
+	})
 }
 
 // healthy waits until everything that Argo CD applied is ready, through Applications in Applications.

@@ -51,9 +51,12 @@ func parseID(id, version string) (kube.Ref, bool) {
 // visit calls do for the Kustomization and for those that it leads to, each once, as they are then. One that does not exist
 // is nil.
 func (f *Flux) visit(ctx context.Context, c *kube.Client, do func(ref kube.Ref, obj *unstructured.Unstructured) error) error {
-	return reconciler.Visit(ctx, c, f.kustomizationRef(), func(obj *unstructured.Unstructured) ([]kube.Ref, error) {
+	return reconciler.Visit(ctx, c, f.kustomizationRef(), func(ref kube.Ref, obj *unstructured.Unstructured) ([]kube.Ref, error) {
+		if err := do(ref, obj); err != nil || obj == nil {
+			return nil, err
+		}
 		return f.nested(obj), nil
-	}, do)
+	})
 }
 
 // nested are the Kustomizations that one has applied.

@@ -98,37 +98,34 @@ func (f *Flux) going(ctx context.Context, c *kube.Client) ([]kube.Ref, error) {
 // split sorts what a Kustomization and those in it have applied into what goes with it and what Flux keeps, and resumes those
 // that are suspended.
 func (f *Flux) split(ctx context.Context, c *kube.Client, root kube.Ref) (goes, stays []kube.Ref, err error) {
-	var deleted []kube.Ref // Kustomizations of the last one looked at that go with it
-	err = reconciler.Visit(ctx, c, root, func(*unstructured.Unstructured) ([]kube.Ref, error) { return deleted, nil },
-		func(ref kube.Ref, obj *unstructured.Unstructured) error {
-			deleted = nil
-			if obj == nil {
-				return nil
-			}
-			if orphans(obj) {
-				stays = append(stays, inventory(obj)...)
-				return nil
-			}
-			if err := resume(ctx, c, obj); err != nil {
-				return err
-			}
-			for _, applied := range inventory(obj) {
-				live, err := c.Get(ctx, applied)
-				switch {
-				case err != nil:
-					return err
-				case live == nil:
-				case keeps(live, ref):
-					stays = append(stays, applied)
-				default:
-					goes = append(goes, applied)
-					if applied.GroupKind() == root.GroupKind() {
-						deleted = append(deleted, applied)
-					}
+	err = reconciler.Visit(ctx, c, root, func(ref kube.Ref, obj *unstructured.Unstructured) (leads []kube.Ref, err error) {
+		if obj == nil {
+			return nil, nil
+		}
+		if orphans(obj) {
+			stays = append(stays, inventory(obj)...)
+			return nil, nil
+		}
+		if err := resume(ctx, c, obj); err != nil {
+			return nil, err
+		}
+		for _, applied := range inventory(obj) {
+			live, err := c.Get(ctx, applied)
+			switch {
+			case err != nil:
+				return nil, err
+			case live == nil:
+			case keeps(live, ref):
+				stays = append(stays, applied)
+			default:
+				goes = append(goes, applied)
+				if applied.GroupKind() == root.GroupKind() {
+					leads = append(leads, applied)
 				}
 			}
-			return nil
-		})
+		}
+		return leads, nil
+	})
 	return goes, stays, err
 }
 

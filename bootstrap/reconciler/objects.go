@@ -26,10 +26,9 @@ func Apply(ctx context.Context, c *kube.Client, obj *unstructured.Unstructured, 
 	return before, kube.Outcome(changes), err
 }
 
-// Visit calls do for an object and for those that it leads to, each once, as they are then. One that does not exist is nil,
-// and leads nowhere.
-func Visit(ctx context.Context, c *kube.Client, root kube.Ref, leads func(*unstructured.Unstructured) ([]kube.Ref, error),
-	do func(kube.Ref, *unstructured.Unstructured) error) error {
+// Visit has look see an object and those that it leads to, by what look gives, each once, as they are then. One that does not
+// exist is nil, and leads nowhere.
+func Visit(ctx context.Context, c *kube.Client, root kube.Ref, look func(kube.Ref, *unstructured.Unstructured) (leads []kube.Ref, err error)) error {
 	queue, seen := []kube.Ref{root}, map[kube.Ref]bool{}
 	for len(queue) > 0 {
 		ref := queue[0]
@@ -42,17 +41,13 @@ func Visit(ctx context.Context, c *kube.Client, root kube.Ref, leads func(*unstr
 		if err != nil {
 			return err
 		}
-		if err := do(ref, obj); err != nil {
-			return err
-		}
-		if obj == nil {
-			continue
-		}
-		next, err := leads(obj)
+		leads, err := look(ref, obj)
 		if err != nil {
 			return err
 		}
-		queue = append(queue, next...)
+		if obj != nil {
+			queue = append(queue, leads...)
+		}
 	}
 	return nil
 }
