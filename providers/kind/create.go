@@ -104,19 +104,17 @@ func (p *Provider) adopt(ctx context.Context, s providers.Spec, m *mark, nodes [
 	if control == nil {
 		return nil, nil // its creation was killed before there was one
 	}
-	if _, made, err := p.made(ctx, control); err != nil {
+	version, made, err := p.made(ctx, control)
+	if err != nil {
 		return nil, fault.Wrap(err, fault.Failed, "its container %s can not be looked into; nothing was changed", control.Name).On("cluster %s", ref).
 			WithHint("see why: %[1]s logs %[2]s, %[1]s inspect %[2]s. If the cluster is lost: rekindle down, then rekindle up", p.runtime.command, control.Name)
-	} else if !made {
+	}
+	if !made {
 		return nil, nil
 	}
-	c, err := p.describe(ctx, s.Name, m, nodes)
+	c, err := p.complete(s.Name, m, version)
 	if err != nil {
 		return nil, err
-	}
-	if !c.Complete {
-		return nil, fault.New(fault.Failed, "its container %s stopped just now", control.Name).On("cluster %s", ref).
-			WithHint("see why: %s logs %s", p.runtime.command, control.Name)
 	}
 	if m.hash != hash {
 		return nil, fault.New(fault.Refused, "it was made from another kind configuration, and kind can not change one").On("cluster %s", ref).

@@ -89,17 +89,27 @@ func owner(nodes []container) (*mark, error) {
 // describe fills in what can be known of a cluster of ours without changing it. One that can not be looked into is not
 // Complete: whoever would remove it for that has to ask made.
 func (p *Provider) describe(ctx context.Context, name string, m *mark, nodes []container) (*providers.Cluster, error) {
-	c := &providers.Cluster{
-		Ref: providers.Ref{Provider: Name, Name: name}, Hash: m.hash, Run: m.run, Created: m.created, Expires: m.expires,
-	}
 	control := controlPlane(nodes)
 	if control == nil || !control.Running {
-		return c, nil
+		return byMark(name, m), nil
 	}
 	version, made, err := p.made(ctx, control)
 	if err != nil || !made {
-		return c, ctx.Err()
+		return byMark(name, m), ctx.Err()
 	}
+	return p.complete(name, m, version)
+}
+
+// byMark is what the mark alone tells of a cluster.
+func byMark(name string, m *mark) *providers.Cluster {
+	return &providers.Cluster{
+		Ref: providers.Ref{Provider: Name, Name: name}, Hash: m.hash, Run: m.run, Created: m.created, Expires: m.expires,
+	}
+}
+
+// complete describes a cluster that is made, and how to reach it.
+func (p *Provider) complete(name string, m *mark, version string) (*providers.Cluster, error) {
+	c := byMark(name, m)
 	c.Version = version
 	if err := p.access(c); err != nil {
 		return nil, err
