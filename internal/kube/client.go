@@ -17,16 +17,8 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
-	"k8s.io/client-go/util/flowcontrol"
 
 	"github.com/rekindle-dev/rekindle/internal/wait"
-)
-
-// The client's own bound on requests. The server's priority and fairness is the real one; client-go's
-// default of 5 a second would make a stack of twenty charts wait for minutes.
-const (
-	requestsPerSecond = 200
-	requestBurst      = 400
 )
 
 // parallel is how many objects are read or written at a time.
@@ -47,8 +39,9 @@ type Client struct {
 // Connect makes a client. It does not speak with the server yet. The config is copied.
 func Connect(cfg *rest.Config) (*Client, error) {
 	config := rest.CopyConfig(cfg)
-	config.QPS, config.Burst = requestsPerSecond, requestBurst
-	config.RateLimiter = flowcontrol.NewTokenBucketRateLimiter(requestsPerSecond, requestBurst)
+	// The server's priority and fairness is what bounds requests, and parallel. client-go's default of 5 a second would make a
+	// stack of twenty charts wait for minutes, and its limiter tells a deadline that is near as an error of its own.
+	config.QPS, config.RateLimiter = -1, nil
 	config.WarningHandler = rest.NoWarnings{} // only report prints
 	config.WarningHandlerWithContext = nil
 	if config.UserAgent == "" {
@@ -101,7 +94,7 @@ func (c *Client) Close() {
 }
 
 // Config is the configuration that the client uses, for those that must make a client of their own.
-// It carries the shared rate limit and must not be changed.
+// It must not be changed.
 func (c *Client) Config() *rest.Config { return c.config }
 
 // Dynamic reads and writes objects of any kind.

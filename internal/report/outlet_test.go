@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,14 +14,17 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/plan"
 )
 
-// stalled is an output that takes nothing until it is open.
+// stalled is an output that takes nothing until it is open. It may be both standard output and standard error, as a terminal is.
 type stalled struct {
 	open chan struct{}
+	mu   sync.Mutex
 	bytes.Buffer
 }
 
 func (s *stalled) Write(p []byte) (int, error) {
 	<-s.open
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return s.Buffer.Write(p)
 }
 
