@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -22,11 +23,16 @@ const (
 	leaseRenewal   = leaseDuration / 3
 )
 
-// LeaseLostError says that another run has the lease that this one held. It is an end of a context to those
-// who ask for one, as it is the cause of that.
+// LeaseLostError says that another run has the lease that this one held, or may have had it: then Holder is empty.
+// It is an end of a context to those who ask for one, as it is the cause of that.
 type LeaseLostError struct{ Holder string }
 
-func (e *LeaseLostError) Error() string { return "the run " + e.Holder + " holds it now" }
+func (e *LeaseLostError) Error() string {
+	if e.Holder == "" {
+		return fmt.Sprintf("it was not renewed for more than %s, and is gone: another run may have taken it and ended", leaseDuration)
+	}
+	return "the run " + e.Holder + " holds it now"
+}
 
 // Is says that it is as context.Canceled: requests tell the cause of their context's end.
 func (e *LeaseLostError) Is(target error) bool { return target == context.Canceled }
@@ -35,8 +41,8 @@ func (e *LeaseLostError) Is(target error) bool { return target == context.Cancel
 // lifetime is done, when it is given back (see Close). A holder that died on this machine is not waited for; one
 // that died elsewhere is, until this process has seen nothing of it for the lease's duration.
 //
-// lost is called, once, when another run holds the lease all the same, as after a machine slept. A server
-// that does not answer is no such case: as long as it is away, nobody takes a lease from it.
+// lost is called, once, when another run holds the lease all the same, or had it meanwhile, as after a machine slept.
+// A server that does not answer is no such case: the time in which it is away counts for nobody.
 func (c *Client) HoldLease(ctx, lifetime context.Context, p plan.Progress, lost func(error)) error {
 	me, err := thisRun()
 	if err != nil {
@@ -56,18 +62,18 @@ type lease struct {
 	seen   sighting
 }
 
-// sighting is the newest word of another holder, and when this process first saw it. That one's own clock may
+// sighting is the newest word of another holder, and when this process saw it first and last. That one's own clock may
 // be wrong, and says nothing.
 type sighting struct {
-	holder string
-	renews time.Time
-	first  time.Time
+	holder      string
+	renews      time.Time
+	first, last time.Time
 }
 
 // await waits until the lease is taken.
 func (l *lease) await(ctx context.Context, p plan.Progress) error {
 	free := wait.Func("the lease of the cluster", func(ctx context.Context) (bool, string, error) {
-		other, err := l.take(ctx, l.blocks)
+		other, err := l.take(ctx, l.blocks, true)
 		if transient(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) { // or another was faster, or deleted it
 			return false, brief(err), nil
 		}
@@ -76,13 +82,13 @@ func (l *lease) await(ctx context.Context, p plan.Progress) error {
 	return wait.Poll(ctx, free, time.Second, p)
 }
 
-// take takes or renews the lease, or says who has it, if that one's lease keeps us out.
-func (l *lease) take(ctx context.Context, out func(coordinationv1.LeaseSpec) bool) (other string, err error) {
+// take takes or renews the lease, or says who has it, if that one's lease keeps us out. One that is not there it makes, if it may.
+func (l *lease) take(ctx context.Context, out func(coordinationv1.LeaseSpec) bool, mayMake bool) (other string, err error) {
 	now, seconds, me := metav1.NowMicro(), int32(leaseDuration/time.Second), l.me.String()
 	spec := coordinationv1.LeaseSpec{HolderIdentity: &me, AcquireTime: &now, RenewTime: &now, LeaseDurationSeconds: &seconds}
 	have, err := l.leases.Get(ctx, leaseName, metav1.GetOptions{})
 	switch {
-	case apierrors.IsNotFound(err):
+	case apierrors.IsNotFound(err) && mayMake:
 		_, err = l.leases.Create(ctx, &coordinationv1.Lease{
 			ObjectMeta: metav1.ObjectMeta{Name: leaseName, Namespace: leaseNamespace}, Spec: spec,
 		}, metav1.CreateOptions{})
@@ -105,13 +111,16 @@ func (l *lease) blocks(s coordinationv1.LeaseSpec) bool {
 	if !l.another(s) || parseHolder(holderOf(s)).goneFor(l.me) {
 		return false
 	}
-	now := sighting{holder: holderOf(s), first: time.Now()}
+	now := sighting{holder: holderOf(s), first: time.Now(), last: time.Now()}
 	if s.RenewTime != nil {
 		now.renews = s.RenewTime.Time
 	}
-	if l.seen.holder != now.holder || !l.seen.renews.Equal(now.renews) {
-		l.seen = now
+	// While the server did not answer us, it may not have answered the holder either: that it did not renew says nothing.
+	lookedOn := now.last.Sub(l.seen.last) <= leaseRenewal
+	if lookedOn && l.seen.holder == now.holder && l.seen.renews.Equal(now.renews) {
+		now.first = l.seen.first
 	}
+	l.seen = now
 	duration := leaseDuration
 	if s.LeaseDurationSeconds != nil && *s.LeaseDurationSeconds > 0 {
 		duration = time.Duration(*s.LeaseDurationSeconds) * time.Second
@@ -137,13 +146,14 @@ func (l *lease) keep(lifetime context.Context, lost func(error)) {
 		if passed(renewed) < leaseRenewal {
 			continue
 		}
-		other, err := l.renew(lifetime)
-		if other != "" {
-			lost(&LeaseLostError{Holder: nameOf(other)})
+		began := time.Now()
+		err := l.renew(lifetime, passed(renewed) < leaseDuration)
+		if taken := (*LeaseLostError)(nil); errors.As(err, &taken) {
+			lost(taken)
 			return
 		}
 		if err == nil { // else again in a second: the server is away, or somebody wrote between
-			renewed = time.Now()
+			renewed = began
 		}
 	}
 	l.giveBack(lifetime)
@@ -154,11 +164,16 @@ func passed(t time.Time) time.Duration {
 	return max(time.Since(t), time.Now().Round(0).Sub(t.Round(0)))
 }
 
-// renew renews the lease, or says who has it.
-func (l *lease) renew(ctx context.Context) (other string, err error) {
+// renew renews the lease. It is lost when another run has it, or when it is gone and was not fresh, so that another may
+// have taken it, done its work and given it back. One that went before its time was deleted by hand, and is made anew.
+func (l *lease) renew(ctx context.Context, fresh bool) error {
 	ctx, cancel := context.WithTimeout(ctx, leaseRenewal) // a connection that is cut may never answer
 	defer cancel()
-	return l.take(ctx, l.another)
+	other, err := l.take(ctx, l.another, fresh)
+	if other != "" || (apierrors.IsNotFound(err) && !fresh) {
+		return &LeaseLostError{Holder: nameOf(other)}
+	}
+	return err
 }
 
 // giveBack deletes the lease: of a run that has ended nothing is left in a cluster. One that another run has taken since stays.

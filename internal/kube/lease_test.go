@@ -98,6 +98,18 @@ func (s *leaseServer) held(holder string, clock time.Time) {
 	}})
 }
 
+func (s *leaseServer) remove() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lease = nil
+}
+
+func (s *leaseServer) exists() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lease != nil
+}
+
 func (s *leaseServer) holder() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -167,7 +179,7 @@ func TestOnlyALeaseWhoseHolderSurelyIsGoneIsTakenAtOnce(t *testing.T) {
 			server := &leaseServer{}
 			server.held(c.holder, time.Now())
 			l := &lease{leases: server, me: me}
-			other, err := l.take(t.Context(), l.blocks)
+			other, err := l.take(t.Context(), l.blocks, true)
 			if err != nil || (other == "") != c.taken || (server.holder() == me.String()) != c.taken {
 				t.Errorf("%q: held by %q, %v", c.holder, other, err)
 			}
@@ -246,6 +258,73 @@ func TestALeaseThatAnotherTookIsTold(t *testing.T) {
 		synctest.Wait()
 		if got := server.holder(); !strings.HasPrefix(got, "far-away") || len(lost) > 0 {
 			t.Errorf("it is held by %q, and was told %d times more", got, len(lost))
+		}
+	})
+}
+
+// TestALeaseThatIsGone: one that another run may have held meanwhile is lost, one that was deleted by hand is made anew.
+func TestALeaseThatIsGone(t *testing.T) {
+	for name, c := range map[string]struct {
+		away time.Duration // for which this run could not renew it
+		lost bool
+	}{
+		"it was renewed just now": {leaseRenewal, false}, "another may have had it": {leaseDuration + time.Second, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server := &leaseServer{}
+				l := &lease{leases: server, me: thisRunOf(t)}
+				if err := l.await(t.Context(), nil); err != nil {
+					t.Fatal(err)
+				}
+				life, end := context.WithCancel(t.Context())
+				defer end()
+				lost := make(chan error, 1)
+				go l.keep(life, func(err error) { lost <- err })
+				server.unreachable(errors.New("connection refused"))
+				pass(t, c.away)
+				server.remove()
+				server.unreachable(nil)
+				pass(t, 2*time.Second)
+				select {
+				case err := <-lost:
+					if taken := (*LeaseLostError)(nil); !c.lost || !errors.As(err, &taken) || taken.Holder != "" || server.exists() {
+						t.Errorf("lost: %v", err)
+					}
+				default:
+					if c.lost || !server.exists() {
+						t.Errorf("it was not told as lost, or not made anew")
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestNoLeaseIsTakenForATimeInWhichNobodyWasAnswered: the server is away for longer than the lease lasts, and its holder
+// renews it only after the one who waits has asked again.
+func TestNoLeaseIsTakenForATimeInWhichNobodyWasAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := &leaseServer{}
+		server.held("far-away/7/other", time.Now())
+		l := &lease{leases: server, me: thisRunOf(t)}
+		taken := make(chan error, 1)
+		go func() { taken <- l.await(t.Context(), nil) }()
+		pass(t, 2*time.Second)
+		server.unreachable(apierrors.NewServiceUnavailable("it starts"))
+		pass(t, 2*leaseDuration)
+		server.unreachable(nil)
+		pass(t, leaseRenewal)
+		if len(taken) > 0 {
+			t.Fatal("it was taken before its holder could renew it")
+		}
+		server.held("far-away/7/other", time.Now())
+		back := time.Now()
+		if err := <-taken; err != nil {
+			t.Fatal(err)
+		}
+		if after := time.Since(back); after < leaseDuration {
+			t.Errorf("it was taken %s after it was renewed last", after)
 		}
 	})
 }
