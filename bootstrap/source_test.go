@@ -31,7 +31,7 @@ func TestWhatPathsBelowEncryptIsTheirs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tree, err := folder.Tree()
+	tree, err := folder.Tree(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

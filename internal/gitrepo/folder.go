@@ -98,8 +98,8 @@ func (f *Folder) repository() (*git.Repository, error) {
 }
 
 // Tree is the pinned commit.
-func (f *Folder) Tree() (*Tree, error) {
-	v, err := f.look()
+func (f *Folder) Tree(ctx context.Context) (*Tree, error) {
+	v, err := f.look(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -107,9 +107,9 @@ func (f *Folder) Tree() (*Tree, error) {
 }
 
 // look is what the folder has to give now.
-func (f *Folder) look() (*view, error) {
+func (f *Folder) look(ctx context.Context) (*view, error) {
 	if !f.git {
-		return f.lookAtFiles()
+		return f.lookAtFiles(ctx)
 	}
 	repo, err := f.repository()
 	if err != nil {
@@ -127,14 +127,14 @@ func (f *Folder) look() (*view, error) {
 	return &v, nil
 }
 
-func (f *Folder) lookAtFiles() (*view, error) {
+func (f *Folder) lookAtFiles(ctx context.Context) (*view, error) {
 	if f.pinned != nil {
 		v := *f.pinned
 		v.sto = overlay{memory.NewStorage(), f.extra}
 		return &v, nil
 	}
 	objects := memoryObjects{}
-	commit, err := commitFiles(f.dir, objects)
+	commit, err := commitFiles(ctx, f.dir, objects)
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +146,7 @@ func (f *Folder) lookAtFiles() (*view, error) {
 func (f *Folder) snapshot(ctx context.Context) (plumbing.Hash, error) {
 	f.extra = memoryObjects{}
 	if !f.git {
-		return commitFiles(f.dir, f.extra)
+		return commitFiles(ctx, f.dir, f.extra)
 	}
 	repo, err := f.repository()
 	if err != nil {
@@ -211,7 +211,7 @@ func (f *Folder) changes(ctx context.Context) (git.Status, int, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	is, err := gitIgnores(f.dir)
+	is, err := gitIgnores(ctx, f.dir)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -226,8 +226,8 @@ func (f *Folder) changes(ctx context.Context) (git.Status, int, error) {
 }
 
 // commitFiles makes one commit of the files of a folder that is no repository, of all that Git would take.
-func commitFiles(dir string, into memoryObjects) (plumbing.Hash, error) {
-	out, root, err := leftOut(dir)
+func commitFiles(ctx context.Context, dir string, into memoryObjects) (plumbing.Hash, error) {
+	out, root, err := leftOut(ctx, dir)
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}

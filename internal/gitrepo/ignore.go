@@ -1,7 +1,7 @@
 package gitrepo
 
 import (
-	"cmp"
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -12,7 +12,6 @@ import (
 
 	"github.com/go-git/go-billy/v5/osfs"
 	git "github.com/go-git/go-git/v5"
-	gitconfig "github.com/go-git/go-git/v5/plumbing/format/config"
 	"github.com/go-git/go-git/v5/plumbing/format/gitignore"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
@@ -20,8 +19,8 @@ import (
 
 // gitIgnores tells which files of a checkout Git leaves out, by their names in it, unless they are in its index: by its own
 // rules, and before them by those of this machine.
-func gitIgnores(root string) (func(name string) bool, error) {
-	patterns, err := machinePatterns(root)
+func gitIgnores(ctx context.Context, root string) (func(name string) bool, error) {
+	patterns, err := machinePatterns(ctx, root)
 	if err != nil {
 		return nil, err
 	}
@@ -31,58 +30,6 @@ func gitIgnores(root string) (func(name string) bool, error) {
 	}
 	matcher := gitignore.NewMatcher(append(patterns, own...)) // the last one that matches counts
 	return func(name string) bool { return matcher.Match(strings.Split(name, "/"), false) }, nil
-}
-
-// machinePatterns are those of the file that Git's configuration names, or else of the one that it looks for by itself:
-// https://git-scm.com/docs/gitignore#_description.
-func machinePatterns(root string) ([]gitignore.Pattern, error) {
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return nil, err
-	}
-	folder := filepath.Join(cmp.Or(os.Getenv("XDG_CONFIG_HOME"), filepath.Join(home, ".config")), "git")
-	configs := []string{filepath.Join(root, ".git", "config")} // what counts most comes first
-	if global := os.Getenv("GIT_CONFIG_GLOBAL"); global != "" {
-		configs = append(configs, global)
-	} else {
-		configs = append(configs, filepath.Join(home, ".gitconfig"), filepath.Join(folder, "config"))
-	}
-	configs = append(configs, cmp.Or(os.Getenv("GIT_CONFIG_SYSTEM"), "/etc/gitconfig"))
-	file := ""
-	for _, config := range configs {
-		if file, err = excludesFile(config); err != nil {
-			return nil, fault.Wrap(err, fault.Failed, "what Git ignores is not known").On("%s", config).WithHint("git config --list shows what is wrong with it")
-		}
-		if file != "" {
-			break
-		}
-	}
-	switch rest, below := strings.CutPrefix(file, "~/"); {
-	case file == "":
-		file = filepath.Join(folder, "ignore")
-	case below:
-		file = filepath.Join(home, rest)
-	case !filepath.IsAbs(file):
-		file = filepath.Join(root, file)
-	}
-	return readPatterns(file)
-}
-
-// excludesFile is the file that a configuration of Git says; empty when it says none, or is not there.
-func excludesFile(config string) (string, error) {
-	f, err := os.Open(config)
-	if isNotThere(err) {
-		return "", nil
-	}
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	read := gitconfig.New()
-	if err := gitconfig.NewDecoder(f).Decode(read); err != nil {
-		return "", err
-	}
-	return read.Section("core").Options.Get("excludesfile"), nil
 }
 
 // readPatterns reads a file of patterns; one that is not there has none.
@@ -111,7 +58,7 @@ func isNotThere(err error) bool {
 
 // leftOut tells which files of a folder Git would leave out that is no repository, by their names in it: where it is a
 // part of a checkout, what that ignores. It gives that checkout; empty when there is none.
-func leftOut(dir string) (out func(name string) bool, root string, err error) {
+func leftOut(ctx context.Context, dir string) (out func(name string) bool, root string, err error) {
 	if dir, err = filepath.Abs(dir); err == nil {
 		dir, err = filepath.EvalSymlinks(dir)
 	}
@@ -123,7 +70,7 @@ func leftOut(dir string) (out func(name string) bool, root string, err error) {
 		_, checkout := os.Lstat(filepath.Join(root, ".git"))
 		switch {
 		case err == nil && checkout == nil:
-			out, err := leftOutOf(repo, root, dir)
+			out, err := leftOutOf(ctx, repo, root, dir)
 			return out, root, err
 		case err != nil && !errors.Is(err, git.ErrRepositoryNotExists):
 			return nil, "", fault.Wrap(err, fault.Failed, "its repository can not be read").On("folder %s", root)
@@ -133,7 +80,7 @@ func leftOut(dir string) (out func(name string) bool, root string, err error) {
 	}
 }
 
-func leftOutOf(repo *git.Repository, root, dir string) (func(name string) bool, error) {
+func leftOutOf(ctx context.Context, repo *git.Repository, root, dir string) (func(name string) bool, error) {
 	index, err := repo.Storer.Index()
 	if err != nil {
 		return nil, err
@@ -142,7 +89,7 @@ func leftOutOf(repo *git.Repository, root, dir string) (func(name string) bool, 
 	for _, e := range index.Entries {
 		tracked[e.Name] = true
 	}
-	is, err := gitIgnores(root)
+	is, err := gitIgnores(ctx, root)
 	if err != nil {
 		return nil, err
 	}

@@ -15,8 +15,11 @@ func machine(t *testing.T) (home string) {
 	t.Helper()
 	home = t.TempDir()
 	t.Setenv("HOME", home)
-	for _, name := range []string{"XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL"} {
+	for _, name := range []string{"XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL"} { // to Git an empty one is not the same as none
 		t.Setenv(name, "")
+		if err := os.Unsetenv(name); err != nil {
+			t.Fatal(err)
+		}
 	}
 	t.Setenv("GIT_CONFIG_SYSTEM", filepath.Join(home, "system"))
 	return home
@@ -74,6 +77,34 @@ func TestWhatGitIgnoresHasToBeKnown(t *testing.T) {
 	write(t, home, map[string]string{".gitconfig": "[core\n"})
 	_, err := OpenFolder(t.Context(), dir, config.Ref{})
 	wantFault(t, err, fault.Failed, "what Git ignores is not known", "git config")
+	t.Setenv("PATH", "")
+	_, err = OpenFolder(t.Context(), dir, config.Ref{})
+	wantFault(t, err, fault.Failed, "what Git ignores is not known", ".gitconfig", "install git")
+}
+
+// TestWhatGitSaysOfItsConfigurationCounts: it takes files that others do not, and knows what they include.
+func TestWhatGitSaysOfItsConfigurationCounts(t *testing.T) {
+	home := machine(t)
+	write(t, home, map[string]string{
+		".gitconfig": "\xef\xbb\xbf[alias] st = status\n[include]\n\tpath = more\n", "more": "[core]\n\texcludesFile = ~/mine\n", "mine": "*.env\n",
+	})
+	dir, _ := newRepo(t, map[string]string{"a": "1"})
+	write(t, dir, map[string]string{"secret.env": "s3cret"})
+	if got := served(t, dir); got != "a" {
+		t.Errorf("served are %s", got)
+	}
+}
+
+// TestWhatGitIgnoresIsKnownWithoutGit reads its configuration itself.
+func TestWhatGitIgnoresIsKnownWithoutGit(t *testing.T) {
+	home := machine(t)
+	write(t, home, map[string]string{".gitconfig": "[core]\n\texcludesFile = ~/mine\n", "mine": "*.env\n"})
+	dir, _ := newRepo(t, map[string]string{"a": "1"})
+	t.Setenv("PATH", "")
+	patterns, err := machinePatterns(t.Context(), dir)
+	if err != nil || len(patterns) != 1 {
+		t.Errorf("%d patterns, %v", len(patterns), err)
+	}
 }
 
 // TestAPartOfACheckoutIsTakenAsGitWould: it is no repository, and what is ignored is ignored there, too.

@@ -148,7 +148,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case rest == "git-receive-pack" || service == transport.ReceivePackServiceName:
 		http.Error(w, "this repository is read-only", http.StatusForbidden)
 	case r.Method == http.MethodGet && rest == "info/refs" && service == transport.UploadPackServiceName:
-		s.advertise(w)
+		s.advertise(r.Context(), w)
 	case r.Method == http.MethodPost && rest == transport.UploadPackServiceName:
 		s.uploadPack(w, r)
 	default:
@@ -165,8 +165,8 @@ func (s *Server) route(p string) (string, bool) {
 	return parts[2], parts[1] == s.name
 }
 
-func (s *Server) advertise(w http.ResponseWriter) {
-	v, err := s.folder.look()
+func (s *Server) advertise(ctx context.Context, w http.ResponseWriter) {
+	v, err := s.folder.look(ctx)
 	if err != nil {
 		http.Error(w, "the repository can not be read: "+err.Error(), http.StatusInternalServerError)
 		return
@@ -202,7 +202,7 @@ func (s *Server) uploadPack(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/x-git-upload-pack-result")
 	w.Header().Set("Cache-Control", "no-cache")
-	v, err := s.current()
+	v, err := s.current(r.Context())
 	if err == nil {
 		err = v.answer(r.Context(), req, w)
 	}
@@ -213,14 +213,14 @@ func (s *Server) uploadPack(w http.ResponseWriter, r *http.Request) {
 
 // current is what wants are answered from. A folder of plain files is taken as it was announced, so
 // that a change between the two requests of a fetch does not break it.
-func (s *Server) current() (*view, error) {
+func (s *Server) current(ctx context.Context) (*view, error) {
 	if s.folder.git {
-		return s.folder.look()
+		return s.folder.look(ctx)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.announced == nil {
-		return s.folder.look()
+		return s.folder.look(ctx)
 	}
 	return s.announced, nil
 }

@@ -242,7 +242,7 @@ func TestUncommittedFilesBecomeACommitThatIsNowhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if tree, err := clean.Tree(); err != nil || tree.Commit != head || len(clean.Warnings) != 0 {
+	if tree, err := clean.Tree(t.Context()); err != nil || tree.Commit != head || len(clean.Warnings) != 0 {
 		t.Errorf("a clean checkout is %v, %v, warnings %v; want %s", tree, err, clean.Warnings, head)
 	}
 	write(t, dir, map[string]string{"a": "changed", "new/file": "new", "junk.tmp": "junk"})
@@ -258,11 +258,11 @@ func TestUncommittedFilesBecomeACommitThatIsNowhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tree, err := f.Tree()
+	tree, err := f.Tree(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if other, err := again.Tree(); err != nil || other.Commit != tree.Commit {
+	if other, err := again.Tree(t.Context()); err != nil || other.Commit != tree.Commit {
 		t.Errorf("the same files made %s and %s, %v", tree.Commit, other.Commit, err)
 	}
 	if len(f.Warnings) != 1 || !strings.Contains(f.Warnings[0], "3 changed files") {
