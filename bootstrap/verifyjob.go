@@ -102,7 +102,7 @@ func (j *Job) startJob(ctx context.Context, job *batchv1.Job, p plan.Progress) (
 	if err != nil {
 		return "", err
 	}
-	if err := kube.AwaitRoutes(ctx, kube.LastReady(pods.Items), "the newest pods are", p); err != nil {
+	if err := j.client.AwaitRoutes(ctx, kube.LastReady(pods.Items), "the newest pods are", p); err != nil {
 		return "", err
 	}
 	if _, err := jobs.Create(ctx, job, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {

@@ -104,7 +104,7 @@ func (f *Flux) routed(ctx context.Context, c *kube.Client, p plan.Progress) erro
 			since = at
 		}
 	}
-	return kube.AwaitRoutes(ctx, since, "the source-controller is", p)
+	return c.AwaitRoutes(ctx, since, "the source-controller is", p)
 }
 
 // Again makes Flux apply the path once more, and waits until it has and everything is healthy.

@@ -6,6 +6,7 @@
 package keys
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -175,6 +176,10 @@ const outputGrace = 2 * time.Second
 
 // run takes the standard output of a command. A line end after a single line is not part of the value.
 func run(ctx context.Context, command []string, dir string) ([]byte, error) {
+	const form = "from.exec is a list: the program, then its arguments, without a shell"
+	if len(command) == 0 || command[0] == "" {
+		return nil, fault.New(fault.Usage, "the command names no program").WithHint(form)
+	}
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 	cmd.Dir = dir
 	cmd.Stdin = nil
@@ -193,8 +198,7 @@ func run(ctx context.Context, command []string, dir string) ([]byte, error) {
 		return nil, fault.New(fault.Failed, "the command %s ended with %s", command[0], exit.ProcessState).
 			WithHint("run it by hand to see why; its output is not shown here because it may be secret")
 	case err != nil:
-		return nil, fault.Wrap(errors.Unwrap(err), fault.Usage, "the command %s can not be run", command[0]).
-			WithHint("from.exec is a list: the program, then its arguments, without a shell")
+		return nil, fault.Wrap(cmp.Or(errors.Unwrap(err), err), fault.Usage, "the command %s can not be run", command[0]).WithHint(form)
 	}
 	if one := strings.TrimRight(string(raw), "\r\n"); !strings.Contains(one, "\n") {
 		return []byte(one), nil

@@ -127,6 +127,7 @@ func TestAllFaultsAtOnceAndNoValueInThem(t *testing.T) {
 		{Name: "env", From: config.KeySource{Env: map[string]string{"a": "REKINDLE_TEST_UNSET_A", "b": "REKINDLE_TEST_UNSET_B"}}},
 		{Name: "exit", From: config.KeySource{Exec: []string{"sh", "-c", "echo S3CRET; echo S3CRET >&2; exit 3"}, Key: "k"}},
 		{Name: "absent", From: config.KeySource{Exec: []string{"rekindle-no-such-program"}, Key: "k"}},
+		{Name: "noprogram", From: config.KeySource{Exec: []string{""}, Key: "k"}},
 		{Name: "entry", From: config.KeySource{Exec: []string{"echo", "x"}}},
 		{Name: "wrong", From: config.KeySource{Repo: "k.age", IdentityFile: "other.txt"}},
 		{Name: "damaged", From: config.KeySource{Repo: "k.age", IdentityFile: "damaged.txt"}},
@@ -140,9 +141,10 @@ func TestAllFaultsAtOnceAndNoValueInThem(t *testing.T) {
 		"key file: read " + dir + "/none.txt: no such file", "key empty: its source is empty",
 		"key env: the environment variable REKINDLE_TEST_UNSET_A", "REKINDLE_TEST_UNSET_B",
 		"key exit: the command sh ended with exit status 3", "key absent: the command rekindle-no-such-program can not be run",
+		"key noprogram: the command names no program",
 		"key entry: it says not which entry", "key wrong: no identity of", "key damaged:", "holds no age identities",
 		"key norepo: read none.age of the repository", "key notage: decrypt bad.age", "key big: its values have", "key nothing: it says not where",
-		"13 faults",
+		"14 faults",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("want %q in:\n%s", want, text)

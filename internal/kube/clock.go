@@ -14,12 +14,19 @@ type serverClock struct {
 	at   time.Time // when we heard it
 }
 
-// age is how long ago the server wrote a time; known is false while it has told none of its own.
+// agree is how far two clocks that show the same may seem apart: the server tells whole seconds, and its answer takes a moment.
+const agree = 2 * time.Second
+
+// age is how long ago the server wrote a time; known is false while it has told none of its own. This machine's clock is
+// the finer one, and counts where the two agree.
 func (c *serverClock) age(of time.Time) (age time.Duration, known bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.told.IsZero() {
+	switch {
+	case c.told.IsZero():
 		return 0, false
+	case c.at.Sub(c.told).Abs() <= agree:
+		return time.Since(of), true
 	}
 	return c.told.Add(time.Since(c.at)).Sub(of), true
 }
