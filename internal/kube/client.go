@@ -21,6 +21,9 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/wait"
 )
 
+// discoveryTimeout bounds each request for what the server serves.
+const discoveryTimeout = 10 * time.Second
+
 // parallel is how many objects are read or written at a time.
 const parallel = 16
 
@@ -60,7 +63,9 @@ func Connect(cfg *rest.Config) (*Client, error) {
 	if c.typed, err = kubernetes.NewForConfigAndClient(config, shared); err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", cfg.Host, err)
 	}
-	direct, err := discovery.NewDiscoveryClientForConfigAndClient(config, shared)
+	// Discovery takes no context, and bounds itself only by the timeout of the HTTP client that it is given.
+	bounded := &http.Client{Transport: shared.Transport, CheckRedirect: shared.CheckRedirect, Timeout: discoveryTimeout}
+	direct, err := discovery.NewDiscoveryClientForConfigAndClient(config, bounded)
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", cfg.Host, err)
 	}

@@ -1,0 +1,32 @@
+package kube
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/rest"
+)
+
+// TestAServerThatSaysNothingOfWhatItServes hangs nobody for ever: discovery knows no context that could end it.
+func TestAServerThatSaysNothingOfWhatItServes(t *testing.T) {
+	t.Parallel()
+	done := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case <-r.Context().Done():
+		case <-done:
+		}
+	}))
+	defer server.Close()
+	defer close(done)
+	c, err := Connect(&rest.Config{Host: server.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Mapper().RESTMapping(schema.GroupKind{Kind: "ConfigMap"}); err == nil {
+		t.Error("it knows a kind that nobody told it")
+	}
+}
