@@ -6,6 +6,7 @@ GO ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 BIN := bin/rekindle
 RUN ?= .
+RACE ?= ./...
 # Packages tested side by side: half of the time their tests wait for servers.
 SIDE_BY_SIDE ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 
@@ -39,8 +40,8 @@ test: assets ## Unit and integration tests, against a real API server
 	cd test/lab/apps && $(GO) test -run '$(RUN)' ./...
 
 .PHONY: race
-race: assets ## The same under the race detector
-	CGO_ENABLED=1 $(GO) test -race -timeout 30m ./...
+race: assets ## The same under the race detector; RACE=./internal/engine is a part of it
+	CGO_ENABLED=1 $(GO) test -race -timeout 30m $(RACE)
 
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck, the rules of the house
