@@ -23,11 +23,10 @@
 //	         retrySeconds, cause (the id of the step that really failed)
 //	message  text
 //	plan     name, plan, steps as in begin
-//	error    error, hints, exitCode: the last line of a command that had nothing to report
-//	report   the last line of a run; see [Document]
+//	report   the last line of a run, and of a command that failed; see [Document]
 //
 // A table is one object a row, an object is itself. A run of two plans (prepare, then do) has two
-// begin lines and one report.
+// begin lines and one report. docs/json.md has them all with examples.
 //
 // # What is kept out
 //
