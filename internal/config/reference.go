@@ -30,6 +30,8 @@ An ops repository holds a **Cluster** document for each cluster, and **Stack** d
 JSON Schema of both; an editor that knows YAML's language server takes it with a first line like
 ` + "`# yaml-language-server: $schema=rekindle.schema.json`" + `.
 
+Complete documents with comments are in [examples](examples).
+
 - Reading is strict: an unknown field, a key written twice or a value of another type is a fault. All faults of all documents
   are told at once, each as ` + "`file:line: field: what is wrong`" + `, and nothing is begun.
 - Every document begins with ` + "`apiVersion: rekindle.dev/v1alpha1`" + `. A file has one Cluster document; Stacks stand in files of their own, several
