@@ -150,58 +150,6 @@ func (c *Client) Get(ctx context.Context, ref Ref) (*unstructured.Unstructured, 
 	return obj, err
 }
 
-// wants says whether applying would change the object: a desired field differs, or the manager owns a
-// field that is no longer desired.
-func (c *Client) wants(ctx context.Context, desired, live *unstructured.Unstructured, manager string) bool {
-	if removed(desired, live, manager) {
-		return true
-	}
-	return difference(desired, live) != "" && c.dryRunDiffers(ctx, desired, live, manager)
-}
-
-// compare tells whether one object differs, nil when it does not.
-func (c *Client) compare(ctx context.Context, obj *unstructured.Unstructured) (*Difference, error) {
-	ref, desired := RefOf(obj), normalized(obj)
-	live, err := c.Get(ctx, ref)
-	switch {
-	case err != nil:
-		return nil, fault.Wrap(err, fault.Failed, "compare with the cluster").On("%s", ref)
-	case live == nil:
-		return &Difference{Ref: ref, Missing: true}, nil
-	}
-	path := difference(desired, live)
-	if path == "" || !c.dryRunDiffers(ctx, desired, live, "rekindle-compare") {
-		return nil, nil
-	}
-	return &Difference{Ref: ref, Path: path}, nil
-}
-
-// dryRunDiffers asks the server what the object would be after an apply, which persists nothing. A
-// server that cannot tell leaves it at a difference. An answer about a newer state than live is
-// compared with that.
-func (c *Client) dryRunDiffers(ctx context.Context, desired, live *unstructured.Unstructured, manager string) bool {
-	resource, err := c.resource(RefOf(desired))
-	if err != nil {
-		return true
-	}
-	const tries = 3
-	for range tries {
-		after, err := resource.Apply(ctx, desired.GetName(), desired,
-			metav1.ApplyOptions{FieldManager: manager, Force: true, DryRun: []string{metav1.DryRunAll}})
-		if err != nil {
-			return true
-		}
-		if after.GetResourceVersion() == live.GetResourceVersion() {
-			a, b := normalized(after), normalized(live)
-			return difference(a, b) != "" || difference(b, a) != ""
-		}
-		if live, err = resource.Get(ctx, desired.GetName(), metav1.GetOptions{}); err != nil {
-			return true
-		}
-	}
-	return true
-}
-
 // applyFault makes the error of an apply one that a person can act on. The text of an error about a
 // Secret is left out: the server quotes values.
 func applyFault(ref Ref, err error) error {

@@ -1,13 +1,12 @@
 package kube
 
 import (
-	"context"
 	"encoding/base64"
 	"fmt"
 	"maps"
 	"reflect"
 	"slices"
-	"strings"
+	"strconv"
 
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -26,51 +25,52 @@ var quantityFields = []string{
 	"maxLimitRequestRatio", "divisor", "averageValue", "podFixed", "overhead",
 }
 
-// difference says where live is not as desired, as a path such as "spec.replicas"; empty when nowhere.
+// difference says where live is not as desired, as a path such as spec, replicas; nil when nowhere.
 // Only what desired says counts: null and zero values equal absence, as the server drops both.
-func difference(desired, live *unstructured.Unstructured) string {
+func difference(desired, live *unstructured.Unstructured) []string {
 	for _, field := range sortedKeys(desired.Object) {
 		switch field {
 		case "apiVersion", "kind", "status":
 			continue
 		case "metadata":
-			if at := metadataDifference(desired, live); at != "" {
+			if at := metadataDifference(desired, live); at != nil {
 				return at
 			}
 		default:
-			if at := differ(desired.Object[field], live.Object[field], []string{field}); at != "" {
+			if at := differ(desired.Object[field], live.Object[field], []string{field}); at != nil {
 				return at
 			}
 		}
 	}
-	return ""
+	return nil
 }
 
-func metadataDifference(desired, live *unstructured.Unstructured) string {
+func metadataDifference(desired, live *unstructured.Unstructured) []string {
 	for _, field := range []string{"labels", "annotations", "finalizers", "ownerReferences"} {
 		want, _, _ := unstructured.NestedFieldNoCopy(desired.Object, "metadata", field)
 		if want == nil {
 			continue // others may have put there what they like
 		}
 		have, _, _ := unstructured.NestedFieldNoCopy(live.Object, "metadata", field)
+		at := []string{"metadata", field}
 		if list, ok := want.([]any); ok {
-			if !containsAll(list, have, []string{"metadata", field}) {
-				return "metadata." + field
+			if !containsAll(list, have, at) {
+				return at
 			}
 			continue
 		}
-		if at := differ(want, have, []string{"metadata", field}); at != "" {
+		if at := differ(want, have, at); at != nil {
 			return at
 		}
 	}
-	return ""
+	return nil
 }
 
 // containsAll says whether every wanted item is in a list that others may extend.
 func containsAll(want []any, have any, path []string) bool {
 	list, _ := have.([]any)
 	for _, item := range want {
-		if !slices.ContainsFunc(list, func(l any) bool { return differ(item, l, path) == "" }) {
+		if !slices.ContainsFunc(list, func(l any) bool { return differ(item, l, path) == nil }) {
 			return false
 		}
 	}
@@ -78,60 +78,73 @@ func containsAll(want []any, have any, path []string) bool {
 }
 
 // differ says where two values differ; path, which is not empty, is where they are.
-func differ(want, have any, path []string) string {
+func differ(want, have any, path []string) []string {
 	if isZero(want) && isZero(have) {
-		return ""
+		return nil
 	}
 	switch want := want.(type) {
 	case nil:
-		return strings.Join(path, ".")
+		return path
 	case map[string]any:
 		have, ok := have.(map[string]any)
 		if !ok && len(want) > 0 && !isZero(want) {
-			return strings.Join(path, ".")
+			return path
 		}
 		for _, key := range sortedKeys(want) {
-			if at := differ(want[key], have[key], append(slices.Clip(path), key)); at != "" {
+			if at := differ(want[key], have[key], below(path, key)); at != nil {
 				return at
 			}
 		}
-		return ""
+		return nil
 	case []any:
 		have, _ := have.([]any)
 		return differInList(want, have, path)
 	}
 	if sameScalar(want, have, path) {
-		return ""
+		return nil
 	}
-	return strings.Join(path, ".")
+	return path
 }
 
-func differInList(want, have []any, path []string) string {
-	at := strings.Join(path, ".")
+func below(path []string, key string) []string { return append(slices.Clip(path), key) }
+
+func differInList(want, have []any, path []string) []string {
+	at := path
 	if len(want) == len(have) {
-		first := ""
-		for i := range want {
-			if first = differ(want[i], have[i], append(slices.Clip(path), fmt.Sprintf("%d", i))); first != "" {
-				break
-			}
-		}
-		if first == "" || !keyed(want) {
+		first := firstOf(want, have, path, differ)
+		if first == nil || !keyed(want) {
 			return first
 		}
 		at = first
 	}
-	if len(want) > len(have) || !keyed(want) {
+	same := func(a, b any) bool { return differ(a, b, path) == nil }
+	if len(want) > len(have) || !keyed(want) || !among(want, have, same) {
 		return at
 	}
-	left := slices.Clone(have)
-	for _, item := range want {
-		i := slices.IndexFunc(left, func(l any) bool { return differ(item, l, path) == "" })
-		if i < 0 {
+	return nil
+}
+
+// firstOf is where the first pair of items at the same place differs; the lists are of one length.
+func firstOf(a, b []any, path []string, differ func(a, b any, path []string) []string) []string {
+	for i := range a {
+		if at := differ(a[i], b[i], below(path, strconv.Itoa(i))); at != nil {
 			return at
+		}
+	}
+	return nil
+}
+
+// among says whether each item has another one in a list that is the same, wherever that is.
+func among(items, list []any, same func(a, b any) bool) bool {
+	left := slices.Clone(list)
+	for _, item := range items {
+		i := slices.IndexFunc(left, func(l any) bool { return same(item, l) })
+		if i < 0 {
+			return false
 		}
 		left = slices.Delete(left, i, i+1)
 	}
-	return ""
+	return true
 }
 
 // keyed says whether the items are maps that have a key in common.
@@ -154,8 +167,8 @@ func sameScalar(want, have any, path []string) bool {
 		}
 	}
 	field := path[max(0, len(path)-1):]
-	if slices.Contains(field, "caBundle") && (want == "" || want == "Cg==") && !isZero(have) {
-		return true // a placeholder that the chart leaves for a controller to fill
+	if slices.Contains(field, "caBundle") && isPlaceholder(want) && !isZero(have) {
+		return true
 	}
 	if !slices.ContainsFunc(path, func(f string) bool { return slices.Contains(quantityFields, f) }) {
 		return false
@@ -167,6 +180,9 @@ func sameScalar(want, have any, path []string) bool {
 	b, err := resource.ParseQuantity(fmt.Sprint(have))
 	return err == nil && a.Cmp(b) == 0
 }
+
+// isPlaceholder says whether a caBundle is one that a chart leaves for a controller to fill.
+func isPlaceholder(caBundle any) bool { return caBundle == "" || caBundle == "Cg==" }
 
 func number(v any) (float64, bool) {
 	switch n := v.(type) {
@@ -234,49 +250,6 @@ func normalized(obj *unstructured.Unstructured) *unstructured.Unstructured {
 		}
 	}
 	return obj
-}
-
-// Difference is one object that is not as desired.
-type Difference struct {
-	Ref     Ref
-	Missing bool
-	Path    string // the first field that differs; empty when Missing. Never a value: it may be a secret.
-}
-
-// String is "Deployment shop/web: spec.replicas differs".
-func (d Difference) String() string {
-	if d.Missing {
-		return d.Ref.String() + ": missing"
-	}
-	return fmt.Sprintf("%s: %s differs", d.Ref, d.Path)
-}
-
-// Differs gives the objects that are missing or not as desired. It reads only; where a comparison of
-// the fields says that they differ, a dry run of the server decides, because it knows defaults.
-func (c *Client) Differs(ctx context.Context, objs []*unstructured.Unstructured) ([]Ref, error) {
-	found, err := c.Compare(ctx, objs)
-	refs := make([]Ref, len(found))
-	for i, d := range found {
-		refs[i] = d.Ref
-	}
-	return refs, err
-}
-
-// Compare is Differs that tells where.
-func (c *Client) Compare(ctx context.Context, objs []*unstructured.Unstructured) ([]Difference, error) {
-	found := make([]*Difference, len(objs))
-	err := each(ctx, objs, func(ctx context.Context, i int, obj *unstructured.Unstructured) error {
-		var err error
-		found[i], err = c.compare(ctx, obj)
-		return err
-	})
-	var list []Difference
-	for _, d := range found {
-		if d != nil {
-			list = append(list, *d)
-		}
-	}
-	return list, err
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -48,7 +48,7 @@ func TestDifference(t *testing.T) {
 		"multi-line text":                {"data: {a: \"x\\ny\"}", "data: {a: \"x\\ny\"}", ""},
 		"a map where a scalar is wanted": {"spec: {a: x}", "spec: {a: {b: 1}}", "spec.a"},
 	} {
-		if got := difference(object(t, head+c.desired), object(t, head+c.live)); got != c.at {
+		if got := pathOf(difference(object(t, head+c.desired), object(t, head+c.live))); got != c.at {
 			t.Errorf("%s: differs at %q, want %q", name, got, c.at)
 		}
 	}
@@ -67,7 +67,7 @@ func TestMetadataDifference(t *testing.T) {
 		"annotations of others": {"", "  annotations: {a: b}\n  finalizers: [one]", ""},
 		"what the server wrote": {"  generation: 1", "  generation: 2", ""},
 	} {
-		if got := difference(object(t, head+c.desired), object(t, head+c.live)); got != c.at {
+		if got := pathOf(difference(object(t, head+c.desired), object(t, head+c.live))); got != c.at {
 			t.Errorf("%s: differs at %q, want %q", name, got, c.at)
 		}
 	}
@@ -76,7 +76,7 @@ func TestMetadataDifference(t *testing.T) {
 func TestSecretsAreComparedAsTheyAreKept(t *testing.T) {
 	desired := normalized(object(t, "apiVersion: v1\nkind: Secret\nmetadata: {name: x}\nstringData: {a: b}"))
 	live := object(t, "apiVersion: v1\nkind: Secret\nmetadata: {name: x}\ndata: {a: Yg==}\ntype: Opaque")
-	if at := difference(desired, live); at != "" {
+	if at := difference(desired, live); at != nil {
 		t.Errorf("differs at %s", at)
 	}
 }
@@ -92,10 +92,10 @@ func TestRulesOfAnAggregatedRoleAreItsControllers(t *testing.T) {
 		"not aggregated":    {"rules: [{verbs: [list]}]", "rules: [{verbs: [get]}]", "rules.0.verbs.0"},
 	} {
 		desired, live := normalized(object(t, head+c.desired)), normalized(object(t, head+c.live))
-		if at := difference(desired, live); at != c.at {
+		if at := pathOf(difference(desired, live)); at != c.at {
 			t.Errorf("%s: differs at %q, want %q", name, at, c.at)
 		}
-		if at := difference(live, desired); (at == "") != (c.at == "") {
+		if at := difference(live, desired); (at == nil) != (c.at == "") {
 			t.Errorf("%s: the other way it differs at %q", name, at)
 		}
 	}

@@ -1,0 +1,220 @@
+package kube
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+)
+
+// prober is the manager of dry runs. It owns nothing, so that they show what is wanted and what others have added.
+const prober = "rekindle-compare"
+
+// Difference is one object that is not as desired.
+type Difference struct {
+	Ref     Ref
+	Missing bool
+	Path    string // the first field that differs; empty when Missing. Never a value: it may be a secret.
+	Owner   string // the manager that has the field as it is, where several have written the object; may be empty
+}
+
+// String is "Deployment shop/web: spec.replicas differs, owned by keda-operator".
+func (d Difference) String() string {
+	switch {
+	case d.Missing:
+		return d.Ref.String() + ": missing"
+	case d.Owner != "":
+		return fmt.Sprintf("%s: %s differs, owned by %s", d.Ref, d.Path, d.Owner)
+	}
+	return fmt.Sprintf("%s: %s differs", d.Ref, d.Path)
+}
+
+// Differs gives the objects that are missing or not as desired. It reads only; where the fields give reason to
+// believe that they differ, a dry run of the server decides, because it knows defaults, and what is added to what.
+func (c *Client) Differs(ctx context.Context, objs []*unstructured.Unstructured) ([]Ref, error) {
+	found, err := c.Compare(ctx, objs)
+	refs := make([]Ref, len(found))
+	for i, d := range found {
+		refs[i] = d.Ref
+	}
+	return refs, err
+}
+
+// Compare is Differs that tells where.
+func (c *Client) Compare(ctx context.Context, objs []*unstructured.Unstructured) ([]Difference, error) {
+	found := make([]*Difference, len(objs))
+	err := each(ctx, objs, func(ctx context.Context, i int, obj *unstructured.Unstructured) error {
+		var err error
+		found[i], err = c.compare(ctx, obj)
+		return err
+	})
+	var list []Difference
+	for _, d := range found {
+		if d != nil {
+			list = append(list, *d)
+		}
+	}
+	return list, err
+}
+
+// compare tells whether one object differs, nil when it does not.
+func (c *Client) compare(ctx context.Context, obj *unstructured.Unstructured) (*Difference, error) {
+	ref, desired := RefOf(obj), normalized(obj)
+	live, err := c.Get(ctx, ref)
+	switch {
+	case err != nil:
+		return nil, fault.Wrap(err, fault.Failed, "compare with the cluster").On("%s", ref)
+	case live == nil:
+		return &Difference{Ref: ref, Missing: true}, nil
+	}
+	at, err := c.drift(ctx, desired, live, Manager)
+	if err != nil { // the server cannot tell: what the fields say stands, a mere suspicion does not
+		at = difference(desired, live)
+	}
+	if at == nil {
+		return nil, nil
+	}
+	return &Difference{Ref: ref, Path: pathOf(at), Owner: ownerOf(live, at)}, nil
+}
+
+func pathOf(at []string) string { return strings.Join(at, ".") }
+
+// wants says whether applying would change the object: it is not as desired, or the manager owns a field that is no
+// longer desired. Where the server cannot tell, it does: the apply itself shows why.
+func (c *Client) wants(ctx context.Context, desired, live *unstructured.Unstructured, manager string) bool {
+	if removed(desired, live, manager) {
+		return true
+	}
+	at, err := c.drift(ctx, desired, live, manager)
+	return err != nil || at != nil
+}
+
+// drift says where the live object is not what an apply would make of it, nil when nowhere. Only objects that give a
+// reason cost a request: a field that is not as desired, or something added to what is desired as a whole.
+func (c *Client) drift(ctx context.Context, desired, live *unstructured.Unstructured, manager string) ([]string, error) {
+	if difference(desired, live) == nil && !extended(desired, live, manager) {
+		return nil, nil
+	}
+	after, before, err := c.probe(ctx, desired, live)
+	if err != nil {
+		return nil, err
+	}
+	return changed(normalized(after), normalized(before)), nil
+}
+
+// probe asks the server what the object would be after an apply, which persists nothing. before is the state that the
+// answer is about: live, or a newer one.
+func (c *Client) probe(ctx context.Context, desired, live *unstructured.Unstructured) (after, before *unstructured.Unstructured, err error) {
+	resource, err := c.resource(RefOf(desired))
+	if err != nil {
+		return nil, nil, err
+	}
+	desired = desired.DeepCopy()
+	dropPlaceholders(desired.Object)
+	const tries = 3
+	for range tries {
+		after, err = resource.Apply(ctx, desired.GetName(), desired,
+			metav1.ApplyOptions{FieldManager: prober, Force: true, DryRun: []string{metav1.DryRunAll}})
+		if err != nil || after.GetResourceVersion() == live.GetResourceVersion() {
+			return after, live, err
+		}
+		if live, err = resource.Get(ctx, desired.GetName(), metav1.GetOptions{}); err != nil {
+			return nil, nil, err
+		}
+	}
+	return nil, nil, apierrors.NewTooManyRequestsError("it changes while it is compared")
+}
+
+// dropPlaceholders takes away what a chart leaves for a controller to fill: an apply would empty it again.
+func dropPlaceholders(value any) {
+	switch value := value.(type) {
+	case map[string]any:
+		if isPlaceholder(value["caBundle"]) {
+			delete(value, "caBundle")
+		}
+		for _, inner := range value {
+			dropPlaceholders(inner)
+		}
+	case []any:
+		for _, inner := range value {
+			dropPlaceholders(inner)
+		}
+	}
+}
+
+// changed says where two states of an object differ that the server gave, nil when nowhere: unlike [difference], what only
+// one of them has counts.
+func changed(a, b *unstructured.Unstructured) []string {
+	for _, pair := range [][2]*unstructured.Unstructured{{a, b}, {b, a}} {
+		if at := metadataDifference(pair[0], pair[1]); at != nil {
+			return at
+		}
+	}
+	without := func(obj *unstructured.Unstructured) map[string]any {
+		fields := map[string]any{}
+		for key, value := range obj.Object {
+			if !slices.Contains([]string{"apiVersion", "kind", "metadata", "status"}, key) {
+				fields[key] = value
+			}
+		}
+		return fields
+	}
+	return unequal(without(a), without(b), nil)
+}
+
+// unequal says where two values are not the same. The server drops some kinds of nothing and keeps others, but an empty
+// text is a value: that of a label, say.
+func unequal(a, b any, path []string) []string {
+	if isNothing(a) && isNothing(b) {
+		return nil
+	}
+	switch a := a.(type) {
+	case map[string]any:
+		b, ok := b.(map[string]any)
+		if !ok {
+			return path
+		}
+		keys := append(sortedKeys(a), sortedKeys(b)...)
+		for _, key := range slices.Compact(slices.Sorted(slices.Values(keys))) {
+			if at := unequal(a[key], b[key], below(path, key)); at != nil {
+				return at
+			}
+		}
+		return nil
+	case []any:
+		b, ok := b.([]any)
+		if !ok || len(a) != len(b) {
+			return path
+		}
+		at := firstOf(a, b, path, unequal)
+		if at != nil && keyed(a) && keyed(b) && among(a, b, func(a, b any) bool { return unequal(a, b, path) == nil }) {
+			return nil // in another order
+		}
+		return at
+	}
+	if sameScalar(a, b, nil) {
+		return nil
+	}
+	return path
+}
+
+func isNothing(v any) bool {
+	switch v := v.(type) {
+	case string:
+		return false
+	case map[string]any:
+		for _, inner := range v {
+			if !isNothing(inner) {
+				return false
+			}
+		}
+		return true
+	}
+	return isZero(v)
+}

@@ -1,0 +1,193 @@
+package kube_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+
+	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/providers/kwok/kwoktest"
+)
+
+// wholes are objects with fields that the server keeps as a whole, in some of which it fills in more.
+const wholes = `
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: NS}
+spec: {selector: {app: web}, ports: [{port: 80}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: web, namespace: NS}
+spec:
+  podSelector: {}
+  policyTypes: [Ingress]
+  ingress: [{from: [{podSelector: {matchLabels: {a: b}}}], ports: [{port: 80}]}]
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: closed, namespace: NS, labels: {a: b}}
+spec: {podSelector: {}}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: NS}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view}
+subjects: [{kind: User, name: one}]
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: NS}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      tolerations: [{key: a, operator: Exists}]
+      containers:
+      - name: web
+        image: example.com/web
+        env: [{name: NAMESPACE, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}]
+`
+
+// patch changes an object as another manager than the one who made it.
+func (s *space) patch(ref kube.Ref, kind types.PatchType, patch string, subresources ...string) {
+	s.Helper()
+	resource, _ := meta.UnsafeGuessKindToResource(ref.GVK())
+	if ref.Kind == "NetworkPolicy" {
+		resource.Resource = "networkpolicies"
+	}
+	api := dynamic.ResourceInterface(s.client.Dynamic().Resource(resource))
+	if ref.Namespace != "" {
+		api = s.client.Dynamic().Resource(resource).Namespace(ref.Namespace)
+	}
+	if _, err := api.Patch(s.Context(), ref.Name, kind, []byte(patch), metav1.PatchOptions{FieldManager: "somebody"}, subresources...); err != nil {
+		s.Fatalf("%s: %v", ref, err)
+	}
+}
+
+func TestWhatIsAddedToAWholeIsADifference(t *testing.T) {
+	for name, c := range map[string]struct {
+		object int
+		patch  string
+		kind   types.PatchType
+		at     string // of the difference; none where anybody may add
+	}{
+		"a key of a selector":       {0, `{"spec":{"selector":{"by":"hand"}}}`, types.MergePatchType, "spec.selector.by"},
+		"one without a value":       {0, `{"spec":{"selector":{"by":""}}}`, types.MergePatchType, "spec.selector.by"},
+		"another port of a Service": {0, `[{"op":"add","path":"/spec/ports/-","value":{"name":"b","port":81}},{"op":"add","path":"/spec/ports/0/name","value":"a"}]`, types.JSONPatchType, ""},
+		"a port of a rule":          {1, `[{"op":"add","path":"/spec/ingress/0/ports/-","value":{"port":81}}]`, types.JSONPatchType, "spec.ingress.0.ports"},
+		"a narrower policy":         {1, `{"spec":{"podSelector":{"matchLabels":{"no":"body"}}}}`, types.MergePatchType, "spec.podSelector"},
+		"one that says no more":     {2, `{"spec":{"podSelector":{"matchLabels":{"no":"body"}}}}`, types.MergePatchType, "spec.podSelector"},
+		"a subject":                 {3, `[{"op":"add","path":"/subjects/-","value":{"kind":"User","name":"two","apiGroup":"rbac.authorization.k8s.io"}}]`, types.JSONPatchType, "subjects"},
+		"a toleration":              {4, `[{"op":"add","path":"/spec/template/spec/tolerations/-","value":{"operator":"Exists"}}]`, types.JSONPatchType, "spec.template.spec.tolerations"},
+		"a variable":                {4, `[{"op":"add","path":"/spec/template/spec/containers/0/env/-","value":{"name":"B","value":"b"}}]`, types.JSONPatchType, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSpace(t)
+			objs := s.parse(wholes)
+			refs := s.mustApply(wholes)
+			s.patch(refs[c.object], c.kind, c.patch)
+			found, err := s.client.Compare(t.Context(), objs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.at == "" {
+				if len(found) > 0 {
+					t.Errorf("it finds %v", found)
+				}
+				return
+			}
+			if len(found) != 1 || found[0].Ref != refs[c.object] || !strings.HasPrefix(found[0].Path, c.at) || found[0].Owner != "somebody" {
+				t.Fatalf("found %+v, want %s at %s", found, refs[c.object], c.at)
+			}
+			changes, err := s.client.Apply(t.Context(), objs, kube.ApplyOptions{Manager: "test", Force: true})
+			if err != nil || changes[c.object].Action != kube.Configured {
+				t.Errorf("%v, %v", changes, err)
+			}
+			if found, err = s.client.Compare(t.Context(), objs); err != nil || len(found) > 0 {
+				t.Errorf("after it is put back: %v, %v", found, err)
+			}
+		})
+	}
+}
+
+// TestWhatTheServerFillsInIsNotAskedAbout: a dry run of each object would make each run slow.
+func TestWhatTheServerFillsInIsNotAskedAbout(t *testing.T) {
+	s := newSpace(t)
+	refs := s.mustApply(wholes)
+	s.patch(refs[4], types.MergePatchType, `{"spec":{"replicas":3}}`, "scale")
+	since := time.Now()
+	if found, err := s.client.Compare(t.Context(), s.parse(wholes)); err != nil || len(found) > 0 {
+		t.Errorf("found %v, %v", found, err)
+	}
+	if writes := kwoktest.AllWrites(t, s.cluster, since); len(ours(writes)) > 0 {
+		t.Errorf("it asked %v", ours(writes))
+	}
+}
+
+func TestAnUpdateOfACRDThatOnlyTakesAwayIsWritten(t *testing.T) {
+	s := newSpace(t)
+	s.mustApply(crdOf("loose"))
+	loose := strings.Replace(crdOf("loose"), ", minimum: 1", "", 1)
+	for _, want := range []plan.Outcome{plan.Changed, plan.Unchanged} {
+		changes, err := s.apply(loose, "test")
+		if err != nil || kube.Outcome(changes) != want {
+			t.Errorf("%v, %v, want %s", changes, err, want)
+		}
+	}
+}
+
+func TestADifferenceNamesTheOwnerOfTheField(t *testing.T) {
+	s := newSpace(t)
+	manifest := strings.Split(web, "---")[0]
+	refs := s.mustApply(manifest)
+	s.patch(refs[0], types.MergePatchType, `{"spec":{"replicas":5}}`, "scale")
+	found, err := s.client.Compare(t.Context(), s.parse(manifest))
+	if err != nil || len(found) != 1 || !strings.HasSuffix(found[0].String(), "spec.replicas differs, owned by somebody") {
+		t.Errorf("found %v, %v", found, err)
+	}
+}
+
+func TestAFilledPlaceholderIsNoDifference(t *testing.T) {
+	s := newSpace(t)
+	hooks := `
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingWebhookConfiguration
+metadata: {name: NS}
+webhooks:
+- name: proof.example.com
+  admissionReviewVersions: [v1]
+  sideEffects: None
+  clientConfig: {caBundle: Cg==, service: {name: hook, namespace: NS}}
+  namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: nowhere}}
+  rules: [{operations: [CREATE], apiGroups: [""], apiVersions: [v1], resources: [configmaps]}]
+`
+	refs := s.mustApply(hooks)
+	obj, err := s.client.Get(t.Context(), refs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, _, _ := unstructured.NestedSlice(obj.Object, "webhooks")
+	list[0].(map[string]any)["clientConfig"].(map[string]any)["caBundle"] = "TFMwdA=="
+	if err := unstructured.SetNestedSlice(obj.Object, list, "webhooks"); err != nil {
+		t.Fatal(err)
+	}
+	api := s.client.Dynamic().Resource(obj.GroupVersionKind().GroupVersion().WithResource("validatingwebhookconfigurations"))
+	if _, err := api.Update(t.Context(), obj, metav1.UpdateOptions{FieldManager: "injector"}); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := s.client.Compare(t.Context(), s.parse(hooks)); err != nil || len(found) > 0 {
+		t.Errorf("found %v, %v", found, err)
+	}
+	if changes, err := s.apply(hooks, "test"); err != nil || kube.Outcome(changes) != plan.Unchanged {
+		t.Errorf("%v, %v", changes, err)
+	}
+}
