@@ -36,11 +36,18 @@ type Client struct {
 	discovery *sharedDiscovery
 	mapper    *sharedMapper
 	clock     *serverClock
+	simulated bool
 	running   sync.WaitGroup // what ends with the lifetimes that were given to it
 }
 
+// Option is how a client differs from others.
+type Option func(*Client)
+
+// Simulated says whether the cluster's nodes are simulated: what only the controllers in its pods could tell is not awaited.
+func Simulated(simulated bool) Option { return func(c *Client) { c.simulated = simulated } }
+
 // Connect makes a client. It does not speak with the server yet. The config is copied.
-func Connect(cfg *rest.Config) (*Client, error) {
+func Connect(cfg *rest.Config, options ...Option) (*Client, error) {
 	config := rest.CopyConfig(cfg)
 	// The server's priority and fairness is what bounds requests, and parallel. client-go's default of 5 a second would make a
 	// stack of twenty charts wait for minutes, and its limiter tells a deadline that is near as an error of its own.
@@ -57,6 +64,9 @@ func Connect(cfg *rest.Config) (*Client, error) {
 		return nil, fmt.Errorf("connect to %s: %w", cfg.Host, err)
 	}
 	c := &Client{config: config, http: shared, clock: clock}
+	for _, option := range options {
+		option(c)
+	}
 	if c.dynamic, err = dynamic.NewForConfigAndClient(config, shared); err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", cfg.Host, err)
 	}

@@ -316,17 +316,6 @@ func TestReadyFailsEarlyWithTheCause(t *testing.T) {
 		manifest string
 		says     []string
 	}{
-		"a Deployment past its deadline": {`
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: nowhere, namespace: NS}
-spec:
-  progressDeadlineSeconds: 1
-  selector: {matchLabels: {app: nowhere}}
-  template:
-    metadata: {labels: {app: nowhere}}
-    spec: {nodeSelector: {no: where}, containers: [{name: c, image: i}]}
-`, []string{"Deployment NS/nowhere", "rogress", "unschedulable", "node"}},
 		"a Job that fails": {`
 apiVersion: batch/v1
 kind: Job

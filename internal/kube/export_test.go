@@ -11,3 +11,8 @@ import (
 func (w *Watcher) ReportedBy(ctx context.Context, refs []Ref, age time.Duration, p plan.Progress) ([]Ref, error) {
 	return w.reportedBy(ctx, refs, age, p)
 }
+
+// AwaitReportsBy is AwaitReports with another age.
+func (w *Watcher) AwaitReportsBy(ctx context.Context, refs []Ref, age time.Duration, p plan.Progress) error {
+	return w.awaitReportsBy(ctx, refs, age, p)
+}

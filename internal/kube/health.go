@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -52,7 +53,7 @@ func (c *Client) Check(ctx context.Context, refs []Ref) error {
 		if err != nil {
 			return fault.Wrap(err, fault.Failed, "read").On("%s", ref)
 		}
-		it := &item{ref: ref, state: obj, health: readiness(obj)}
+		it := &item{ref: ref, state: obj, health: c.readiness(obj)}
 		if it.health.Ready || isUnboundClaim(it) && c.bindsOnFirstUse(ctx, obj) {
 			return nil
 		}
@@ -65,7 +66,7 @@ func (c *Client) Check(ctx context.Context, refs []Ref) error {
 }
 
 func statusHealth(obj *unstructured.Unstructured) Health {
-	result, err := status.Compute(obj)
+	result, err := status.Compute(withGeneration(obj))
 	if err != nil {
 		return Health{Message: err.Error()}
 	}
@@ -74,6 +75,22 @@ func statusHealth(obj *unstructured.Unstructured) Health {
 		Failed:  result.Status == status.FailedStatus,
 		Message: result.Message,
 	}
+}
+
+// withGeneration is an object whose status tells the generation as a number, or not at all: kstatus takes a text, as Argo
+// Rollouts write it, for an error.
+func withGeneration(obj *unstructured.Unstructured) *unstructured.Unstructured {
+	text, isText, _ := unstructured.NestedString(obj.Object, "status", "observedGeneration")
+	if !isText {
+		return obj
+	}
+	obj = obj.DeepCopy()
+	status, _ := obj.Object["status"].(map[string]any)
+	delete(status, "observedGeneration")
+	if number, err := strconv.ParseInt(text, 10, 64); err == nil {
+		status["observedGeneration"] = number
+	}
+	return obj
 }
 
 // workloadHealth asks kstatus only once the controller has seen the object: until then its status is
@@ -87,8 +104,12 @@ func workloadHealth(obj *unstructured.Unstructured) Health {
 	if h.Ready {
 		return h
 	}
-	if cond := condition(obj, "Progressing"); h.Failed && cond["message"] != nil {
-		h.Message = fmt.Sprintf("%s: %v", h.Message, cond["message"])
+	if cond := condition(obj, "Progressing"); h.Failed {
+		// Its deadline passes also while it waits for data, or for an image that comes later, and it goes on trying.
+		h.Failed = false
+		if cond["message"] != nil {
+			h.Message = fmt.Sprintf("%s: %v", h.Message, cond["message"])
+		}
 		return h
 	}
 	if cond := condition(obj, "ReplicaFailure"); cond["status"] == "True" {
@@ -193,8 +214,13 @@ func condition(obj *unstructured.Unstructured, name string) map[string]any {
 }
 
 func conditions(obj *unstructured.Unstructured) []map[string]any {
-	list, _, _ := unstructured.NestedFieldNoCopy(obj.Object, "status", "conditions")
-	items, _ := list.([]any)
+	status, _ := obj.Object["status"].(map[string]any)
+	return conditionsOf(status)
+}
+
+// conditionsOf are those of a status, or of a part of one.
+func conditionsOf(status map[string]any) []map[string]any {
+	items, _ := status["conditions"].([]any)
 	var found []map[string]any
 	for _, item := range items {
 		if c, ok := item.(map[string]any); ok {

@@ -9,6 +9,7 @@ const (
 	groupCRD       = "apiextensions.k8s.io"
 	groupAPI       = "apiregistration.k8s.io"
 	groupAdmission = "admissionregistration.k8s.io"
+	groupGateway   = "gateway.networking.k8s.io"
 
 	kindCRD             = "CustomResourceDefinition"
 	kindNamespace       = "Namespace"

@@ -3,8 +3,13 @@ package kube
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -34,8 +39,78 @@ func PromisesConditions(crd *unstructured.Unstructured) (schema.GroupKind, bool)
 	return schema.GroupKind{}, false
 }
 
-// Reported waits until the controllers of objects, which exist, have written a first condition, for at most 20 s of an
-// object's age: then it gives those that nobody reports of.
+// AwaitReports waits as [Watcher.Reported] does for those objects whose kind promises conditions by its CRD in the cluster,
+// and warns, once, of those that nobody reports of. On simulated nodes no controller runs: there it waits for none.
+func (w *Watcher) AwaitReports(ctx context.Context, refs []Ref, p plan.Progress) error {
+	return w.awaitReportsBy(ctx, refs, silence, p)
+}
+
+// awaitReportsBy is AwaitReports with another age.
+func (w *Watcher) awaitReportsBy(ctx context.Context, refs []Ref, age time.Duration, p plan.Progress) error {
+	if w.client.simulated {
+		return nil
+	}
+	promised, err := w.client.promised(ctx, refs)
+	if err != nil {
+		return err
+	}
+	unpromised := func(ref Ref) bool { return !promised[ref.GroupKind()] }
+	silent, err := w.reportedBy(ctx, slices.DeleteFunc(slices.Clone(refs), unpromised), age, p)
+	for _, ref := range silent {
+		if w.isNews(ref) {
+			p.Warn(fmt.Sprintf("%s: no controller reports of it, so it is taken as it was applied", ref))
+		}
+	}
+	return err
+}
+
+// isNews says whether an object was not warned of before.
+func (w *Watcher) isNews(ref Ref) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.warned[ref] {
+		return false
+	}
+	w.warned[ref] = true
+	return true
+}
+
+// promised are the kinds among those of objects whose CRDs promise conditions.
+func (c *Client) promised(ctx context.Context, refs []Ref) (map[schema.GroupKind]bool, error) {
+	kinds := map[schema.GroupKind]Ref{}
+	for _, ref := range refs {
+		if strings.Contains(ref.Group, ".") { // else no CRD can define it
+			kinds[ref.GroupKind()] = ref
+		}
+	}
+	list := slices.Collect(maps.Values(kinds))
+	promise := make([]bool, len(list))
+	err := each(ctx, list, func(ctx context.Context, i int, ref Ref) error {
+		mapping, err := c.mapper.RESTMapping(ref.GroupKind())
+		if meta.IsNoMatchError(err) {
+			return nil
+		}
+		var crd *unstructured.Unstructured
+		if err == nil {
+			crd, err = c.Get(ctx, Ref{Group: groupCRD, Version: "v1", Kind: kindCRD, Name: mapping.Resource.GroupResource().String()})
+		}
+		if err != nil {
+			return fault.Wrap(err, fault.Failed, "read how its kind is defined").On("%s", ref)
+		}
+		if crd != nil {
+			_, promise[i] = PromisesConditions(crd)
+		}
+		return nil
+	})
+	found := map[schema.GroupKind]bool{}
+	for i, ref := range list {
+		found[ref.GroupKind()] = promise[i]
+	}
+	return found, err
+}
+
+// Reported waits until the controllers of objects have written a first condition, for at most 20 s of an object's age:
+// then it gives those that nobody reports of. All are awaited at once, so many take no longer than the youngest of them.
 func (w *Watcher) Reported(ctx context.Context, refs []Ref, p plan.Progress) (silent []Ref, err error) {
 	return w.reportedBy(ctx, refs, silence, p)
 }
@@ -43,24 +118,36 @@ func (w *Watcher) Reported(ctx context.Context, refs []Ref, p plan.Progress) (si
 // reportedBy is Reported with another age.
 func (w *Watcher) reportedBy(ctx context.Context, refs []Ref, age time.Duration, p plan.Progress) (silent []Ref, err error) {
 	began := time.Now()
-	for _, ref := range refs {
+	left := make([]time.Duration, len(refs)) // of the time of those that are not reported yet
+	err = each(ctx, refs, func(ctx context.Context, i int, ref Ref) error {
 		obj, err := w.client.Get(ctx, ref)
 		if err != nil {
-			return nil, fault.Wrap(err, fault.Failed, "read").On("%s", ref)
+			return fault.Wrap(err, fault.Failed, "read").On("%s", ref)
 		}
-		if reportHealth(obj).Ready {
-			continue
+		left[i] = -1
+		if obj != nil && !reportHealth(obj).Ready {
+			left[i] = max(0, age-w.client.ageOf(obj, began))
 		}
-		within, cancel := context.WithTimeout(ctx, max(0, age-w.client.ageOf(obj, began)))
-		err = w.Until(within, ref, "reported by its controller", reportHealth, p)
-		cancel()
-		switch {
-		case err == nil:
-		case ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
-			silent = append(silent, ref)
-		default:
-			return nil, err
+		return nil
+	})
+	var awaited []Ref
+	for i, ref := range refs {
+		if left[i] >= 0 {
+			awaited = append(awaited, ref)
 		}
+	}
+	if err != nil || len(awaited) == 0 {
+		return nil, err
+	}
+	within, cancel := context.WithTimeout(ctx, slices.Max(left))
+	defer cancel()
+	all := newWaiter(w, awaited, "reported by its controller", reportHealth, p)
+	err = all.run(within)
+	if err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+		return nil, err
+	}
+	for _, it := range all.pending() {
+		silent = append(silent, it.ref)
 	}
 	return silent, nil
 }
@@ -81,28 +168,11 @@ func reportHealth(obj *unstructured.Unstructured) Health {
 	if obj == nil {
 		return Health{Message: "does not exist yet"}
 	}
-	if len(conditions(obj)) == 0 {
+	if !slices.ContainsFunc(conditions(obj), isReport) {
 		return Health{Message: "not yet seen by its controller"}
 	}
 	return Health{Ready: true}
 }
 
-// customHealth is kstatus, and what it leaves out of the conditions of a custom resource: one that is
-// of an older generation, and Available where there is no Ready.
-func customHealth(obj *unstructured.Unstructured) Health {
-	h := statusHealth(obj)
-	if !h.Ready {
-		return h
-	}
-	for _, name := range []string{"Ready", "Available"} {
-		c := condition(obj, name)
-		if c == nil {
-			continue
-		}
-		if observed, ok := c["observedGeneration"].(int64); ok && observed < obj.GetGeneration() {
-			return Health{Message: "not yet seen by its controller since it was changed"}
-		}
-		return conditionHealth(obj, name)
-	}
-	return h
-}
+// isReport says whether a condition is a controller's word, and not what a CRD has the server fill in.
+func isReport(c map[string]any) bool { return c["status"] != "Unknown" || c["reason"] != "Pending" }

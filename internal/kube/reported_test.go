@@ -140,6 +140,43 @@ func TestACustomResourceThatNobodyReportsOfIsTold(t *testing.T) {
 	}
 }
 
+func TestOnlyWhatTheClustersCRDsPromiseIsAwaited(t *testing.T) {
+	s := newSpace(t)
+	refs := s.databases("one", "two")
+	s.mustApply(crdOf("plain"))
+	refs = append(refs, s.mustApply("apiVersion: NS.example.com/v1\nkind: plain\nmetadata: {name: x, namespace: NS}\nspec: {size: 1}\n"+
+		"---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: x, namespace: NS}")...)
+	refs = append(refs, kube.Ref{Group: "none.example.com", Version: "v1", Kind: "None", Namespace: s.name, Name: "x"})
+	w := s.watcher()
+	var waits, warned []string
+	p := func(u plan.Update) {
+		waits = append(waits, u.Waiting)
+		if u.Warning != "" {
+			warned = append(warned, u.Warning)
+		}
+	}
+	for range 2 { // the second time it is no news
+		if err := w.AwaitReportsBy(s.within(time.Minute), refs, 2*time.Second, p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(warned) != 2 || !strings.Contains(warned[0], refs[0].String()) || !strings.Contains(warned[1], refs[1].String()) {
+		t.Errorf("warned %q", warned)
+	}
+	if !slices.ContainsFunc(waits, func(line string) bool { return strings.HasPrefix(line, "2 of 2 not reported") }) {
+		t.Errorf("it does not wait for both at once: %q", waits)
+	}
+	simulated, err := kube.Connect(s.cluster.REST, kube.Simulated(true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sw := simulated.Watch(t.Context())
+	defer sw.Close()
+	if err := sw.AwaitReports(t.Context(), refs, func(u plan.Update) { t.Errorf("on simulated nodes: %+v", u) }); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestWhichCRDsPromiseConditions(t *testing.T) {
 	const (
 		status = "subresources: {status: {}}"
@@ -171,32 +208,15 @@ func TestWhichCRDsPromiseConditions(t *testing.T) {
 	}
 }
 
-func TestTheHealthOfACustomResource(t *testing.T) {
-	for name, c := range map[string]struct {
-		status string
-		ready  bool
-		says   string
-	}{
-		"no status":                         {"{}", true, ""},
-		"Ready":                             {"{conditions: [{type: Ready, status: 'True'}]}", true, ""},
-		"Ready of this generation":          {"{conditions: [{type: Ready, status: 'True', observedGeneration: 3}]}", true, ""},
-		"Ready of an older generation":      {"{conditions: [{type: Ready, status: 'True', observedGeneration: 2}]}", false, "since it was changed"},
-		"status of an older generation":     {"{observedGeneration: 2, conditions: [{type: Ready, status: 'True'}]}", false, "generation"},
-		"not Ready":                         {"{conditions: [{type: Ready, status: 'False', reason: NoDisk, message: none left}]}", false, "none left"},
-		"Available":                         {"{conditions: [{type: Available, status: 'True'}]}", true, ""},
-		"not Available":                     {"{conditions: [{type: Available, status: 'False', reason: NoDisk, message: none left}]}", false, "Available=False (NoDisk): none left"},
-		"Available of an older generation":  {"{conditions: [{type: Available, status: 'True', observedGeneration: 1}]}", false, "since it was changed"},
-		"Ready counts before Available":     {"{conditions: [{type: Available, status: 'False'}, {type: Ready, status: 'True'}]}", true, ""},
-		"a condition of another name alone": {"{conditions: [{type: Synced, status: 'False'}]}", true, ""},
-	} {
-		objs, err := kube.ParseManifest([]byte("apiVersion: example.com/v1\nkind: X\nmetadata: {name: x, generation: 3}\nstatus: " + c.status))
-		if err != nil {
-			t.Fatal(err)
-		}
-		got := kube.HealthOf(objs[0])
-		if got.Ready != c.ready || !strings.Contains(got.Message, c.says) {
-			t.Errorf("%s: %+v, want ready %v, %q", name, got, c.ready, c.says)
-		}
+func TestWhatACRDFillsInIsNoReport(t *testing.T) {
+	s := newSpace(t)
+	ref := s.databases("gate")[0]
+	if err := s.report(ref, map[string]any{"type": "Accepted", "status": "Unknown", "reason": "Pending"}); err != nil {
+		t.Fatal(err)
+	}
+	silent, err := s.watcher().ReportedBy(s.within(time.Minute), []kube.Ref{ref}, time.Millisecond, nil)
+	if err != nil || len(silent) != 1 {
+		t.Errorf("silent %v, %v", silent, err)
 	}
 }
 

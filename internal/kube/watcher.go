@@ -22,13 +22,14 @@ type Watcher struct {
 
 	mu      sync.Mutex
 	streams map[streamKey]*stream
+	warned  map[Ref]bool // as nobody reports of them
 	running sync.WaitGroup
 }
 
 // Watch makes a watcher. Its watches start when somebody waits and end with the context or Close.
 func (c *Client) Watch(ctx context.Context) *Watcher {
 	ctx, cancel := context.WithCancel(ctx)
-	return &Watcher{client: c, ctx: ctx, cancel: cancel, streams: map[streamKey]*stream{}}
+	return &Watcher{client: c, ctx: ctx, cancel: cancel, streams: map[streamKey]*stream{}, warned: map[Ref]bool{}}
 }
 
 // Close ends all watches and returns when they have ended.
@@ -59,12 +60,12 @@ func (w *Watcher) stream(key streamKey) *stream {
 }
 
 // Ready waits until all objects exist and are ready. It returns early, with the cause, when one of
-// them has failed for good (a failed Job, an exceeded progress deadline). What it waits for is told to
+// them has failed for good, as a Job has. What it waits for is told to
 // p with its cause. Running out of time is an error that names what is missing and why.
 //
 // Objects of a kind that the server does not serve yet are waited for too: their CRD may be on its way.
 func (w *Watcher) Ready(ctx context.Context, refs []Ref, p plan.Progress) error {
-	if err := newWaiter(w, refs, goalReady, readiness, p).run(ctx); err != nil {
+	if err := newWaiter(w, refs, goalReady, w.client.readiness, p).run(ctx); err != nil {
 		return err
 	}
 	return w.client.servedAfter(ctx, refs)
