@@ -106,6 +106,9 @@ func (a *ArgoCD) healthy(ctx context.Context, c *kube.Client, w *kube.Watcher, c
 		if err := a.awaitNested(ctx, c, w, inner, nested(root, commit), p); err != nil {
 			return err
 		}
+		if err := w.AwaitReports(ctx, plain, p); err != nil {
+			return err
+		}
 		if err := w.Ready(ctx, plain, p); err != nil {
 			return fault.Wrap(err, fault.Failed, "what it applied is not healthy").On("%s", ref)
 		}

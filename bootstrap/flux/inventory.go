@@ -77,6 +77,9 @@ func (f *Flux) healthy(ctx context.Context, c *kube.Client, w *kube.Watcher, com
 			}
 		}
 		plain := slices.DeleteFunc(inventory(obj), func(ref kube.Ref) bool { return slices.Contains(inner, ref) })
+		if err := w.AwaitReports(ctx, plain, p); err != nil {
+			return err
+		}
 		if err := w.Ready(ctx, plain, p); err != nil {
 			return fault.Wrap(err, fault.Failed, "what it applied is not healthy").On("%s", ref)
 		}
