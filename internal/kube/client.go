@@ -36,6 +36,7 @@ type Client struct {
 	discovery *sharedDiscovery
 	mapper    *sharedMapper
 	clock     *serverClock
+	grants    *grants
 	simulated bool
 	running   sync.WaitGroup // what ends with the lifetimes that were given to it
 }
@@ -59,11 +60,13 @@ func Connect(cfg *rest.Config, options ...Option) (*Client, error) {
 	}
 	clock := &serverClock{}
 	config.Wrap(clock.listen)
+	grants := newGrants()
+	config.Wrap(grants.listen)
 	shared, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", cfg.Host, err)
 	}
-	c := &Client{config: config, http: shared, clock: clock}
+	c := &Client{config: config, http: shared, clock: clock, grants: grants}
 	for _, option := range options {
 		option(c)
 	}

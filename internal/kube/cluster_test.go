@@ -390,6 +390,7 @@ func TestReadySeesTheNewGenerationNotTheOldState(t *testing.T) {
 
 func TestReadyOutlivesAnAPIServerThatIsKilled(t *testing.T) {
 	s := spaceOn(t, kwoktest.Cluster(t))
+	s.client = connect(t, (&forgetful{}).in(s.cluster.REST))
 	w := s.watcher()
 	configMap := "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: %s, namespace: NS}"
 	refs := kube.RefsOf(s.parse(fmt.Sprintf(configMap, "first") + "\n---\n" + fmt.Sprintf(configMap, "second")))

@@ -16,3 +16,6 @@ func (w *Watcher) ReportedBy(ctx context.Context, refs []Ref, age time.Duration,
 func (w *Watcher) AwaitReportsBy(ctx context.Context, refs []Ref, age time.Duration, p plan.Progress) error {
 	return w.awaitReportsBy(ctx, refs, age, p)
 }
+
+// BelieveRefusalsAfter has a client wait less than a test would have to sit out.
+func (c *Client) BelieveRefusalsAfter(patience time.Duration) { c.grants.patience = patience }
