@@ -20,52 +20,99 @@ import (
 	"k8s.io/apimachinery/pkg/util/rand"
 )
 
-// sampleFor makes an object whose creation a webhook has to see, nil when none can be made. It is
-// only ever created as a dry run.
-func (c *Client) sampleFor(ctx context.Context, h webhook) (*unstructured.Unstructured, error) {
+// samplesTried is how many resources of a group are tried where a rule names all of them.
+const samplesTried = 8
+
+// samplesFor makes objects whose creation a webhook has to see, none when none can be made. They are
+// only ever created as a dry run. One may not do: the server may refuse it before it asks the webhook.
+func (c *Client) samplesFor(ctx context.Context, h webhook) ([]*unstructured.Unstructured, error) {
+	namespace, err := c.namespaceFor(ctx, h.namespace)
+	if err != nil {
+		return nil, err
+	}
+	var samples []*unstructured.Unstructured
 	for _, rule := range h.rules {
 		if !slices.Contains(rule.Operations, admissionv1.Create) && !slices.Contains(rule.Operations, admissionv1.OperationAll) {
 			continue
 		}
-		mapping, err := c.mappingOf(rule.Rule)
+		mappings, err := c.mappingsOf(rule.Rule)
 		if err != nil {
 			continue // a kind that is not served: another rule may do
 		}
-		sample := &unstructured.Unstructured{Object: c.body(ctx, mapping)}
-		sample.SetGroupVersionKind(mapping.GroupVersionKind)
-		sample.SetName("rekindle-proof-" + rand.String(6))
-		sample.SetLabels(labelsFor(h.object))
-		if mapping.Scope.Name() != meta.RESTScopeNameNamespace {
-			return sample, nil
+		for _, mapping := range mappings {
+			namespaced := mapping.Scope.Name() == meta.RESTScopeNameNamespace
+			if namespaced && namespace == "" || len(samples) == samplesTried {
+				continue
+			}
+			sample := &unstructured.Unstructured{Object: c.body(ctx, mapping)}
+			sample.SetGroupVersionKind(mapping.GroupVersionKind)
+			sample.SetName("rekindle-proof-" + rand.String(6))
+			sample.SetLabels(labelsFor(h.object))
+			if namespaced {
+				sample.SetNamespace(namespace)
+			}
+			samples = append(samples, sample)
 		}
-		namespace, err := c.namespaceFor(ctx, h.namespace)
-		if err != nil || namespace == "" {
-			return nil, err
-		}
-		sample.SetNamespace(namespace)
-		return sample, nil
 	}
-	return nil, nil
+	return samples, nil
 }
 
-// mappingOf chooses a resource that a rule names; where it names all, a ConfigMap is among them.
-func (c *Client) mappingOf(rule admissionv1.Rule) (*meta.RESTMapping, error) {
+// mappingsOf chooses resources that a rule names. Where it names all, that is a ConfigMap where it may be one, else
+// whatever can be created in the rule's group.
+func (c *Client) mappingsOf(rule admissionv1.Rule) ([]*meta.RESTMapping, error) {
 	gvr := schema.GroupVersionResource{Group: first(rule.APIGroups, ""), Version: first(rule.APIVersions, "")}
+	var names []string
 	for _, resource := range rule.Resources {
-		if strings.Contains(resource, "/") && resource != "*/*" {
-			continue
+		switch {
+		case !strings.HasPrefix(resource, "*"):
+			if !strings.Contains(resource, "/") {
+				names = append(names, resource)
+			}
+		case resource != "*" && resource != "*/*": // a subresource of all
+		case gvr.Group == "":
+			names = append(names, "configmaps")
+		default:
+			creatable, err := c.creatable(gvr.GroupVersion())
+			if err != nil {
+				return nil, err
+			}
+			names = append(names, creatable...)
 		}
-		gvr.Resource = resource
-		if strings.HasPrefix(resource, "*") {
-			gvr.Resource = "configmaps"
+	}
+	var mappings []*meta.RESTMapping
+	for _, name := range names {
+		kind, err := c.mapper.KindFor(gvr.GroupVersion().WithResource(name))
+		if err != nil {
+			continue // another may be served
 		}
-		kind, err := c.mapper.KindFor(gvr)
+		mapping, err := c.mapper.RESTMapping(kind.GroupKind(), kind.Version)
 		if err != nil {
 			return nil, err
 		}
-		return c.mapper.RESTMapping(kind.GroupKind(), kind.Version)
+		mappings = append(mappings, mapping)
 	}
-	return nil, fmt.Errorf("no resource in %v can be created", rule.Resources)
+	return mappings, nil
+}
+
+// creatable are the resources of a group, or of one version of it, that the server lets create.
+func (c *Client) creatable(gv schema.GroupVersion) ([]string, error) {
+	_, lists, err := c.discovery.ServerGroupsAndResources()
+	if len(lists) == 0 {
+		return nil, err // where some groups cannot be asked, this one may be among the others
+	}
+	var names []string
+	for _, list := range lists {
+		served, err := schema.ParseGroupVersion(list.GroupVersion)
+		if err != nil || served.Group != gv.Group || gv.Version != "" && served.Version != gv.Version {
+			continue
+		}
+		for _, resource := range list.APIResources {
+			if slices.Contains(resource.Verbs, "create") && !strings.Contains(resource.Name, "/") && !slices.Contains(names, resource.Name) {
+				names = append(names, resource.Name)
+			}
+		}
+	}
+	return names, nil
 }
 
 // first is the first of a rule's values, or other when that stands for all.
@@ -202,6 +249,9 @@ func least(s apiextensionsv1.JSONSchemaProps) any {
 		return int64(1)
 	case "boolean":
 		return false
+	}
+	if s.Format == "byte" {
+		return "cHJvb2Y=" // a proof
 	}
 	length := 5
 	if s.MinLength != nil {

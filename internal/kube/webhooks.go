@@ -124,18 +124,23 @@ func (c *Client) proveWebhook(ctx context.Context, h webhook, p plan.Progress) (
 	return answered, ""
 }
 
-// createThrough makes a dry-run create that the webhook has to see.
+// createThrough makes dry-run creates that the webhook has to see, until one tells of it.
 func (c *Client) createThrough(ctx context.Context, h webhook) (proof, string) {
-	sample, err := c.sampleFor(ctx, h)
-	if err != nil || sample == nil {
-		return unclear, ""
-	}
-	resource, err := c.resource(RefOf(sample))
+	samples, err := c.samplesFor(ctx, h)
 	if err != nil {
 		return unclear, ""
 	}
-	_, err = resource.Create(ctx, sample, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}, FieldManager: Manager})
-	return verdict(h, err)
+	for _, sample := range samples {
+		resource, err := c.resource(RefOf(sample))
+		if err != nil {
+			continue
+		}
+		_, err = resource.Create(ctx, sample, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}, FieldManager: Manager})
+		if result, detail := verdict(h, err); result != unclear {
+			return result, detail
+		}
+	}
+	return unclear, ""
 }
 
 // verdict reads from the answer to a request whether it went through the webhook. Mutating webhooks

@@ -107,6 +107,7 @@ func TestAWebhookIsProvenByARequestThroughIt(t *testing.T) {
 		"one that changes such a kind":   {"MutatingWebhookConfiguration", true, "sized"},
 		"one that refuses a Deployment":  {"ValidatingWebhookConfiguration", false, "deployments"},
 		"one for everything there is":    {"ValidatingWebhookConfiguration", true, "'*'"},
+		"one for everything of a group":  {"ValidatingWebhookConfiguration", true, "'*/*'"},
 		"one for a Job":                  {"ValidatingWebhookConfiguration", true, "jobs"},
 		"one for Services and Ingresses": {"ValidatingWebhookConfiguration", true, "ingresses"},
 	} {
@@ -119,6 +120,13 @@ func TestAWebhookIsProvenByARequestThroughIt(t *testing.T) {
 					t.Fatal(err)
 				}
 				c.resource, group = "sizeds", s.name+".example.com"
+			}
+			if c.resource == "'*/*'" { // of the first one nothing that is valid can be made here
+				hard := strings.Replace(crdOf("hard"), "{type: integer, minimum: 1}", "{type: string, pattern: '^[0-9]$'}", 1)
+				if _, err := s.client.EstablishCRDs(t.Context(), s.parse(hard+"---\n"+crdOf("sized")), nil); err != nil {
+					t.Fatal(err)
+				}
+				group = s.name + ".example.com"
 			}
 			h := &hook{allow: c.allow}
 			ref := s.configure(c.kind, h.serve(t, ""), "Fail", group, c.resource)
