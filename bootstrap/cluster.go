@@ -61,7 +61,7 @@ func (j *Job) provision(ctx context.Context) plan.Step {
 
 // connect opens the API server's client and the one watch over it, which live as long as ctx.
 func (j *Job) connect(ctx context.Context, cluster *providers.Cluster) error {
-	client, err := kube.Connect(cluster.REST, kube.Simulated(j.simulated))
+	client, err := kube.Connect(cluster.REST, kube.Simulated(j.simulated), kube.Redacted(j.tools.Redact))
 	if err != nil {
 		return fault.Wrap(err, fault.Failed, "connect to its API server").On("cluster %s", cluster.Ref)
 	}

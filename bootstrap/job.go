@@ -33,6 +33,7 @@ type Tools struct {
 	Wait       time.Duration // how long a failing check is given before it is a failure; 0 is the step's own time
 	Source     *SourceServer // the repository served for this run, in place of the documents' URL; may be nil
 	Secret     func(value string)
+	Redact     func(text string) string                     // takes them out of a text; may be nil
 	Lost       func(error)                                  // ends the whole run: another one has the cluster's lease now; may be nil
 	State      func(ctx context.Context) (Snapshots, error) // opens the repository of spec.state; nil where there is none
 	Trial      bool                                         // it stands for a cluster that may be in use: what that one would answer is not asked

@@ -109,7 +109,7 @@ func (a *app) tools(docs *config.Documents, keyDir string, o jobOptions) (*boots
 	t := &bootstrap.Tools{
 		KeyDir: keyDir,
 		Charts: stacks.NewFetcher(filepath.Join(caches, "rekindle", "charts")), Git: git,
-		Use: o.use, Run: o.run, TTL: o.ttl, Secret: a.secrets.Add, Trial: o.trial,
+		Use: o.use, Run: o.run, TTL: o.ttl, Secret: a.secrets.Add, Redact: a.secrets.Redact, Trial: o.trial,
 		Lost: func(err error) { a.lost(err) },
 	}
 	if docs.Cluster.Spec.State != nil {

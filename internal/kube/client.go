@@ -38,6 +38,7 @@ type Client struct {
 	clock     *serverClock
 	grants    *grants
 	simulated bool
+	redact    func(string) string
 	running   sync.WaitGroup // what ends with the lifetimes that were given to it
 }
 
@@ -46,6 +47,16 @@ type Option func(*Client)
 
 // Simulated says whether the cluster's nodes are simulated: what only the controllers in its pods could tell is not awaited.
 func Simulated(simulated bool) Option { return func(c *Client) { c.simulated = simulated } }
+
+// Redacted has the texts of others that are cut to be shown, logs and messages, go through a function that takes the secrets out
+// first: it would not know half a secret. A nil function stands for none.
+func Redacted(redact func(string) string) Option {
+	return func(c *Client) {
+		if redact != nil {
+			c.redact = redact
+		}
+	}
+}
 
 // Connect makes a client. It does not speak with the server yet. The config is copied.
 func Connect(cfg *rest.Config, options ...Option) (*Client, error) {
@@ -66,7 +77,7 @@ func Connect(cfg *rest.Config, options ...Option) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", cfg.Host, err)
 	}
-	c := &Client{config: config, http: shared, clock: clock, grants: grants}
+	c := &Client{config: config, http: shared, clock: clock, grants: grants, redact: func(s string) string { return s }}
 	for _, option := range options {
 		option(c)
 	}

@@ -103,7 +103,7 @@ func (c *Client) lastWarning(ctx context.Context, namespace string, uid types.UI
 		return ""
 	}
 	last := slices.MaxFunc(events.Items, func(a, b corev1.Event) int { return eventTime(a).Compare(eventTime(b)) })
-	return last.Reason + ": " + oneLine(last.Message, 400)
+	return last.Reason + ": " + c.oneLine(last.Message, 400)
 }
 
 func eventTime(e corev1.Event) time.Time {
@@ -119,9 +119,9 @@ func eventTime(e corev1.Event) time.Time {
 	return latest
 }
 
-// oneLine is a text without line breaks, cut at a number of bytes.
-func oneLine(s string, most int) string {
-	s = strings.Join(strings.Fields(s), " ")
+// oneLine is a text without line breaks and without secrets, cut at a number of bytes.
+func (c *Client) oneLine(s string, most int) string {
+	s = strings.Join(strings.Fields(c.redact(s)), " ") // in this order: what is cut or changed would not be known any more
 	if len(s) > most {
 		s = strings.ToValidUTF8(s[:most], "") + "…"
 	}

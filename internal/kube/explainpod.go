@@ -14,7 +14,7 @@ import (
 const (
 	podsExplained = 3
 	logLines      = 3
-	logBytes      = 2048
+	logBytes      = 16 << 10
 )
 
 // explainPods gives the causes why pods are not ready, each once.
@@ -53,7 +53,7 @@ func (c *Client) explainPod(ctx context.Context, pod *corev1.Pod) []string {
 	}
 	for _, cond := range pod.Status.Conditions {
 		if cond.Type == corev1.PodScheduled && cond.Status == corev1.ConditionFalse {
-			return append([]string{"pod unschedulable: " + oneLine(cond.Message, 300)}, c.explainClaims(ctx, pod)...)
+			return append([]string{"pod unschedulable: " + c.oneLine(cond.Message, 300)}, c.explainClaims(ctx, pod)...)
 		}
 	}
 	var lines []string
@@ -68,7 +68,7 @@ func (c *Client) explainPod(ctx context.Context, pod *corev1.Pod) []string {
 		}
 	}
 	if len(lines) == 0 && pod.Status.Reason != "" {
-		lines = append(lines, "pod "+pod.Status.Reason+": "+oneLine(pod.Status.Message, 300))
+		lines = append(lines, "pod "+pod.Status.Reason+": "+c.oneLine(pod.Status.Message, 300))
 	}
 	if len(lines) == 0 {
 		if warning := c.lastWarning(ctx, pod.Namespace, pod.UID); warning != "" {
@@ -84,49 +84,53 @@ func (c *Client) explainContainer(ctx context.Context, pod *corev1.Pod, s corev1
 	case waiting != nil && waiting.Reason == "CrashLoopBackOff":
 		text := fmt.Sprintf("container %s CrashLoopBackOff", s.Name)
 		if s.LastTerminationState.Terminated != nil {
-			text += ": " + exitText(s.LastTerminationState.Terminated)
+			text += ": " + c.exitText(s.LastTerminationState.Terminated)
 		}
 		return text + c.logText(ctx, pod, s.Name, true)
 	case waiting != nil && (waiting.Reason == "PodInitializing" || waiting.Reason == "ContainerCreating"):
 		return ""
 	case waiting != nil:
-		return strings.TrimSuffix(fmt.Sprintf("container %s %s: %s", s.Name, waiting.Reason, oneLine(waiting.Message, 300)), ": ")
+		return strings.TrimSuffix(fmt.Sprintf("container %s %s: %s", s.Name, waiting.Reason, c.oneLine(waiting.Message, 300)), ": ")
 	case ended != nil && ended.ExitCode != 0:
-		return fmt.Sprintf("container %s %s%s", s.Name, exitText(ended), c.logText(ctx, pod, s.Name, false))
+		return fmt.Sprintf("container %s %s%s", s.Name, c.exitText(ended), c.logText(ctx, pod, s.Name, false))
 	case s.State.Running != nil && !s.Ready && s.LastTerminationState.Terminated != nil:
-		return fmt.Sprintf("container %s restarted after %s%s", s.Name, exitText(s.LastTerminationState.Terminated),
+		return fmt.Sprintf("container %s restarted after %s%s", s.Name, c.exitText(s.LastTerminationState.Terminated),
 			c.logText(ctx, pod, s.Name, true))
 	}
 	return ""
 }
 
 // exitText is "exit 1", with the reason where it tells more than that.
-func exitText(t *corev1.ContainerStateTerminated) string {
+func (c *Client) exitText(t *corev1.ContainerStateTerminated) string {
 	text := fmt.Sprintf("exit %d", t.ExitCode)
 	if t.Reason != "" && t.Reason != "Error" && t.Reason != "Completed" {
 		text += " (" + t.Reason + ")"
 	}
 	if t.Message != "" {
-		text += ": " + oneLine(t.Message, 300)
+		text += ": " + c.oneLine(t.Message, 300)
 	}
 	return text
 }
 
-// logText is `, log: "last lines"`, or nothing when there is no log to be had.
+// logText is `, log: last lines`, or nothing when there is no log to be had.
 func (c *Client) logText(ctx context.Context, pod *corev1.Pod, container string, previous bool) string {
 	tail, limit := int64(logLines), int64(logBytes)
 	raw, err := c.typed.CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{
 		Container: container, Previous: previous, TailLines: &tail, LimitBytes: &limit,
 	}).DoRaw(ctx)
-	text := strings.TrimSpace(string(raw))
+	text := string(raw)
+	if last := strings.LastIndexByte(text, '\n'); last > 0 && len(raw) >= logBytes {
+		text = text[:last] // the rest was cut, maybe in the middle of a secret
+	}
+	text = strings.TrimSpace(c.redact(text)) // before it is taken apart: a secret may have lines
 	if err != nil || text == "" {
 		return ""
 	}
 	lines := strings.Split(text, "\n")
 	for i, line := range lines {
-		lines[i] = oneLine(line, 200)
+		lines[i] = c.oneLine(line, 200)
 	}
-	return fmt.Sprintf(", log: %q", strings.Join(lines, " | "))
+	return ", log: " + strings.Join(lines, " | ")
 }
 
 // explainClaims says which claims of a pod are unbound, and why.
