@@ -157,16 +157,17 @@ func (r *Release) Ensure(ctx context.Context, c *kube.Client, w *kube.Watcher, p
 	if err != nil {
 		return "", err
 	}
-	if err := r.reported(ctx, w, objs, p); err != nil {
+	refs := kube.RefsOf(objs)
+	if err := r.reported(ctx, w, refs, p); err != nil {
 		return "", r.notReady(ctx, err)
 	}
-	if err := w.Ready(ctx, r.provable(objs), p); err != nil {
+	if err := w.Ready(ctx, r.provable(refs), p); err != nil {
 		return "", r.notReady(ctx, err)
 	}
 	if r.options.Simulated {
 		return outcome, nil
 	}
-	if err := c.ProveWebhooks(ctx, webhooks(objs), p); err != nil {
+	if err := c.ProveWebhooks(ctx, webhooks(refs), p); err != nil {
 		return "", r.notReady(ctx, err)
 	}
 	return outcome, nil

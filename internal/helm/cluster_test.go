@@ -99,7 +99,8 @@ func (s *space) ensure(r helm.Release) (plan.Outcome, []kube.Ref, error) {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(s.Context(), time.Minute)
 	defer cancel()
-	return helm.Ensure(ctx, s.client, s.watcher, r, s.log)
+	outcome, objs, err := helm.Ensure(ctx, s.client, s.watcher, r, s.log)
+	return outcome, kube.RefsOf(objs), err
 }
 
 // mustEnsure ensures a release, waits for its objects and wants an outcome.

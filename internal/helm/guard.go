@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/cli-runtime/pkg/resource"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
@@ -26,6 +27,8 @@ type guard struct {
 	client   *kube.Client
 	watcher  *kube.Watcher
 	progress plan.Progress
+	release  Release
+	past     past // what earlier revisions made
 }
 
 func (g *guard) Create(r helmkube.ResourceList) (*helmkube.Result, error) {
@@ -35,18 +38,27 @@ func (g *guard) Create(r helmkube.ResourceList) (*helmkube.Result, error) {
 	return g.Client.Create(r)
 }
 
+// Update makes the objects be as the new revision wants them. Every object is compared with what is live: Helm's own Update
+// compares a custom resource only with the last manifest, so that a change by hand would stay for ever.
 func (g *guard) Update(original, target helmkube.ResourceList, force bool) (*helmkube.Result, error) {
-	if err := g.ctx.Err(); err != nil {
-		return nil, err
-	}
-	return g.Client.Update(original, target, force)
+	return g.UpdateThreeWayMerge(original, target, force)
 }
 
+// UpdateThreeWayMerge is Update. Its result is never nil: Helm reads it beside an error, too.
 func (g *guard) UpdateThreeWayMerge(original, target helmkube.ResourceList, force bool) (*helmkube.Result, error) {
 	if err := g.ctx.Err(); err != nil {
-		return nil, err
+		return &helmkube.Result{}, err
 	}
-	return g.Client.UpdateThreeWayMerge(original, target, force)
+	for _, revision := range g.past.unfinished {
+		if err := g.takeBack(revision, original, target); err != nil {
+			return &helmkube.Result{}, err
+		}
+	}
+	result, err := g.Client.UpdateThreeWayMerge(original, target, force)
+	if err != nil {
+		return result, err
+	}
+	return result, g.sweep(refsOf(original.Difference(target))) // Helm goes on when it cannot delete one
 }
 
 func (g *guard) Delete(r helmkube.ResourceList) (*helmkube.Result, []error) {
@@ -71,7 +83,7 @@ func (g *guard) WatchUntilReady(r helmkube.ResourceList, timeout time.Duration) 
 		g.progress.Waiting("hook " + ref.String())
 		if err := g.watcher.Until(ctx, ref, "done", ended, g.progress); err != nil {
 			return fault.Wrap(err, fault.Failed, "a hook of the chart did not succeed").
-				WithHint("the hook's %s is left for you to look at; after the cause is mended, run the same command again", ref.Kind)
+				WithHint("the hook's %s is left for you to look at; after the cause is fixed, run the same command again", ref.Kind)
 		}
 	}
 	return nil
@@ -100,17 +112,19 @@ func (g *guard) WaitForDelete(r helmkube.ResourceList, timeout time.Duration) er
 func refsOf(list helmkube.ResourceList, kinds ...string) []kube.Ref {
 	var refs []kube.Ref
 	for _, info := range list {
-		gvk := info.Mapping.GroupVersionKind
-		if len(kinds) > 0 && !slices.Contains(kinds, gvk.Kind) {
-			continue
+		if ref := refOf(info); len(kinds) == 0 || slices.Contains(kinds, ref.Kind) {
+			refs = append(refs, ref)
 		}
-		namespace := info.Namespace
-		if info.Mapping.Scope.Name() != meta.RESTScopeNameNamespace {
-			namespace = ""
-		}
-		refs = append(refs, kube.NewRef(gvk, namespace, info.Name))
 	}
 	return refs
+}
+
+func refOf(info *resource.Info) kube.Ref {
+	namespace := info.Namespace
+	if info.Mapping.Scope.Name() != meta.RESTScopeNameNamespace {
+		namespace = ""
+	}
+	return kube.NewRef(info.Mapping.GroupVersionKind, namespace, info.Name)
 }
 
 // refused says that Helm's own wait was reached, which nothing here asks for.
@@ -125,11 +139,17 @@ func (g *guard) WaitWithJobs(helmkube.ResourceList, time.Duration) error {
 // pending is unlocked by the next run.
 type records struct {
 	driver.Driver
-	ctx context.Context // Helm's interface has no place for one
+	ctx   context.Context // Helm's interface has no place for one
+	guard *guard
 }
 
+// Create records a new revision, which is before anything is changed for it. What unfinished revisions have left goes first:
+// once the new one is deployed nothing looks for that any more.
 func (r records) Create(key string, rel *release.Release) error {
 	if err := r.ctx.Err(); err != nil {
+		return err
+	}
+	if err := r.guard.sweepFor(rel); err != nil {
 		return err
 	}
 	return r.Driver.Create(key, rel)

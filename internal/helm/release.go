@@ -57,7 +57,7 @@ func (s *State) AsWanted() bool {
 
 // Look finds out how the release is, and changes nothing.
 func Look(ctx context.Context, c *kube.Client, w *kube.Watcher, r Release) (*State, error) {
-	cfg, err := configure(ctx, c, w, r, nil)
+	cfg, _, err := configure(ctx, c, w, r, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -114,8 +114,8 @@ func objectsOf(c *kube.Client, rel *release.Release) ([]*unstructured.Unstructur
 // them, but for its hooks. A release that is as wanted gets no new revision. One that is pending was left
 // so by a killed run, because the caller holds the cluster's lease: it is unlocked. A release of that
 // name that rekindle did not make is refused.
-func Ensure(ctx context.Context, c *kube.Client, w *kube.Watcher, r Release, p plan.Progress) (plan.Outcome, []kube.Ref, error) {
-	cfg, err := configure(ctx, c, w, r, p)
+func Ensure(ctx context.Context, c *kube.Client, w *kube.Watcher, r Release, p plan.Progress) (plan.Outcome, []*unstructured.Unstructured, error) {
+	cfg, guard, err := configure(ctx, c, w, r, p)
 	if err != nil {
 		return "", nil, err
 	}
@@ -124,7 +124,7 @@ func Ensure(ctx context.Context, c *kube.Client, w *kube.Watcher, r Release, p p
 	case err != nil:
 		return "", nil, err
 	case s.AsWanted():
-		return plan.Unchanged, kube.RefsOf(s.Objects), nil
+		return plan.Unchanged, s.Objects, nil
 	case s.Exists && !s.Ours:
 		return "", nil, fault.New(fault.Refused, "a release of that name exists and was not made by rekindle").On("release %s/%s", r.Namespace, r.Name).
 			WithHint("take it out of the stack, or remove it yourself: helm uninstall -n %s %s", r.Namespace, r.Name)
@@ -138,7 +138,7 @@ func Ensure(ctx context.Context, c *kube.Client, w *kube.Watcher, r Release, p p
 			return "", nil, fmt.Errorf("unlock release %s: %w", r.Name, err)
 		}
 	}
-	rel, err := apply(ctx, cfg, c, r, last)
+	rel, err := apply(cfg, guard, r)
 	if ctx.Err() != nil {
 		return "", nil, fault.Join(ctx.Err())
 	}
@@ -150,7 +150,7 @@ func Ensure(ctx context.Context, c *kube.Client, w *kube.Watcher, r Release, p p
 		return "", nil, f
 	}
 	objs, err := objectsOf(c, rel)
-	return outcome, kube.RefsOf(objs), err
+	return outcome, objs, err
 }
 
 // flat takes the errors out of the bulleted list that Helm makes of them.
@@ -165,7 +165,7 @@ func flat(err error) error {
 // Remove uninstalls the release and waits until its objects are gone. One that does not exist is
 // unchanged, one that is not ours is refused.
 func Remove(ctx context.Context, c *kube.Client, w *kube.Watcher, name, namespace string, timeout time.Duration, p plan.Progress) (plan.Outcome, error) {
-	cfg, err := configure(ctx, c, w, Release{Name: name, Namespace: namespace}, p)
+	cfg, _, err := configure(ctx, c, w, Release{Name: name, Namespace: namespace}, p)
 	if err != nil {
 		return "", err
 	}
@@ -204,23 +204,24 @@ func deletable(objs []*unstructured.Unstructured) []kube.Ref {
 
 // configure makes Helm's configuration for one release: over the shared connection and discovery,
 // with everything that changes something behind the guard.
-func configure(ctx context.Context, c *kube.Client, w *kube.Watcher, r Release, p plan.Progress) (*action.Configuration, error) {
+func configure(ctx context.Context, c *kube.Client, w *kube.Watcher, r Release, p plan.Progress) (*action.Configuration, *guard, error) {
 	cfg := &action.Configuration{}
 	getter := c.RESTClientGetter(r.Namespace)
 	if err := cfg.Init(getter, r.Namespace, "secret", func(string, ...any) {}); err != nil {
-		return nil, fmt.Errorf("release %s: %w", r.Name, err)
+		return nil, nil, fmt.Errorf("release %s: %w", r.Name, err)
 	}
 	client := helmkube.New(getter)
 	client.Namespace = r.Namespace
-	cfg.Releases.Driver = records{Driver: cfg.Releases.Driver, ctx: ctx}
+	g := &guard{Client: client, ctx: ctx, client: c, watcher: w, progress: p, release: r}
+	cfg.Releases.Driver = records{Driver: cfg.Releases.Driver, ctx: ctx, guard: g}
 	cfg.Releases.MaxHistory = maxHistory
-	cfg.KubeClient = &guard{Client: client, ctx: ctx, client: c, watcher: w, progress: p}
+	cfg.KubeClient = g
 	caps, err := capabilities(c)
 	if err != nil {
-		return nil, fmt.Errorf("release %s: %w", r.Name, err)
+		return nil, nil, fmt.Errorf("release %s: %w", r.Name, err)
 	}
 	cfg.Capabilities = caps
-	return cfg, nil
+	return cfg, g, nil
 }
 
 // capabilities asks the shared discovery, so that Helm does not drop and refill it for every release.
