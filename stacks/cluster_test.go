@@ -196,3 +196,28 @@ metadata: {name: one}
 	_, err := p.ensure(real, nil)
 	wants(t, err, fault.Failed, "thing", "not yet seen by its controller")
 }
+
+// TestAJobIsGoneWhenItHasEnded has the cluster take it away at once, while the release is still waited for.
+func TestAJobIsGoneWhenItHasEnded(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	r := p.release("{}", stacks.Options{Simulated: true}, map[string]string{"templates/web.yaml": web, "templates/job.yaml": `
+apiVersion: batch/v1
+kind: Job
+metadata: {name: seed}
+spec:
+  ttlSecondsAfterFinished: 0
+  template: {spec: {restartPolicy: Never, containers: [{name: main, image: example.com/main}]}}
+`})
+	p.mustEnsure(r, plan.Changed)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	job := kube.Ref{Group: "batch", Version: "v1", Kind: "Job", Namespace: p.name, Name: "seed"}
+	if err := p.watcher.Gone(ctx, []kube.Ref{job}, nil); err != nil {
+		t.Fatal(err)
+	}
+	p.mustEnsure(r, plan.Unchanged)
+	if err := r.Check(t.Context(), p.client, p.watcher, nil); err != nil {
+		t.Error(err)
+	}
+}

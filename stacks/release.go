@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -161,7 +162,7 @@ func (r *Release) Ensure(ctx context.Context, c *kube.Client, w *kube.Watcher, p
 	if err := r.reported(ctx, w, refs, p); err != nil {
 		return "", r.notReady(ctx, err)
 	}
-	if err := w.Ready(ctx, r.provable(refs), p); err != nil {
+	if err := r.ready(ctx, w, objs, p); err != nil {
 		return "", r.notReady(ctx, err)
 	}
 	if r.options.Simulated {
@@ -171,6 +172,28 @@ func (r *Release) Ensure(ctx context.Context, c *kube.Client, w *kube.Watcher, p
 		return "", r.notReady(ctx, err)
 	}
 	return outcome, nil
+}
+
+// ready waits until everything is ready. What the cluster takes away once it has ended may be gone by then.
+func (r *Release) ready(ctx context.Context, w *kube.Watcher, objs []*unstructured.Unstructured, p plan.Progress) error {
+	var last []kube.Ref
+	g, within := errgroup.WithContext(ctx)
+	for _, obj := range objs {
+		if !helm.Ends(obj) {
+			last = append(last, kube.RefOf(obj))
+			continue
+		}
+		g.Go(func() error {
+			return w.Until(within, kube.RefOf(obj), "complete", func(state *unstructured.Unstructured) kube.Health {
+				if state == nil {
+					return kube.Health{Ready: true}
+				}
+				return kube.HealthOf(state)
+			}, p)
+		})
+	}
+	g.Go(func() error { return w.Ready(within, r.provable(last), p) })
+	return g.Wait()
 }
 
 // reported waits for the first word of the controllers of custom resources. On simulated nodes none runs.

@@ -46,7 +46,7 @@ type State struct {
 	Same      bool   // rekindle made it, from the same chart and values
 	Status    string // in Helm's words
 	Revision  int
-	Objects   []*unstructured.Unstructured // as the last revision wants them, in their namespaces
+	Objects   []*unstructured.Unstructured // as the last revision wants them, in their namespaces, without those that have ended and gone
 	Different []kube.Difference            // of the objects, only looked at when Deployed and Same
 }
 
@@ -86,6 +86,9 @@ func look(ctx context.Context, cfg *action.Configuration, c *kube.Client, r Rele
 		return nil, nil, err
 	}
 	if s.Deployed && s.Same {
+		if s.Objects, err = withoutEnded(ctx, c, s.Objects); err != nil {
+			return nil, nil, err
+		}
 		if s.Different, err = c.Compare(ctx, s.Objects); err != nil {
 			return nil, nil, err
 		}
