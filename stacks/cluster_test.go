@@ -197,6 +197,38 @@ metadata: {name: one}
 	wants(t, err, fault.Failed, "thing", "not yet seen by its controller")
 }
 
+// TestWhatIsSetAgainIsNoSuccess has something change an object while the release is waited for.
+func TestWhatIsSetAgainIsNoSuccess(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	files := map[string]string{"templates/config.yaml": configMap}
+	changes := 0
+	again := func(u plan.Update) {
+		if u.Waiting == "" || changes > 0 {
+			return
+		}
+		changes++
+		patch := []byte(`{"data":{"replicas":"many"}}`)
+		if _, err := p.client.Typed().CoreV1().ConfigMaps(p.name).Patch(t.Context(), "web", types.MergePatchType, patch,
+			metav1.PatchOptions{FieldManager: "some-controller"}); err != nil {
+			t.Error(err)
+		}
+	}
+	const values = `{replicas: "1", nodes: "{}"`
+	files["templates/web.yaml"] = strings.NewReplacer("{{ toJson .Values.nodes }}", "{}").Replace(web)
+	_, err := p.ensure(p.release(values+"}", stacks.Options{Simulated: true}, files), again)
+	wants(t, err, fault.Failed, "release web", "ConfigMap "+p.name+"/web: data.replicas differs, set by some-controller",
+		"ignore: [{kind: ConfigMap, name: web, path: data.replicas}]")
+	changes = 0
+	left := p.release(values+", more: x}, ignore: [{kind: ConfigMap, name: web, path: data.replicas}]", stacks.Options{Simulated: true}, files)
+	if outcome, err := p.ensure(left, again); err != nil || outcome != plan.Changed {
+		t.Errorf("left to it: %s, %v", outcome, err)
+	}
+	if err := left.Check(t.Context(), p.client, p.watcher, nil); err != nil {
+		t.Errorf("left to it: %v", err)
+	}
+}
+
 // TestAJobIsGoneWhenItHasEnded has the cluster take it away at once, while the release is still waited for.
 func TestAJobIsGoneWhenItHasEnded(t *testing.T) {
 	t.Parallel()

@@ -148,11 +148,16 @@ func (r *Release) Admits(applied []*unstructured.Unstructured) bool {
 }
 
 func (r *Release) wanted() helm.Release {
-	return helm.Release{Name: r.Name, Namespace: r.Namespace, Chart: r.chart, Values: r.values, Timeout: r.Timeout.Duration}
+	wanted := helm.Release{Name: r.Name, Namespace: r.Namespace, Chart: r.chart, Values: r.values, Timeout: r.Timeout.Duration}
+	for _, field := range r.Ignore {
+		wanted.Ignore = append(wanted.Ignore, helm.Ignored(field))
+	}
+	return wanted
 }
 
-// Ensure installs or upgrades the release where it is not as declared, and waits until everything in it is ready
-// and its webhooks answer. The error of a release that does not get there has the cause.
+// Ensure installs or upgrades the release where it is not as declared, waits until everything in it is ready and its webhooks
+// answer, and compares it once more: exit 0 says that it is as declared. The error of a release that does not get there has
+// the cause.
 func (r *Release) Ensure(ctx context.Context, c *kube.Client, w *kube.Watcher, p plan.Progress) (plan.Outcome, error) {
 	outcome, objs, err := helm.Ensure(ctx, c, w, r.wanted(), p)
 	if err != nil {
@@ -165,13 +170,15 @@ func (r *Release) Ensure(ctx context.Context, c *kube.Client, w *kube.Watcher, p
 	if err := r.ready(ctx, w, objs, p); err != nil {
 		return "", r.notReady(ctx, err)
 	}
-	if r.options.Simulated {
+	if !r.options.Simulated {
+		if err := c.ProveWebhooks(ctx, webhooks(refs), p); err != nil {
+			return "", r.notReady(ctx, err)
+		}
+	}
+	if outcome == plan.Unchanged {
 		return outcome, nil
 	}
-	if err := c.ProveWebhooks(ctx, webhooks(refs), p); err != nil {
-		return "", r.notReady(ctx, err)
-	}
-	return outcome, nil
+	return outcome, r.stays(ctx, c, w)
 }
 
 // ready waits until everything is ready. What the cluster takes away once it has ended may be gone by then.
@@ -194,6 +201,34 @@ func (r *Release) ready(ctx context.Context, w *kube.Watcher, objs []*unstructur
 	}
 	g.Go(func() error { return w.Ready(within, r.provable(last), p) })
 	return g.Wait()
+}
+
+// stays says whether the release is as it was applied a moment ago. What is not was set again by something in the cluster, and
+// would be so after every run.
+func (r *Release) stays(ctx context.Context, c *kube.Client, w *kube.Watcher) error {
+	s, err := helm.Look(ctx, c, w, r.wanted())
+	if err != nil || s.AsWanted() {
+		return err
+	}
+	if len(s.Different) == 0 {
+		return fault.New(fault.Failed, "revision %d was applied, and is %s now", s.Revision, s.Status).On("release %s", r.Name)
+	}
+	f := fault.New(fault.Failed, "it was applied, and is not as applied: %s", described(ctx, c, s.Different)).On("release %s", r.Name)
+	i := slices.IndexFunc(s.Different, func(d kube.Difference) bool { return !d.Missing })
+	if i < 0 {
+		return f.WithHint("something in the cluster takes it away: keep that from it, or take the object out of the chart's values")
+	}
+	d := s.Different[i]
+	return f.WithHint("something in the cluster sets it again: keep that from it, or leave the field to it: "+
+		"ignore: [{kind: %s, name: %s, path: %s}] of the release", d.Ref.Kind, d.Ref.Name, d.Path)
+}
+
+func described(ctx context.Context, c *kube.Client, different []kube.Difference) string {
+	var all []string
+	for _, d := range different {
+		all = append(all, helm.Describe(ctx, c, d))
+	}
+	return strings.Join(all, "; ")
 }
 
 // reported waits for the first word of the controllers of custom resources. On simulated nodes none runs.
@@ -258,11 +293,7 @@ func (r *Release) Check(ctx context.Context, c *kube.Client, w *kube.Watcher, _ 
 	case !s.Same:
 		return differs("revision %d was made from another chart or other values, or by hand", s.Revision)
 	case len(s.Different) > 0:
-		var names []string
-		for _, d := range s.Different {
-			names = append(names, d.String())
-		}
-		return differs("changed in the cluster: %s", strings.Join(names, "; "))
+		return differs("changed in the cluster: %s", described(ctx, c, s.Different))
 	}
 	return c.Check(ctx, r.provable(kube.RefsOf(s.Objects)))
 }

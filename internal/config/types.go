@@ -237,8 +237,22 @@ type Release struct {
 	Values map[string]any `json:"values,omitempty"`
 	// ValuesFiles are read in order, a later one winning.
 	ValuesFiles []string `json:"valuesFiles,omitempty"`
+	// Ignore names fields that something in the cluster manages: they are not compared, and an upgrade leaves them as they are.
+	// The replicas of what an autoscaler scales need no entry.
+	Ignore []IgnoredField `json:"ignore,omitempty"`
 	// Needs names releases of the graph that must be Ready before this one starts.
 	Needs []string `json:"needs,omitempty"`
 	// Timeout until it must be Ready; default 5m.
 	Timeout Duration `json:"timeout,omitempty"`
+}
+
+// IgnoredField is a field of objects of a release.
+type IgnoredField struct {
+	// Kind of the object, such as Deployment.
+	Kind string `json:"kind"`
+	// Name of the object; without it, all objects of the kind.
+	Name string `json:"name,omitempty"`
+	// Path of the field as status shows it, such as spec.replicas; * stands for every item of a list, as in
+	// webhooks.*.failurePolicy.
+	Path string `json:"path"`
 }

@@ -66,6 +66,9 @@ func TestAHandEditOfACustomResourceIsPutRight(t *testing.T) {
 	if len(state.Different) != 1 {
 		t.Fatalf("differences: %v", state.Different)
 	}
+	if text := helm.Describe(t.Context(), s.client, state.Different[0]); !strings.HasSuffix(text, "spec.email differs, set by by-hand") {
+		t.Errorf("it says %q", text)
+	}
 	s.mustEnsure(r, plan.Changed)
 	if spec := s.issuer(""); spec["email"] != "red" || spec["extra"] != "kept" {
 		t.Errorf("after: %v", spec)

@@ -49,6 +49,9 @@ func (g *guard) UpdateThreeWayMerge(original, target helmkube.ResourceList, forc
 	if err := g.ctx.Err(); err != nil {
 		return &helmkube.Result{}, err
 	}
+	if err := g.leaveToOthers(target); err != nil {
+		return &helmkube.Result{}, err
+	}
 	for _, revision := range g.past.unfinished {
 		if err := g.takeBack(revision, original, target); err != nil {
 			return &helmkube.Result{}, err

@@ -35,6 +35,7 @@ type Release struct {
 	Chart     *Chart
 	Values    map[string]any
 	Timeout   time.Duration // of each hook
+	Ignore    []Ignored
 }
 
 // State is what is found in the cluster.
@@ -89,7 +90,11 @@ func look(ctx context.Context, cfg *action.Configuration, c *kube.Client, r Rele
 		if s.Objects, err = withoutEnded(ctx, c, s.Objects); err != nil {
 			return nil, nil, err
 		}
-		if s.Different, err = c.Compare(ctx, s.Objects); err != nil {
+		wanted, err := r.leftToOthers(ctx, c, s.Objects)
+		if err != nil {
+			return nil, nil, err
+		}
+		if s.Different, err = c.Compare(ctx, wanted); err != nil {
 			return nil, nil, err
 		}
 	}
