@@ -67,7 +67,7 @@ func (r *Release) wrap(field string, err error) error {
 	return out
 }
 
-// prepare fetches the chart and renders the release.
+// prepare fetches the chart and merges the values.
 func (r *Release) prepare(ctx context.Context, f *Fetcher, p plan.Progress) error {
 	archive, err := f.fetch(ctx, r, p)
 	if err != nil {
@@ -79,12 +79,17 @@ func (r *Release) prepare(ctx context.Context, f *Fetcher, p plan.Progress) erro
 	if r.values, err = r.mergeValues(); err != nil {
 		return err
 	}
-	r.rendered, err = r.chart.Render(r.Name, r.Namespace, r.options.KubeVersion, r.values)
-	if err != nil {
-		return r.wrap("values", err)
+	if r.SkipCRDs {
+		return nil
 	}
-	r.crds, err = r.chart.CRDs() // not before Render, which takes away what the values disable
+	r.crds, err = r.chart.CRDs(r.values)
 	return r.wrap("chart", err)
+}
+
+// render renders the release, with the CRDs that are there when it is installed.
+func (r *Release) render(crds []*unstructured.Unstructured) (err error) {
+	r.rendered, err = r.chart.Render(r.Name, r.Namespace, r.options.KubeVersion, r.values, crds)
+	return r.wrap("values", err)
 }
 
 // mergeValues lays the values over the values files.

@@ -87,15 +87,16 @@ func (s *Stack) Fetch(ctx context.Context, f *Fetcher, p plan.Progress) error {
 		})
 	}
 	_ = g.Wait() // the faults are in errs
-	if err := fault.Join(errs...); err != nil {
-		return err
-	}
 	crds, err := s.crds()
-	if err != nil {
+	if slices.ContainsFunc(s.Releases, func(r *Release) bool { return r.chart == nil }) {
+		return fault.Join(errs...) // what the others may ask for is not known
+	}
+	s.renderAll(crds, errs)
+	if err := fault.Join(append(errs, err)...); err != nil {
 		return err
 	}
 	promised := map[schema.GroupKind]bool{}
-	for _, crd := range crds {
+	for _, crd := range slices.Concat(crds, crdsIn(s.Objects())) {
 		if gk, ok := kube.PromisesConditions(crd); ok {
 			promised[gk] = true
 		}
@@ -104,6 +105,35 @@ func (s *Stack) Fetch(ctx context.Context, f *Fetcher, p plan.Progress) error {
 		r.promised = promised
 	}
 	return nil
+}
+
+// renderAll renders what has no fault yet. A template may ask for the kinds of all crds/ folders, which are established before
+// any release, and for those that the templates of releases bring that it needs.
+func (s *Stack) renderAll(crds []*unstructured.Unstructured, errs []error) {
+	brought := map[string][]*unstructured.Unstructured{} // by a release and those that it needs
+	failed := map[string]bool{}
+	for i, r := range s.Releases { // each after those that it needs
+		var needed []*unstructured.Unstructured
+		for _, name := range r.Needs {
+			needed = append(needed, brought[name]...)
+			failed[r.Name] = failed[r.Name] || failed[name]
+		}
+		if errs[i] == nil && !failed[r.Name] {
+			errs[i] = r.render(slices.Concat(crds, needed))
+		}
+		failed[r.Name] = failed[r.Name] || errs[i] != nil
+		brought[r.Name] = append(needed, crdsIn(r.rendered)...)
+	}
+}
+
+// crdsIn are the CRDs among objects.
+func crdsIn(objs []*unstructured.Unstructured) (crds []*unstructured.Unstructured) {
+	for _, obj := range objs {
+		if obj.GetKind() == "CustomResourceDefinition" {
+			crds = append(crds, obj)
+		}
+	}
+	return crds
 }
 
 // Objects gives what the charts of all releases render to.
@@ -129,7 +159,7 @@ func (s *Stack) CRDs() []*unstructured.Unstructured {
 
 // TemplatesCRDs says whether CRDs are among the templates of the chart: their kinds are there only when it is installed.
 func (r *Release) TemplatesCRDs() bool {
-	return slices.ContainsFunc(r.rendered, func(obj *unstructured.Unstructured) bool { return obj.GetKind() == "CustomResourceDefinition" })
+	return len(crdsIn(r.rendered)) > 0
 }
 
 // crds collects them. Two charts may bring the same CRD, but not two different ones of one name.
@@ -153,7 +183,8 @@ func (s *Stack) crds() ([]*unstructured.Unstructured, error) {
 				first[crd.GetName()] = owned{r.Name, raw}
 				all = append(all, crd)
 			case !bytes.Equal(have.raw, raw):
-				errs = append(errs, r.fault("chart", "its CRD %s is another one than that of the release %s", crd.GetName(), have.release))
+				errs = append(errs, r.fault("chart", "its CRD %s is another one than that of the release %s", crd.GetName(), have.release).
+					WithHint("let one of the two bring it: skipCRDs: true of the other leaves out what is in its crds/ folders"))
 			}
 		}
 	}

@@ -206,7 +206,55 @@ func TestCRDsOfAllCharts(t *testing.T) {
 	}
 	err := fetchFault(t, repository(two, both(
 		chartOf("one", map[string]string{"crds/x.yaml": thing}), chartOf("two", map[string]string{"crds/x.yaml": other}))))
-	wants(t, err, fault.Usage, "stacks/platform.yaml:6: release b", "things.own.example.com", "release a")
+	wants(t, err, fault.Usage, "stacks/platform.yaml:6: release b", "things.own.example.com", "release a", "skipCRDs: true")
+	skipped := fetched(t, repository(strings.Replace(two, "./two}", "./two, skipCRDs: true}", 1), both(
+		chartOf("one", map[string]string{"crds/x.yaml": thing}), chartOf("two", map[string]string{"crds/x.yaml": other}))), stacks.Options{})
+	if crds := skipped.CRDs(); len(crds) != 1 || fmt.Sprint(crds[0].Object["spec"]) == "" || !strings.Contains(fmt.Sprint(crds[0].Object), "type:string") {
+		t.Errorf("with those of one left out: %v", crds)
+	}
+}
+
+// TestAChartSeesTheKindsThatAreThereWhenItIsInstalled has each chart tell which kinds its templates may ask for.
+func TestAChartSeesTheKindsThatAreThereWhenItIsInstalled(t *testing.T) {
+	t.Parallel()
+	const sees = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: sees}\ndata:\n" +
+		"  folder: {{ .Capabilities.APIVersions.Has \"own.example.com/v1/folder\" | quote }}\n" +
+		"  templated: {{ .Capabilities.APIVersions.Has \"own.example.com/v1/templated\" | quote }}\n"
+	files := map[string]string{}
+	for name, more := range map[string]map[string]string{
+		"plain": {}, "folder": {"crds/x.yaml": crdOf("folder", "string", "")}, "templated": {"templates/x.yaml": crdOf("templated", "string", "")},
+	} {
+		files = both(files, both(chartOf(name, more), map[string]string{name + "/templates/sees.yaml": sees}))
+	}
+	s := fetched(t, repository(`
+- {name: before, namespace: x, chart: ./plain}
+- {name: folder, namespace: x, chart: ./folder}
+- {name: templated, namespace: x, chart: ./templated}
+- {name: between, namespace: x, chart: ./plain, needs: [templated]}
+- {name: after, namespace: x, chart: ./plain, needs: [between]}
+`, files), stacks.Options{})
+	want := map[string]string{
+		"before": "map[folder:true templated:false]", "folder": "map[folder:true templated:false]", "templated": "map[folder:true templated:false]",
+		"between": "map[folder:true templated:true]", "after": "map[folder:true templated:true]",
+	}
+	for _, r := range s.Releases {
+		for _, obj := range r.Objects() {
+			if got := fmt.Sprint(obj.Object["data"]); obj.GetKind() == "ConfigMap" && got != want[r.Name] {
+				t.Errorf("%s sees %s, want %s", r.Name, got, want[r.Name])
+			}
+		}
+	}
+}
+
+// TestKindsOfTemplatesPromiseConditions has the CRD in the templates of another release.
+func TestKindsOfTemplatesPromiseConditions(t *testing.T) {
+	t.Parallel()
+	s := fetched(t, repository("- {name: a, namespace: x, chart: ./one}\n- {name: b, namespace: x, chart: ./two, needs: [a]}\n", both(
+		chartOf("one", map[string]string{"templates/x.yaml": crdOf("thing", "string", "subresources: {status: {}},")}),
+		chartOf("two", map[string]string{"templates/x.yaml": "apiVersion: own.example.com/v1\nkind: thing\nmetadata: {name: one}\n"}))), stacks.Options{Simulated: true})
+	if got := fmt.Sprint(s.Releases[1].Caveats()); !strings.Contains(got, "thing one: its controller does not run") {
+		t.Errorf("caveats %s", got)
+	}
 }
 
 func TestCRDsOfDisabledSubChartsAreNeitherInstalledNorInConflict(t *testing.T) {

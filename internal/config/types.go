@@ -240,6 +240,9 @@ type Release struct {
 	// Ignore names fields that something in the cluster manages: they are not compared, and an upgrade leaves them as they are.
 	// The replicas of what an autoscaler scales need no entry.
 	Ignore []IgnoredField `json:"ignore,omitempty"`
+	// SkipCRDs leaves out what is in the crds/ folders of the chart, as --skip-crds of Helm does: something else brings these
+	// CRDs, such as another release.
+	SkipCRDs bool `json:"skipCRDs,omitempty"`
 	// Needs names releases of the graph that must be Ready before this one starts.
 	Needs []string `json:"needs,omitempty"`
 	// Timeout until it must be Ready; default 5m.

@@ -68,9 +68,11 @@ func (c *Chart) Name() string { return c.chart.Name() }
 // Version is the chart's own.
 func (c *Chart) Version() string { return c.chart.Metadata.Version }
 
-// CRDs gives what is in the crds/ folders of the chart and of its dependencies; after Render, of those that the values
-// enable.
-func (c *Chart) CRDs() ([]*unstructured.Unstructured, error) {
+// CRDs gives what is in the crds/ folders of the chart and of those of its dependencies that the values enable.
+func (c *Chart) CRDs(values map[string]any) ([]*unstructured.Unstructured, error) {
+	if err := chartutil.ProcessDependenciesWithMerge(c.chart, copyOf(values)); err != nil { // which takes the others away
+		return nil, c.unrendered(err)
+	}
 	var all []*unstructured.Unstructured
 	for _, crd := range c.chart.CRDObjects() {
 		objs, err := kube.ParseManifest(crd.File.Data)
@@ -118,9 +120,10 @@ func copyOf(m map[string]any) map[string]any {
 // ReadValues reads a values file as Helm does.
 func ReadValues(raw []byte) (map[string]any, error) { return chartutil.ReadValues(raw) }
 
-// Render renders the chart without a cluster: what a template looks up there is empty. Values that the
-// chart's schema refuses, and a Kubernetes version that it does not support, are faults.
-func (c *Chart) Render(name, namespace, kubeVersion string, values map[string]any) ([]*unstructured.Unstructured, error) {
+// Render renders the chart without a cluster: what a template looks up there is empty, and the kinds that it may ask for are
+// those of Kubernetes and of the CRDs that are there when the chart is installed. Values that the chart's schema refuses, and
+// a Kubernetes version that it does not support, are faults.
+func (c *Chart) Render(name, namespace, kubeVersion string, values map[string]any, crds []*unstructured.Unstructured) ([]*unstructured.Unstructured, error) {
 	declared := kubeVersion != ""
 	if !declared {
 		kubeVersion = defaultKubeVersion
@@ -138,10 +141,7 @@ func (c *Chart) Render(name, namespace, kubeVersion string, values map[string]an
 	install := action.NewInstall(cfg)
 	install.ReleaseName, install.Namespace = name, namespace
 	install.ClientOnly, install.DryRun, install.SkipCRDs = true, true, true
-	if err := chartutil.ProcessDependenciesWithMerge(c.chart, copyOf(values)); err != nil { // as Run does, but before its CRDs are asked for
-		return nil, c.unrendered(err)
-	}
-	install.KubeVersion, install.APIVersions = &caps.KubeVersion, c.apis()
+	install.KubeVersion, install.APIVersions = &caps.KubeVersion, apisOf(crds)
 	rel, err := install.Run(c.chart, copyOf(values))
 	if err != nil {
 		f := c.unrendered(err)
@@ -157,12 +157,8 @@ func (c *Chart) unrendered(err error) *fault.Error {
 	return fault.New(fault.Usage, "the chart %s %s does not render: %s", c.Name(), c.Version(), strings.TrimSpace(err.Error()))
 }
 
-// apis names the kinds that the chart's own CRDs bring, which templates may ask for.
-func (c *Chart) apis() chartutil.VersionSet {
-	crds, err := c.CRDs()
-	if err != nil {
-		return nil
-	}
+// apisOf names the kinds that CRDs bring.
+func apisOf(crds []*unstructured.Unstructured) chartutil.VersionSet {
 	var set chartutil.VersionSet
 	for _, crd := range crds {
 		group, _, _ := unstructured.NestedString(crd.Object, "spec", "group")

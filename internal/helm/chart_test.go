@@ -102,8 +102,12 @@ func TestRenderSeesTheDeclaredVersionAndTheChartsOwnKinds(t *testing.T) {
 			"  other: {{ .Capabilities.APIVersions.Has \"other.example.com/v1/Thing\" | quote }}\n",
 		"crds/thing.yaml": crd("thing", "object"),
 	})
+	crds, err := c.CRDs(nil)
+	if err != nil || len(crds) != 1 || crds[0].GetName() != "things.own.example.com" {
+		t.Fatalf("CRDs %v, %v", crds, err)
+	}
 	for declared, want := range map[string]string{"": "v1.37.2", "1.36": "v1.36", "v1.35.4": "v1.35.4"} {
-		objs, err := c.Render("x", "default", declared, nil)
+		objs, err := c.Render("x", "default", declared, nil, crds)
 		if err != nil || len(objs) != 1 {
 			t.Fatalf("%q: %d objects, %v", declared, len(objs), err)
 		}
@@ -111,9 +115,6 @@ func TestRenderSeesTheDeclaredVersionAndTheChartsOwnKinds(t *testing.T) {
 		if data["version"] != want || data["own"] != "true" || data["other"] != "false" {
 			t.Errorf("%q: %v, want version %s", declared, data, want)
 		}
-	}
-	if crds, err := c.CRDs(); err != nil || len(crds) != 1 || crds[0].GetName() != "things.own.example.com" {
-		t.Errorf("CRDs %v, %v", crds, err)
 	}
 }
 
@@ -131,16 +132,17 @@ func TestCRDsOfADisabledSubChartAreNone(t *testing.T) {
 	}
 	for enabled, want := range map[bool][]string{false: {"others.own.example.com"}, true: {"others.own.example.com", "things.own.example.com"}} {
 		c := chart(t, files)
-		objs, err := c.Render("x", "default", "", map[string]any{"sub": map[string]any{"enabled": enabled}})
+		values := map[string]any{"sub": map[string]any{"enabled": enabled}}
+		crds, err := c.CRDs(values)
+		if err != nil {
+			t.Fatal(err)
+		}
+		objs, err := c.Render("x", "default", "", values, crds)
 		if err != nil || len(objs) != 1 {
 			t.Fatalf("%d objects, %v", len(objs), err)
 		}
 		if has := objs[0].Object["data"].(map[string]any)["has"]; has != fmt.Sprint(enabled) {
 			t.Errorf("enabled is %v: its templates see its kind: %s", enabled, has)
-		}
-		crds, err := c.CRDs()
-		if err != nil {
-			t.Fatal(err)
 		}
 		var names []string
 		for _, crd := range crds {
@@ -155,14 +157,14 @@ func TestCRDsOfADisabledSubChartAreNone(t *testing.T) {
 func TestTheAssumedVersionIsTold(t *testing.T) {
 	t.Parallel()
 	c := chart(t, map[string]string{"Chart.yaml": "apiVersion: v2\nname: app\nversion: 1.0.0\nkubeVersion: '<1.35.0'\n"})
-	_, err := c.Render("x", "default", "", nil)
+	_, err := c.Render("x", "default", "", nil, nil)
 	if hints := fmt.Sprint(fault.Hints(err)); !strings.Contains(hints, "v1.37.2 is assumed") || !strings.Contains(hints, "set spec.kubernetes.version") {
 		t.Errorf("hints %s of %v", hints, err)
 	}
-	if _, err := c.Render("x", "default", "1.36", nil); err == nil || len(fault.Hints(err)) > 0 {
+	if _, err := c.Render("x", "default", "1.36", nil, nil); err == nil || len(fault.Hints(err)) > 0 {
 		t.Errorf("of a version that is declared: %v, hints %s", err, fault.Hints(err))
 	}
-	if _, err := c.Render("x", "default", "1.34", nil); err != nil {
+	if _, err := c.Render("x", "default", "1.34", nil, nil); err != nil {
 		t.Error(err)
 	}
 }
@@ -191,12 +193,12 @@ func TestWhatDoesNotRenderIsAFaultOfTheDocuments(t *testing.T) {
 		"values against the schema":  {map[string]string{"values.schema.json": `{"properties":{"size":{"type":"integer"}}}`}, "size"},
 		"a Kubernetes it is not for": {map[string]string{"Chart.yaml": "apiVersion: v2\nname: app\nversion: 1.0.0\nkubeVersion: '>=1.99.0'\n"}, "1.99"},
 	} {
-		_, err := chart(t, c.files).Render("x", "default", "", map[string]any{"size": "big"})
+		_, err := chart(t, c.files).Render("x", "default", "", map[string]any{"size": "big"}, nil)
 		if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), "app 1.0.0") {
 			t.Errorf("%s: got %v, want %q", name, err, c.says)
 		}
 	}
-	if _, err := chart(t, nil).Render("x", "default", "one", nil); fault.KindOf(err) != fault.Usage {
+	if _, err := chart(t, nil).Render("x", "default", "one", nil, nil); fault.KindOf(err) != fault.Usage {
 		t.Errorf("a version that is none: %v", err)
 	}
 }

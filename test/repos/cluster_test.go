@@ -60,7 +60,7 @@ func platform(t *testing.T, r *Repo, client *kube.Client) []*unstructured.Unstru
 	d := get[*config.Documents](t)(config.Load(r.Path("clusters/dev/cluster.yaml")))
 	flux := d.Cluster.Spec.Reconciler.Flux
 	releases := append(d.Stacks[0].Releases, config.Release{Name: "flux", Namespace: flux.Namespace, Chart: "../charts/flux2"})
-	var made []*unstructured.Unstructured
+	var made, established []*unstructured.Unstructured
 	for _, release := range releases {
 		chart := get[*helm.Chart](t)(helm.Load(get[[]byte](t)(helm.Pack(os.DirFS(r.Path("stacks/"+release.Chart)), "."))))
 		layers := []map[string]any{}
@@ -68,10 +68,11 @@ func platform(t *testing.T, r *Repo, client *kube.Client) []*unstructured.Unstru
 			layers = append(layers, get[map[string]any](t)(helm.ReadValues(get[[]byte](t)(os.ReadFile(r.Path("stacks/"+file))))))
 		}
 		values := helm.MergeValues(append(layers, release.Values)...)
-		crds := get[[]*unstructured.Unstructured](t)(chart.CRDs())
+		crds := get[[]*unstructured.Unstructured](t)(chart.CRDs(values))
+		established = append(established, crds...)
 		get[[]kube.Change](t)(client.EstablishCRDs(t.Context(), crds, quiet))
 		namespace(t, client, release.Namespace)
-		for _, o := range get[[]*unstructured.Unstructured](t)(chart.Render(release.Name, release.Namespace, "v1.37.2", values)) {
+		for _, o := range get[[]*unstructured.Unstructured](t)(chart.Render(release.Name, release.Namespace, "v1.37.2", values, established)) {
 			judge(t, client, release.Name, o)
 			if kind := o.GetKind(); kind != "ValidatingWebhookConfiguration" && kind != "APIService" {
 				made = append(made, o)

@@ -42,7 +42,7 @@ func load(t *testing.T) map[string]*helm.Chart {
 // render renders a chart with its own values.
 func render(t *testing.T, c *helm.Chart) []*unstructured.Unstructured {
 	t.Helper()
-	objects, err := c.Render(c.Name(), "platform", "v1.37.2", nil)
+	objects, err := c.Render(c.Name(), "platform", "v1.37.2", nil, nil)
 	if err != nil {
 		t.Fatalf("%s: %v", c.Name(), err)
 	}
