@@ -64,13 +64,13 @@ func (r *Release) isElsewhere() bool { return r.Repo != "" || strings.HasPrefix(
 // of others.
 func (r *Release) isNamed(archive []byte) bool {
 	chart, err := helm.Load(archive)
-	return err == nil && chart.Version() == r.Version && chart.Name() == path.Base(r.Chart)
+	return err == nil && isSameVersion(chart.Version(), r.Version) && chart.Name() == path.Base(r.Chart)
 }
 
 func (f *Fetcher) get(ctx context.Context, r *Release) ([]byte, error) {
 	switch {
 	case strings.HasPrefix(r.Chart, oci):
-		return f.pull(ctx, strings.TrimPrefix(r.Chart, oci), r.Version)
+		return f.pullEither(ctx, strings.TrimPrefix(r.Chart, oci), r.Version)
 	case r.Repo != "":
 		return f.download(ctx, r)
 	}
@@ -103,7 +103,7 @@ func (f *Fetcher) read(r *Release) ([]byte, error) {
 // repository has whatever version its file says.
 func isVersion(archive []byte, wanted string) error {
 	chart, err := helm.Load(archive)
-	if err != nil || wanted == "" || chart.Version() == wanted {
+	if err != nil || wanted == "" || isSameVersion(chart.Version(), wanted) {
 		return err
 	}
 	return fault.New(fault.Usage, "its version is %s, the document wants %s", chart.Version(), wanted).
@@ -141,7 +141,23 @@ func (f *Fetcher) follow(ctx context.Context, address, version string) ([]byte, 
 	if i := strings.LastIndex(reference, ":"); i > strings.LastIndex(reference, "/") {
 		reference, version = reference[:i], reference[i+1:]
 	}
-	return f.pull(ctx, reference, version)
+	return f.pullEither(ctx, reference, version)
+}
+
+// pullEither pulls the version as it is written or, where the registry has no such tag, in its other spelling.
+func (f *Fetcher) pullEither(ctx context.Context, reference, version string) ([]byte, error) {
+	archive, err := f.pull(ctx, reference, version)
+	if err == nil || fault.KindOf(err) != fault.Usage {
+		return archive, err
+	}
+	if archive, other := f.pull(ctx, reference, helm.OtherSpelling(version)); other == nil {
+		return archive, nil
+	}
+	return nil, err
+}
+
+func isSameVersion(have, wanted string) bool {
+	return have == wanted || have == helm.OtherSpelling(wanted)
 }
 
 // http gets one file. What may work a moment later is a transient fault.

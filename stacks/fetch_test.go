@@ -138,7 +138,7 @@ func ociRegistry(t *testing.T, archive []byte) (host string, asked *atomic.Int64
 	t.Cleanup(server.Close)
 	host = strings.TrimPrefix(server.URL, "http://")
 	for tag, media := range map[string]types.MediaType{
-		"charts/app:1.0.0": chartMedia, "charts/app:1.0.1_build.3": chartMedia, "images/app:1.0.0": types.OCILayer,
+		"charts/app:1.0.0": chartMedia, "charts/app:1.0.1_build.3": chartMedia, "images/app:1.0.0": types.OCILayer, "charts/app:v1.2.0": chartMedia,
 	} {
 		push(t, host+"/"+tag, media, archive)
 	}
@@ -176,6 +176,8 @@ func TestAChartFromAnOCIRegistry(t *testing.T) {
 	}{
 		{"charts/app', version: 1.0.0", 0, nil},
 		{"charts/app', version: 1.0.1+build.3", 0, nil},
+		{"charts/app', version: 1.2.0", 0, nil},
+		{"charts/app', version: v1.0.0", 0, nil},
 		{"charts/app', version: 1.0.0, digest: '" + helm.Digest(archive) + "'", 0, nil},
 		{"charts/app', version: 1.0.0, digest: '" + wrong + "'", fault.Refused, []string{wrong, helm.Digest(archive)}},
 		{"charts/app', version: 2.0.0", fault.Usage, []string{"charts/app:2.0.0", "1.0.0, 1.0.1"}},

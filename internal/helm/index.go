@@ -30,8 +30,17 @@ type Located struct {
 	Digest string // sha256:…, empty where the index has none
 }
 
-// Locate finds a chart's archive in the index of the repository at base. For an unknown version the
-// error names those that there are.
+// OtherSpelling is a version with the v before it, or without: charts and their documents write it in both ways, and mean the
+// same.
+func OtherSpelling(version string) string {
+	if bare, ok := strings.CutPrefix(version, "v"); ok {
+		return bare
+	}
+	return "v" + version
+}
+
+// Locate finds a chart's archive in the index of the repository at base, by the version as it is written or else in its other
+// spelling. For an unknown version the error names those that there are.
 func Locate(index []byte, base, name, version string) (*Located, error) {
 	var file repo.IndexFile
 	if err := yaml.Unmarshal(index, &file); err != nil {
@@ -43,24 +52,29 @@ func Locate(index []byte, base, name, version string) (*Located, error) {
 	}
 	found = slices.DeleteFunc(found, func(v *repo.ChartVersion) bool { return v == nil || v.Metadata == nil })
 	sort.Sort(sort.Reverse(found))
-	for _, v := range found {
-		if v.Version != version || len(v.URLs) == 0 {
-			continue
+	for _, spelling := range []string{version, OtherSpelling(version)} {
+		for _, v := range found {
+			if v.Version == spelling && len(v.URLs) > 0 {
+				return locate(v, base)
+			}
 		}
-		address, err := repo.ResolveReferenceURL(base, v.URLs[0])
-		if err != nil {
-			return nil, err
-		}
-		if _, err := url.Parse(address); err != nil {
-			return nil, err
-		}
-		digest := v.Digest
-		if digest != "" && !strings.HasPrefix(digest, "sha256:") {
-			digest = "sha256:" + digest
-		}
-		return &Located{URL: address, Digest: digest}, nil
 	}
 	return nil, fmt.Errorf("chart %s has no version %s, there are: %s", name, version, versions(found))
+}
+
+func locate(v *repo.ChartVersion, base string) (*Located, error) {
+	address, err := repo.ResolveReferenceURL(base, v.URLs[0])
+	if err != nil {
+		return nil, err
+	}
+	if _, err := url.Parse(address); err != nil {
+		return nil, err
+	}
+	digest := v.Digest
+	if digest != "" && !strings.HasPrefix(digest, "sha256:") {
+		digest = "sha256:" + digest
+	}
+	return &Located{URL: address, Digest: digest}, nil
 }
 
 func versions(found repo.ChartVersions) string {

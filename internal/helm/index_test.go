@@ -14,6 +14,9 @@ entries:
   - {name: app, version: 1.0.0, urls: [charts/app-1.0.0.tgz], digest: aaaa}
   - {name: app, version: 1.10.0, urls: ["https://cdn.example.com/app-1.10.0.tgz"], digest: "sha256:bbbb"}
   - {name: app, version: 1.9.0, urls: [app-1.9.0.tgz]}
+  - {name: app, version: v1.8.0, urls: [app-v1.8.0.tgz]}
+  - {name: app, version: v1.7.0, urls: [app-v1.7.0.tgz]}
+  - {name: app, version: 1.7.0, urls: [app-1.7.0.tgz]}
   - {name: app, version: 0.1.0, urls: []}
 `
 
@@ -23,6 +26,10 @@ func TestLocate(t *testing.T) {
 		"1.0.0":  {URL: "https://charts.example.com/stable/charts/app-1.0.0.tgz", Digest: "sha256:aaaa"},
 		"1.10.0": {URL: "https://cdn.example.com/app-1.10.0.tgz", Digest: "sha256:bbbb"},
 		"1.9.0":  {URL: "https://charts.example.com/stable/app-1.9.0.tgz"},
+		"v1.9.0": {URL: "https://charts.example.com/stable/app-1.9.0.tgz"},
+		"1.8.0":  {URL: "https://charts.example.com/stable/app-v1.8.0.tgz"},
+		"1.7.0":  {URL: "https://charts.example.com/stable/app-1.7.0.tgz"},
+		"v1.7.0": {URL: "https://charts.example.com/stable/app-v1.7.0.tgz"},
 	} {
 		got, err := helm.Locate([]byte(index), "https://charts.example.com/stable/", "app", version)
 		if err != nil || *got != want {
@@ -30,7 +37,7 @@ func TestLocate(t *testing.T) {
 		}
 	}
 	for name, c := range map[string]struct{ index, chart, version, says string }{
-		"a version that is not there":  {index, "app", "2.0.0", "there are: 1.10.0, 1.9.0, 1.0.0"},
+		"a version that is not there":  {index, "app", "2.0.0", "there are: 1.10.0, 1.9.0, v1.8.0"},
 		"a version without an archive": {index, "app", "0.1.0", "no version 0.1.0"},
 		"a chart that is not there":    {index, "web", "1.0.0", "no chart web"},
 		"an index that is none":        {"<html>", "app", "1.0.0", "index.yaml"},
