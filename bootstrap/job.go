@@ -92,7 +92,7 @@ func New(docs *config.Documents, name string, tools Tools) (*Job, error) {
 			At(docs.Place("spec.reconciler.argocd")).WithHint("use kind, gke or existing; on simulated nodes: reconciler: {flux: {}}")
 	}
 	stack, err := stacks.New(docs, j.extraReleases(), stacks.Options{
-		Simulated: j.simulated, KubeVersion: docs.Cluster.Spec.Kubernetes.Version,
+		Simulated: j.simulated, KubeVersion: docs.Cluster.Spec.Kubernetes.Version, Open: j.openValues,
 	})
 	if err != nil {
 		return nil, err

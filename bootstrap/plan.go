@@ -16,10 +16,17 @@ import (
 func (j *Job) Prepare() *plan.Plan {
 	p := plan.New("prepare " + j.Name())
 	p.Add(j.preflight())
-	charts := p.Add(j.fetchCharts())
+	var charts plan.ID
+	sealed := j.stack.Sealed()
+	if !sealed {
+		charts = p.Add(j.fetchCharts())
+	}
 	source := add(p, j.openSource())
 	rendered := add(p, j.renderPath(), source)
 	keys := add(p, j.readKeys(), source)
+	if sealed { // values are read with the charts, and these need the keys
+		charts = p.Add(j.fetchCharts(), keys)
+	}
 	add(p, j.proveKeys(), keys, rendered)
 	add(p, j.checkSource(), keys, rendered)
 	j.state.Choose(p, charts, rendered)

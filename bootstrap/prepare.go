@@ -3,6 +3,7 @@ package bootstrap
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/rekindle-dev/rekindle/bootstrap/reconciler"
@@ -88,14 +89,27 @@ func (j *Job) readKeys() *plan.Step {
 				return "", err
 			}
 			j.secrets = secrets
-			if j.tools.Secret != nil {
-				for _, value := range keys.Values(secrets) {
-					j.tools.Secret(value)
-				}
-			}
+			j.keepSecret(keys.Values(secrets))
 			return plan.Unchanged, nil
 		},
 	}
+}
+
+// keepSecret keeps values out of everything that is told.
+func (j *Job) keepSecret(values []string) {
+	if j.tools.Secret == nil {
+		return
+	}
+	for _, value := range values {
+		j.tools.Secret(value)
+	}
+}
+
+// openValues decrypts a values file with the keys of the documents.
+func (j *Job) openValues(files fs.FS, file string) ([]byte, error) {
+	plain, values, err := keys.Open(j.secrets, files, file)
+	j.keepSecret(values)
+	return plain, err
 }
 
 // proveKeys shows that every encrypted file that the path uses opens with the keys at hand.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 	"time"
@@ -90,24 +89,6 @@ func (r *Release) prepare(ctx context.Context, f *Fetcher, p plan.Progress) erro
 func (r *Release) render(crds []*unstructured.Unstructured) (err error) {
 	r.rendered, err = r.chart.Render(r.Name, r.Namespace, r.options.KubeVersion, r.values, crds)
 	return r.wrap("values", err)
-}
-
-// mergeValues lays the values over the values files.
-func (r *Release) mergeValues() (map[string]any, error) {
-	var layers []map[string]any
-	for i, file := range r.ValuesFiles {
-		field := fmt.Sprintf("valuesFiles[%d]", i)
-		raw, err := fs.ReadFile(r.docs.FS, r.docs.Path(r.stack, file))
-		if err != nil {
-			return nil, r.fault(field, "%s: %v", file, errors.Unwrap(err))
-		}
-		values, err := helm.ReadValues(raw)
-		if err != nil {
-			return nil, r.fault(field, "%s: this is no values file: %v", file, err)
-		}
-		layers = append(layers, values)
-	}
-	return helm.MergeValues(append(layers, r.Values)...), nil
 }
 
 // Title names the release for a person: "cert-manager 1.21.2".

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -27,6 +28,9 @@ const fetchParallel = 8
 type Options struct {
 	Simulated   bool   // nodes run nothing: what needs a process is not provable
 	KubeVersion string // that charts are rendered for; empty is that of the libraries here
+
+	// Open decrypts a values file that SOPS encrypted, and keeps its secrets out of every text; without it such a file is a fault.
+	Open func(files fs.FS, file string) ([]byte, error)
 }
 
 // Stack is all releases of a cluster as one graph.

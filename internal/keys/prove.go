@@ -118,7 +118,7 @@ func recipientOf(id age.Identity) string {
 	}
 }
 
-// open decrypts the tree and forgets it.
+// open decrypts the tree in place, and checks that nobody changed it since it was encrypted.
 func (r *ring) open(tree *sops.Tree, file string) error {
 	dataKey, err := r.dataKey(tree)
 	if err != nil {
@@ -203,25 +203,27 @@ func load(repo fs.FS, file string) (*sops.Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := sopsconfig.NewStoresConfig()
-	var store sops.EncryptedFileLoader
-	switch path.Ext(file) {
-	case ".yaml", ".yml":
-		store = yaml.NewStore(&c.YAML)
-	case ".json":
-		store = json.NewStore(&c.JSON)
-	case ".env":
-		store = dotenv.NewStore(&c.Dotenv)
-	case ".ini":
-		store = ini.NewStore(&c.INI)
-	default:
-		store = json.NewBinaryStore(&c.JSONBinary)
-	}
-	tree, err := store.LoadEncryptedFile(raw)
+	tree, err := storeOf(file).LoadEncryptedFile(raw)
 	if err != nil {
 		return nil, err
 	}
 	return &tree, nil
+}
+
+// storeOf is the format that the name of a file says.
+func storeOf(file string) sops.Store {
+	c := sopsconfig.NewStoresConfig()
+	switch path.Ext(file) {
+	case ".yaml", ".yml":
+		return yaml.NewStore(&c.YAML)
+	case ".json":
+		return json.NewStore(&c.JSON)
+	case ".env":
+		return dotenv.NewStore(&c.Dotenv)
+	case ".ini":
+		return ini.NewStore(&c.INI)
+	}
+	return json.NewBinaryStore(&c.JSONBinary)
 }
 
 // errNoKey says that the identities at hand do not suffice for a tree.
