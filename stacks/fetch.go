@@ -166,6 +166,9 @@ func (f *Fetcher) http(ctx context.Context, address string) ([]byte, error) {
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Usage, "%s", address)
 	}
+	if err := logIn(req); err != nil {
+		return nil, err
+	}
 	res, err := f.client.Do(req)
 	if err != nil {
 		return nil, unreachable(ctx, err)
@@ -174,6 +177,9 @@ func (f *Fetcher) http(ctx context.Context, address string) ([]byte, error) {
 	switch {
 	case res.StatusCode == http.StatusNotFound:
 		return nil, fault.New(fault.Usage, "%s: there is no such file", address)
+	case res.StatusCode == http.StatusUnauthorized, res.StatusCode == http.StatusForbidden:
+		return nil, fault.New(fault.Failed, "%s: answered %s", address, res.Status).
+			WithHint("log in: docker login %[1]s, or an entry for %[1]s in auths of ~/.docker/config.json (that of podman login is read, too)", req.URL.Host)
 	case res.StatusCode == http.StatusTooManyRequests || res.StatusCode >= 500:
 		return nil, fault.New(fault.Failed, "%s: answered %s", address, res.Status).Transient()
 	case res.StatusCode != http.StatusOK:

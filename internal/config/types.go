@@ -227,7 +227,8 @@ type Release struct {
 	Namespace string `json:"namespace"`
 	// Chart is oci://…, a path beginning with ./ or ../, or the chart's name in Repo.
 	Chart string `json:"chart"`
-	// Repo is the https:// chart repository of a Chart given by name.
+	// Repo is the https:// chart repository of a Chart given by name. One that wants a login gets that which Docker's
+	// configuration has for its host.
 	Repo string `json:"repo,omitempty"`
 	// Version of the chart; required unless Chart is a path.
 	Version string `json:"version,omitempty"`
@@ -235,7 +236,8 @@ type Release struct {
 	Digest string `json:"digest,omitempty"`
 	// Values pass through to the chart untouched; they win over ValuesFiles.
 	Values map[string]any `json:"values,omitempty"`
-	// ValuesFiles are read in order, a later one winning.
+	// ValuesFiles are read in order, a later one winning. One that SOPS encrypted is opened with the age identities of
+	// spec.keys.
 	ValuesFiles []string `json:"valuesFiles,omitempty"`
 	// Ignore names fields that something in the cluster manages: they are not compared, and an upgrade leaves them as they are.
 	// The replicas of what an autoscaler scales need no entry.
