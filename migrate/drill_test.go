@@ -234,7 +234,7 @@ func TestNothingComesIntoTheClusterBeforeItIsIsolated(t *testing.T) {
 	for _, objects := range [][]map[string]any{nil, {secret("kept", "b25l")}} {
 		l := newLab(t)
 		l.set = set("set-1")
-		l.set.Objects = objects
+		l.more, l.set.Objects = keeps, objects
 		job, _ := l.drill()
 		defer job.Close()
 		p := job.Up(t.Context())

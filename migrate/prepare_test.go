@@ -84,6 +84,38 @@ func TestClaimsThatOnlyOneSideKnowsAreTold(t *testing.T) {
 	}
 }
 
+// Whoever has the repository's password can write a set. What is in it becomes an object of the cluster only if the document
+// selects it.
+func TestForgedObjectsAreRefused(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.more = keeps
+	elsewhere, other := secret("elsewhere", "b25l"), secret("other", "b25l")
+	elsewhere["metadata"].(map[string]any)["namespace"] = "kube-system"
+	other["metadata"].(map[string]any)["labels"] = map[string]any{}
+	token := secret("token", "b25l")
+	token["type"] = "kubernetes.io/service-account-token"
+	l.set.Objects = []map[string]any{secret("ours", "b25l"), elsewhere, other, token, {
+		"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": map[string]any{"name": "evil", "labels": map[string]any{"keep": "me"}},
+		"roleRef":  map[string]any{"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+		"subjects": []any{map[string]any{"kind": "User", "name": "mallory"}},
+	}}
+	_, _, _, err := l.prepared()
+	text := fault.Text(err)
+	for _, name := range []string{"Secret kube-system/elsewhere", "Secret shop/other", "Secret shop/token", "ClusterRoleBinding evil"} {
+		if !strings.Contains(text, name+" of the set set-1: no entry of spec.state.objects selects it") {
+			t.Errorf("%s is brought back:\n%s", name, text)
+		}
+	}
+	if fault.KindOf(err) != fault.Refused || strings.Contains(text, "shop/ours") {
+		t.Errorf("%v:\n%s", fault.KindOf(err), text)
+	}
+	l.more = "" // no spec.state at all
+	if _, _, _, err := l.prepared(); !strings.Contains(fault.Text(err), "Secret shop/ours of the set") {
+		t.Errorf("without selections: %v", err)
+	}
+}
+
 // The plan says what would be done, in the order in which it may be done.
 func TestThePlanOfARebuild(t *testing.T) {
 	t.Parallel()
@@ -92,7 +124,7 @@ func TestThePlanOfARebuild(t *testing.T) {
 	urgent.Annotations = map[string]string{"rekindle.dev/restore-priority": "10"}
 	old := volume("data-old-0")
 	l.set = set("set-1", volume("data-db-0"), old, urgent)
-	l.set.Objects = []map[string]any{{"apiVersion": "v1", "kind": "Secret", "metadata": map[string]any{"name": "key", "namespace": "kube-system"}}}
+	l.more, l.set.Objects = keeps, []map[string]any{secret("key", "b25l")}
 	job, _, _, err := l.prepared()
 	if err != nil {
 		t.Fatal(err)

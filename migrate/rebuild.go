@@ -8,9 +8,12 @@ import (
 	"time"
 
 	"github.com/rekindle-dev/rekindle/bootstrap"
+	"github.com/rekindle-dev/rekindle/internal/config"
+	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/state"
+	"github.com/rekindle-dev/rekindle/internal/state/volumes"
 	"github.com/rekindle-dev/rekindle/migrate/gate"
 )
 
@@ -112,9 +115,29 @@ func (r *Rebuild) Choose(p *plan.Plan, needs ...plan.ID) {
 			}
 			p.Note(describe(set, time.Now()))
 			r.set = set
-			return plan.Unchanged, r.prepare(p)
+			return plan.Unchanged, fault.Join(r.checkObjects(), r.prepare(p))
 		},
 	}, needs...)
+}
+
+// checkObjects refuses kept objects that the document does not select: they would be created by an administrator, and
+// whoever has the repository's password can write them into a set.
+func (r *Rebuild) checkObjects() error {
+	var selections []config.StateObject
+	if s := r.job.Documents().Cluster.Spec.State; s != nil {
+		selections = s.Objects
+	}
+	others, err := volumes.Unselected(r.set.Objects, selections)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, ref := range others {
+		errs = append(errs, fault.New(fault.Refused, "no entry of spec.state.objects selects it, so it is not brought back").
+			On("%s of the set %s", ref, r.set.ID).At(r.job.Documents().Place("spec.state.objects")).
+			WithHint("add an entry that selects it if the cluster had it and is to have it again; else somebody forged the set: change the password, and choose another with --at"))
+	}
+	return fault.Join(errs...)
 }
 
 // Images are the restorer's, when there is something to restore.

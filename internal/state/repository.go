@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/state/rest"
@@ -21,6 +22,7 @@ type Settings struct {
 	Env        map[string]string // credentials of its backend, by restic's own names; see Credentials
 	Restic     string            // path of the program on this machine
 	Cluster    string            // whose sets are read and written
+	Now        func() time.Time  // by which a set is from the future; nil is this machine's clock
 }
 
 // Repository is a restic repository that holds the sets of one cluster, and maybe those of others.
@@ -35,6 +37,9 @@ func Open(s Settings) (*Repository, error) {
 	}
 	if dir, local := isLocal(s.Repository); local {
 		s.Repository = dir
+	}
+	if s.Now == nil {
+		s.Now = time.Now
 	}
 	return &Repository{settings: s}, nil
 }

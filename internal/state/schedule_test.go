@@ -23,6 +23,14 @@ func newScheduled(t *testing.T, claims ...string) *scheduled {
 	s := &scheduled{repo: newRepo(t)}
 	s.schedule("0 * * * *", claims...)
 	s.first = time.Now().UTC().Truncate(time.Hour).Add(time.Hour)
+	later, err := state.Open(state.Settings{
+		Repository: s.dir, Password: []byte(password), Restic: s.restic, Cluster: "prod",
+		Now: func() time.Time { return s.first.AddDate(0, 0, 7) }, // what these tests take has been taken
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Repository = later
 	return s
 }
 

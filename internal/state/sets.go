@@ -195,14 +195,14 @@ func group(all []snapshot) []Summary {
 }
 
 // Choose gives the manifest of a set: of the newest complete one; or, for an id or its beginning, of that one; or, for
-// a time (RFC 3339, or a date), of the newest complete one not after it. A set that is not whole is refused, and so is
-// one whose snapshots somebody removed.
+// a time (RFC 3339, or a date), of the newest complete one not after it. A set that is not whole is refused, and so are
+// one whose snapshots somebody removed, and one from the future.
 func (r *Repository) Choose(ctx context.Context, at string) (*Manifest, error) {
 	sets, err := r.Sets(ctx)
 	if err != nil {
 		return nil, err
 	}
-	set, missing := choose(sets, at)
+	set, missing := choose(sets, at, r.settings.Now())
 	if missing != nil {
 		return nil, r.on(missing)
 	}
@@ -213,8 +213,22 @@ func (r *Repository) on(err *fault.Error) error {
 	return err.On("repository %s, cluster %s", r.name(), r.settings.Cluster)
 }
 
+// maxSkew is how far the clock of whoever took a set may be ahead of this machine's. One from a later time would be the
+// newest for as long as somebody who forged it likes.
+const maxSkew = 5 * time.Minute
+
 // choose finds the set that at means.
-func choose(sets []Summary, at string) (*Summary, *fault.Error) {
+func choose(sets []Summary, at string, now time.Time) (*Summary, *fault.Error) {
+	set, err := seek(sets, at)
+	if err == nil && set.Time.After(now.Add(maxSkew)) {
+		return nil, fault.New(fault.Refused, "the set %s is from the future: it says that it was begun at %s, and here it is %s", set.ID,
+			set.Time.Format(time.RFC3339), now.UTC().Format(time.RFC3339)).
+			WithHint("if the clock is right here, then either it was wrong where the set was taken, or somebody forged the set: choose an older one with --at")
+	}
+	return set, err
+}
+
+func seek(sets []Summary, at string) (*Summary, *fault.Error) {
 	limit, isTime := parseTime(at)
 	for i := range sets {
 		s := &sets[i]

@@ -141,6 +141,26 @@ func (r *repo) takeAs(id string, at time.Time, files int, complete bool) state.M
 	return m
 }
 
+// A set from the future would stay the newest whatever is taken after it: it is chosen by no name.
+func TestASetFromTheFutureIsRefused(t *testing.T) {
+	t.Parallel()
+	r := newRepo(t)
+	now := time.Now()
+	last, soon := r.take(now.Add(-time.Hour), 2, true), r.take(now.Add(time.Minute), 2, true)
+	if m, err := r.Choose(t.Context(), ""); err != nil || m.ID != soon.ID {
+		t.Errorf("clocks that differ a little: %+v, %v", m, err)
+	}
+	forged := r.take(now.Add(time.Hour), 2, true)
+	for _, at := range []string{"", forged.ID, now.Add(2 * time.Hour).Format(time.RFC3339)} {
+		if _, err := r.Choose(t.Context(), at); fault.KindOf(err) != fault.Refused || !strings.Contains(err.Error(), "from the future") {
+			t.Errorf("%q: %v", at, err)
+		}
+	}
+	if m, err := r.Choose(t.Context(), last.ID); err != nil || m.ID != last.ID {
+		t.Errorf("an older one: %+v, %v", m, err)
+	}
+}
+
 func hour(n int) time.Time { return time.Date(2026, 11, 23, n, 0, 0, 0, time.UTC) }
 
 func TestSetsAreChosen(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 
@@ -57,6 +58,43 @@ func resourceOf(c *kube.Client, gvk schema.GroupVersionKind, namespace string) (
 		return resource, nil
 	}
 	return resource.Namespace(namespace), nil
+}
+
+// Unselected gives those kept objects that Keep would not have kept with these selections. Whoever has the repository's
+// password can write any object into a set: what nobody selected is not to be put back.
+func Unselected(objects []map[string]any, by []config.StateObject) ([]kube.Ref, error) {
+	objs, err := kube.FromJSON(objects)
+	if err != nil {
+		return nil, err
+	}
+	var others []kube.Ref
+	for _, obj := range objs {
+		selected, err := selects(by, obj)
+		if err != nil {
+			return nil, err
+		}
+		if !selected || !keepable(obj) {
+			others = append(others, kube.RefOf(obj))
+		}
+	}
+	return others, nil
+}
+
+// selects says whether one of the selections means the object. Its version may be another one: the document may have
+// followed a newer API since.
+func selects(by []config.StateObject, obj *unstructured.Unstructured) (bool, error) {
+	for _, o := range by {
+		selector, err := labels.Parse(o.Selector)
+		if err != nil {
+			return false, fault.Wrap(err, fault.Usage, "%q is not a valid label selector", o.Selector).On("%s %s", o.APIVersion, o.Kind).WithHint("see spec.state.objects")
+		}
+		kind := schema.FromAPIVersionAndKind(o.APIVersion, o.Kind).GroupKind()
+		in := o.Namespace == "" || obj.GetNamespace() == "" || obj.GetNamespace() == o.Namespace // as Keep: an object of the cluster is in none
+		if obj.GroupVersionKind().GroupKind() == kind && in && selector.Matches(labels.Set(obj.GetLabels())) {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // keepable leaves out what means something in its own cluster only, and what is going away.
