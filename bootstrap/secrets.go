@@ -6,6 +6,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/rekindle-dev/rekindle/bootstrap/reconciler"
 	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/gitrepo"
@@ -15,9 +16,24 @@ import (
 	"github.com/rekindle-dev/rekindle/providers"
 )
 
-// applySecrets makes the Secrets and their namespaces.
+// applySecrets makes the Secrets and their namespaces. A Secret that was there before is refused.
 func (j *Job) applySecrets(ctx context.Context) (plan.Outcome, error) {
-	changes, err := j.client.Apply(ctx, secretObjects(j.secrets), kube.ApplyOptions{Manager: kube.Manager})
+	objs := secretObjects(j.secrets)
+	var foreign []error
+	for _, obj := range objs {
+		if obj.GetKind() != "Secret" {
+			continue
+		}
+		live, err := j.client.Get(ctx, kube.RefOf(obj))
+		if err != nil {
+			return "", err
+		}
+		foreign = append(foreign, reconciler.RefuseForeign(live, "name or namespace of the key in spec.keys"))
+	}
+	if err := fault.Join(foreign...); err != nil {
+		return "", err
+	}
+	changes, err := j.client.Apply(ctx, objs, kube.ApplyOptions{Manager: kube.Manager})
 	return kube.Outcome(changes), err
 }
 

@@ -123,8 +123,9 @@ type HostProcess struct {
 	Asset string   // name of the binary among the provider's assets, "source-controller"
 	Args  []string // {{.Dir}} is replaced by the process's own folder, {{.Kubeconfig}} by the cluster's kubeconfig,
 	// {{.Port "x"}} by a free loopback port that stays the same for the name x in this cluster
-	Env   map[string]string // same replacements
-	Ready string            // an http URL, same replacements, that answers 200 once it is ready; empty: started is ready
+	Env     map[string]string // same replacements
+	Folders []string          // made in its own folder before it starts
+	Ready   string            // an http URL, same replacements, that answers 200 once it is ready; empty: started is ready
 }
 
 // HostReacher is a provider whose clusters' pods can reach this machine.

@@ -106,12 +106,19 @@ func with(m map[string]any, key string, value any) map[string]any {
 	return out
 }
 
+// Folders of a controller. Whoever reaches source-controller's port reads and lists all of the first one, so nothing but
+// artifacts may be in it: working clones and chart builds go into the second.
+const (
+	storageFolder = "storage"
+	workFolder    = "work"
+)
+
 // HostProcesses are the controllers as processes of the host, for clusters whose nodes run nothing.
 func (f *Flux) HostProcesses() []providers.HostProcess {
 	const storage = `127.0.0.1:{{.Port "source-storage"}}`
 	return []providers.HostProcess{
 		f.controller("source-controller",
-			"--storage-path={{.Dir}}", "--storage-addr="+storage, "--storage-adv-addr="+storage),
+			"--storage-path={{.Dir}}/"+storageFolder, "--storage-addr="+storage, "--storage-adv-addr="+storage),
 		f.controller("kustomize-controller", "--requeue-dependency=5s", mendAtOnce),
 	}
 }
@@ -123,9 +130,10 @@ func (f *Flux) controller(name string, args ...string) providers.HostProcess {
 		Args: append(args, "--enable-leader-election=false", "--metrics-addr=127.0.0.1:0", "--health-addr="+health,
 			"--watch-all-namespaces=true", "--log-level=info"),
 		Env: map[string]string{
-			"KUBECONFIG": "{{.Kubeconfig}}", "RUNTIME_NAMESPACE": f.spec.Namespace, "HOME": "{{.Dir}}", "TMPDIR": "{{.Dir}}",
+			"KUBECONFIG": "{{.Kubeconfig}}", "RUNTIME_NAMESPACE": f.spec.Namespace, "HOME": "{{.Dir}}/" + workFolder, "TMPDIR": "{{.Dir}}/" + workFolder,
 		},
-		Ready: "http://" + health + "/readyz",
+		Folders: []string{storageFolder, workFolder},
+		Ready:   "http://" + health + "/readyz",
 	}
 }
 

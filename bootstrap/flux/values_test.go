@@ -1,7 +1,10 @@
 package flux
 
 import (
+	"path"
 	"reflect"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/rekindle-dev/rekindle/internal/config"
@@ -30,4 +33,29 @@ func TestTheControllerIsToldToMendAtOnceWhereItKnowsHow(t *testing.T) {
 	if len(other) != 1 {
 		t.Errorf("the given values were changed: %v", other)
 	}
+}
+
+// Everybody on this machine can list source-controller's storage: nothing else may be below it.
+func TestTheStorageThatIsServedHoldsArtifactsAlone(t *testing.T) {
+	for _, proc := range New(config.Flux{}).HostProcesses() {
+		if proc.Name != "source-controller" {
+			continue
+		}
+		for _, arg := range proc.Args {
+			storage, is := strings.CutPrefix(arg, "--storage-path=")
+			if !is {
+				continue
+			}
+			for _, name := range []string{"HOME", "TMPDIR"} {
+				if strings.HasPrefix(proc.Env[name]+"/", storage+"/") || !slices.Contains(proc.Folders, path.Base(proc.Env[name])) {
+					t.Errorf("%s is %s, and %s is served", name, proc.Env[name], storage)
+				}
+			}
+			if !slices.Contains(proc.Folders, path.Base(storage)) {
+				t.Errorf("nobody makes %s", storage)
+			}
+			return
+		}
+	}
+	t.Error("source-controller has no storage")
 }

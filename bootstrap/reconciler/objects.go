@@ -18,12 +18,21 @@ func Apply(ctx context.Context, c *kube.Client, obj *unstructured.Unstructured, 
 	if before, err = c.Get(ctx, ref); err != nil {
 		return nil, "", err
 	}
-	if before != nil && before.GetLabels()[providers.LabelOwner] != providers.Owner {
-		return nil, "", fault.New(fault.Refused, "exists and was not made by rekindle").On("%s", ref).
-			WithHint("delete it, or set %s to another one", field)
+	if err := RefuseForeign(before, field); err != nil {
+		return nil, "", err
 	}
 	changes, err := c.Apply(ctx, []*unstructured.Unstructured{obj}, kube.ApplyOptions{Manager: kube.Manager, Force: true})
 	return before, kube.Outcome(changes), err
+}
+
+// RefuseForeign is the refusal of a live object that rekindle did not make: applying it would mark it as ours, and down would
+// delete it. It is nil for an object of ours, and for none; field of the documents would have another name.
+func RefuseForeign(live *unstructured.Unstructured, field string) error {
+	if live == nil || live.GetLabels()[providers.LabelOwner] == providers.Owner {
+		return nil
+	}
+	return fault.New(fault.Refused, "exists and was not made by rekindle").On("%s", kube.RefOf(live)).
+		WithHint("delete it, or set %s to another one", field)
 }
 
 // Visit has look see an object and those that it leads to, by what look gives, each once, as they are then. One that does not

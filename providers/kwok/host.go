@@ -143,8 +143,10 @@ func (p *Provider) hostProcesses(ctx context.Context, cluster string, procs []pr
 			return nil, fmt.Errorf("host process %s: %w", proc.Name, err)
 		}
 		dir := p.hostDir(cluster, proc.Name)
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return nil, err
+		for _, folder := range append([]string{"."}, proc.Folders...) {
+			if err := os.MkdirAll(filepath.Join(dir, folder), 0o700); err != nil {
+				return nil, err
+			}
 		}
 		list = append(list, supervise.Process{Name: hostPrefix + proc.Name, Path: path, Args: full.Args, Env: full.Env, Dir: dir})
 	}

@@ -1,0 +1,32 @@
+package bootstrap
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/keys"
+	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+)
+
+// A Secret that somebody else made is not taken over, although it says the same: down would delete it.
+func TestAKeyOfSomebodyElseIsRefused(t *testing.T) {
+	j := newLive(t, "apiVersion: v1\nkind: Secret\nmetadata: {name: theirs, namespace: default}\nstringData: {age.agekey: same}\n")
+	data := keys.Data{"age.agekey": []byte("same")}
+	j.secrets = []keys.Secret{{Name: "theirs", Namespace: "default", Data: data}, {Name: "ours", Namespace: "default", Data: data}}
+	_, err := j.applySecrets(t.Context())
+	if fault.KindOf(err) != fault.Refused || !strings.Contains(fault.Text(err), "Secret default/theirs: exists and was not made by rekindle") {
+		t.Errorf("%v", err)
+	}
+	ref := kube.Ref{Version: "v1", Kind: "Secret", Namespace: "default", Name: "theirs"}
+	if live, err := j.client.Get(t.Context(), ref); err != nil || len(live.GetLabels()) > 0 {
+		t.Errorf("it was marked as ours: %v, %v", live.GetLabels(), err)
+	}
+	j.secrets = j.secrets[1:]
+	for _, want := range []plan.Outcome{plan.Changed, plan.Unchanged} {
+		if got, err := j.applySecrets(t.Context()); got != want || err != nil {
+			t.Errorf("our own: %v, %v, want %v", got, err, want)
+		}
+	}
+}
