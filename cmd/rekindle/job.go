@@ -5,7 +5,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -70,30 +69,6 @@ func (a *app) job(ctx context.Context, arg string, o jobOptions) (*bootstrap.Job
 		return nil, nil, err
 	}
 	return job, func() { job.Close(); end() }, nil
-}
-
-// load reads the documents from this machine, or, for URL//PATH, from a repository.
-func (a *app) load(ctx context.Context, arg string) (docs *config.Documents, keyDir string, err error) {
-	scheme, rest, remote := strings.Cut(arg, "://")
-	if !remote {
-		docs, err = config.Load(arg)
-		return docs, filepath.Dir(arg), err
-	}
-	host, path, ok := strings.Cut(rest, "//")
-	if !ok || path == "" {
-		return nil, "", fault.New(fault.Usage, "%s names no document", arg).
-			WithHint("write the repository's URL, two slashes, and the path of the document: %s//clusters/prod/cluster.yaml", arg)
-	}
-	cache, err := gitrepo.UserCache()
-	if err != nil {
-		return nil, "", err
-	}
-	tree, err := cache.Open(ctx, gitrepo.Remote{URL: scheme + "://" + host}, nil)
-	if err != nil {
-		return nil, "", err
-	}
-	docs, err = config.LoadFS(tree.FS(), path)
-	return docs, ".", err
 }
 
 // tools chooses the provider and the caches. This switch is the one place where providers are listed.

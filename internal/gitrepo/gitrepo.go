@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"log/slog"
 
+	"golang.org/x/crypto/ssh"
+
 	"github.com/rekindle-dev/rekindle/internal/config"
 )
 
@@ -24,9 +26,10 @@ type Remote struct {
 type Auth struct {
 	Username, Password string // basic; Password alone opens an encrypted Identity
 	BearerToken        string
-	Identity           []byte // PEM of an ssh private key
-	KnownHosts         []byte // in the format of known_hosts; always checked for ssh
-	CA                 []byte // PEM of certificates that are trusted beside the system's
+	Identity           []byte                       // PEM of an ssh private key
+	Signers            func() ([]ssh.Signer, error) // such as those of an ssh agent, in place of Identity
+	KnownHosts         []byte                       // in the format of known_hosts; always checked for ssh
+	CA                 []byte                       // PEM of certificates that are trusted beside the system's
 }
 
 // AuthFrom reads the entries of a Secret as Flux does: username and password, bearerToken, identity
@@ -48,6 +51,8 @@ func (a Auth) String() string {
 	switch {
 	case len(a.Identity) > 0:
 		return "ssh identity"
+	case a.Signers != nil:
+		return "ssh agent"
 	case a.BearerToken != "":
 		return "bearer token"
 	case a.Password != "" || a.Username != "":

@@ -132,16 +132,20 @@ func (s *sshSession) Close() error {
 	return nil
 }
 
-// sshConfig takes identity and known hosts from the key alone; there is no way around either.
+// sshConfig takes identity and known hosts from what it is given alone; there is no way around either.
 func sshConfig(ep *transport.Endpoint, addr string, r Remote) (*ssh.ClientConfig, error) {
 	on := func(e *fault.Error) *fault.Error { return e.On("repository %s", r.name()) }
-	if len(r.Auth.Identity) == 0 {
-		return nil, on(fault.New(fault.Usage, "ssh needs a key with the entries identity and known_hosts")).
-			WithHint("add such a key to spec.keys and name it in spec.source.auth.secret")
-	}
-	signer, err := parseIdentity(r.Auth)
-	if err != nil {
-		return nil, on(fault.Wrap(err, fault.Usage, "the entry identity of its key can not be read"))
+	signers := r.Auth.Signers
+	if signers == nil {
+		if len(r.Auth.Identity) == 0 {
+			return nil, on(fault.New(fault.Usage, "ssh needs a key with the entries identity and known_hosts")).
+				WithHint("add such a key to spec.keys and name it in spec.source.auth.secret")
+		}
+		signer, err := parseIdentity(r.Auth)
+		if err != nil {
+			return nil, on(fault.Wrap(err, fault.Usage, "the entry identity of its key can not be read"))
+		}
+		signers = func() ([]ssh.Signer, error) { return []ssh.Signer{signer}, nil }
 	}
 	if len(r.Auth.KnownHosts) == 0 {
 		return nil, on(fault.New(fault.Usage, "its key has no entry known_hosts, so the server can not be told from another")).
@@ -156,7 +160,7 @@ func sshConfig(ep *transport.Endpoint, addr string, r Remote) (*ssh.ClientConfig
 		user = "git"
 	}
 	return &ssh.ClientConfig{
-		User: user, Auth: []ssh.AuthMethod{ssh.PublicKeys(signer)}, Timeout: dialTimeout,
+		User: user, Auth: []ssh.AuthMethod{ssh.PublicKeysCallback(signers)}, Timeout: dialTimeout,
 		HostKeyAlgorithms: db.HostKeyAlgorithms(addr),
 		HostKeyCallback: func(host string, remote net.Addr, key ssh.PublicKey) error {
 			return explainHostKey(db.HostKeyCallback()(host, remote, key), ep, key)

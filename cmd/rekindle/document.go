@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing/transport"
+
+	"github.com/rekindle-dev/rekindle/internal/config"
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/gitrepo"
+)
+
+// trustFlag is the flag by which a document of a repository may use this machine.
+const trustFlag = "trust-document"
+
+// load reads the documents from this machine, or, for URL//PATH, from a repository.
+func (a *app) load(ctx context.Context, arg string) (docs *config.Documents, keyDir string, err error) {
+	at, remote, err := parseDocument(arg)
+	if err != nil {
+		return nil, "", err
+	}
+	if !remote {
+		docs, err = config.Load(arg)
+		return docs, filepath.Dir(arg), err
+	}
+	tree, err := a.openDocument(ctx, at)
+	if err != nil {
+		return nil, "", orClone(err)
+	}
+	if docs, err = config.LoadFS(tree.FS(), at.path); err != nil {
+		return nil, "", err
+	}
+	if !a.trust {
+		err = checkTrust(docs)
+	}
+	return docs, ".", err
+}
+
+// document is one in a repository.
+type document struct {
+	url  string // of the repository
+	ref  string // a branch, a tag or a commit; empty for the default branch
+	path string
+}
+
+// scp is how ssh names a place: git@host:path.
+var scp = regexp.MustCompile(`^[\w.-]+@[\w.-]+:`)
+
+// parseDocument takes URL//PATH and git@host:PATH//PATH apart, each perhaps with ?ref=NAME; everything else is a file.
+func parseDocument(arg string) (at document, remote bool, err error) {
+	begin := scp.FindString(arg)
+	if scheme, _, ok := strings.Cut(arg, "://"); ok {
+		begin = scheme + "://"
+	}
+	if begin == "" {
+		return at, false, nil
+	}
+	text, query, _ := strings.Cut(arg[len(begin):], "?")
+	repository, path, ok := strings.Cut(text, "//")
+	if !ok || path == "" {
+		return at, true, fault.New(fault.Usage, "%s names no document", arg).
+			WithHint("write the repository's URL, two slashes, and the path of the document: %s//clusters/prod/cluster.yaml", begin+repository)
+	}
+	at = document{url: begin + repository, path: path}
+	options, err := url.ParseQuery(query)
+	if at.ref = options.Get("ref"); err != nil || query != "" && (at.ref == "" || len(options) > 1) {
+		return at, true, fault.New(fault.Usage, "%s: only ?ref=NAME may follow the path of the document", arg).WithHint("NAME is a branch, a tag or a commit")
+	}
+	return at, true, nil
+}
+
+var commitID = regexp.MustCompile(`^[0-9a-f]{40}$`)
+
+// refs are what a name may mean, in the order in which it is looked for.
+func (d document) refs() []config.Ref {
+	switch {
+	case d.ref == "":
+		return []config.Ref{{}}
+	case commitID.MatchString(d.ref):
+		return []config.Ref{{Commit: d.ref}}
+	}
+	return []config.Ref{{Branch: d.ref}, {Tag: d.ref}}
+}
+
+// openDocument opens the repository of a document with what git on this machine would enter it with.
+func (a *app) openDocument(ctx context.Context, at document) (*gitrepo.Tree, error) {
+	cache, err := gitrepo.UserCache()
+	if err != nil {
+		return nil, err
+	}
+	auth, end, err := sshAccess(ctx, at.url)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	tree, err := at.open(ctx, cache, auth)
+	if errors.Is(err, transport.ErrAuthenticationRequired) {
+		if auth := credential(ctx, at.url); auth.Password != "" {
+			a.secrets.Add(auth.Password)
+			return at.open(ctx, cache, auth)
+		}
+	}
+	return tree, err
+}
+
+// open opens the repository at the first of the refs that it has.
+func (d document) open(ctx context.Context, cache *gitrepo.Cache, auth gitrepo.Auth) (*gitrepo.Tree, error) {
+	var first error
+	for _, ref := range d.refs() {
+		tree, err := cache.Open(ctx, gitrepo.Remote{URL: d.url, Ref: ref, Auth: auth}, nil)
+		if err == nil {
+			return tree, nil
+		}
+		if first == nil {
+			first = err
+		}
+		if fault.KindOf(err) != fault.Usage {
+			break // it is not that there is no such branch
+		}
+	}
+	return nil, first
+}
+
+// orClone gives an error of a document's repository a way out. A document that is not read yet has no field that could be
+// corrected.
+func orClone(err error) error {
+	const access = "let git on this machine read it: by a key in the ssh agent and the host in ~/.ssh/known_hosts, or by a credential helper"
+	var f *fault.Error
+	if !errors.As(err, &f) {
+		return err
+	}
+	hint := strings.NewReplacer("spec.source.ref", "?ref=NAME", "check spec.source.url", "check the URL").Replace(f.Hint)
+	if hint == "" || strings.Contains(hint, "spec.") {
+		hint = access
+	}
+	_ = f.WithHint("%s; or clone the repository and give the FILE", hint)
+	return err
+}
+
+// checkTrust refuses a document of a repository that runs commands of this machine or reads its files: whoever can write to
+// the repository could do so on every machine that only plans.
+func checkTrust(docs *config.Documents) error {
+	var errs []error
+	for _, field := range usesOfThisMachine(&docs.Cluster.Spec) {
+		errs = append(errs, fault.New(fault.Refused, "%s: a document of a repository uses no commands and no files of this machine", field).
+			At(docs.Place(field)).WithHint("read the document, and if you trust it and its repository, give --%s", trustFlag))
+	}
+	return fault.Join(errs...)
+}
+
+// usesOfThisMachine are the fields by which a document runs commands or reads files.
+func usesOfThisMachine(spec *config.ClusterSpec) []string {
+	var fields []string
+	is := func(used bool, field string) {
+		if used {
+			fields = append(fields, field)
+		}
+	}
+	for i, key := range spec.Keys {
+		at := "spec.keys[" + strconv.Itoa(i) + "].from."
+		is(key.From.File != "", at+"file")
+		is(len(key.From.Exec) > 0, at+"exec")
+		is(key.From.IdentityFile != "", at+"identityFile")
+	}
+	if spec.State != nil {
+		is(spec.State.Password.File != "", "spec.state.password.file")
+		is(len(spec.State.Password.Exec) > 0, "spec.state.password.exec")
+	}
+	is(spec.Provider.Existing != nil && spec.Provider.Existing.Kubeconfig != "", "spec.provider.existing.kubeconfig")
+	is(spec.Migration != nil && len(spec.Migration.Traffic.Exec) > 0, "spec.migration.traffic.exec")
+	return fields
+}
