@@ -75,7 +75,7 @@ with fixed host ports can be used by one run at a time; the second is told so at
 	f.StringVar(&o.provider, "provider", "", "make it on `PROVIDER`: kwok or kind (default: the document's)")
 	f.DurationVar(&o.ttl, "ttl", defaultTTL, "how long the cluster may live, a `DURATION`; CMD is ended then")
 	f.StringVar(&o.keep, "keep", keepNever, "leave the cluster until its TTL is over: never, on-failure or always; `WHEN`")
-	f.StringVar(&o.artifacts, "artifacts", "", "when something fails, write events, pods and logs into this `DIR`")
+	f.StringVar(&o.artifacts, "artifacts", "", "when something fails, write events, pods and logs into a new folder in this `DIR`, named for the run")
 	_ = c.MarkFlagDirname("artifacts")
 	for flag, values := range map[string][]string{
 		"provider": {kwok.Name, kind.Name}, "keep": {keepNever, keepOnFailure, keepAlways},
@@ -129,7 +129,7 @@ func (a *app) runAround(ctx context.Context, arg string, command []string, o run
 			err = a.command(ctx, live, e, command)
 		}
 		if err != nil && o.artifacts != "" {
-			a.collect(ctx, job, o.artifacts)
+			a.collect(ctx, job, filepath.Join(o.artifacts, e.ID))
 		}
 		if o.keep == keepAlways || o.keep == keepOnFailure && err != nil {
 			return fault.Join(err, a.keep(e))
@@ -190,9 +190,13 @@ func (a *app) collect(ctx context.Context, job *bootstrap.Job, dir string) {
 			return err
 		}
 		defer client.Close()
-		err = collect.Cluster(ctx, client.Typed(), dir, !job.Simulated())
+		to, err := collect.New(dir, a.secrets.Redact)
+		if err != nil {
+			return err
+		}
+		err = to.Cluster(ctx, client.Typed(), !job.Simulated())
 		if logger, ok := job.Provider().(providers.HostLogger); ok {
-			err = errors.Join(err, copyLogs(logger.HostLogs(cluster.Ref), filepath.Join(dir, "host")))
+			err = errors.Join(err, to.Logs(logger.HostLogs(cluster.Ref)))
 		}
 		return err
 	}()
@@ -200,17 +204,6 @@ func (a *app) collect(ctx context.Context, job *bootstrap.Job, dir string) {
 		a.rep.Message("not all artifacts could be had: " + strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	a.rep.Message("artifacts are in " + dir)
-}
-
-// copyLogs copies the logs of a folder.
-func copyLogs(from, to string) error {
-	if _, err := os.Stat(from); err != nil {
-		return err
-	}
-	if err := os.RemoveAll(to); err != nil {
-		return err
-	}
-	return os.CopyFS(to, os.DirFS(from))
 }
 
 // keep leaves the cluster for a person to look at.

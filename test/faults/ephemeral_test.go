@@ -49,8 +49,8 @@ func TestRunPassesTheExitCodeOn(t *testing.T) {
 		t.Errorf("REKINDLE_CLUSTER is %q, %v", raw, err)
 	}
 	for _, file := range []string{"events.txt", "pods.txt", "nodes.yaml", "host/kube-apiserver.log"} {
-		if _, err := os.Stat(filepath.Join(artifacts, file)); err != nil {
-			t.Error(err)
+		if found, err := filepath.Glob(filepath.Join(artifacts, "*", file)); err != nil || len(found) != 1 {
+			t.Errorf("%s: %v, %v", file, found, err)
 		}
 	}
 	if after, err := os.ReadFile(w.kubeconfig()); err != nil || string(after) != string(before) {
