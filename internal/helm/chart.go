@@ -154,7 +154,7 @@ func (c *Chart) Render(name, namespace, kubeVersion string, values map[string]an
 }
 
 func (c *Chart) unrendered(err error) *fault.Error {
-	return fault.New(fault.Usage, "the chart %s %s does not render: %s", c.Name(), c.Version(), strings.TrimSpace(err.Error()))
+	return fault.New(fault.Usage, "the chart %s %s does not render: %s", c.Name(), c.Version(), withoutValues(strings.TrimSpace(err.Error())))
 }
 
 // apisOf names the kinds that CRDs bring.
