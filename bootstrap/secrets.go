@@ -87,6 +87,7 @@ func (j *Job) sourceAuth(ctx context.Context, name string) (gitrepo.Auth, error)
 		if err != nil {
 			return gitrepo.Auth{}, err
 		}
+		j.keepSecret(keys.Values(secrets)) // before anything is told of what they open
 		return gitrepo.AuthFrom(secrets[0].Data), nil
 	}
 	return gitrepo.Auth{}, fault.New(fault.Usage, "%q is none of spec.keys", name).At(j.docs.Place("spec.source.auth.secret"))

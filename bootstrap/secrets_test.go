@@ -1,9 +1,11 @@
 package bootstrap
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/keys"
 	"github.com/rekindle-dev/rekindle/internal/kube"
@@ -28,5 +30,24 @@ func TestAKeyOfSomebodyElseIsRefused(t *testing.T) {
 		if got, err := j.applySecrets(t.Context()); got != want || err != nil {
 			t.Errorf("our own: %v, %v, want %v", got, err, want)
 		}
+	}
+}
+
+// The key that opens the repository is used before the step that reads all keys: it is kept out of all output before that.
+func TestTheKeyOfTheSourceIsHiddenBeforeItIsUsed(t *testing.T) {
+	t.Setenv("OPS_TOKEN", "t0ken-of-ops")
+	var hidden []string
+	j := &Job{
+		docs: &config.Documents{Cluster: &config.Cluster{Spec: config.ClusterSpec{
+			Source: &config.Source{URL: "https://git.example.com/ops.git", Auth: &config.Auth{Secret: "git"}},
+			Keys:   []config.Key{{Name: "git", From: config.KeySource{Env: map[string]string{"password": "OPS_TOKEN"}}}},
+		}}},
+		tools: Tools{Secret: func(value string) { hidden = append(hidden, value) }},
+	}
+	if remote, err := j.remote(t.Context()); err != nil || remote.Auth.Password != "t0ken-of-ops" {
+		t.Fatal(err)
+	}
+	if !slices.Contains(hidden, "t0ken-of-ops") {
+		t.Errorf("hidden are %d values", len(hidden))
 	}
 }

@@ -90,6 +90,9 @@ func (d document) refs() []config.Ref {
 
 // openDocument opens the repository of a document with what git on this machine would enter it with.
 func (a *app) openDocument(ctx context.Context, at document) (*gitrepo.Tree, error) {
+	if u, err := url.Parse(at.url); err == nil && u.Scheme == "http" && !config.IsNear(u.Hostname()) {
+		return nil, fault.New(fault.Usage, "the way to %s is not encrypted: whoever is on it decides what the cluster will run", u.Host).WithHint("use https:// or ssh://")
+	}
 	cache, err := gitrepo.UserCache()
 	if err != nil {
 		return nil, err

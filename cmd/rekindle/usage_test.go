@@ -20,6 +20,7 @@ func TestBadUsageHasAHint(t *testing.T) {
 		{"up --frob x.yaml", "bad usage: unknown flag: --frob", "rekindle up --help"},
 		{"version -o xml", `unknown output format "xml"`, "use -o text or -o json"},
 		{"up https://git.example.com/acme/ops.git", "names no document", "two slashes"},
+		{"up http://git.example.com/acme/ops.git//cluster.yaml", "is not encrypted", "use https:// or ssh://"},
 	} {
 		t.Run(test.args, func(t *testing.T) {
 			code, out := call(t, strings.Fields(test.args)...)

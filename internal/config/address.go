@@ -49,7 +49,7 @@ func checkHTTPURL(s string) error {
 		return fmt.Errorf("%q names no host", s)
 	case u.User != nil:
 		return errors.New("credentials in a URL end up in logs: use spec.source.auth")
-	case u.Scheme == "http" && !isNear(u.Hostname()):
+	case u.Scheme == "http" && !IsNear(u.Hostname()):
 		return fmt.Errorf("%q is not encrypted: want https:// (http:// only to loopback and private addresses)", s)
 	}
 	return nil
@@ -71,8 +71,8 @@ func checkProbeURL(s string) error {
 	return nil
 }
 
-// isNear says whether a host is this machine or on a private network.
-func isNear(host string) bool {
+// IsNear says whether a host is this machine or on a private network, so that nobody else listens on the way.
+func IsNear(host string) bool {
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return addr.IsLoopback() || addr.IsPrivate() || addr.IsLinkLocalUnicast()
 	}

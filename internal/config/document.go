@@ -22,6 +22,7 @@ type document struct {
 	lines     map[string]int
 	faults    []error
 	bad       []string // fields with a fault: what depends on them is not judged
+	hides     bool     // what is walked leads to a credential: no value of it is shown
 }
 
 // newDocument reads apiVersion and kind; kind is empty when the document can not be read further.
@@ -156,8 +157,17 @@ func (d *document) fields(n *yaml.Node, t reflect.Type, at string) {
 	if isNull(n) { // "flux:" alone is an empty object
 		*n = yaml.Node{Kind: yaml.MappingNode, Tag: "!!map", Line: n.Line}
 	}
+	if forms := credentialForms(t.Name()); forms != "" {
+		defer func(was bool) { d.hides = was }(d.hides)
+		d.hides = true
+		if n.Kind != yaml.MappingNode {
+			d.add(n, at, "want %s", forms)
+			putAway(n)
+			return
+		}
+	}
 	if n.Kind != yaml.MappingNode {
-		d.add(n, at, "want an object, found %s", found(n))
+		d.add(n, at, "want an object, found %s", d.found(n))
 		putAway(n)
 		return
 	}
@@ -224,7 +234,7 @@ func (d *document) entries(n *yaml.Node, t reflect.Type, r rule, at string) {
 	case isNull(n) && !r.filled:
 		return
 	case n.Kind != yaml.MappingNode:
-		d.add(n, at, "want an object, found %s", found(n))
+		d.add(n, at, "want an object, found %s", d.found(n))
 		putAway(n)
 		return
 	case r.filled && len(n.Content) == 0:
@@ -250,7 +260,7 @@ func (d *document) eachEntry(n *yaml.Node, at string, take func(key, value *yaml
 		name := join(at, key.Value)
 		switch {
 		case key.Kind != yaml.ScalarNode || isNull(key):
-			d.add(key, at, "a key must be a plain word, found %s", found(key))
+			d.add(key, at, "a key must be a plain word, found %s", d.found(key))
 			continue
 		case key.Tag == "!!merge":
 			d.add(key, name, "merge keys are not read: write the fields out")
@@ -273,7 +283,7 @@ func (d *document) items(n *yaml.Node, t reflect.Type, r rule, at string) {
 	case isNull(n) && !r.filled:
 		return
 	case n.Kind != yaml.SequenceNode:
-		d.add(n, at, "want a list, found %s", found(n))
+		d.add(n, at, "want a list, found %s", d.found(n))
 		putAway(n)
 		return
 	case r.filled && len(n.Content) == 0:

@@ -164,7 +164,7 @@ stacks/platform.yaml:10: releases[1].version: is missing: which version of top?`
 		"job without place":   {replace(`{http: "https://shop.example.com/healthz"}`, "{job: smoke}"), `clusters/prod.yaml:21: spec.verify[0].namespace: is missing: where is the job smoke?`},
 		"same Secret": {replace("name: git, from", "name: sops-age, from"), `clusters/prod.yaml:16: spec.source.auth.secret: "git" is none of spec.keys
 clusters/prod.yaml:19: spec.keys[1].name: the Secret flux-system/sops-age is declared twice, first by spec.keys[0]`},
-		"environment":        {replace("GIT_USER", "GIT-USER"), `clusters/prod.yaml:19: spec.keys[1].from.env.username: "GIT-USER": want the name of an environment variable`},
+		"environment":        {replace("GIT_USER", "GIT-USER"), `clusters/prod.yaml:19: spec.keys[1].from.env.username: want the name of an environment variable`},
 		"unknown anchor":     {replace("name: prod", "name: *prod"), `clusters/prod.yaml:3: this is no YAML: unknown anchor 'prod' referenced`},
 		"self need":          {inStack("needs: [base]", "needs: [top]"), `stacks/platform.yaml:10: releases[1].needs: releases need each other: top -> top`},
 		"infinite value":     {inStack("replicas: 2", "replicas: .inf"), `stacks/platform.yaml:9: releases[0].values.replicas: .inf is no number that values can hold`},
@@ -307,6 +307,24 @@ func TestDocumentedDefaults(t *testing.T) {
 		row, _, _ = strings.Cut(row, "\n")
 		if cells := strings.Split(row, " | "); len(cells) < 3 || cells[1] != fmt.Sprint(value) {
 			t.Errorf("%s is %v, the reference tells:%s", field, value, row)
+		}
+	}
+}
+
+// Whoever writes a credential where its source should be named does not find it in the terminal and the logs of CI.
+func TestAMisplacedCredentialIsNotShown(t *testing.T) {
+	for _, c := range []struct{ spec, says string }{
+		{"state: {repository: r, password: hunter2}", "spec.state.password: want {env: …}, {file: …} or {exec: […]}"},
+		{"state: {repository: r, password: {env: hunter2!}}", "spec.state.password.env: want the name of an environment variable"},
+		{"state: {repository: r, password: {exec: hunter2}}", "spec.state.password.exec: want a list, found a value that is not shown"},
+		{"state: {repository: r, password: {file: 42424242}}", "spec.state.password.file: want a string, found a value that is not shown"},
+		{"keys: [{name: a, namespace: b, from: hunter2}]", "spec.keys[0].from: want {file: …}, {env: {ENTRY: VARIABLE}}"},
+		{"keys: [{name: a, namespace: b, from: {env: hunter2}}]", "spec.keys[0].from.env: want an object, found a value that is not shown"},
+		{"keys: [{name: a, namespace: b, from: {env: {password: hunter2!}}}]", "spec.keys[0].from.env.password: want the name of an environment variable"},
+	} {
+		_, err := LoadFS(fstest.MapFS{"c.yaml": {Data: []byte("apiVersion: rekindle.dev/v1alpha1\nkind: Cluster\nmetadata: {name: prod}\nspec:\n  provider: {kwok: {}}\n  " + c.spec + "\n")}}, "c.yaml")
+		if err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "4242") {
+			t.Errorf("%s: %v", c.spec, err)
 		}
 	}
 }

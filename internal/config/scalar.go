@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"reflect"
 	"regexp"
@@ -47,7 +48,7 @@ func (d *document) free(n *yaml.Node, at string) {
 
 func (d *document) scalar(n *yaml.Node, t reflect.Type, r rule, at string) {
 	if n.Kind != yaml.ScalarNode {
-		d.add(n, at, "want %s, found %s", wanted(t), found(n))
+		d.add(n, at, "want %s, found %s", wanted(t), d.found(n))
 		return
 	}
 	was := len(d.faults)
@@ -61,14 +62,14 @@ func (d *document) scalar(n *yaml.Node, t reflect.Type, r rule, at string) {
 	case reflect.Bool:
 		value := strings.ToLower(n.Value)
 		if (n.Tag != "!!bool" && !replaced) || (value != "true" && value != "false") {
-			d.add(n, at, "want true or false, found %s", found(n))
+			d.add(n, at, "want true or false, found %s", d.found(n))
 			return
 		}
 		n.Style, n.Tag, n.Value = 0, "!!bool", value
 	default:
 		v, err := strconv.Atoi(n.Value)
 		if err != nil || (n.Tag != "!!int" && !replaced) {
-			d.add(n, at, "want a whole number, found %s", found(n))
+			d.add(n, at, "want a whole number, found %s", d.found(n))
 			return
 		}
 		if r.max > 0 && (v < r.min || v > r.max) {
@@ -84,21 +85,21 @@ func (d *document) text(n *yaml.Node, r rule, at string) {
 	case isNull(n):
 		d.add(n, at, "is empty: write a string, or leave the field out")
 	case n.Tag != "!!str":
-		d.add(n, at, "want a string, found %s; put it in quotes: %q", found(n), n.Value)
+		d.add(n, at, "want a string, found %s; put it in quotes%s", d.found(n), d.shown(": %q", n.Value))
 	case r.filled && n.Value == "":
 		d.add(n, at, "is empty")
 	case n.Value == "":
 	case r.enum != nil && !slices.Contains(r.enum, n.Value):
-		d.add(n, at, "%q: want %s%s", n.Value, r.says, didYouMean(n.Value, r.enum))
+		d.add(n, at, "%swant %s%s", d.shown("%q: ", n.Value), r.says, didYouMean(n.Value, r.enum))
 	case r.pattern != nil && !r.pattern.MatchString(n.Value), r.length > 0 && len(n.Value) > r.length:
-		d.add(n, at, "%q: want %s", n.Value, r.says)
+		d.add(n, at, "%swant %s", d.shown("%q: ", n.Value), r.says)
 	}
 	n.Style, n.Tag = yaml.DoubleQuotedStyle, "!!str"
 }
 
 func (d *document) duration(n *yaml.Node, at string) {
 	if n.Kind != yaml.ScalarNode || n.Tag != "!!str" {
-		d.add(n, at, "want a duration like 90s, 5m or 1h30m, found %s", found(n))
+		d.add(n, at, "want a duration like 90s, 5m or 1h30m, found %s", d.found(n))
 		return
 	}
 	was := len(d.faults)
@@ -150,6 +151,34 @@ func wanted(t reflect.Type) string {
 		return "a whole number"
 	}
 	return "a string"
+}
+
+// credentialForms is how a field that leads to a credential is written. Whoever writes one otherwise may have written the
+// credential itself: no value below it is shown.
+func credentialForms(typ string) string {
+	switch typ {
+	case "ValueSource":
+		return "{env: …}, {file: …} or {exec: […]}"
+	case "KeySource":
+		return "{file: …}, {env: {ENTRY: VARIABLE}}, {exec: […]} or {repo: …}"
+	}
+	return ""
+}
+
+// shown is a value in a text, or nothing where values are not shown.
+func (d *document) shown(format, value string) string {
+	if d.hides {
+		return ""
+	}
+	return fmt.Sprintf(format, value)
+}
+
+// found is what a node is for a person, without its value where values are not shown.
+func (d *document) found(n *yaml.Node) string {
+	if d.hides && n.Kind == yaml.ScalarNode {
+		return "a value that is not shown"
+	}
+	return found(n)
 }
 
 // found names what a node is for a person.
