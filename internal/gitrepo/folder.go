@@ -233,8 +233,13 @@ func commitFiles(ctx context.Context, dir string, into memoryObjects) (plumbing.
 	}
 	files, left := fileSet{}, 0
 	err = filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
+		switch {
+		case err != nil:
 			return err
+		case d.Name() == ".git" && d.IsDir(): // of a repository below, with its configuration and history
+			return fs.SkipDir
+		case d.IsDir() || d.Name() == ".git":
+			return nil
 		}
 		rel, err := filepath.Rel(dir, p)
 		if err != nil {
@@ -250,7 +255,7 @@ func commitFiles(ctx context.Context, dir string, into memoryObjects) (plumbing.
 		return plumbing.ZeroHash, err
 	}
 	if len(files) == 0 && left > 0 {
-		return plumbing.ZeroHash, fault.New(fault.Usage, "Git ignores all of its files, by the checkout %s that it is in", root).
+		return plumbing.ZeroHash, fault.New(fault.Usage, "Git ignores all of its files, by the rules of %s and those of this machine", root).
 			WithHint("make it a repository of its own with git init, or see what git check-ignore -v says of its files")
 	}
 	return files.commit(into, time.Unix(0, 0).UTC(), nil)

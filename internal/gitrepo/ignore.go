@@ -57,7 +57,7 @@ func isNotThere(err error) bool {
 }
 
 // leftOut tells which files of a folder Git would leave out that is no repository, by their names in it: where it is a
-// part of a checkout, what that ignores. It gives that checkout; empty when there is none.
+// part of a checkout, what that ignores, and else what the folder itself says. It gives the folder whose rules these are.
 func leftOut(ctx context.Context, dir string) (out func(name string) bool, root string, err error) {
 	if dir, err = filepath.Abs(dir); err == nil {
 		dir, err = filepath.EvalSymlinks(dir)
@@ -75,7 +75,8 @@ func leftOut(ctx context.Context, dir string) (out func(name string) bool, root 
 		case err != nil && !errors.Is(err, git.ErrRepositoryNotExists):
 			return nil, "", fault.Wrap(err, fault.Failed, "its repository can not be read").On("folder %s", root)
 		case root == filepath.Dir(root):
-			return func(string) bool { return false }, "", nil
+			out, err := gitIgnores(ctx, dir)
+			return out, dir, err
 		}
 	}
 }

@@ -127,6 +127,23 @@ func TestAPartOfACheckoutIsTakenAsGitWould(t *testing.T) {
 	wantFault(t, err, fault.Usage, "Git ignores all of its files", "check-ignore")
 }
 
+// TestAFolderThatIsNoRepositoryIsTakenAsIfItWereOne: what its .gitignore names is not served, and no repository below it.
+func TestAFolderThatIsNoRepositoryIsTakenAsIfItWereOne(t *testing.T) {
+	home := machine(t)
+	write(t, home, map[string]string{".config/git/ignore": "*.mine\n"})
+	dir := t.TempDir()
+	write(t, dir, map[string]string{
+		".gitignore": "secret.env\n/out/\n", "a": "1", "secret.env": "s", "sub/secret.env": "s", "out/x": "s", "x.mine": "s",
+		"sub/.gitignore": "y\n", "sub/y": "s", "nested/b": "1", "nested/.git/config": "[remote \"origin\"]\n\turl = https://me:s3cret@example.com\n", "tree/.git": "gitdir: /elsewhere\n",
+	})
+	if got := served(t, dir); got != ".gitignore a nested/b sub/.gitignore" {
+		t.Errorf("served are %s", got)
+	}
+	write(t, dir, map[string]string{"all/.gitignore": "*\n", "all/x": "s"})
+	_, err := OpenFolder(t.Context(), filepath.Join(dir, "all"), config.Ref{})
+	wantFault(t, err, fault.Usage, "Git ignores all of its files", "check-ignore")
+}
+
 // TestAFileThatBecameAFolderAndTheReverse are taken as they are now.
 func TestAFileThatBecameAFolderAndTheReverse(t *testing.T) {
 	machine(t)
