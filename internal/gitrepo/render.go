@@ -41,7 +41,7 @@ func (r *Rendered) All() []*Rendered {
 }
 
 // Render builds a path as Flux's kustomize-controller would: with the path's kustomization file, or
-// with one made of all manifests below it. Nothing is fetched: a remote base is a fault. Paths of
+// with one made of all manifests below it. Nothing is fetched: a remote base, and a file of a generator or transformer over HTTP, is a fault. Paths of
 // this repository that Flux Kustomizations among the objects point to are rendered too; their files
 // are counted in. All faults are reported at once.
 func Render(ctx context.Context, repo fs.FS, dir string) (*Rendered, error) {

@@ -130,9 +130,7 @@ func (w *walker) dir(dir string) {
 		w.entry(file, dir, entry)
 	}
 	for _, entry := range slices.Concat(k.Generators, k.Transformers, k.Validators) {
-		if !strings.Contains(entry, "\n") { // or it is the document itself
-			w.entry(file, dir, entry)
-		}
+		w.plugin(file, dir, entry)
 	}
 	for _, entry := range fileFields(&k) {
 		w.plain(file, dir, entry)
@@ -232,15 +230,22 @@ func (w *walker) find(file, dir, entry string) (string, fs.FileInfo) {
 	}
 	info, err := fs.Stat(w.repo, p)
 	switch {
+	case overHTTP.MatchString(entry), err == nil && info.IsDir() && remote.MatchString(entry):
+		w.elsewhere(file, entry) // kustomize does not look whether there is one of that name here
 	case err == nil:
 		return p, info
 	case remote.MatchString(entry):
-		w.faults = append(w.faults, fault.New(fault.Usage, "the remote base %s", entry).At(file, 0).
-			WithHint("keep a copy in the repository: what a server elsewhere says can not be pinned or proven"))
+		w.elsewhere(file, entry)
 	default:
 		w.fail(file, "%s does not exist in the repository (links and submodules do not count)", entry)
 	}
 	return p, nil
+}
+
+// elsewhere notes something that kustomize would fetch.
+func (w *walker) elsewhere(file, what string) {
+	w.faults = append(w.faults, fault.New(fault.Usage, "the remote base %s", what).At(file, 0).
+		WithHint("keep a copy in the repository: what a server elsewhere says can not be pinned or proven"))
 }
 
 func (w *walker) take(p string) bool {
