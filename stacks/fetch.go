@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/helm"
 	"github.com/rekindle-dev/rekindle/internal/plan"
@@ -25,13 +27,17 @@ const maxArchive = 32 << 20
 // registry. Archives are cached by content: with a digest in the document, one from a chart repository
 // or a registry that is cached needs no network.
 type Fetcher struct {
-	dir    string
-	client *http.Client
+	dir      string
+	client   *http.Client
+	registry http.RoundTripper
 }
 
 // NewFetcher keeps its cache in dir, which is made when it is first needed.
 func NewFetcher(dir string) *Fetcher {
-	return &Fetcher{dir: dir, client: &http.Client{Timeout: 2 * time.Minute}}
+	return &Fetcher{
+		dir: dir, registry: encrypted{remote.DefaultTransport},
+		client: &http.Client{Timeout: 2 * time.Minute, CheckRedirect: staysEncrypted},
+	}
 }
 
 // fetch gives the archive of a release's chart, with the digest that the document wants.
@@ -191,6 +197,10 @@ func (f *Fetcher) http(ctx context.Context, address string) ([]byte, error) {
 func unreachable(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
+	}
+	var known *fault.Error
+	if errors.As(err, &known) {
+		return known
 	}
 	return fault.Wrap(err, fault.Failed, "it can not be fetched").Transient().
 		WithHint("nothing was changed: see whether the address is right and reachable; a chart with a digest is taken from the cache")

@@ -33,7 +33,7 @@ func (f *Fetcher) pull(ctx context.Context, repository, version string) ([]byte,
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Usage, "this is no chart in an OCI registry")
 	}
-	access := []remote.Option{remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain)}
+	access := []remote.Option{remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain), remote.WithTransport(f.registry)}
 	image, err := remote.Image(ref, access...)
 	if err != nil {
 		return nil, registryFault(ctx, err, ref, access)
