@@ -13,7 +13,8 @@ type State struct {
 	Keep Keep `json:"keep,omitempty"`
 	// Objects are live objects that go into a snapshot beside the volumes.
 	Objects []StateObject `json:"objects,omitempty"`
-	// Image of restic that runs beside the volumes; default ghcr.io/restic/restic:0.18.1.
+	// Image of restic that runs beside the volumes, as root and with the password: pin it with @sha256:…, since a tag can be
+	// moved; default ghcr.io/restic/restic:0.18.1.
 	Image string `json:"image,omitempty"`
 	// VolumeSnapshots says whether a snapshot reads from CSI VolumeSnapshots: auto, of the volumes that pods have mounted and
 	// whose driver has a VolumeSnapshotClass, or never; default never.
