@@ -5,20 +5,13 @@ import (
 	"strings"
 )
 
-// What the validator of a chart's schema says of one value; those of these that quote the value say the rule alone here, for it
-// may be a password.
+// What the validator of a chart's schema says of one value, and those of it that quote the value, which may be a password.
 var (
 	violation = regexp.MustCompile(`^(\s*- at '(?:[^'\\]|\\.)*': )(.*)$`)
-	quoting   = []struct {
-		says *regexp.Regexp
-		rule string
-	}{
-		{regexp.MustCompile(`^.* does not match pattern (.*)$`), "does not match pattern $1"},
-		{regexp.MustCompile(`^.* is not valid ([\w-]+): .*$`), "is not a valid $1"},
-		{regexp.MustCompile(`^value is not (.*?) encoded: .*$`), "is not $1 encoded"},
-		{regexp.MustCompile(`^value is not of mediatype ('.*?'): .*$`), "is not of the media type $1"},
-		{regexp.MustCompile(`^((?:exclusive)?(?:[mM]inimum|[mM]aximum)|multipleOf): got .*, want (.*)$`), "$1: want $2"},
-	}
+	noPattern = regexp.MustCompile(`^.* does not match pattern (.*)$`)
+	noFormat  = regexp.MustCompile(`^.* is not valid ([\w-]+): .*$`)
+	noContent = regexp.MustCompile(`^(value is not (?:'.*?' encoded|of mediatype '.*?')): .*$`)
+	noBound   = regexp.MustCompile(`^((?:exclusive)?(?:[mM]inimum|[mM]aximum)|multipleOf): got .*, want (.*)$`)
 )
 
 // withoutValues takes the values out of what Helm says about some that a schema refuses: the path and the rule stay.
@@ -29,12 +22,10 @@ func withoutValues(text string) string {
 		if parts == nil {
 			continue
 		}
-		for _, q := range quoting {
-			if q.says.MatchString(parts[2]) {
-				lines[i] = parts[1] + q.says.ReplaceAllString(parts[2], q.rule)
-				break
-			}
-		}
+		rule := noPattern.ReplaceAllString(parts[2], "does not match pattern $1")
+		rule = noFormat.ReplaceAllString(rule, "is not a valid $1")
+		rule = noContent.ReplaceAllString(rule, "$1")
+		lines[i] = parts[1] + noBound.ReplaceAllString(rule, "$1: want $2")
 	}
 	return strings.Join(lines, "\n")
 }

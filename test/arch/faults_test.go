@@ -11,13 +11,32 @@ import (
 // TestEveryFaultIsShown: each row of docs/faults.md names tests that exist, and the tests that inject faults into GKE
 // are all in it.
 func TestEveryFaultIsShown(t *testing.T) {
+	named := testsNamedBy(t, "faults.md", "| What happens")
+	test := regexp.MustCompile(`(?m)^func (Test\w+)\(t \*testing\.T\)`)
+	for _, name := range []string{"providers/gke/faults_test.go", "test/faults/gke_faults_test.go", "test/faults/gke_release_test.go"} {
+		file := filepath.Join(root(t), name)
+		for _, m := range test.FindAllStringSubmatch(read(t, file), -1) {
+			if !named[file+" "+m[1]] {
+				t.Errorf("docs/faults.md does not name %s of %s", m[1], name)
+			}
+		}
+	}
+}
+
+// TestEveryPromiseOfSecurityHasATest: each row of the table of docs/security.md names tests that exist.
+func TestEveryPromiseOfSecurityHasATest(t *testing.T) {
+	testsNamedBy(t, "security.md", "| What is promised")
+}
+
+// testsNamedBy are the tests that the rows of a page's table name, each by its file and name. All exist, and no row is without.
+func testsNamedBy(t *testing.T, page, heading string) map[string]bool {
+	t.Helper()
 	docs := filepath.Join(root(t), "docs")
-	text := read(t, filepath.Join(docs, "faults.md"))
 	link := regexp.MustCompile(`\[(Test\w+)\]\(([^)]+_test\.go)\)`)
 	named := map[string]bool{}
 	rows := 0
-	for line := range strings.Lines(text) {
-		if !strings.HasPrefix(line, "| ") || strings.HasPrefix(line, "| What happens") {
+	for line := range strings.Lines(read(t, filepath.Join(docs, page))) {
+		if !strings.HasPrefix(line, "| ") || strings.HasPrefix(line, heading) {
 			continue
 		}
 		rows++
@@ -34,17 +53,9 @@ func TestEveryFaultIsShown(t *testing.T) {
 		}
 	}
 	if rows < 25 {
-		t.Errorf("only %d rows", rows)
+		t.Errorf("%s: only %d rows", page, rows)
 	}
-	test := regexp.MustCompile(`(?m)^func (Test\w+)\(t \*testing\.T\)`)
-	for _, name := range []string{"providers/gke/faults_test.go", "test/faults/gke_faults_test.go", "test/faults/gke_release_test.go"} {
-		file := filepath.Join(root(t), name)
-		for _, m := range test.FindAllStringSubmatch(read(t, file), -1) {
-			if !named[file+" "+m[1]] {
-				t.Errorf("docs/faults.md does not name %s of %s", m[1], name)
-			}
-		}
-	}
+	return named
 }
 
 func read(t *testing.T, file string) string {
