@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/providers"
 )
@@ -110,6 +111,11 @@ func TestForgedObjectsAreRefused(t *testing.T) {
 	if fault.KindOf(err) != fault.Refused || strings.Contains(text, "shop/ours") {
 		t.Errorf("%v:\n%s", fault.KindOf(err), text)
 	}
+	l.selected = []config.StateObject{{APIVersion: "v1", Kind: "Secret"}, {APIVersion: "rbac.authorization.k8s.io/v1beta1", Kind: "ClusterRoleBinding"}}
+	if _, _, _, err := l.prepared(); !strings.Contains(fault.Text(err), "Secret shop/token") || len(fault.All(err)) != 1 {
+		t.Errorf("as the cluster selects that they come from: %v", err)
+	}
+	l.selected = nil
 	l.more = "" // no spec.state at all
 	if _, _, _, err := l.prepared(); !strings.Contains(fault.Text(err), "Secret shop/ours of the set") {
 		t.Errorf("without selections: %v", err)

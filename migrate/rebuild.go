@@ -49,6 +49,10 @@ type RebuildOptions struct {
 	// AnyClass lets the provider's default storage class stand for each that neither it nor the documents bring.
 	AnyClass bool
 
+	// Selected is what the kept objects were selected by, where that is not the job's document: in a migration that of the
+	// cluster that they come from.
+	Selected []config.StateObject
+
 	Standby *Standby // the cluster is to take over from another one later; nil for one that is to run
 
 	Restorer func(c *kube.Client, a state.Access, set *state.Manifest) Restorer
@@ -123,8 +127,8 @@ func (r *Rebuild) Choose(p *plan.Plan, needs ...plan.ID) {
 // checkObjects refuses kept objects that the document does not select: they would be created by an administrator, and
 // whoever has the repository's password can write them into a set.
 func (r *Rebuild) checkObjects() error {
-	var selections []config.StateObject
-	if s := r.job.Documents().Cluster.Spec.State; s != nil {
+	selections := r.o.Selected
+	if s := r.job.Documents().Cluster.Spec.State; s != nil && selections == nil {
 		selections = s.Objects
 	}
 	others, err := volumes.Unselected(r.set.Objects, selections)

@@ -76,6 +76,7 @@ type lab struct {
 	more     string // of spec
 	set      *state.Manifest
 	force    bool
+	selected []config.StateObject // by the cluster that the set is of, where that is another one
 	mover    *mover
 }
 
@@ -133,7 +134,7 @@ func (l *lab) prepared() (*bootstrap.Job, *migrate.Rebuild, string, error) {
 	l.Helper()
 	job := l.job()
 	rebuild := migrate.NewRebuild(job, migrate.RebuildOptions{
-		Sets: l, Force: l.force,
+		Sets: l, Force: l.force, Selected: l.selected,
 		Restorer: func(c *kube.Client, _ state.Access, _ *state.Manifest) migrate.Restorer {
 			l.mover.client = c
 			return l.mover

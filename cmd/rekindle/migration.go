@@ -169,6 +169,7 @@ func (m *migration) stage(ctx context.Context) error {
 	set := snapshot.Set()
 	m.passed(set, begun)
 	o := restoring(m.to.docs, m.from.repository, set.ID, false)
+	o.Selected = m.from.docs.Cluster.Spec.State.Objects
 	o.Standby = &migrate.Standby{Migration: h.Record().ID, Epoch: h.Record().Epoch, From: m.from.name(), Hold: h.Hold()}
 	rebuild := migrate.NewRebuild(to, o)
 	defer rebuild.Close()
