@@ -2,7 +2,13 @@
 
 package folders
 
-import "errors"
+import (
+	"errors"
+	"os"
+)
 
 // Free is not known on this system.
 func Free(string) (uint64, error) { return 0, errors.ErrUnsupported }
+
+// isOwn can not be told on this system.
+func isOwn(os.FileInfo) bool { return true }

@@ -2,7 +2,12 @@
 
 package folders
 
-import "golang.org/x/sys/unix"
+import (
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
 
 // Free is the space, in bytes, that an ordinary user may still take on the file system of a path.
 func Free(path string) (uint64, error) {
@@ -11,4 +16,10 @@ func Free(path string) (uint64, error) {
 		return 0, err
 	}
 	return st.Bavail * uint64(st.Bsize), nil
+}
+
+// isOwn says whether a file belongs to the user of this process.
+func isOwn(info os.FileInfo) bool {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && int(st.Uid) == os.Geteuid()
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -171,11 +170,10 @@ func (p *Provider) createMarked(ctx context.Context, s providers.Spec, cfg *v1al
 	if s.TTL > 0 {
 		m.expires = m.created.Add(s.TTL)
 	}
-	dir := scratch(s.Name)
-	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o700)); err != nil {
+	dir, err := scratch(s.Name)
+	if err != nil {
 		return fmt.Errorf("a folder for kind's kubeconfig: %w", err)
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
 	done := make(chan error, 1)
 	go func() {
 		done <- p.library(&logger{progress: progress}).Create(s.Name,

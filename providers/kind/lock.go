@@ -3,13 +3,13 @@ package kind
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/gofrs/flock"
 
+	"github.com/rekindle-dev/rekindle/internal/folders"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/wait"
 )
@@ -18,11 +18,18 @@ import (
 // what is being made would look half-made to another, and be removed. The lock is a file that is
 // removed at the end, so that nothing of a cluster is left.
 func exclusively(ctx context.Context, name string, progress plan.Progress, f func() error) error {
-	dir := workDir()
+	dir, err := workDir()
+	if err != nil {
+		return err
+	}
 	file := filepath.Join(dir, name+".lock")
 	lock := flock.New(file)
 	free := wait.Func("another run works on cluster "+name, func(context.Context) (bool, string, error) {
-		if err := os.MkdirAll(dir, 0o700); err != nil { // its last user may remove it at any time
+		err := folders.Private(dir) // its last user may remove it at any time
+		if errors.Is(err, os.ErrNotExist) {
+			return false, "", nil
+		}
+		if err != nil {
 			return false, "", err
 		}
 		ok, err := lock.TryLock()
@@ -41,6 +48,7 @@ func exclusively(ctx context.Context, name string, progress plan.Progress, f fun
 		return err
 	}
 	defer func() {
+		_ = os.RemoveAll(filepath.Join(dir, name)) // the scratch folder, also that of a killed run
 		_ = os.Remove(file)
 		_ = lock.Unlock()
 		_ = os.Remove(dir) // when it is empty
@@ -48,14 +56,25 @@ func exclusively(ctx context.Context, name string, progress plan.Progress, f fun
 	return f()
 }
 
-// workDir is the folder of what lives as long as a run: locks, and the kubeconfig that kind wants to write.
-func workDir() string {
-	return filepath.Join(os.TempDir(), fmt.Sprintf("rekindle-kind-%d", os.Getuid()))
+// workDir is the folder of what lives as long as a run: locks, and the kubeconfig that kind wants to write. It is among what
+// is this user's alone: of a folder for all, as that of temporary files is, another user could make ours before we do.
+func workDir() (string, error) {
+	state, err := folders.State()
+	return filepath.Join(state, "kind"), err
 }
 
-// scratch is the folder for a cluster's kubeconfig while kind makes it. One that a killed run left goes
-// with the next run, or with the cluster.
-func scratch(name string) string { return filepath.Join(workDir(), name) }
+// scratch makes the folder for a cluster's kubeconfig while kind makes it. It goes with the lock.
+func scratch(name string) (string, error) {
+	work, err := workDir()
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(work, name)
+	if err := os.RemoveAll(dir); err != nil {
+		return "", err
+	}
+	return dir, folders.Private(dir)
+}
 
 // same says whether the locked file is still the one of that name.
 func same(lock *flock.Flock, file string) bool {

@@ -3,7 +3,6 @@ package kind
 import (
 	"context"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -199,7 +198,6 @@ func (p *Provider) Delete(ctx context.Context, r providers.Ref, progress plan.Pr
 
 // remove is Delete for whoever holds the lock.
 func (p *Provider) remove(ctx context.Context, r providers.Ref, progress plan.Progress) error {
-	defer func() { _ = os.RemoveAll(scratch(r.Name)) }()
 	nodes, err := p.runtime.list(ctx, r.Name)
 	if err != nil || len(nodes) == 0 {
 		return err
