@@ -67,7 +67,8 @@ type Cluster struct {
 	Complete bool         // false: half-made, Ensure would finish or make it anew
 	Outcome  plan.Outcome // set by Ensure: Unchanged, Changed or Adopted
 
-	// REST reaches its API server, renewing its own credentials. Nil from Find when not Complete.
+	// REST reaches its API server, renewing its own credentials. From Find it is nil when there is none, as of most that
+	// are not Complete.
 	REST *rest.Config
 	// Kubeconfig is what a user's kubeconfig needs for it: exactly one cluster, user and context.
 	Kubeconfig *clientcmdapi.Config

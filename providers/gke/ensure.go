@@ -20,6 +20,7 @@ type making struct {
 	*job
 	spec     providers.Spec
 	outcome  plan.Outcome
+	served   bool // it could be used when this run came: what goes on on it is an upgrade or the like
 	accepted bool // GKE took our request: when the cluster is not there any more, somebody removed it
 	cleared  bool // what an earlier run left broken was removed; that is done once
 	tries    int  // of requests that were not answered with an operation
@@ -62,7 +63,10 @@ func (m *making) ensure(ctx context.Context) (*providers.Cluster, error) {
 			if err := m.compare(m.at, c); err != nil {
 				return nil, err
 			}
-			if m.outcome == plan.Unchanged && !serves(c) {
+			if m.outcome == plan.Unchanged {
+				m.served = serves(c)
+			}
+			if m.outcome == plan.Unchanged && !m.served {
 				m.outcome = plan.Adopted
 				m.progress.Note("an earlier run began to make it: going on with that")
 			}

@@ -179,6 +179,47 @@ func TestGKEUpgradesByItself(t *testing.T) {
 	}
 }
 
+// TestPoolsComeAndGKEUpgradesMeanwhile: a cluster that is in use goes on to be, and nobody waits for what GKE does on it.
+func TestPoolsComeAndGKEUpgradesMeanwhile(t *testing.T) {
+	s := start(t, emulator.Options{Pace: emulator.Pace{Change: time.Hour}})
+	p, client := provider(t, s, small()), stranger(t, s)
+	ensured(t, p, "upgraded")
+	ensured(t, p, "growing")
+	in := "projects/" + project + "/locations/" + zone + "/clusters/"
+	if _, err := client.UpdateCluster(t.Context(), &containerpb.UpdateClusterRequest{Name: in + "upgraded", Update: &containerpb.ClusterUpdate{DesiredNodeVersion: "-"}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.CreateNodePool(t.Context(), &containerpb.CreateNodePoolRequest{
+		Parent: in + "growing", NodePool: &containerpb.NodePool{Name: "more", InitialNodeCount: 1},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"upgraded", "growing"} {
+		if c, err := p.Find(t.Context(), ref(name)); err != nil || !c.Complete || c.REST == nil {
+			t.Errorf("%s is not found as it was: %+v, %v", name, c, err)
+		}
+		if c, n := ensured(t, p, name); c.Outcome != plan.Unchanged {
+			t.Errorf("%s: the outcome is %q, told: %q", name, c.Outcome, n.list)
+		}
+	}
+}
+
+// TestABrokenClusterIsStillReached: what of it would outlive it can be deleted before it is.
+func TestABrokenClusterIsStillReached(t *testing.T) {
+	s := start(t, emulator.Options{Script: []emulator.Fault{{Method: "SetLabels", Operation: &emulator.Outcome{Cluster: "ERROR"}}}})
+	p := provider(t, s, small())
+	ensured(t, p, "broken")
+	labelled := small()
+	labelled.Labels = map[string]string{"team": "shop"}
+	if _, err := provider(t, s, labelled).Ensure(t.Context(), providers.Spec{Name: "broken"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := p.Find(t.Context(), ref("broken")); err != nil || c.Complete || c.REST == nil {
+		t.Errorf("found as %+v, %v", c, err)
+	}
+	removed(t, p, "broken")
+}
+
 func TestGKECanNotMakeIt(t *testing.T) {
 	const text = "Google Compute Engine: europe-west6-a does not have enough resources available to fulfill the request."
 	outcome := emulator.Outcome{Error: &emulator.Error{Code: codes.ResourceExhausted, Message: text}, Condition: "GCE_STOCKOUT", Collected: true}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -156,21 +155,26 @@ func (p *Provider) describe(at place, wire *containerpb.Cluster) (*providers.Clu
 	if created, err := time.Parse(time.RFC3339, wire.GetCreateTime()); err == nil {
 		c.Created = created
 	}
-	if !c.Complete {
+	if !answering(wire) {
 		return c, nil
 	}
 	return c, p.access(c, wire)
 }
 
-// serves says whether a cluster has come so far that it can be used.
+// serves says whether a cluster has come so far that it can be used. Its node pools say nothing about that: some may be made at
+// any time, by people and by GKE itself, and while the first ones are the cluster's own status is PROVISIONING.
 func serves(c *containerpb.Cluster) bool {
+	return answering(c) && c.GetStatus() != containerpb.Cluster_ERROR
+}
+
+// answering says whether a cluster has an API server that may answer, and things in it, whatever became of its making: what
+// stands for load balancers and disks is to be deleted before the cluster is.
+func answering(c *containerpb.Cluster) bool {
 	switch c.GetStatus() {
-	case containerpb.Cluster_RUNNING, containerpb.Cluster_RECONCILING, containerpb.Cluster_DEGRADED:
-	default:
-		return false
+	case containerpb.Cluster_RUNNING, containerpb.Cluster_RECONCILING, containerpb.Cluster_DEGRADED, containerpb.Cluster_ERROR:
+		return c.GetEndpoint() != ""
 	}
-	made := func(pool *containerpb.NodePool) bool { return pool.GetStatus() != containerpb.NodePool_PROVISIONING }
-	return c.GetEndpoint() != "" && !slices.ContainsFunc(c.GetNodePools(), func(pool *containerpb.NodePool) bool { return !made(pool) })
+	return false // it is being made or deleted
 }
 
 // List implements providers.Provider. It looks in all locations of the project.

@@ -20,8 +20,9 @@ import (
 // poolLabel is on every node, with the name of its pool.
 const poolLabel = "cloud.google.com/gke-nodepool"
 
-// rest waits until nothing goes on on the cluster, GKE's own doings included, and gives it. A state that is not
-// RUNNING when nothing goes on is a fault.
+// rest waits until nothing goes on on a cluster that is new, GKE's own doings included, and gives it. One that served before
+// goes on to do so while GKE upgrades it or its pools grow, which may take an hour: it is not waited for. A state that is
+// not RUNNING when nothing goes on is a fault.
 func (m *making) rest(ctx context.Context) (rested *containerpb.Cluster, err error) {
 	resting := wait.Func("the cluster and its node pools run", func(ctx context.Context) (bool, string, error) {
 		c, err := m.api.cluster(ctx, m.at)
@@ -35,8 +36,8 @@ func (m *making) rest(ctx context.Context) (rested *containerpb.Cluster, err err
 		}
 		rested = c
 		state, bad := unrest(c)
-		if state == "" || !bad {
-			return state == "", state, nil
+		if !bad {
+			return state == "" || m.served, state, nil
 		}
 		// It is only as bad as it looks when nobody is at work on it.
 		o, err := m.api.running(ctx, m.at)
