@@ -30,10 +30,11 @@ func (a *app) gcCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "gc",
 		Short: "Remove ephemeral clusters past their TTL, whoever made them",
-		Long: `gc removes the clusters of run and rehearse whose TTL is over, on kwok, kind and, for each
-project that --project or $GOOGLE_CLOUD_PROJECT names, GKE, whichever machine made them, and what
-killed runs of this machine left beside them. It removes nothing else: a cluster that up made has no TTL.
-Before a cluster on GKE goes, its load balancers and claims do, as with down.
+		Long: `gc removes the clusters of run, rehearse and drill whose TTL is over, whichever machine made them,
+and what killed runs of this machine left beside them. It asks kwok, kind and GKE: GKE for each project
+that --project or $GOOGLE_CLOUD_PROJECT names, or in which a run of this machine has a cluster. It removes
+nothing else: a cluster that up made has no TTL. Before a cluster on GKE goes, its load balancers and
+claims do, as with down.
 
 --dead does not wait for the TTL of clusters whose run was killed on this machine.`,
 		GroupID: "cluster",
@@ -44,7 +45,7 @@ Before a cluster on GKE goes, its load balancers and claims do, as with down.
 	}
 	o.register(c)
 	c.Flags().BoolVar(&o.dead, "dead", false, "also those whose run was killed on this machine, before their TTL is over")
-	c.Flags().StringVar(&o.run, "run", "", "also the cluster of this `RUN`, as list tells it, before its TTL is over")
+	c.Flags().StringVar(&o.run, "run", "", "also the cluster of this `RUN`, as list shows it, before its TTL is over")
 	return c
 }
 
@@ -72,13 +73,18 @@ func (s *session) gc(ctx context.Context, o gcOptions) error {
 	}
 	p := plan.New("gc")
 	var errs []error
+	met := o.run == ""
 	for _, provider := range all {
-		clusters, err := provider.List(ctx)
+		clusters, err := s.app.clustersOf(ctx, provider)
 		if err != nil {
-			errs = append(errs, notListed(provider, err))
+			errs = append(errs, err)
 			continue
 		}
-		collectable(p, provider, clusters, old, o, time.Now())
+		met = collectable(p, provider, clusters, old, o, time.Now()) || met
+	}
+	if !met && len(errs) == 0 {
+		return fault.New(fault.Usage, "--run %s: no cluster of such a run was found, so nothing was removed", o.run).
+			WithHint("rekindle list shows the runs; one on GKE that another machine made is found with --project")
 	}
 	if len(p.Steps()) == 0 && len(errs) == 0 {
 		s.app.rep.Message("nothing is past its TTL")
@@ -98,8 +104,9 @@ func withoutEmpty(old []*runs.Old) (left []*runs.Old, err error) {
 	return left, nil
 }
 
-// collectable appends a step for each cluster and each record of a provider that is to be removed.
-func collectable(p *plan.Plan, provider named, clusters []*providers.Cluster, old []*runs.Old, o gcOptions, now time.Time) {
+// collectable appends a step for each cluster and each record of a provider that is to be removed. It says whether the run
+// that was asked for is among them.
+func collectable(p *plan.Plan, provider named, clusters []*providers.Cluster, old []*runs.Old, o gcOptions, now time.Time) (met bool) {
 	due := func(run string, expires time.Time, dead bool) bool {
 		return !expires.IsZero() && now.After(expires) || run != "" && (run == o.run || dead && o.dead)
 	}
@@ -110,6 +117,7 @@ func collectable(p *plan.Plan, provider named, clusters []*providers.Cluster, ol
 		}
 	}
 	for _, c := range clusters {
+		met = met || c.Run != "" && c.Run == o.run
 		record := records[c.Run]
 		delete(records, c.Run)
 		if due(c.Run, c.Expires, record != nil && !record.Kept) {
@@ -117,10 +125,12 @@ func collectable(p *plan.Plan, provider named, clusters []*providers.Cluster, ol
 		}
 	}
 	for _, r := range records { // of clusters that are not there, or only in parts
+		met = met || r.ID == o.run
 		if !r.Kept || due(r.ID, r.Expires, false) {
 			p.Add(remove(provider, providers.Ref{Provider: provider.name, Location: r.Location, Name: r.Cluster}, r))
 		}
 	}
+	return met
 }
 
 // released appends, where something of a cluster would outlive it, the step that deletes that before.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -83,6 +84,44 @@ func TestAProviderThatIsNoneIsBadUsage(t *testing.T) {
 	for _, command := range []string{"list", "gc"} {
 		if code, out := call(t, command, "--provider", "vmware"); code != fault.ExitUsage || !strings.Contains(out, "use kwok, kind or gke") {
 			t.Errorf("%s: exit code %d with:\n%s", command, code, out)
+		}
+	}
+}
+
+// TestAMachineWithoutDockerHasNoKindClusters: list and gc say so, and are whole.
+func TestAMachineWithoutDockerHasNoKindClusters(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	t.Setenv("XDG_STATE_HOME", t.TempDir())
+	t.Setenv(projectEnv, "")
+	for _, command := range []string{"list", "gc"} {
+		if code, out := call(t, command); code != fault.ExitProven || !strings.Contains(out, "no container runtime is installed here") {
+			t.Errorf("%s: exit code %d with:\n%s", command, code, out)
+		}
+	}
+	if code, out := call(t, "gc", "--run", "typo"); code != fault.ExitUsage || !strings.Contains(out, "no cluster of such a run was found") {
+		t.Errorf("exit code %d with:\n%s", code, out)
+	}
+}
+
+// TestProjectsOfRunsAreLookedInto: what a run of this machine made on GKE is found without a flag.
+func TestProjectsOfRunsAreLookedInto(t *testing.T) {
+	state := t.TempDir()
+	t.Setenv("XDG_STATE_HOME", state)
+	t.Setenv(projectEnv, "tools")
+	for id, location := range map[string]string{"a": "projects/acme/locations/europe-west6", "b": "projects/acme/locations/us-east1", "c": "elsewhere"} {
+		run, err := runs.In(filepath.Join(state, "rekindle")).Begin(runs.Record{ID: id, Provider: "gke", Cluster: "x", Location: location})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer run.End()
+	}
+	for asking, want := range map[string]string{"": "acme tools", "mine": "acme mine"} {
+		var o asked
+		if asking != "" {
+			o.projects = []string{asking}
+		}
+		if got, err := o.everyProject(); err != nil || strings.Join(got, " ") != want {
+			t.Errorf("asking for %q: %v, %v; want %s", asking, got, err, want)
 		}
 	}
 }

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +14,8 @@ import (
 
 	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/folders"
+	"github.com/rekindle-dev/rekindle/internal/runs"
 	"github.com/rekindle-dev/rekindle/providers"
 	"github.com/rekindle-dev/rekindle/providers/gke"
 	"github.com/rekindle-dev/rekindle/providers/kind"
@@ -50,9 +54,9 @@ func (o asked) listers() ([]named, error) {
 		return nil, err
 	}
 	all := []named{{kwok.Name, "", simulated}, {kind.Name, "", kind.New(kind.Settings{})}}
-	projects := o.projects
-	if project := os.Getenv(projectEnv); len(projects) == 0 && project != "" {
-		projects = []string{project}
+	projects, err := o.everyProject()
+	if err != nil {
+		return nil, err
 	}
 	for _, project := range projects {
 		p, err := gke.New(gke.Options{Settings: config.GKE{Project: project}, Override: gke.OverrideFrom(os.Getenv)})
@@ -76,14 +80,39 @@ func (o asked) listers() ([]named, error) {
 	return all, nil
 }
 
+// everyProject gives the projects that are asked for, or the one that Google's tools work in, and those in which runs of this
+// machine made clusters: a cluster of ours that is paid for is not to be missed for want of a flag.
+func (o asked) everyProject() ([]string, error) {
+	projects := slices.Clone(o.projects)
+	if project := os.Getenv(projectEnv); len(projects) == 0 && project != "" {
+		projects = append(projects, project)
+	}
+	state, err := folders.State()
+	if err != nil {
+		return nil, err
+	}
+	records, err := runs.In(state).Records()
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range records {
+		if project := gke.ProjectOf(r.Location); r.Provider == gke.Name && project != "" {
+			projects = append(projects, project)
+		}
+	}
+	slices.Sort(projects)
+	return slices.Compact(projects), nil
+}
+
 func (a *app) listCommand() *cobra.Command {
 	var o asked
 	c := &cobra.Command{
 		Use:   "list",
 		Short: "All clusters that rekindle made, with their age and how long they may live",
-		Long: `list asks kwok, kind and, for each project that --project or $GOOGLE_CLOUD_PROJECT names,
-GKE for the clusters that rekindle made, whoever ran it. A provider that does not answer, or only for
-some of its zones, is a fault: a part of the list is never told as the whole. --provider asks one alone.`,
+		Long: `list asks kwok, kind and GKE for the clusters that rekindle made, whoever ran it: GKE for each
+project that --project or $GOOGLE_CLOUD_PROJECT names, or in which a run of this machine has a cluster.
+A provider that does not answer, or only for some of its zones, is a fault: a part of the list is never
+shown as the whole. --provider asks one alone.`,
 		GroupID: "cluster",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -105,9 +134,9 @@ func (a *app) list(ctx context.Context, o asked) error {
 	var errs []error
 	now := time.Now()
 	for _, p := range all {
-		clusters, err := p.List(ctx)
+		clusters, err := a.clustersOf(ctx, p)
 		if err != nil {
-			errs = append(errs, notListed(p, err))
+			errs = append(errs, err)
 			continue
 		}
 		for _, c := range clusters {
@@ -118,9 +147,19 @@ func (a *app) list(ctx context.Context, o asked) error {
 	return fault.Join(a.rep.Table("cluster", []string{"name", "provider", "version", "state", "age", "expires", "run"}, rows), fault.Join(errs...))
 }
 
-func notListed(provider named, err error) error {
-	return fault.Wrap(err, fault.Failed, "its clusters could not be listed").On("provider %s", provider).
-		WithHint("mend it, or ask the others alone with --provider")
+// clustersOf lists the clusters of a provider. On a machine without the program that a provider needs there are none, which
+// is said.
+func (a *app) clustersOf(ctx context.Context, provider named) ([]*providers.Cluster, error) {
+	clusters, err := provider.List(ctx)
+	switch {
+	case errors.Is(err, exec.ErrNotFound):
+		a.rep.Message("no container runtime is installed here, so there are no clusters of " + provider.name)
+		return nil, nil
+	case err != nil:
+		return nil, fault.Wrap(err, fault.Failed, "its clusters could not be listed").On("provider %s", provider).
+			WithHint("fix it, or ask the others alone with --provider")
+	}
+	return clusters, nil
 }
 
 func row(c *providers.Cluster, now time.Time) []string {

@@ -19,6 +19,7 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/report"
 	"github.com/rekindle-dev/rekindle/providers"
+	"github.com/rekindle-dev/rekindle/providers/gke"
 	"github.com/rekindle-dev/rekindle/providers/kind"
 	"github.com/rekindle-dev/rekindle/providers/kwok"
 )
@@ -208,7 +209,11 @@ func (a *app) collect(ctx context.Context, job *bootstrap.Job, dir string) {
 
 // keep leaves the cluster for a person to look at.
 func (a *app) keep(e *ephemeral) error {
-	a.rep.Message(fmt.Sprintf("the cluster stays until %s: KUBECONFIG=%s; rekindle gc --run %s removes it before",
-		e.Expires.Local().Format(time.DateTime), e.Kubeconfig(), e.ID))
+	remove := "rekindle gc --run " + e.ID
+	if project := gke.ProjectOf(e.Location); project != "" {
+		remove += " --project " + project // with which it is found from any machine
+	}
+	a.rep.Message(fmt.Sprintf("the cluster stays until %s: KUBECONFIG=%s; %s removes it before",
+		e.Expires.Local().Format(time.DateTime), e.Kubeconfig(), remove))
 	return e.Keep()
 }

@@ -126,6 +126,39 @@ func (o *Old) Release() error { return o.lock.Unlock() }
 // Old gives the records of runs that do not live any more. They are locked until Remove or Release, so
 // that no two callers collect one. A folder without a record is one of a run that was killed as it began.
 func (f Folder) Old() ([]*Old, error) {
+	ids, err := f.ids()
+	if err != nil {
+		return nil, err
+	}
+	var all []*Old
+	for _, id := range ids {
+		old := &Old{Record: Record{ID: id}, dir: filepath.Join(string(f), id)}
+		old.lock = flock.New(filepath.Join(old.dir, lockName))
+		held, err := old.lock.TryLock()
+		if err != nil || !held {
+			continue // it lives, or has just ended
+		}
+		_ = read(old.dir, &old.Record) // what is no record is none of a cluster
+		all = append(all, old)
+	}
+	return all, nil
+}
+
+// Records gives the records of all runs, also of those that live.
+func (f Folder) Records() ([]Record, error) {
+	ids, err := f.ids()
+	var all []Record
+	for _, id := range ids {
+		var r Record
+		if read(filepath.Join(string(f), id), &r) == nil { // else it has just begun, or ended
+			all = append(all, r)
+		}
+	}
+	return all, err
+}
+
+// ids are the names of the folders of records.
+func (f Folder) ids() ([]string, error) {
 	entries, err := os.ReadDir(string(f))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -133,18 +166,17 @@ func (f Folder) Old() ([]*Old, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list the runs: %w", err)
 	}
-	var all []*Old
-	for _, e := range entries {
-		old := &Old{Record: Record{ID: e.Name()}, dir: filepath.Join(string(f), e.Name())}
-		old.lock = flock.New(filepath.Join(old.dir, lockName))
-		held, err := old.lock.TryLock()
-		if err != nil || !held {
-			continue // it lives, or has just ended
-		}
-		if raw, err := os.ReadFile(filepath.Join(old.dir, recordName)); err == nil {
-			_ = json.Unmarshal(raw, &old.Record) // what is no record is none of a cluster
-		}
-		all = append(all, old)
+	ids := make([]string, len(entries))
+	for i, e := range entries {
+		ids[i] = e.Name()
 	}
-	return all, nil
+	return ids, nil
+}
+
+func read(dir string, r *Record) error {
+	raw, err := os.ReadFile(filepath.Join(dir, recordName))
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(raw, r)
 }

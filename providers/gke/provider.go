@@ -76,11 +76,10 @@ func New(o Options) (*Provider, error) {
 
 // place is where a cluster is: the settings' location, or that of the reference.
 func (p *Provider) place(r providers.Ref) place {
-	at := place{project: p.settings.Project, location: p.settings.Location, name: r.Name}
-	if parts := strings.Split(r.Location, "/"); len(parts) == 4 && parts[0] == "projects" && parts[2] == "locations" {
-		at.project, at.location = parts[1], parts[3]
+	if project, location, ok := split(r.Location); ok {
+		return place{project, location, r.Name}
 	}
-	return at
+	return place{p.settings.Project, p.settings.Location, r.Name}
 }
 
 // place names a cluster.
@@ -90,6 +89,20 @@ type place struct{ project, location, name string }
 // those of the whole project begin with.
 func LocationOf(project, location string) string {
 	return "projects/" + project + "/locations/" + location
+}
+
+// ProjectOf is the project in such a location, "" of anything else.
+func ProjectOf(location string) string {
+	project, _, _ := split(location)
+	return project
+}
+
+func split(location string) (project, place string, ok bool) {
+	parts := strings.Split(location, "/")
+	if len(parts) != 4 || parts[0] != "projects" || parts[2] != "locations" {
+		return "", "", false
+	}
+	return parts[1], parts[3], true
 }
 
 func (p place) parent() string { return LocationOf(p.project, p.location) }

@@ -83,17 +83,26 @@ func TestGCReleasesOnGKE(t *testing.T) {
 	g := newGoogle(t)
 	file := g.cluster("cloud")
 	g.must("up", file) // which is to stay
-	doc := g.must("run", file, "--keep", "always", "--", "true")
+	code, out, doc := g.run("run", file, "--keep", "always", "--", "true")
 	_, run, _ := strings.Cut(doc.Name, "-run-")
+	if code != 0 || !strings.Contains(out, "rekindle gc --run "+run+" --project acme-prod removes it before") {
+		t.Fatalf("run: exit %d\n%s", code, out)
+	}
 	client := g.behindRun()
 	outward(t, client)
 	hold(t, client, `["example.com/disk-is-detached"]`)
 
-	gc := []string{"gc", "--provider", "gke", "--project", "acme-prod"}
+	gc := []string{"gc", "--provider", "gke"} // the project is known by the record of the run
 	if doc := g.must(gc...); doc.Changes != 0 {
 		t.Errorf("before the TTL is over gc made %d changes", doc.Changes)
 	}
-	code, out, doc := g.run(append(gc, "--run", run, "--timeout", "15s")...)
+	if out := g.call(0, "list", "--provider", "gke"); !strings.Contains(out, run) {
+		t.Errorf("the run %s is not in the list\n%s", run, out)
+	}
+	if code, out, doc := g.run(append(gc, "--run", "typo")...); code != 2 || !strings.Contains(told(doc), "no cluster of such a run") {
+		t.Errorf("gc of a run that is none: exit %d\n%s", code, out)
+	}
+	code, out, doc = g.run(append(gc, "--run", run, "--timeout", "15s")...)
 	if code != 1 || !strings.Contains(told(doc), "PersistentVolumeClaim default/data") || len(g.server.Calls("DeleteCluster")) > 0 {
 		t.Errorf("gc of a cluster that holds its claim: exit %d\n%s", code, out)
 	}
