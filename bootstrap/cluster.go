@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
@@ -38,7 +39,7 @@ func (j *Job) preflight() plan.Step {
 		ID: "preflight", Title: "check the provider", Timeout: 2 * time.Minute,
 		Reason: "everything that can be known before a cluster exists is checked before",
 		Do: func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
-			return plan.Unchanged, j.tools.Provider.Preflight(ctx, j.spec())
+			return plan.Unchanged, fault.Join(j.tools.Provider.Preflight(ctx, j.spec()), j.contextFree())
 		},
 	}
 }
@@ -98,6 +99,20 @@ func (j *Job) disconnect() {
 	j.client, j.watcher = nil, nil
 }
 
+// entry is what the cluster is in the user's kubeconfig.
+func (j *Job) entry() kube.Entry {
+	ref := j.ref()
+	return kube.Entry{Name: j.tools.Context, Of: strings.TrimSuffix(ref.String()+" in "+ref.Location, " in ")}
+}
+
+// contextFree looks whether addContext may write its entry.
+func (j *Job) contextFree() error {
+	if j.tools.Kubeconfig == "" {
+		return nil
+	}
+	return kube.Vacant(j.tools.Kubeconfig, j.entry())
+}
+
 // addContext puts the cluster into the user's kubeconfig.
 func (j *Job) addContext() *plan.Step {
 	if j.tools.Kubeconfig == "" {
@@ -106,7 +121,7 @@ func (j *Job) addContext() *plan.Step {
 	return &plan.Step{
 		ID: "kubeconfig", Title: fmt.Sprintf("add the context %s to the kubeconfig", j.tools.Context), Timeout: accessTimeout,
 		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
-			changed, err := kube.Merge(ctx, j.tools.Kubeconfig, j.tools.Context, j.cluster.Kubeconfig, j.tools.Use)
+			changed, err := kube.Merge(ctx, j.tools.Kubeconfig, j.entry(), j.cluster.Kubeconfig, j.tools.Use)
 			if err != nil || !changed {
 				return plan.Unchanged, err
 			}
@@ -123,7 +138,7 @@ func (j *Job) removeContext() *plan.Step {
 	return &plan.Step{
 		ID: "kubeconfig", Title: fmt.Sprintf("remove the context %s from the kubeconfig", j.tools.Context), Timeout: accessTimeout,
 		Do: func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
-			changed, err := kube.Remove(ctx, j.tools.Kubeconfig, j.tools.Context)
+			changed, err := kube.Remove(ctx, j.tools.Kubeconfig, j.entry())
 			if err != nil || !changed {
 				return plan.Unchanged, err
 			}

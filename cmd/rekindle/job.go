@@ -106,6 +106,7 @@ func (a *app) tools(docs *config.Documents, keyDir string, o jobOptions) (*boots
 		}
 		t.Provider, err = kindProvider(docs, settings)
 	case gke.Name:
+		t.At.Location = gke.LocationOf(spec.GKE.Project, spec.GKE.Location)
 		t.Provider, err = gke.New(gke.Options{Settings: *spec.GKE, Override: gke.OverrideFrom(os.Getenv)})
 	case existing.Name:
 		if o.use {

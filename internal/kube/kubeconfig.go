@@ -20,29 +20,42 @@ const extensionName = "rekindle.dev"
 // mark says that an entry is ours, and what Remove has to put back.
 type mark struct {
 	Owner    string `json:"owner"`
+	Cluster  string `json:"cluster,omitempty"`         // Entry.Of; empty where an older version wrote it
 	Previous string `json:"previousContext,omitempty"` // current-context before ours was used, of the file that kubectl writes it to
 	NewFile  bool   `json:"newFile,omitempty"`         // the file did not exist before
 }
 
-// Merge adds the one cluster, user and context of cfg to a kubeconfig under a name, and leaves the
+// Entry is what a kubeconfig has of one cluster: a cluster, a user and a context of one name.
+type Entry struct {
+	Name string
+	// Of says which cluster it is, wherever it is: two of one name in different places are different ones.
+	Of string
+}
+
+// taken says that an entry of ours is another cluster's.
+func (e Entry) taken(m mark) bool { return m.Cluster != "" && m.Cluster != e.Of }
+
+// Merge adds the one cluster, user and context of cfg to a kubeconfig as an entry, and leaves the
 // current context as it was unless use is set. A path may be a list of files, as $KUBECONFIG is; an empty
-// one is kubectl's rule: $KUBECONFIG or ~/.kube/config. An entry of that name that is not ours is refused; one of ours is
-// replaced, and left alone when equal. The current context is set in the file of the list in which kubectl would
+// one is kubectl's rule: $KUBECONFIG or ~/.kube/config. An entry of that name that is not ours, or is of
+// another cluster, is refused; the cluster's own is replaced, and left alone when equal. The current context is set in the file of the list in which kubectl would
 // set it. A file is locked as kubectl locks it, written at once or not at all (unless it is a mount of its own), and
 // readable for its owner only; a symbolic link stays one.
-func Merge(ctx context.Context, path, name string, cfg *clientcmdapi.Config, use bool) (changed bool, err error) {
-	files := kubeconfigFiles(path)
-	for _, file := range files {
-		if err := refuseForeign(file, name); err != nil {
-			return false, err
-		}
+func Merge(ctx context.Context, path string, e Entry, cfg *clientcmdapi.Config, use bool) (changed bool, err error) {
+	if err := Vacant(path, e); err != nil {
+		return false, err
 	}
+	files, name := kubeconfigFiles(path), e.Name
 	entries, current := chooseFile(files, name), defaultFile(files)
 	changed, err = edit(ctx, entries, func(config *clientcmdapi.Config, exists bool) (bool, error) {
 		m, ours := markOf(config, name)
 		if !ours {
 			m = mark{Owner: Manager, NewFile: !exists}
 		}
+		if ours && e.taken(m) { // since we looked
+			return false, refuseTaken(entries, e, m)
+		}
+		m.Cluster = e.Of
 		own, inUse, err := currentContexts(files, current)
 		if err != nil {
 			return false, err
@@ -68,17 +81,27 @@ func Merge(ctx context.Context, path, name string, cfg *clientcmdapi.Config, use
 	return changed || switched, err
 }
 
-// Remove takes the entries of that name away if they are ours, and puts the current context back
-// where Merge changed it. A file that Merge made and that is empty then is removed. No entry is no error.
-func Remove(ctx context.Context, path, name string) (changed bool, err error) {
+// Vacant is an error, of the kind Refused, if Merge would refuse to write the entry.
+func Vacant(path string, e Entry) error {
+	for _, file := range kubeconfigFiles(path) {
+		if err := refuseForeign(file, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Remove takes the cluster's own entry away, and puts the current context back where Merge changed it. A file that Merge made
+// and that is empty then is removed. No entry is no error, nor is one that is somebody else's or another cluster's: it stays.
+func Remove(ctx context.Context, path string, e Entry) (changed bool, err error) {
 	files := kubeconfigFiles(path)
-	u, err := usesOf(files, name)
+	u, err := usesOf(files, e)
 	if err != nil || len(u.entries) == 0 {
 		return false, err
 	}
 	for _, file := range slices.Concat(u.current, u.entries) { // the entry, which holds what to put back, goes last
 		wrote, err := edit(ctx, file, func(config *clientcmdapi.Config, _ bool) (bool, error) {
-			return take(config, name, u.previous), nil
+			return take(config, e, u.previous), nil
 		})
 		changed = changed || wrote
 		if err != nil {
@@ -100,8 +123,9 @@ func load(file string) (*clientcmdapi.Config, error) {
 	return config, nil
 }
 
-// refuseForeign is an error if the file has an entry of that name that is not ours.
-func refuseForeign(file, name string) error {
+// refuseForeign is an error if the file has an entry of that name that is not ours, or is of another cluster.
+func refuseForeign(file string, e Entry) error {
+	name := e.Name
 	config, err := load(file)
 	if err != nil {
 		return err
@@ -109,11 +133,20 @@ func refuseForeign(file, name string) error {
 	if config.Contexts[name] == nil && config.Clusters[name] == nil && config.AuthInfos[name] == nil {
 		return nil
 	}
-	if _, ours := markOf(config, name); ours {
+	m, ours := markOf(config, name)
+	switch {
+	case ours && e.taken(m):
+		return refuseTaken(file, e, m)
+	case ours:
 		return nil
 	}
 	return fault.New(fault.Refused, "has an entry %q that is not ours", name).On("kubeconfig %s", file).
 		WithHint("rename it (kubectl config rename-context %s NEW), or choose another file with --kubeconfig", name)
+}
+
+func refuseTaken(file string, e Entry, m mark) error {
+	return fault.New(fault.Refused, "its entry %q is of another cluster, %s; this one is %s", e.Name, m.Cluster, e.Of).On("kubeconfig %s", file).
+		WithHint("choose another file with --kubeconfig, which the other commands for this cluster need too; or give one of the two another metadata.name")
 }
 
 func markOf(config *clientcmdapi.Config, name string) (mark, bool) {
@@ -156,11 +189,15 @@ func put(config *clientcmdapi.Config, name string, from *clientcmdapi.Config, m 
 
 // take removes our entries, and has another context be the current one where ours is. keep is false when the file was made
 // for them and nothing else is in it.
-func take(config *clientcmdapi.Config, name, previous string) (keep bool) {
+func take(config *clientcmdapi.Config, e Entry, previous string) (keep bool) {
+	name := e.Name
+	m, ours := markOf(config, name)
+	if ours && e.taken(m) { // since we looked
+		return true
+	}
 	if config.CurrentContext == name {
 		config.CurrentContext = previous
 	}
-	m, ours := markOf(config, name)
 	if !ours {
 		return true
 	}

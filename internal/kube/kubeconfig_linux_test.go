@@ -35,7 +35,7 @@ func TestAMountedFileIsWrittenInItsPlace(t *testing.T) {
 	if info, err := os.Stat(real); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v, %v", info.Mode(), err)
 	}
-	if changed, err := Remove(t.Context(), mounted, "a"); err != nil || !changed {
+	if changed, err := Remove(t.Context(), mounted, Entry{Name: "a"}); err != nil || !changed {
 		t.Errorf("remove: %v, %v", changed, err)
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, ".kubeconfig-*")); len(left) > 0 {

@@ -41,7 +41,7 @@ contexts:
 // merge merges and fails the test on an error.
 func merge(t *testing.T, path, name, server string, use bool) (changed bool) {
 	t.Helper()
-	changed, err := Merge(t.Context(), path, name, entry(server), use)
+	changed, err := Merge(t.Context(), path, Entry{Name: name}, entry(server), use)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func TestMergeAddsOneContextAndRemovePutsBack(t *testing.T) {
 			if merge(t, path, "rekindle-prod", "https://prod", use) {
 				t.Error("a second merge changed it")
 			}
-			if changed, err := Remove(t.Context(), path, "rekindle-prod"); err != nil || !changed {
+			if changed, err := Remove(t.Context(), path, Entry{Name: "rekindle-prod"}); err != nil || !changed {
 				t.Errorf("remove: %v, %v", changed, err)
 			}
 			c = read(t, path)
@@ -94,11 +94,40 @@ func TestMergeAddsOneContextAndRemovePutsBack(t *testing.T) {
 func TestAFileMadeForUsIsRemoved(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "new", "config")
 	merge(t, path, "a", "https://a", true)
-	if _, err := Remove(t.Context(), path, "a"); err != nil {
+	if _, err := Remove(t.Context(), path, Entry{Name: "a"}); err != nil {
 		t.Fatal(err)
 	}
 	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "*")); len(left) > 0 {
 		t.Errorf("left %v", left)
+	}
+}
+
+// TestAnEntryOfAnotherClusterStays: two clusters of one name, in two places, never stand for each other. An entry that an older
+// version wrote, without its cluster, is taken over.
+func TestAnEntryOfAnotherClusterStays(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config")
+	eu, us := Entry{Name: "gke-prod", Of: "gke/prod in eu"}, Entry{Name: "gke-prod", Of: "gke/prod in us"}
+	merge(t, path, "gke-prod", "https://old", false)
+	if changed, err := Merge(t.Context(), path, eu, entry("https://eu"), true); err != nil || !changed {
+		t.Fatalf("merge: %v, %v", changed, err)
+	}
+	for range 2 {
+		_, err := Merge(t.Context(), path, us, entry("https://us"), true)
+		if fault.Code(err) != fault.ExitRefused || !strings.Contains(err.Error(), eu.Of) || !strings.Contains(err.Error(), us.Of) || len(fault.Hints(err)) == 0 {
+			t.Errorf("merge of the other: %v", err)
+		}
+		if changed, err := Remove(t.Context(), path, us); err != nil || changed {
+			t.Errorf("removal of the other: %v, %v", changed, err)
+		}
+		if c := read(t, path); c.Clusters["gke-prod"].Server != "https://eu" || c.CurrentContext != "gke-prod" {
+			t.Errorf("the entry is now %+v, the current context %q", c.Clusters["gke-prod"], c.CurrentContext)
+		}
+	}
+	if changed, err := Remove(t.Context(), path, eu); err != nil || !changed {
+		t.Errorf("remove: %v, %v", changed, err)
+	}
+	if err := Vacant(path, us); err != nil {
+		t.Errorf("the name is free again: %v", err)
 	}
 }
 
@@ -107,11 +136,11 @@ func TestAnEntryThatIsNotOursIsRefused(t *testing.T) {
 	if err := os.WriteFile(path, []byte(foreign), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := Merge(t.Context(), path, "work", entry("https://mine"), false)
+	_, err := Merge(t.Context(), path, Entry{Name: "work"}, entry("https://mine"), false)
 	if fault.Code(err) != fault.ExitRefused {
 		t.Errorf("got %v", err)
 	}
-	if changed, err := Remove(t.Context(), path, "work"); err != nil || changed {
+	if changed, err := Remove(t.Context(), path, Entry{Name: "work"}); err != nil || changed {
 		t.Errorf("remove: %v, %v", changed, err)
 	}
 	if raw, err := os.ReadFile(path); err != nil || string(raw) != foreign {
@@ -148,7 +177,7 @@ func TestALinkToNothingGetsItsTarget(t *testing.T) {
 	if read(t, target).Contexts["a"] == nil {
 		t.Error("the file behind the link has no entry")
 	}
-	if _, err := Remove(t.Context(), link, "a"); err != nil {
+	if _, err := Remove(t.Context(), link, Entry{Name: "a"}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(target); err == nil {
@@ -164,7 +193,7 @@ func TestALinkToItselfIsToldSo(t *testing.T) {
 	if err := os.Symlink("link", link); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Merge(t.Context(), link, "a", entry("https://a"), false); !errors.Is(err, syscall.ELOOP) {
+	if _, err := Merge(t.Context(), link, Entry{Name: "a"}, entry("https://a"), false); !errors.Is(err, syscall.ELOOP) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -184,7 +213,7 @@ func TestALinkIsLockedByBothNames(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 		defer cancel()
-		if _, err := Merge(ctx, link, "a", entry("https://a"), false); err == nil || !strings.Contains(err.Error(), "another process holds it") {
+		if _, err := Merge(ctx, link, Entry{Name: "a"}, entry("https://a"), false); err == nil || !strings.Contains(err.Error(), "another process holds it") {
 			t.Errorf("the lock of %s was not respected: %v", locked, err)
 		}
 		if err := os.Remove(locked + ".lock"); err != nil {
@@ -217,10 +246,10 @@ func aList(t *testing.T, environment bool) {
 	if read(t, second).Contexts["a"] == nil {
 		t.Error("the first file that exists has no entry")
 	}
-	if _, err := Merge(t.Context(), path, "work", entry("https://mine"), false); fault.Code(err) != fault.ExitRefused {
+	if _, err := Merge(t.Context(), path, Entry{Name: "work"}, entry("https://mine"), false); fault.Code(err) != fault.ExitRefused {
 		t.Errorf("an entry of another file of the list: %v", err)
 	}
-	if changed, err := Remove(t.Context(), path, "a"); err != nil || !changed {
+	if changed, err := Remove(t.Context(), path, Entry{Name: "a"}); err != nil || !changed {
 		t.Errorf("remove: %v, %v", changed, err)
 	}
 }
@@ -274,7 +303,7 @@ func TestTheCurrentContextOfAListIsThatOfKubectl(t *testing.T) {
 			if c.gone {
 				place(files[1], "apiVersion: v1\nkind: Config\n")
 			}
-			if changed, err := Remove(t.Context(), path, "ours"); err != nil || !changed {
+			if changed, err := Remove(t.Context(), path, Entry{Name: "ours"}); err != nil || !changed {
 				t.Errorf("remove: %v, %v", changed, err)
 			}
 			if got := current(t, files...); got != c.want {
@@ -295,7 +324,7 @@ func TestMergesAtOnceAllCount(t *testing.T) {
 	var all sync.WaitGroup
 	for _, name := range names {
 		all.Go(func() {
-			if _, err := Merge(t.Context(), path, name, entry("https://"+name), false); err != nil {
+			if _, err := Merge(t.Context(), path, Entry{Name: name}, entry("https://"+name), false); err != nil {
 				t.Error(err)
 			}
 		})
@@ -324,7 +353,7 @@ func TestALockOfAKilledProcessIsTakenOver(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
-	if _, err := Merge(ctx, file, "b", entry("https://b"), false); err == nil || !strings.Contains(err.Error(), "another process holds it") {
+	if _, err := Merge(ctx, file, Entry{Name: "b"}, entry("https://b"), false); err == nil || !strings.Contains(err.Error(), "another process holds it") {
 		t.Errorf("kubectl's lock was not respected: %v", err)
 	}
 }

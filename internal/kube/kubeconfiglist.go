@@ -60,7 +60,8 @@ type uses struct {
 	previous string   // what was the current context before, if it still is one
 }
 
-func usesOf(files []string, name string) (uses, error) {
+func usesOf(files []string, e Entry) (uses, error) {
+	name := e.Name
 	var u uses
 	known := map[string]bool{}
 	for _, file := range files {
@@ -73,6 +74,7 @@ func usesOf(files []string, name string) (uses, error) {
 		}
 		m, ours := markOf(config, name)
 		switch {
+		case ours && e.taken(m):
 		case ours:
 			if len(u.entries) == 0 {
 				u.previous = m.Previous
