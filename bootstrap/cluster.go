@@ -23,9 +23,25 @@ const (
 )
 
 func (j *Job) spec() providers.Spec {
-	return providers.Spec{
-		Name: j.name, Version: j.docs.Cluster.Spec.Kubernetes.Version, Run: j.tools.Run, TTL: j.tools.TTL,
+	s := providers.Spec{Name: j.name, Run: j.tools.Run, TTL: j.tools.TTL}
+	if !j.tools.Borrowed { // else the version is what that provider has: see versionCaveats
+		s.Version = j.docs.Cluster.Spec.Kubernetes.Version
 	}
+	return s
+}
+
+// versionCaveats says that the version which the documents declare is not the one on which all else is shown.
+func (j *Job) versionCaveats() []string {
+	wanted, has := j.docs.Cluster.Spec.Kubernetes.Version, "another version"
+	if !j.tools.Borrowed || wanted == "" {
+		return nil
+	}
+	if p, ok := j.tools.Provider.(providers.Versioned); ok && p.KubernetesVersion() != "" {
+		if has = p.KubernetesVersion(); providers.Fits(has, wanted) {
+			return nil
+		}
+	}
+	return []string{fmt.Sprintf("Kubernetes %s: the cluster runs %s", wanted, has)}
 }
 
 func (j *Job) ref() providers.Ref {
@@ -47,7 +63,7 @@ func (j *Job) preflight() plan.Step {
 func (j *Job) provision(ctx context.Context) plan.Step {
 	return plan.Step{
 		ID: "provision", Title: "make the cluster " + j.ref().String(), Timeout: provisionTimeout, Retries: 2,
-		Inputs: map[string]string{"version": j.docs.Cluster.Spec.Kubernetes.Version},
+		Inputs: map[string]string{"version": j.spec().Version}, Caveats: j.versionCaveats(),
 		Do: func(step context.Context, p plan.Progress) (plan.Outcome, error) {
 			spec := j.spec()
 			spec.Images = slices.Concat(j.state.Images(), kube.ImagesOf(j.Objects()))

@@ -21,6 +21,7 @@ import (
 // Tools is what a job works with, chosen by its caller.
 type Tools struct {
 	Provider   providers.Provider
+	Borrowed   bool          // the provider is not the one that the documents declare
 	At         providers.Ref // how the provider names the cluster; Name is the job's
 	KeyDir     string        // folder of this machine from which relative paths of spec.keys start
 	Charts     *stacks.Fetcher

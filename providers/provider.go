@@ -8,6 +8,7 @@ package providers
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"k8s.io/client-go/rest"
@@ -140,6 +141,19 @@ type Simulation interface {
 	// Simulated says that no process runs behind pods on its nodes: webhooks, aggregated APIs and
 	// the content of volumes can not be proven there.
 	Simulated() bool
+}
+
+// Versioned is a provider of which this build, or its settings, decide what version of Kubernetes its clusters have.
+type Versioned interface {
+	// KubernetesVersion is that of a cluster it makes, "v1.37.2"; empty where that is not known beforehand.
+	KubernetesVersion() string
+}
+
+// Fits says whether a version of Kubernetes is the wanted one or a patch of it, whatever the provider appended to it. No
+// version wanted fits all.
+func Fits(have, wanted string) bool {
+	have, wanted = strings.TrimPrefix(have, "v"), strings.TrimPrefix(wanted, "v")
+	return wanted == "" || have == wanted || strings.HasPrefix(have, wanted+".") || strings.HasPrefix(have, wanted+"-")
 }
 
 // Lender is a provider whose clusters somebody else made. They outlive down: it takes away what rekindle put into

@@ -92,6 +92,7 @@ func (a *app) tools(docs *config.Documents, keyDir string, o jobOptions) (*boots
 	}
 	spec := docs.Cluster.Spec.Provider
 	t.At.Provider = providerOf(docs, o)
+	t.Borrowed = t.At.Provider != providerOf(docs, jobOptions{})
 	switch t.At.Provider {
 	case kwok.Name:
 		var settings config.Kwok

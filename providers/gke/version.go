@@ -9,6 +9,7 @@ import (
 	"cloud.google.com/go/container/apiv1/containerpb"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/providers"
 )
 
 // resolve asks GKE which of its versions the wanted one is, so that the same one is asked for again when the
@@ -24,11 +25,11 @@ func (p *Provider) resolveVersion(ctx context.Context, a *api, at place, wanted 
 	}
 	standard, valid := versionsOf(config, channelOf(p.settings.Channel), wanted == "")
 	wanted = strings.TrimPrefix(wanted, "v")
-	if wanted == "" || fits(standard, wanted) {
+	if wanted == "" || providers.Fits(standard, wanted) {
 		return standard, nil
 	}
 	for _, version := range valid { // newest first
-		if fits(version, wanted) {
+		if providers.Fits(version, wanted) {
 			return version, nil
 		}
 	}
@@ -69,11 +70,6 @@ func versionsOf(config *containerpb.ServerConfig, channel containerpb.ReleaseCha
 		return 0
 	})
 	return standard, slices.Compact(valid)
-}
-
-// fits says whether a version of GKE, "1.37.2-gke.1014000", is the wanted one or one of its patches.
-func fits(have, wanted string) bool {
-	return have == wanted || strings.HasPrefix(have, wanted+".") || strings.HasPrefix(have, wanted+"-")
 }
 
 // minors are the versions without their patches.

@@ -43,7 +43,7 @@ func (p *Provider) check(s providers.Spec) (*v1alpha4.Cluster, error) {
 	errs := []error{validate(s.Name), err}
 	if cfg != nil {
 		for _, image := range images(cfg) {
-			if v := versionOf(image); v != "" && !fits(v, s.Version) {
+			if v := versionOf(image); v != "" && !providers.Fits(v, s.Version) {
 				errs = append(errs, fault.New(fault.Usage, "the node image %s has Kubernetes %s, the document wants %s", image, v, s.Version).
 					On("spec.kubernetes.version").
 					WithHint("name an image of that version in spec.provider.kind.image, or set the version to %s", strings.TrimPrefix(v, "v")))

@@ -30,11 +30,21 @@ type Provider struct {
 var _ interface {
 	providers.Provider
 	providers.HostReacher
+	providers.Versioned
 } = (*Provider)(nil)
 
 // New makes the provider. Settings are checked by Preflight, not here.
 func New(s Settings) *Provider {
 	return &Provider{settings: s, runtime: detect(), now: time.Now}
+}
+
+// KubernetesVersion is that of the first node's image, as far as its name tells.
+func (p *Provider) KubernetesVersion() string {
+	cfg, err := p.settings.effective()
+	if err != nil {
+		return ""
+	}
+	return versionOf(cfg.Nodes[0].Image)
 }
 
 // library gives kind's own provider, which tells its log to l.

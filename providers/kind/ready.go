@@ -133,15 +133,9 @@ func systemWorkloads(ctx context.Context, client *kube.Client) ([]kube.Ref, erro
 
 // versionFits compares the server's version with the wanted one, as far as that says.
 func versionFits(c *providers.Cluster, wanted string) error {
-	if fits(c.Version, wanted) {
+	if providers.Fits(c.Version, wanted) {
 		return nil
 	}
 	return fault.New(fault.Refused, "it runs Kubernetes %s, the document wants %s", c.Version, wanted).On("cluster %s", c.Ref).
 		WithHint("the node image decides the version: set spec.provider.kind.image, or spec.kubernetes.version to %s", strings.TrimPrefix(c.Version, "v"))
-}
-
-// fits says whether a version is the wanted one or a patch of it.
-func fits(have, wanted string) bool {
-	have, wanted = strings.TrimPrefix(have, "v"), strings.TrimPrefix(wanted, "v")
-	return wanted == "" || have == wanted || strings.HasPrefix(have, wanted+".") || strings.HasPrefix(have, wanted+"-")
 }

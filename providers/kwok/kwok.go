@@ -48,6 +48,7 @@ var (
 	_ providers.Provider   = (*Provider)(nil)
 	_ providers.HostRunner = (*Provider)(nil)
 	_ providers.Simulation = (*Provider)(nil)
+	_ providers.Versioned  = (*Provider)(nil)
 )
 
 // New makes the provider.
@@ -77,6 +78,9 @@ func New(o Options) (*Provider, error) {
 // Simulated is always true.
 func (p *Provider) Simulated() bool { return true }
 
+// KubernetesVersion is the one of this build.
+func (p *Provider) KubernetesVersion() string { return KubernetesVersion }
+
 var label = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)
 
 // goodName is a DNS label of at most 40 characters. It is used as a folder's name.
@@ -89,8 +93,7 @@ func (p *Provider) check(s providers.Spec) error {
 		faults = append(faults, fault.New(fault.Usage, "%q is no name of a cluster", s.Name).
 			WithHint("use at most 40 small letters, digits and hyphens, with a letter or digit at both ends"))
 	}
-	version := strings.TrimPrefix(s.Version, "v")
-	if version != "" && !strings.HasPrefix(strings.TrimPrefix(KubernetesVersion, "v")+".", version+".") {
+	if !providers.Fits(KubernetesVersion, s.Version) {
 		faults = append(faults, fault.New(fault.Usage, "kwok runs Kubernetes %s, not %s", KubernetesVersion, s.Version).
 			On("cluster %s", s.Name).
 			WithHint("set kubernetes.version to %s, or leave it out", strings.TrimPrefix(KubernetesVersion, "v")))
