@@ -34,6 +34,7 @@ func TestGKERules(t *testing.T) {
 		"min above max":      {"min: 1, max: 3", "min: 4, max: 3", `27: spec.provider.gke.nodePools[0].autoscaling.min: 4 is more than max, 3`},
 		"no maximum":         {"min: 1, max: 3", "min: 1", `27: spec.provider.gke.nodePools[0].autoscaling.max: is missing: want max or totalMax`},
 		"nodes out of range": {"nodes: 1\n", "nodes: 5\n", `26: spec.provider.gke.nodePools[0].nodes: 5 is outside of autoscaling, 1 to 3`},
+		"too few nodes":      {"autoscaling: {totalMin: 0, totalMax: 9}", "nodes: 2\n          autoscaling: {totalMin: 3, totalMax: 9}", `35: spec.provider.gke.nodePools[1].nodes: 2 in each of 1 zones is outside of autoscaling, 3 to 9 in all`},
 		"taint effect":       {"NoSchedule", "NoScheduling", `38: spec.provider.gke.nodePools[1].taints[0].effect: "NoScheduling": want NoSchedule, PreferNoSchedule or NoExecute (did you mean "NoSchedule"?)`},
 		"node label":         {"example.com/spot:", "a//b:", `36: spec.provider.gke.nodePools[1].labels.a//b: "a//b=true" is no label of Kubernetes`},
 		"name":               {"name: prod", "name: 1prod", `4: metadata.name: "1prod": the name of a GKE cluster begins with a letter`},
@@ -54,5 +55,27 @@ x.yaml:25: spec.provider.gke.nodePools: does not go with autopilot, which makes 
 				t.Errorf("got  %s\nwant x.yaml:%s", err, c.want)
 			}
 		})
+	}
+}
+
+func TestAPoolBeginsWithItsMinimum(t *testing.T) {
+	region := GKE{Location: "europe-west6"}
+	for name, c := range map[string]struct {
+		g    GKE
+		p    GKENodePool
+		want int
+	}{
+		"nothing said":        {region, GKENodePool{}, 1},
+		"nodes":               {region, GKENodePool{Nodes: 4, Autoscaling: &GKEAutoscaling{Min: 2, Max: 5}}, 4},
+		"min":                 {region, GKENodePool{Autoscaling: &GKEAutoscaling{Min: 2, Max: 5}}, 2},
+		"no min":              {region, GKENodePool{Autoscaling: &GKEAutoscaling{Max: 5}}, 1},
+		"in all, three zones": {region, GKENodePool{Autoscaling: &GKEAutoscaling{TotalMin: 4, TotalMax: 9}}, 2},
+		"in all, two zones":   {GKE{Location: "europe-west6", NodeLocations: []string{"europe-west6-a", "europe-west6-b"}}, GKENodePool{Autoscaling: &GKEAutoscaling{TotalMin: 5, TotalMax: 9}}, 3},
+		"in all, its own":     {region, GKENodePool{Locations: []string{"europe-west6-a"}, Autoscaling: &GKEAutoscaling{TotalMin: 5, TotalMax: 9}}, 5},
+		"in all, one zone":    {GKE{Location: "europe-west6-a"}, GKENodePool{Autoscaling: &GKEAutoscaling{TotalMin: 3, TotalMax: 9}}, 3},
+	} {
+		if got := c.g.InitialNodes(c.p); got != c.want {
+			t.Errorf("%s: %d, want %d", name, got, c.want)
+		}
 	}
 }

@@ -66,7 +66,7 @@ type GKENetwork struct {
 type GKENodePool struct {
 	// Name of the pool, unique in the cluster.
 	Name string `json:"name"`
-	// Nodes is the number of nodes in each zone at the start; default 1.
+	// Nodes is the number of nodes in each zone at the start; default 1, or what the minimum of Autoscaling needs.
 	Nodes int `json:"nodes,omitempty"`
 	// Autoscaling changes the number of nodes; default off.
 	Autoscaling *GKEAutoscaling `json:"autoscaling,omitempty"`
@@ -86,6 +86,30 @@ type GKENodePool struct {
 	Labels map[string]string `json:"labels,omitempty"`
 	// Taints of the nodes in Kubernetes.
 	Taints []Taint `json:"taints,omitempty"`
+}
+
+// Zones is the number of zones in which a pool has nodes. Where nothing names them, GKE takes three of a region.
+func (g GKE) Zones(p GKENodePool) int {
+	switch {
+	case len(p.Locations) > 0:
+		return len(p.Locations)
+	case len(g.NodeLocations) > 0:
+		return len(g.NodeLocations)
+	case isZone(g.Location):
+		return 1
+	}
+	return 3
+}
+
+// InitialNodes is the number of nodes in each zone with which a pool is made: not less than its minimum, to which GKE's
+// autoscaler does not bring a pool that never had as many.
+func (g GKE) InitialNodes(p GKENodePool) int {
+	nodes := max(p.Nodes, 1)
+	if a := p.Autoscaling; a != nil {
+		zones := g.Zones(p)
+		nodes = max(nodes, a.Min, (a.TotalMin+zones-1)/zones)
+	}
+	return nodes
 }
 
 // GKEAutoscaling bounds a pool, either in each zone (Min, Max) or in all (TotalMin, TotalMax).

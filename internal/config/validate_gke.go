@@ -107,7 +107,7 @@ func validatePools(c *checker, at string, g *GKE) {
 			first[p.Name] = i
 		}
 		validateZones(c, field+".locations", g.Location, p.Locations)
-		validateAutoscaling(c, field, p)
+		validateAutoscaling(c, field, g.Zones(p), p)
 		for key, value := range p.Labels {
 			c.want(kubeLabelKey().MatchString(key) && kubeLabelText().MatchString(value), field+".labels."+key, "%q is no label of Kubernetes", key+"="+value)
 		}
@@ -118,7 +118,7 @@ func validatePools(c *checker, at string, g *GKE) {
 	}
 }
 
-func validateAutoscaling(c *checker, field string, p GKENodePool) {
+func validateAutoscaling(c *checker, field string, zones int, p GKENodePool) {
 	a := p.Autoscaling
 	if a == nil {
 		return
@@ -130,6 +130,9 @@ func validateAutoscaling(c *checker, field string, p GKENodePool) {
 		c.fail(at, "min and max count in each zone, totalMin and totalMax in all: want one of the pairs")
 	case total:
 		c.want(a.TotalMin <= a.TotalMax, at+".totalMin", "%d is more than totalMax, %d", a.TotalMin, a.TotalMax)
+		all := p.Nodes * zones
+		c.want(p.Nodes == 0 || a.TotalMin > a.TotalMax || (a.TotalMin <= all && all <= a.TotalMax), field+".nodes",
+			"%d in each of %d zones is outside of autoscaling, %d to %d in all", p.Nodes, zones, a.TotalMin, a.TotalMax)
 	default:
 		c.want(a.Max > 0, at+".max", "is missing: want max or totalMax")
 		c.want(a.Max == 0 || a.Min <= a.Max, at+".min", "%d is more than max, %d", a.Min, a.Max)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -177,4 +178,24 @@ func TestProvider(t *testing.T) {
 			}
 		},
 	})
+}
+
+// TestAnAutoscaledPoolGetsItsMinimum: GKE's autoscaler does not bring a new pool to it.
+func TestAnAutoscaledPoolGetsItsMinimum(t *testing.T) {
+	s := start(t, emulator.Options{Quotas: map[string]float64{emulator.MetricCPUs: 12}})
+	settings := small()
+	settings.NodePools = []config.GKENodePool{
+		{Name: "each", Autoscaling: &config.GKEAutoscaling{Min: 2, Max: 3}}, {Name: "all", Autoscaling: &config.GKEAutoscaling{TotalMin: 3, TotalMax: 5}},
+	}
+	p, spec := impatient(t, s, settings), providers.Spec{Name: "scaled"}
+	if err := p.Preflight(t.Context(), spec); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Ensure(t.Context(), spec, nil); err != nil {
+		t.Error(err)
+	}
+	settings.NodePools[1].Autoscaling.TotalMin = 5 // seven nodes with two CPUs each
+	if err := impatient(t, s, settings).Preflight(t.Context(), providers.Spec{Name: "more"}); err == nil || !strings.Contains(err.Error(), "CPUS: needs 14") {
+		t.Errorf("more than the quota: %v", err)
+	}
 }

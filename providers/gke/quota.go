@@ -59,21 +59,16 @@ const spotCPUs = "PREEMPTIBLE_CPUS"
 func (p *Provider) needs(ctx context.Context, c *compute, spotQuota bool) (map[string]float64, error) {
 	need := map[string]float64{}
 	for _, pool := range p.settings.NodePools {
-		zones := pool.Locations
-		if len(zones) == 0 {
-			zones = p.settings.NodeLocations
-		}
-		count := len(zones)
-		zone := c.at.location
+		zone := ""
 		switch {
-		case count > 0:
-			zone = zones[0]
-		case c.at.region() == c.at.location:
-			count, zone = 3, "" // GKE chooses three
-		default:
-			count = 1
+		case len(pool.Locations) > 0:
+			zone = pool.Locations[0]
+		case len(p.settings.NodeLocations) > 0:
+			zone = p.settings.NodeLocations[0]
+		case c.at.region() != c.at.location:
+			zone = c.at.location
 		}
-		nodes := float64(max(pool.Nodes, 1) * count)
+		nodes := float64(p.settings.InitialNodes(pool) * p.settings.Zones(pool))
 		cpus, err := c.cpus(ctx, zone, or(pool.MachineType, "e2-medium"))
 		if err != nil {
 			return nil, err

@@ -168,7 +168,7 @@ func (m *making) lacking(nodes []corev1.Node, wire *containerpb.Cluster) string 
 	}
 	var short []string
 	for _, pool := range m.settings.NodePools {
-		want := max(pool.Nodes, 1) * zones[pool.Name]
+		want := m.settings.InitialNodes(pool) * zones[pool.Name]
 		if a := pool.Autoscaling; a != nil {
 			want = max(a.Min*zones[pool.Name], a.TotalMin)
 		}

@@ -33,7 +33,7 @@ func request(g config.GKE, at place, version string, labels map[string]string) *
 	}
 	c.WorkloadIdentityConfig = &containerpb.WorkloadIdentityConfig{WorkloadPool: pool}
 	for _, one := range g.NodePools {
-		c.NodePools = append(c.NodePools, nodePool(one))
+		c.NodePools = append(c.NodePools, nodePool(g, one))
 	}
 	return &containerpb.CreateClusterRequest{Parent: at.parent(), Cluster: c}
 }
@@ -81,7 +81,7 @@ func usesDNS(c *containerpb.Cluster) bool {
 	return dns.GetAllowExternalTraffic() && dns.GetEndpoint() != ""
 }
 
-func nodePool(p config.GKENodePool) *containerpb.NodePool {
+func nodePool(g config.GKE, p config.GKENodePool) *containerpb.NodePool {
 	node := &containerpb.NodeConfig{
 		MachineType: p.MachineType, DiskSizeGb: int32(p.DiskSizeGB), DiskType: p.DiskType, Spot: p.Spot,
 		ServiceAccount: p.ServiceAccount, Labels: p.Labels,
@@ -97,7 +97,7 @@ func nodePool(p config.GKENodePool) *containerpb.NodePool {
 		node.Taints = append(node.Taints, &containerpb.NodeTaint{Key: t.Key, Value: t.Value, Effect: effects[t.Effect]})
 	}
 	pool := &containerpb.NodePool{
-		Name: p.Name, InitialNodeCount: int32(max(p.Nodes, 1)), Locations: p.Locations, Config: node,
+		Name: p.Name, InitialNodeCount: int32(g.InitialNodes(p)), Locations: p.Locations, Config: node,
 		Management: &containerpb.NodeManagement{AutoUpgrade: true, AutoRepair: true},
 	}
 	if a := p.Autoscaling; a != nil {
