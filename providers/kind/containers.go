@@ -42,18 +42,35 @@ type runtime struct {
 }
 
 // detect chooses the command and the network as kind's own does: by the variables that name them, or the first command that
-// is there. Without any it is docker, whose absence Preflight tells.
+// is what its name says, which a docker that is podman in truth is not. Without any it is docker, whose absence Preflight tells.
 func detect() runtime {
 	r := runtime{command: os.Getenv("KIND_EXPERIMENTAL_PROVIDER")}
-	for _, command := range []string{docker, "nerdctl", podman} {
-		if _, err := exec.LookPath(command); r.command == "" && err == nil {
-			r.command = command
+	for _, c := range []struct{ command, says string }{
+		{docker, "Docker version"}, {"nerdctl", "nerdctl version"}, {"finch", "finch version"}, {podman, "podman version"},
+	} {
+		if r.command != "" {
+			break
+		}
+		if out, err := exec.Command(c.command, "-v").Output(); err == nil && bytes.HasPrefix(out, []byte(c.says)) {
+			r.command = c.command
 		}
 	}
 	variable := map[string]string{docker: "KIND_EXPERIMENTAL_DOCKER_NETWORK", podman: "KIND_EXPERIMENTAL_PODMAN_NETWORK"}
 	r.command = cmp.Or(r.command, docker)
 	r.network = cmp.Or(os.Getenv(variable[r.command]), kindNetwork)
 	return r
+}
+
+// remote says whether the containers run on another machine, whose ports and disk are not seen here. A context of Docker may say
+// so, as may $DOCKER_HOST.
+func (r runtime) remote(ctx context.Context) bool {
+	host := os.Getenv("DOCKER_HOST")
+	if r.command == docker {
+		if out, err := r.run(ctx, "context", "inspect", "--format", "{{.Endpoints.docker.Host}}"); err == nil {
+			host = strings.TrimSpace(string(out))
+		}
+	}
+	return strings.HasPrefix(host, "tcp://") || strings.HasPrefix(host, "ssh://")
 }
 
 // container is one node as the runtime describes it.

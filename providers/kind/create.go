@@ -44,16 +44,22 @@ func (p *Provider) ensure(ctx context.Context, s providers.Spec, cfg *v1alpha4.C
 	if err != nil {
 		return nil, err
 	}
-	outcome := plan.Changed
 	m, err := owner(nodes)
+	halfMade := err == nil
 	switch {
 	case errors.Is(err, providers.ErrNotOwned):
 		return nil, refuseForeign(ref)
-	case err == nil:
+	case halfMade:
 		c, err := p.adopt(ctx, s, m, nodes, hash, progress)
 		if c != nil || err != nil {
 			return c, err
 		}
+	}
+	if err := imagesFit(cfg, s); err != nil {
+		return nil, err
+	}
+	outcome := plan.Changed
+	if halfMade {
 		progress.Note("an earlier run left it half-made: it is made anew")
 		if err := p.remove(ctx, ref, progress); err != nil {
 			return nil, err

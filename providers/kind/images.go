@@ -26,14 +26,18 @@ func images(cfg *v1alpha4.Cluster) []string {
 	return all
 }
 
-// haveImages says, for each image that is not on this machine, whether its registry has it.
+// unknownImage is what registries and runtimes say of an image that a registry does not have.
+var unknownImage = regexp.MustCompile(`(?m)manifest unknown|no such manifest|manifest for .* not found|: not found$`)
+
+// haveImages refuses an image that is not on this machine when its registry says that there is none. Any other error is left to the
+// pull: it is made by the daemon, which may have a mirror, a proxy or trust that the command asked here has not.
 func (p *Provider) haveImages(ctx context.Context, cfg *v1alpha4.Cluster) error {
 	var errs []error
 	for _, image := range images(cfg) {
 		if p.hasImage(ctx, image) || p.runtime.command != docker {
 			continue // only docker can ask without fetching
 		}
-		if _, err := p.runtime.run(ctx, "manifest", "inspect", image); err != nil {
+		if _, err := p.runtime.run(ctx, "manifest", "inspect", image); err != nil && unknownImage.MatchString(err.Error()) {
 			errs = append(errs, p.noImage(ctx, image, err))
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -40,17 +39,21 @@ func validate(name string) error {
 // check looks at everything that needs no container runtime, and gives the configuration for kind.
 func (p *Provider) check(s providers.Spec) (*v1alpha4.Cluster, error) {
 	cfg, err := p.settings.effective()
-	errs := []error{validate(s.Name), err}
-	if cfg != nil {
-		for _, image := range images(cfg) {
-			if v := versionOf(image); v != "" && !providers.Fits(v, s.Version) {
-				errs = append(errs, fault.New(fault.Usage, "the node image %s has Kubernetes %s, the document wants %s", image, v, s.Version).
-					On("spec.kubernetes.version").
-					WithHint("name an image of that version in spec.provider.kind.image, or set the version to %s", strings.TrimPrefix(v, "v")))
-			}
+	return cfg, fault.Join(validate(s.Name), err)
+}
+
+// imagesFit compares the version in the names of node images with the wanted one. It is about a cluster that is to be made: one
+// that exists runs what it runs, whatever image this build would take.
+func imagesFit(cfg *v1alpha4.Cluster, s providers.Spec) error {
+	var errs []error
+	for _, image := range images(cfg) {
+		if v := versionOf(image); v != "" && !providers.Fits(v, s.Version) {
+			errs = append(errs, fault.New(fault.Usage, "the node image %s has Kubernetes %s, the document wants %s", image, v, s.Version).
+				On("spec.kubernetes.version").
+				WithHint("name an image of that version in spec.provider.kind.image, or set the version to %s", strings.TrimPrefix(v, "v")))
 		}
 	}
-	return cfg, fault.Join(errs...)
+	return fault.Join(errs...)
 }
 
 // Preflight checks the settings, the container runtime, the name, the images, the ports and the disk.
@@ -75,7 +78,11 @@ func (p *Provider) Preflight(ctx context.Context, s providers.Spec) error {
 	case err == nil || cfg == nil:
 		return bad
 	}
-	return fault.Join(bad, p.portsFree(cfg), spaceLeft(root), p.haveImages(ctx, cfg))
+	bad = fault.Join(bad, imagesFit(cfg, s), p.haveImages(ctx, cfg))
+	if p.runtime.remote(ctx) {
+		return bad // its ports and its disk are not seen here
+	}
+	return fault.Join(bad, p.portsFree(cfg), spaceLeft(root))
 }
 
 // dataRoot asks the daemon where it keeps its data, which also shows that it answers. It is empty
@@ -88,6 +95,10 @@ func (p *Provider) dataRoot(ctx context.Context) (string, error) {
 	}
 	out, err := p.runtime.run(ctx, "info", "--format", format)
 	if err != nil {
+		// Without a daemon some versions tell of their template alone. This tells why.
+		if _, plain := p.runtime.run(ctx, "ps", "--quiet"); plain != nil {
+			err = plain
+		}
 		return "", err
 	}
 	var root string
@@ -97,17 +108,8 @@ func (p *Provider) dataRoot(ctx context.Context) (string, error) {
 	return root, nil
 }
 
-// remote says whether the containers run on another machine, whose ports and disk are not seen here.
-func remote() bool {
-	host := os.Getenv("DOCKER_HOST")
-	return strings.HasPrefix(host, "tcp://") || strings.HasPrefix(host, "ssh://")
-}
-
 // portsFree tries every host port that the configuration asks for.
 func (p *Provider) portsFree(cfg *v1alpha4.Cluster) error {
-	if remote() {
-		return nil
-	}
 	var errs []error
 	try := func(field, address string, port int32, protocol v1alpha4.PortMappingProtocol) {
 		if port <= 0 || isFree(protocol, net.JoinHostPort(address, strconv.Itoa(int(port)))) {
@@ -148,7 +150,7 @@ func isFree(protocol v1alpha4.PortMappingProtocol, address string) bool {
 
 // spaceLeft looks at the disk of the container runtime, where that is on this machine.
 func spaceLeft(root string) error {
-	if root == "" || remote() {
+	if root == "" {
 		return nil
 	}
 	free, err := folders.Free(root)

@@ -78,7 +78,11 @@ func TestTheImageTellsTheVersion(t *testing.T) {
 		}
 	}
 	for wanted, kind := range map[string]fault.Kind{"1.37": 0, "": 0, "1.36": fault.Usage, "1.37.1": fault.Usage} {
-		_, err := New(Settings{Image: "lab/node:v1.37.2-ab12"}).check(providers.Spec{Name: "x", Version: wanted})
+		cfg, err := Settings{Image: "lab/node:v1.37.2-ab12"}.effective()
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = imagesFit(cfg, providers.Spec{Name: "x", Version: wanted})
 		if (err == nil) != (kind == 0) || err != nil && fault.KindOf(err) != kind {
 			t.Errorf("%q: %v", wanted, err)
 		}

@@ -137,5 +137,6 @@ func versionFits(c *providers.Cluster, wanted string) error {
 		return nil
 	}
 	return fault.New(fault.Refused, "it runs Kubernetes %s, the document wants %s", c.Version, wanted).On("cluster %s", c.Ref).
-		WithHint("the node image decides the version: set spec.provider.kind.image, or spec.kubernetes.version to %s", strings.TrimPrefix(c.Version, "v"))
+		WithHint("kind can not change the version of a cluster: set spec.kubernetes.version to %s, or make it anew (rekindle down, then up), "+
+			"with an image of the wanted version in spec.provider.kind.image", strings.TrimPrefix(c.Version, "v"))
 }
