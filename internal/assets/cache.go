@@ -43,8 +43,10 @@ type Cache struct {
 	// Go is the go command; default "go" from PATH.
 	Go string
 
+	pause time.Duration // before a file is asked for again, at first
+
 	mu   sync.Mutex
-	down map[string]error // hosts that could not be reached; they are not tried again
+	down map[string]error // hosts that could not be reached; they are not tried again before something fails for it
 }
 
 // Open makes a cache of a folder. An empty dir means $REKINDLE_ASSETS, or else rekindle/assets in
@@ -67,7 +69,7 @@ func Open(dir string) (*Cache, error) {
 	}
 	return &Cache{
 		Dir: dir, Mirror: os.Getenv(EnvMirror), Client: defaultClient(), Stall: 20 * time.Second, Go: "go",
-		down: map[string]error{},
+		pause: 500 * time.Millisecond, down: map[string]error{},
 	}, nil
 }
 
@@ -151,19 +153,31 @@ func (c *Cache) buildAsset(ctx context.Context, a Asset, fetchErr error, p plan.
 		if fetchErr == nil {
 			fetchErr = fmt.Errorf("%s is %q", EnvMirror, MirrorOff)
 		}
-		return "", fault.Wrap(fetchErr, fault.Failed, "fetch it, and it can not be built").On("%s %s", a.Name, a.Version).
-			WithHint("set %s to a mirror that can be reached", EnvMirror)
+		return "", c.again(fetchErr, fault.Wrap(fetchErr, fault.Failed, "fetch it, and it can not be built").On("%s %s", a.Name, a.Version).
+			WithHint("set %s to a mirror that can be reached", EnvMirror))
 	}
 	paths, err := c.build(ctx, *a.Module, []string{a.Name}, p)
 	if err == nil {
 		return paths[a.Name], nil
 	}
 	if fetchErr != nil && ctx.Err() == nil {
-		err = fault.Wrap(fmt.Errorf("fetch: %w; build: %w", fetchErr, err), fault.Failed, "neither fetched nor built").
+		err = c.again(fetchErr, fault.Wrap(fmt.Errorf("fetch: %w; build: %w", fetchErr, err), fault.Failed, "neither fetched nor built").
 			On("%s %s", a.Name, a.Version).
-			WithHint("install Go 1.26 or newer, or set %s to a mirror that can be reached", EnvMirror)
+			WithHint("install Go 1.26 or newer, or set %s to a mirror that can be reached", EnvMirror))
 	}
 	return "", err
+}
+
+// again marks a fault as worth another try where the file may come then, for which its host has to be asked again.
+func (c *Cache) again(fetchErr error, f *fault.Error) error {
+	var gone *unreachableError
+	if !errors.As(fetchErr, &gone) || !gone.passing {
+		return f
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.down)
+	return f.Transient()
 }
 
 // locked runs f while no other process and no other goroutine makes the same entry.

@@ -23,6 +23,7 @@ import (
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/internal/wait"
 )
 
 // Release is a file that a project publishes, and the means to check it: SHA256 or Sums.
@@ -35,7 +36,11 @@ type Release struct {
 }
 
 // unreachableError says that a release file could not be had, and that this is no sign of tampering.
-type unreachableError struct{ cause error }
+type unreachableError struct {
+	cause   error
+	passing bool   // the same request may be answered soon
+	host    string // that did not answer at all; empty where it did
+}
 
 func (e *unreachableError) Error() string { return e.cause.Error() }
 func (e *unreachableError) Unwrap() error { return e.cause }
@@ -70,12 +75,12 @@ func (c *Cache) fetch(ctx context.Context, a Asset, p plan.Progress) (string, er
 			return err
 		}
 		defer remove()
-		want, err := c.wantedSum(ctx, a.Release)
+		want, err := persistently(ctx, c, func() (string, error) { return c.wantedSum(ctx, a.Release) })
 		if err != nil {
 			return err
 		}
 		file := filepath.Join(dir, "file")
-		got, err := c.download(ctx, a, file, p)
+		got, err := persistently(ctx, c, func() (string, error) { return c.download(ctx, a, file, p) })
 		if err != nil {
 			return err
 		}
@@ -97,6 +102,29 @@ func (c *Cache) fetch(ctx context.Context, a Asset, p plan.Progress) (string, er
 		return install(file, to)
 	})
 	return to, err
+}
+
+// tries is how often a file is asked for while no answer comes: a lost packet is no reason to build Kubernetes.
+const tries = 3
+
+// persistently asks again, after a pause, for what may come yet. A host that never answered is not asked for anything else.
+func persistently[T any](ctx context.Context, c *Cache, ask func() (T, error)) (T, error) {
+	for try := 1; ; try++ {
+		got, err := ask()
+		var gone *unreachableError
+		if !errors.As(err, &gone) || !gone.passing || ctx.Err() != nil {
+			return got, err
+		}
+		if try == tries {
+			if gone.host != "" {
+				c.markDown(gone.host, gone.cause)
+			}
+			return got, err
+		}
+		if wait.Sleep(ctx, wait.Backoff(try, c.pause, 8*c.pause)) != nil {
+			return got, err
+		}
+	}
 }
 
 // expand takes the compression off a file.
@@ -155,7 +183,7 @@ func (c *Cache) get(ctx context.Context, address string, to io.Writer, p plan.Pr
 		return err
 	}
 	if err := c.knownDown(u.Host); err != nil {
-		return &unreachableError{err}
+		return &unreachableError{cause: err}
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -171,14 +199,12 @@ func (c *Cache) get(ctx context.Context, address string, to io.Writer, p plan.Pr
 		if errors.As(err, &open) {
 			return open
 		}
-		if ctx.Err() == nil { // else it is we who gave up
-			c.markDown(u.Host, err)
-		}
-		return &unreachableError{err}
+		return &unreachableError{cause: err, passing: !errors.Is(err, errCircle), host: u.Host}
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return &unreachableError{fmt.Errorf("%s answers %s", u, resp.Status)}
+		again := resp.StatusCode >= http.StatusInternalServerError || resp.StatusCode == http.StatusTooManyRequests
+		return &unreachableError{cause: fmt.Errorf("%s answers %s", u.Redacted(), resp.Status), passing: again}
 	}
 	stall := time.AfterFunc(c.Stall, func() { cancel(fmt.Errorf("nothing came for %s", c.Stall)) })
 	defer stall.Stop()
@@ -191,13 +217,15 @@ func (c *Cache) get(ctx context.Context, address string, to io.Writer, p plan.Pr
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
 		}
-		return &unreachableError{fmt.Errorf("transfer of %s broke off: %w", u, err)}
+		return &unreachableError{cause: fmt.Errorf("transfer of %s broke off: %w", u.Redacted(), err), passing: true}
 	}
 	return nil
 }
 
 // mostRedirects is how often a request may be sent on, as by net/http itself.
 const mostRedirects = 10
+
+var errCircle = fmt.Errorf("sent on %d times", mostRedirects)
 
 // staysSecret refuses to be sent on to what is not https: on the way there a file can be exchanged, and its sum with it.
 func staysSecret(req *http.Request, via []*http.Request) error {
@@ -206,7 +234,7 @@ func staysSecret(req *http.Request, via []*http.Request) error {
 			WithHint("check the mirror or the proxy that it came through")
 	}
 	if len(via) >= mostRedirects {
-		return fmt.Errorf("sent on %d times", len(via))
+		return errCircle
 	}
 	return nil
 }
@@ -220,13 +248,13 @@ func (c *Cache) resolve(address string) (*url.URL, error) {
 	if c.Mirror != "" {
 		mirror, err := url.Parse(c.Mirror)
 		if err != nil || mirror.Host == "" {
-			return nil, fault.New(fault.Usage, "%s is %q, which is no URL", EnvMirror, c.Mirror).
-				WithHint("give an https URL, or %q to build everything", MirrorOff)
+			return nil, fault.New(fault.Usage, "%s is not a valid URL", EnvMirror). // which may have a password in it
+												WithHint("give an https URL, or %q to build everything", MirrorOff)
 		}
 		u = mirror.JoinPath(u.Host, u.Path)
 	}
 	if u.Scheme != "https" {
-		return nil, fault.New(fault.Usage, "%s is not https", u).WithHint("give %s as an https URL", EnvMirror)
+		return nil, fault.New(fault.Usage, "%s is not https", u.Redacted()).WithHint("give %s as an https URL", EnvMirror)
 	}
 	return u, nil
 }

@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -64,7 +65,7 @@ func cacheFor(t *testing.T, s *site) *Cache {
 		t.Fatal(err)
 	}
 	c.Client = s.Client()
-	c.Stall = 200 * time.Millisecond
+	c.Stall, c.pause = 200*time.Millisecond, time.Millisecond
 	return c
 }
 
@@ -206,6 +207,61 @@ func TestWhenNothingWorksBothReasonsAreSaid(t *testing.T) {
 	}
 	if hints := strings.Join(fault.Hints(err), "\n"); !strings.Contains(hints, "install Go") || !strings.Contains(hints, EnvMirror) {
 		t.Errorf("hints %q", hints)
+	}
+}
+
+// TestAFileIsAskedForAgain: what may pass is waited for, and a host that never answers is left alone after some tries.
+func TestAFileIsAskedForAgain(t *testing.T) {
+	var asked atomic.Int32
+	s := newSite(t, map[string]http.HandlerFunc{"/tool": func(w http.ResponseWriter, _ *http.Request) {
+		switch asked.Add(1) {
+		case 1:
+			w.WriteHeader(http.StatusServiceUnavailable)
+		case 2:
+			w.Header().Set("Content-Length", "1000")
+			_, _ = w.Write([]byte(script)) // and no more
+		default:
+			_, _ = w.Write([]byte(script))
+		}
+	}})
+	a := Asset{Name: "tool", Version: "v1", Release: &Release{URL: s.URL + "/tool", SHA256: sumOf([]byte(script))}}
+	if path, err := cacheFor(t, s).Get(t.Context(), a, nil); err != nil || run(t, path) != "fetched" {
+		t.Errorf("%s, %v after %d requests", path, err, asked.Load())
+	}
+
+	var dialled atomic.Int32
+	c := cacheFor(t, s)
+	c.Client = &http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+		dialled.Add(1)
+		return nil, errors.New("a packet is lost")
+	}}}
+	for round := int32(1); round <= 2; round++ {
+		if _, err := c.Get(t.Context(), a, nil); !fault.IsTransient(err) || dialled.Load() != round*tries {
+			t.Errorf("after %d tries: %v", dialled.Load(), err)
+		}
+	}
+	a.Release = &Release{URL: s.URL + "/missing", SHA256: sumOf(nil)}
+	if _, err := cacheFor(t, s).Get(t.Context(), a, nil); err == nil || fault.IsTransient(err) {
+		t.Errorf("of what is not there: %v", err)
+	}
+}
+
+// TestThePasswordOfTheMirrorIsNotTold, whatever goes wrong with it.
+func TestThePasswordOfTheMirrorIsNotTold(t *testing.T) {
+	s := newSite(t, map[string]http.HandlerFunc{"/broken/dl.example.invalid/tool": func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "1000")
+	}})
+	at := strings.TrimPrefix(s.URL, "https://")
+	for _, mirror := range []string{
+		"https://me:geheim@" + at + "/missing", "https://me:geheim@" + at + "/broken", "http://me:geheim@" + at, "https://me:geheim@127.0.0.1:1/",
+		"me:geheim@" + at, "https://me:geheim@%zz/",
+	} {
+		c := cacheFor(t, s)
+		c.Mirror = mirror
+		_, err := c.Get(t.Context(), Asset{Name: "tool", Version: "v1", Release: &Release{URL: "https://dl.example.invalid/tool", SHA256: sumOf(nil)}}, nil)
+		if text := fault.Text(err); err == nil || strings.Contains(text, "geheim") {
+			t.Errorf("%s: %s", mirror, text)
+		}
 	}
 }
 
