@@ -177,13 +177,29 @@ func (c *compute) get(ctx context.Context, path string, into any) error {
 		return json.Unmarshal(raw, into)
 	}
 	var answer struct {
-		Error struct{ Message string }
+		Error struct {
+			Message string
+			Details []struct{ Reason string }
+		}
 	}
 	if json.Unmarshal(raw, &answer) != nil || answer.Error.Message == "" {
 		answer.Error.Message = resp.Status
 	}
-	return status.Error(codeOfHTTP(resp.StatusCode), answer.Error.Message)
+	refused := &computeError{status: status.New(codeOfHTTP(resp.StatusCode), answer.Error.Message)}
+	for _, d := range answer.Error.Details {
+		refused.reason = or(refused.reason, d.Reason)
+	}
+	return refused
 }
+
+// computeError is an answer of Compute Engine that is none: it wants another role than GKE does.
+type computeError struct {
+	status *status.Status
+	reason string
+}
+
+func (e *computeError) Error() string              { return e.status.Message() }
+func (e *computeError) GRPCStatus() *status.Status { return e.status }
 
 func codeOfHTTP(n int) codes.Code {
 	switch n {

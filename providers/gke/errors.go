@@ -33,8 +33,12 @@ func codeOf(err error) codes.Code {
 // reasonOf is the machine's word for it, "CLUSTER_ALREADY_HAS_OPERATION".
 func reasonOf(err error) string {
 	var api *apierror.APIError
-	if errors.As(err, &api) {
+	var compute *computeError
+	switch {
+	case errors.As(err, &api):
 		return api.Reason()
+	case errors.As(err, &compute):
+		return compute.reason
 	}
 	return ""
 }
@@ -110,11 +114,20 @@ func told(err error, at place, what string) error {
 	return f
 }
 
+// permissionHint says what has to be allowed before the same call is.
 func permissionHint(err error, at place) string {
-	if reasonOf(err) == "SERVICE_DISABLED" || strings.Contains(messageOf(err), "has not been used in project") {
+	message, reason := messageOf(err), reasonOf(err)
+	role := "roles/container.admin"
+	var compute *computeError
+	switch {
+	case reason == "BILLING_DISABLED" || strings.Contains(message, "requires billing to be enabled"):
+		return "link a billing account: https://console.cloud.google.com/billing/linkedaccount?project=" + at.project
+	case reason == "SERVICE_DISABLED" || strings.Contains(message, "has not been used in project"):
 		return fmt.Sprintf("enable the API: gcloud services enable container.googleapis.com compute.googleapis.com --project %s", at.project)
+	case errors.As(err, &compute):
+		role = "roles/compute.viewer"
 	}
-	return "the credentials need the role roles/container.admin in project " + at.project
+	return "the credentials need the role " + role + " in project " + at.project
 }
 
 var (

@@ -9,7 +9,7 @@ import (
 )
 
 // Preflight implements providers.Provider: the settings, the credentials, that the API is enabled and lets them in,
-// the version, the name, and the quotas as far as they can be seen.
+// and into Compute Engine, the version, the name, and the quotas as far as they can be seen.
 func (p *Provider) Preflight(ctx context.Context, s providers.Spec) error {
 	bad := p.check(s)
 	a, err := p.connect(ctx)
@@ -38,5 +38,5 @@ func (p *Provider) Preflight(ctx context.Context, s providers.Spec) error {
 	case !ours(c):
 		return fault.Join(foreign(at), bad)
 	}
-	return fault.Join(bad, p.compare(at, c), newEnough(at, c, s.Version))
+	return fault.Join(bad, p.compare(at, c), newEnough(at, c, s.Version), p.mayLook(ctx, at))
 }

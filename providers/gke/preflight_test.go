@@ -27,6 +27,9 @@ func TestPreflight(t *testing.T) {
 	denied := func(reason, message string) emulator.Fault {
 		return emulator.Fault{Method: "GetCluster", Before: &emulator.Error{Code: codes.PermissionDenied, Reason: reason, Message: message}}
 	}
+	inCompute := func(reason, message string) emulator.Fault {
+		return emulator.Fault{Method: "compute", Before: &emulator.Error{Code: codes.PermissionDenied, Reason: reason, Message: message}}
+	}
 	for name, c := range map[string]struct {
 		settings config.GKE
 		spec     providers.Spec
@@ -44,6 +47,12 @@ func TestPreflight(t *testing.T) {
 			faults: []string{"has not been used"}, hint: "gcloud services enable container.googleapis.com"},
 		"no permission": {settings: small(), spec: providers.Spec{Name: "x"}, kind: fault.Failed, script: []emulator.Fault{denied("", "Required \"container.clusters.get\" permission")},
 			faults: []string{"container.clusters.get"}, hint: "roles/container.admin"},
+		"no permission in Compute Engine": {settings: small(), spec: providers.Spec{Name: "x"}, kind: fault.Failed, script: []emulator.Fault{inCompute("", "Required 'compute.regions.get' permission")},
+			faults: []string{"compute.regions.get"}, hint: "roles/compute.viewer"},
+		"no permission there, Autopilot": {settings: config.GKE{Project: project, Location: "europe-west6", Autopilot: true}, spec: providers.Spec{Name: "x"}, kind: fault.Failed,
+			script: []emulator.Fault{inCompute("", "Required 'compute.regions.get' permission")}, faults: []string{"compute.regions.get"}, hint: "roles/compute.viewer"},
+		"no billing": {settings: small(), spec: providers.Spec{Name: "x"}, kind: fault.Failed, script: []emulator.Fault{inCompute("BILLING_DISABLED", "This API method needs money.")},
+			faults: []string{"needs money"}, hint: "billing/linkedaccount?project=acme"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s.SetScript(c.script...)

@@ -6,28 +6,55 @@ import (
 	"slices"
 	"strings"
 
+	"google.golang.org/grpc/codes"
+
 	"github.com/rekindle-dev/rekindle/internal/fault"
 )
 
-// room compares what the node pools need at the start with the quotas of the region. It is a look ahead: where
-// Compute Engine does not answer to it, nothing is told, because GKE checks the same before it makes anything.
-func (p *Provider) room(ctx context.Context, at place) error {
-	if p.settings.Autopilot {
-		return nil
+// region is what Compute Engine tells of one.
+type region struct {
+	Quotas []struct {
+		Metric       string
+		Limit, Usage float64
 	}
+}
+
+// look asks Compute Engine for the cluster's region. That the credentials may not is a fault: down could not look for what a
+// cluster leaves, neither. Where it does not answer there is nothing to be said yet, and no region.
+func (p *Provider) look(ctx context.Context, c *compute) (*region, error) {
+	var r region
+	err := c.get(ctx, "/regions/"+c.at.region(), &r)
+	switch {
+	case err == nil:
+		return &r, nil
+	case codeOf(err) == codes.PermissionDenied:
+		return nil, told(err, c.at, "look into Compute Engine")
+	}
+	return nil, ctx.Err()
+}
+
+// mayLook is look for a cluster that needs no room any more.
+func (p *Provider) mayLook(ctx context.Context, at place) error {
 	c, err := p.compute(at)
 	if err != nil {
 		return err
 	}
 	defer c.close()
-	var region struct {
-		Quotas []struct {
-			Metric       string
-			Limit, Usage float64
-		}
+	_, err = p.look(ctx, c)
+	return err
+}
+
+// room compares what the node pools need at the start with the quotas of the region. It is a look ahead: GKE checks the same
+// before it makes anything.
+func (p *Provider) room(ctx context.Context, at place) error {
+	c, err := p.compute(at)
+	if err != nil {
+		return err
 	}
-	if err := c.get(ctx, "/regions/"+at.region(), &region); err != nil {
-		return ctx.Err()
+	defer c.close()
+	region, err := p.look(ctx, c)
+	if err != nil || region == nil || p.settings.Autopilot {
+		return err
 	}
 	limits := map[string]float64{}
 	for _, q := range region.Quotas {
