@@ -36,13 +36,13 @@ func (p *Provider) Delete(ctx context.Context, r providers.Ref, progress plan.Pr
 	case !ours(c):
 		return foreign(j.at)
 	default:
-		uid := j.identity(ctx, c)
+		t := j.traces(ctx, c)
 		if err := j.take(ctx); err != nil {
 			return err
 		}
-		return j.clean(ctx, uid)
+		return j.clean(ctx, t)
 	}
-	return j.clean(ctx, "")
+	return j.clean(ctx, traces{})
 }
 
 // take deletes the cluster and waits until it is gone. Whose it is was looked at before.
@@ -116,13 +116,13 @@ func (j *job) deleted(ctx context.Context, id string) error {
 }
 
 // clean looks for what the cluster left, and waits for what Google removes by itself.
-func (j *job) clean(ctx context.Context, uid string) error {
+func (j *job) clean(ctx context.Context, t traces) error {
 	short, cancel := context.WithTimeout(ctx, j.collection)
 	defer cancel()
 	var left []leftover
 	looked := wait.Func("nothing of the cluster is left", func(ctx context.Context) (bool, string, error) {
 		var err error
-		if left, err = j.leftovers(ctx, j.api, j.at, uid); err != nil {
+		if left, err = j.leftovers(ctx, j.api, j.at, t); err != nil {
 			return false, "", err
 		}
 		transient := 0

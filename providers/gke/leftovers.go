@@ -9,8 +9,6 @@ import (
 	"strings"
 
 	"cloud.google.com/go/container/apiv1/containerpb"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/providers"
@@ -51,16 +49,15 @@ func (p *Provider) Leftovers(ctx context.Context, r providers.Ref) ([]providers.
 			Kind: "cluster", Name: at.name, Remove: "gcloud container clusters delete " + at.name + " " + at.flags(),
 		})
 	}
-	left, err := p.leftovers(ctx, a, at, "")
+	left, err := p.leftovers(ctx, a, at, traces{})
 	for _, one := range left {
 		list = append(list, one.Resource)
 	}
 	return list, err
 }
 
-// leftovers looks in Compute Engine. The uid is the one in the names of the cluster's endpoint groups, as far as
-// it is known.
-func (p *Provider) leftovers(ctx context.Context, a *api, at place, uid string) ([]leftover, error) {
+// leftovers looks in Compute Engine, by the ids in the names of what the cluster had, as far as they are known.
+func (p *Provider) leftovers(ctx context.Context, a *api, at place, t traces) ([]leftover, error) {
 	living, err := p.listAll(ctx, a, at.project)
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Failed, "whose the leftovers are can not be told").On("cluster %s", at.ref()).Transient()
@@ -70,7 +67,7 @@ func (p *Provider) leftovers(ctx context.Context, a *api, at place, uid string) 
 		return nil, err
 	}
 	defer c.close()
-	s := sweep{compute: c, at: at, uid: uid, living: living}
+	s := sweep{compute: c, at: at, traces: t, living: living}
 	for _, look := range []func(context.Context) error{s.disks, s.firewalls, s.balancers, s.groups} {
 		if err := look(ctx); err != nil {
 			return nil, err
@@ -83,7 +80,7 @@ func (p *Provider) leftovers(ctx context.Context, a *api, at place, uid string) 
 type sweep struct {
 	*compute
 	at     place
-	uid    string
+	traces traces
 	living []*containerpb.Cluster
 	names  []string // of the load balancers that the firewalls found are for
 	found  []leftover
@@ -121,7 +118,8 @@ func (s *sweep) disks(ctx context.Context) error {
 	return nil
 }
 
-// firewalls of load balancers are for the nodes' tag, "gke-prod-1a2b3c4d-node": its end is of the cluster's id.
+// firewalls of load balancers are for the nodes' tag, "gke-prod-1a2b3c4d-node": its end is of the cluster's id. Their names tell
+// those of the load balancers, also when the cluster itself can not be asked any more.
 func (s *sweep) firewalls(ctx context.Context) error {
 	list, err := s.global(ctx, "firewalls")
 	if err != nil {
@@ -133,12 +131,15 @@ func (s *sweep) firewalls(ctx context.Context) error {
 			m := tag.FindStringSubmatch(t)
 			return m != nil && !s.lives(m[1])
 		})
-		if !mine {
+		if !mine && !s.traces.wall(wall.Name) {
 			continue
 		}
 		s.add("firewall rule", "firewall-rules", wall, false)
 		if name, ok := strings.CutPrefix(wall.Name, "k8s-fw-"); ok {
 			s.names = append(s.names, name)
+		}
+		if m := contentName.FindStringSubmatch(wall.Name); m != nil {
+			s.traces.content = append(s.traces.content, m[1])
 		}
 	}
 	return nil
@@ -151,9 +152,9 @@ func (s *sweep) lives(id string) bool {
 	})
 }
 
-// balancers have the name that is in the firewall's.
+// balancers have the name that is in the firewall's, or one with the cluster's id in it.
 func (s *sweep) balancers(ctx context.Context) error {
-	if len(s.names) == 0 {
+	if len(s.names) == 0 && s.traces.none() {
 		return nil
 	}
 	for _, kind := range []struct{ api, command, title string }{
@@ -166,7 +167,7 @@ func (s *sweep) balancers(ctx context.Context) error {
 			return err
 		}
 		for _, one := range list {
-			if slices.Contains(s.names, one.Name) {
+			if slices.Contains(s.names, one.Name) || kind.api == "forwardingRules" && s.traces.rule(one.Name) {
 				s.add(kind.title, kind.command, one, false)
 			}
 		}
@@ -174,10 +175,9 @@ func (s *sweep) balancers(ctx context.Context) error {
 	return nil
 }
 
-// groups are removed by Google some time after their cluster. Their names have the uid of the cluster's inside,
-// which was read from it before it went.
+// groups are removed by Google some time after their cluster.
 func (s *sweep) groups(ctx context.Context) error {
-	if s.uid == "" {
+	if s.traces.none() {
 		return nil
 	}
 	list, err := s.aggregated(ctx, "networkEndpointGroups", "")
@@ -185,29 +185,9 @@ func (s *sweep) groups(ctx context.Context) error {
 		return err
 	}
 	for _, group := range list {
-		if strings.HasPrefix(group.Name, "k8s1-"+s.uid+"-") {
+		if s.traces.group(group.Name) {
 			s.add("network endpoint group", "network-endpoint-groups", group, true)
 		}
 	}
 	return nil
-}
-
-// identity reads what the names of a cluster's endpoint groups begin with; "" when it can not be had.
-func (j *job) identity(ctx context.Context, wire *containerpb.Cluster) string {
-	c, err := j.describe(j.at, wire)
-	if err != nil || c.REST == nil {
-		return ""
-	}
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	client, err := kubernetes.NewForConfig(c.REST)
-	if err != nil {
-		return ""
-	}
-	ns, err := client.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
-	if err != nil {
-		j.progress.Warn("the cluster does not tell its id, so endpoint groups that it leaves are not looked for: " + err.Error())
-		return ""
-	}
-	return string(ns.UID)[:8]
 }
