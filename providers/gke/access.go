@@ -3,6 +3,7 @@ package gke
 import (
 	"encoding/base64"
 	"os"
+	"os/exec"
 	"path/filepath"
 
 	"cloud.google.com/go/container/apiv1/containerpb"
@@ -43,7 +44,7 @@ func (o Override) publicCA() ([]byte, error) {
 func (p *Provider) kubeconfig(r providers.Ref, host string, ca []byte) *clientcmdapi.Config {
 	at := p.place(r)
 	name := "gke_" + at.project + "_" + at.location + "_" + at.name // as gcloud calls it
-	exec := &clientcmdapi.ExecConfig{
+	command := &clientcmdapi.ExecConfig{
 		APIVersion: "client.authentication.k8s.io/v1", Command: p.tokenCommand[0], Args: p.tokenCommand[1:],
 		InteractiveMode: clientcmdapi.NeverExecInteractiveMode,
 		InstallHint:     "this kubeconfig gets its tokens from rekindle, with Google's Application Default Credentials",
@@ -54,18 +55,44 @@ func (p *Provider) kubeconfig(r providers.Ref, host string, ca []byte) *clientcm
 		{credentialsEnv, absolute(os.Getenv(credentialsEnv))},
 	} {
 		if v.value != "" {
-			exec.Env = append(exec.Env, clientcmdapi.ExecEnvVar{Name: v.name, Value: v.value})
+			command.Env = append(command.Env, clientcmdapi.ExecEnvVar{Name: v.name, Value: v.value})
 		}
 	}
 	cluster := clientcmdapi.NewCluster()
 	cluster.Server, cluster.CertificateAuthorityData = host, ca
 	user := clientcmdapi.NewAuthInfo()
-	user.Exec = exec
+	user.Exec = command
 	context := clientcmdapi.NewContext()
 	context.Cluster, context.AuthInfo = name, name
 	config := clientcmdapi.NewConfig()
 	config.Clusters[name], config.AuthInfos[name], config.Contexts[name], config.CurrentContext = cluster, user, context, name
 	return config
+}
+
+// thisProgram is the path by which the program was called, for a kubeconfig that outlives it: the file behind the links of that
+// path has the version in its name where a package manager put it, and goes with the next upgrade.
+func thisProgram() (string, error) {
+	real, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	called, err := exec.LookPath(os.Args[0])
+	if err == nil {
+		called, err = filepath.Abs(called)
+	}
+	if err != nil || !sameFile(called, real) {
+		return real, nil // whoever called it gave it another name
+	}
+	return called, nil
+}
+
+func sameFile(a, b string) bool {
+	x, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	y, err := os.Stat(b)
+	return err == nil && os.SameFile(x, y)
 }
 
 // absolute is the path of a file from wherever it is read; empty stays empty.

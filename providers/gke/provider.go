@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -55,7 +54,7 @@ func New(o Options) (*Provider, error) {
 		return nil, err
 	}
 	if len(o.TokenCommand) == 0 {
-		self, err := os.Executable()
+		self, err := thisProgram()
 		if err != nil {
 			return nil, fmt.Errorf("find this program: %w", err)
 		}
