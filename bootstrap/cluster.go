@@ -55,7 +55,7 @@ func (j *Job) preflight() plan.Step {
 		ID: "preflight", Title: "check the provider", Timeout: 2 * time.Minute,
 		Reason: "everything that can be known before a cluster exists is checked before",
 		Do: func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
-			return plan.Unchanged, fault.Join(j.tools.Provider.Preflight(ctx, j.spec()), j.contextFree())
+			return plan.Unchanged, fault.Join(j.tools.Provider.Preflight(ctx, j.spec()), j.contextFree(), j.sourceReachable(ctx))
 		},
 	}
 }

@@ -2,6 +2,7 @@ package bootstrap
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -105,10 +106,16 @@ func (j *Job) Namespaces() []string {
 	return all
 }
 
-// ReachesHost says whether pods of such a cluster reach this machine.
-func (j *Job) ReachesHost() bool {
-	_, ok := j.tools.Provider.(providers.HostReacher)
-	return ok || j.simulated
+// ReachesHost says why pods of such a cluster do not reach this machine, as far as can be known before it exists; nil where they do.
+func (j *Job) ReachesHost(ctx context.Context) error {
+	if j.simulated {
+		return nil
+	}
+	at, ok := j.tools.Provider.(providers.HostReacher)
+	if !ok {
+		return fmt.Errorf("clusters of the provider %s have no way to it", j.tools.At.Provider)
+	}
+	return at.ReachesHost(ctx)
 }
 
 // HostAddress is how the cluster's pods reach this machine. Not every provider has a way.

@@ -244,6 +244,18 @@ func (j *Job) declaredTarget() reconciler.Target {
 	return t
 }
 
+// sourceReachable looks whether the cluster can get the repository that this run serves.
+func (j *Job) sourceReachable(ctx context.Context) error {
+	if j.tools.Source == nil || j.follower == nil {
+		return nil
+	}
+	if err := j.ReachesHost(ctx); err != nil {
+		return fault.Wrap(err, fault.Usage, "pods of the cluster can not reach this machine").On("--source-from").
+			WithHint("push the commit and let the cluster pull from spec.source.url")
+	}
+	return nil
+}
+
 // hostAddress is how the cluster's pods reach this machine.
 func (j *Job) hostAddress(ctx context.Context) (string, error) {
 	if j.simulated {
@@ -251,8 +263,7 @@ func (j *Job) hostAddress(ctx context.Context) (string, error) {
 	}
 	at, ok := j.tools.Provider.(providers.HostReacher)
 	if !ok {
-		return "", fault.New(fault.Usage, "clusters of this provider can not reach this machine").On("--source-from").
-			WithHint("push the commit and let the cluster pull from spec.source.url")
+		return "", j.ReachesHost(ctx)
 	}
 	return at.HostAddress(ctx, j.ref())
 }

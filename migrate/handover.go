@@ -136,7 +136,7 @@ func (h *Handover) Agree() *plan.Plan {
 	p.Add(plan.Step{
 		ID: "record", Title: "read what both clusters know of the migration", Timeout: recordTimeout, Retries: 2,
 		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
-			if err := reaches(h.repository.Local(), h.giver, h.receiver); err != nil {
+			if err := reaches(ctx, h.repository.Local(), h.giver, h.receiver); err != nil {
 				return "", err
 			}
 			for _, job := range []*bootstrap.Job{h.giver, h.receiver} {

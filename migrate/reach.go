@@ -1,19 +1,25 @@
 package migrate
 
 import (
+	"context"
+
 	"github.com/rekindle-dev/rekindle/bootstrap"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 )
 
 // reaches refuses a repository of state that is a folder of this machine where a cluster's pods can not reach that.
-func reaches(local bool, jobs ...*bootstrap.Job) error {
+func reaches(ctx context.Context, local bool, jobs ...*bootstrap.Job) error {
 	var errs []error
 	for _, job := range jobs {
-		if !local || job.ReachesHost() {
+		if !local {
+			continue
+		}
+		err := job.ReachesHost(ctx)
+		if err == nil {
 			continue
 		}
 		docs := job.Documents()
-		errs = append(errs, fault.New(fault.Usage, "spec.state.repository: %s is a folder of this machine, which pods of a cluster of the provider %s do not reach",
+		errs = append(errs, fault.Wrap(err, fault.Usage, "spec.state.repository: %s is a folder of this machine, which pods of a cluster of the provider %s do not reach",
 			docs.Cluster.Spec.State.Repository, job.Ref().Provider).At(docs.Place("spec.state.repository")).
 			WithHint("name a repository that both reach, such as s3:… or rest:…"))
 	}

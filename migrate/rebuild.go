@@ -110,7 +110,7 @@ func (r *Rebuild) Choose(p *plan.Plan, needs ...plan.ID) {
 		ID: "state", Title: "choose the snapshot set", Timeout: chooseTimeout, Retries: 2,
 		Reason: "data that can not be brought back is known before anything is built",
 		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
-			if err := reaches(r.o.Sets.Local(), r.job); err != nil {
+			if err := reaches(ctx, r.o.Sets.Local(), r.job); err != nil {
 				return "", err
 			}
 			set, err := r.o.Sets.Choose(ctx, r.o.At)

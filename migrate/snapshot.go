@@ -113,7 +113,7 @@ func (s *Snapshot) lookAround(p *plan.Plan, visited plan.ID) {
 
 // open makes the repository on first use, and finds the snapshots that the new ones continue.
 func (s *Snapshot) open(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
-	if err := reaches(s.repository.Local(), s.job); err != nil {
+	if err := reaches(ctx, s.repository.Local(), s.job); err != nil {
 		return "", err
 	}
 	created, err := s.repository.Init(ctx)

@@ -132,6 +132,8 @@ type HostProcess struct {
 
 // HostReacher is a provider whose clusters' pods can reach this machine.
 type HostReacher interface {
+	// ReachesHost says why they can not after all, as far as can be known before there is a cluster; nil where they can.
+	ReachesHost(ctx context.Context) error
 	// HostAddress is the address by which they do.
 	HostAddress(ctx context.Context, r Ref) (string, error)
 }

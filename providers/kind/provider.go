@@ -192,6 +192,9 @@ func (p *Provider) List(ctx context.Context) ([]*providers.Cluster, error) {
 	return all, nil
 }
 
+// ReachesHost looks whether the network of the nodes is one of this machine.
+func (p *Provider) ReachesHost(ctx context.Context) error { return p.runtime.reachesHost(ctx) }
+
 // HostAddress is this machine's address on the network of the nodes.
 func (p *Provider) HostAddress(ctx context.Context, _ providers.Ref) (string, error) {
 	return p.runtime.gateway(ctx)

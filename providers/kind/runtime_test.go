@@ -115,3 +115,33 @@ func TestOnlyAnImageThatIsKnownNotToExistIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// TestANetworkThatIsElsewhereIsKnown: what this machine serves at the gateway can be fetched only where that is an address of it.
+func TestANetworkThatIsElsewhereIsKnown(t *testing.T) {
+	network := func(gateway string) string {
+		return `"network ls "*) echo kind;;
+"network inspect "*) echo "` + gateway + ` ";;
+"ps "*) ;;`
+	}
+	for name, c := range map[string]struct{ host, info, more, want string }{
+		"here":           {"unix:///var/run/docker.sock", `["name=seccomp,profile=builtin"] Debian`, network("127.0.0.1"), ""},
+		"not made yet":   {"unix:///var/run/docker.sock", `["name=seccomp,profile=builtin"] Debian`, `"network ls "*) ;;`, ""},
+		"rootless":       {"unix:///run/user/1000/docker.sock", `["name=seccomp,profile=builtin","name=rootless"] Debian`, "", "docker is rootless"},
+		"Docker Desktop": {"unix:///home/me/.docker/desktop/docker.sock", `["name=seccomp,profile=unconfined"] Docker Desktop`, "", "virtual machine"},
+		"far away":       {"ssh://build", "", "", "another machine"},
+		"in a container": {"unix:///var/run/docker.sock", `[] Debian`, network("192.0.2.1"), "192.0.2.1, is not an address of this machine"},
+		"down":           {"unix:///var/run/docker.sock", "", "", ""},
+	} {
+		info := "echo '" + c.info + "'"
+		if c.info == "" {
+			info = "exit 1"
+		}
+		commands(t, map[string]string{"docker": dockerVersion + `
+"context inspect "*) echo ` + c.host + `;;
+"info "*) ` + info + `;;
+` + c.more})
+		if err := New(Settings{}).ReachesHost(t.Context()); (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
