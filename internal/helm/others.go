@@ -1,6 +1,7 @@
 package helm
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -13,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 )
 
@@ -35,10 +37,8 @@ func (r Release) leftToOthers(ctx context.Context, c *kube.Client, objs []*unstr
 	out := slices.Clone(objs)
 	for i, obj := range objs {
 		paths := r.ignoredIn(obj)
-		if scaled[scaleTarget(obj.GetNamespace(), obj.GetKind(), obj.GetName())] {
-			paths = append(paths, replicasPath)
-		}
-		if len(paths) == 0 {
+		least, isScaled := scaled[scaleTarget(obj.GetNamespace(), obj.GetKind(), obj.GetName())]
+		if len(paths) == 0 && !isScaled {
 			continue
 		}
 		live, err := c.Get(ctx, kube.RefOf(obj))
@@ -47,6 +47,9 @@ func (r Release) leftToOthers(ctx context.Context, c *kube.Client, objs []*unstr
 		}
 		if live == nil {
 			continue
+		}
+		if replicas, _, _ := unstructured.NestedInt64(live.Object, "spec", "replicas"); isScaled && replicas >= least {
+			paths = append(paths, replicasPath)
 		}
 		out[i] = obj.DeepCopy()
 		for _, path := range paths {
@@ -87,31 +90,40 @@ func (r Release) ignoredIn(obj *unstructured.Unstructured) (paths []string) {
 
 func scaleTarget(namespace, kind, name string) string { return namespace + "/" + kind + "/" + name }
 
-// scaledBySomething finds what an autoscaler of the cluster, or one among the objects, scales.
-func scaledBySomething(ctx context.Context, c *kube.Client, objs []*unstructured.Unstructured) (map[string]bool, error) {
-	scaled, namespaces := map[string]bool{}, map[string]bool{}
+// scaledBySomething finds what an autoscaler of the cluster, or one among the objects, scales, and to what at least: most stand
+// still at 0 replicas, which is somebody else's doing then.
+func scaledBySomething(ctx context.Context, c *kube.Client, objs []*unstructured.Unstructured) (map[string]int64, error) {
+	scaled, namespaces := map[string]int64{}, map[string]bool{}
 	for _, obj := range objs { // whether or not they have spec.replicas: where an upgrade took it away the server would put 1
-		if slices.Contains([]string{"Deployment", "StatefulSet", "ReplicaSet"}, obj.GetKind()) {
+		switch kind := obj.GetKind(); kind {
+		case "Deployment", "StatefulSet", "ReplicaSet":
 			namespaces[obj.GetNamespace()] = true
+		case "HorizontalPodAutoscaler", "ScaledObject":
+			target, _, _ := unstructured.NestedString(obj.Object, "spec", "scaleTargetRef", "kind")
+			name, _, _ := unstructured.NestedString(obj.Object, "spec", "scaleTargetRef", "name")
+			least := int64(1)
+			if kind == "ScaledObject" {
+				target, least = cmp.Or(target, "Deployment"), 0 // KEDA's default
+			}
+			scaled[scaleTarget(obj.GetNamespace(), target, name)] = least
 		}
-		if obj.GetKind() != "HorizontalPodAutoscaler" && obj.GetKind() != "ScaledObject" {
-			continue
-		}
-		kind, _, _ := unstructured.NestedString(obj.Object, "spec", "scaleTargetRef", "kind")
-		name, _, _ := unstructured.NestedString(obj.Object, "spec", "scaleTargetRef", "name")
-		if kind == "" {
-			kind = "Deployment" // KEDA's default
-		}
-		scaled[scaleTarget(obj.GetNamespace(), kind, name)] = true
 	}
 	for _, namespace := range slices.Sorted(maps.Keys(namespaces)) {
 		list, err := c.Typed().AutoscalingV2().HorizontalPodAutoscalers(namespace).List(ctx, metav1.ListOptions{})
 		if err != nil {
-			return nil, fmt.Errorf("list the autoscalers of namespace %s: %w", namespace, err)
+			f := fault.Wrap(err, fault.Failed, "list the autoscalers of namespace %s", namespace)
+			if kube.Transient(err) {
+				return nil, f.Transient()
+			}
+			return nil, f
 		}
-		for _, scaler := range list.Items { // KEDA's among them
+		for _, scaler := range list.Items {
+			least := int64(1)
+			if fewest := scaler.Spec.MinReplicas; fewest != nil && *fewest == 0 || scaler.Labels["scaledobject.keda.sh/name"] != "" {
+				least = 0
+			}
 			target := scaler.Spec.ScaleTargetRef
-			scaled[scaleTarget(namespace, target.Kind, target.Name)] = true
+			scaled[scaleTarget(namespace, target.Kind, target.Name)] = least
 		}
 	}
 	return scaled, nil

@@ -54,6 +54,11 @@ func TestWhatAnAutoscalerScalesIsItsOwn(t *testing.T) {
 	}
 	s.scale(`{"spec":{"replicas":4}}`)
 	s.mustEnsure(r, plan.Unchanged)
+	s.scale(`{"spec":{"replicas":0}}`) // where it stands still
+	if state := s.look(r, 2, "deployed"); len(state.Different) != 1 {
+		t.Errorf("scaled to nothing by hand: %v", state.Different)
+	}
+	s.scale(`{"spec":{"replicas":4}}`)
 	r.Values = map[string]any{"color": "green"} // whose Deployment says nothing of replicas any more
 	s.mustEnsure(r, plan.Changed)
 	if got := s.scale(""); got != 4 {
