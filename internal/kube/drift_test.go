@@ -122,6 +122,7 @@ func TestWhatIsAddedToAWholeIsADifference(t *testing.T) {
 // TestWhatTheServerFillsInIsNotAskedAbout: a dry run of each object would make each run slow.
 func TestWhatTheServerFillsInIsNotAskedAbout(t *testing.T) {
 	s := newSpace(t)
+	wholes := wholes + "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: NS}" // nobody owns anything of it
 	refs := s.mustApply(wholes)
 	s.patch(refs[4], types.MergePatchType, `{"spec":{"replicas":3}}`, "scale")
 	since := time.Now()

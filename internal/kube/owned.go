@@ -48,11 +48,11 @@ func removed(desired, live *unstructured.Unstructured, manager string) bool {
 // keeps it. Where one manager alone has ever written, what is more is what the server filled in; what an earlier apply
 // of the manager put there may be desired no longer.
 func extended(desired, live *unstructured.Unstructured, manager string) bool {
-	all := shares(live)
+	all, body := shares(live), bodyOf(desired)
 	if len(all) == 0 {
-		return true // who made it what it is was thrown away
+		return len(body) > 0 // who made it what it is was thrown away
 	}
-	more := slices.DeleteFunc(slices.Clone(all), func(s share) bool { return !extends(s.fields, bodyOf(desired), live.Object) })
+	more := slices.DeleteFunc(slices.Clone(all), func(s share) bool { return !extends(s.fields, body, live.Object) })
 	return len(more) > 0 && slices.ContainsFunc(all, func(s share) bool {
 		return s.manager != all[0].manager || s.applied && s.manager == manager
 	})
