@@ -14,7 +14,7 @@ func TestAValueThatTheSchemaRefusesIsNotShown(t *testing.T) {
 	values := map[string]any{"auth": map[string]any{
 		"password": "hunter2' does not match pattern 'x", "url": "::hunter2", "pin": 4711, "key": "hunter2!", "either": "hunter2",
 	}}
-	_, err := chart(t, map[string]string{"values.schema.json": schema}).Render("x", "default", "", map[string]any(values), nil)
+	_, err := chart(t, map[string]string{"values.schema.json": schema}).Render("x", "default", "", values, nil)
 	if err == nil {
 		t.Fatal("it is taken")
 	}
