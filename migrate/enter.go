@@ -75,7 +75,7 @@ func (r *Rebuild) look(ctx context.Context, c *kube.Client) (map[gate.Claim]bool
 			waiting[one.at] = pvc.Annotations[RestoredMark] != r.set.ID
 			if waiting[one.at] && !r.o.Force && r.hasOther(pvc, found) {
 				errs = append(errs, fault.New(fault.Refused, "it has data that did not come from the set %s", r.set.ID).On("claim %s", one.at).
-					WithHint("--force overwrites it; rekindle snapshot keeps what it has now"))
+					WithHint("to overwrite it, run rekindle rebuild --at %s --force; rekindle snapshot before that keeps what it has now, as the newest set", r.set.ID))
 			}
 		}
 	}

@@ -58,21 +58,20 @@ func (h *Handover) isWhole(ctx context.Context) error {
 		return fmt.Errorf("list the claims: %w", err)
 	}
 	carried := h.record.Towards == h.giver.Name() && (h.record.Phase == Carried || h.record.Phase == Opening)
-	came := map[string]string{} // claim → the set that it has since the giver was fenced; empty: a part of one
+	came, parts := map[string]string{}, map[string]bool{} // claim → the set that came into it since the giver was fenced; of which it has a part
 	for i := range claims.Items {
 		one := &claims.Items[i]
 		set := one.Annotations[RestoredMark]
 		switch {
 		case one.Annotations[restoringMark] != "":
-			came[one.Namespace+"/"+one.Name] = ""
+			came[one.Namespace+"/"+one.Name], parts[one.Namespace+"/"+one.Name] = one.Annotations[restoringMark], true
 		case !carried && set > state.NewID(found.Since):
 			came[one.Namespace+"/"+one.Name] = set
 		}
 	}
-	if len(came) == 0 {
-		return nil
-	}
-	return h.notWhole(came, h.ownSets(ctx))
+	own := h.ownSets(ctx)
+	maps.DeleteFunc(came, func(claim, set string) bool { return !parts[claim] && slices.Contains(own, set) }) // a rebuild brought it back since
+	return h.notWhole(came, own)
 }
 
 // ownSets are the giver's complete sets, the newest first; none where the repository does not answer.
@@ -90,16 +89,16 @@ func (h *Handover) ownSets(ctx context.Context) []string {
 	return ids
 }
 
-// notWhole refuses claims that have something of the receiver: what came from a set of the giver's own was brought back
-// since by a rebuild.
+// notWhole refuses claims that have something of the receiver, or a part of a set. A set of the giver's own that was begun
+// after something came has a part of that, and is not proposed.
 func (h *Handover) notWhole(came map[string]string, own []string) error {
-	maps.DeleteFunc(came, func(_, set string) bool { return slices.Contains(own, set) })
 	if len(came) == 0 {
 		return nil
 	}
-	at := "SET, the last one of " + h.o.From + " that rekindle snapshots tells,"
-	if len(own) > 0 {
-		at = own[0]
+	first := slices.Min(slices.Collect(maps.Values(came)))
+	at := "SET, the last one of " + h.o.From + " before " + first + " that rekindle snapshots shows,"
+	if i := slices.IndexFunc(own, func(set string) bool { return set <= first }); i >= 0 {
+		at = own[i]
 	}
 	parts := slices.Sorted(maps.Keys(came))
 	return fault.New(fault.Refused, "some of what came back from %s is in it, and not all: claims %s", h.o.To, strings.Join(parts, ", ")).

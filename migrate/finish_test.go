@@ -163,7 +163,10 @@ func (d *deserted) abandoned() (up bool, err error) {
 func TestASourceThatWasOverwrittenInPartStaysFenced(t *testing.T) {
 	d := newDeserted(t)
 	own, came := state.NewID(time.Now().Add(time.Hour)), state.NewID(time.Now().Add(2*time.Hour))
-	d.sets = []state.Summary{{ID: "99990101-000000-broken", Cluster: "deserted"}, {ID: own, Cluster: "deserted", Complete: true}}
+	torn := state.NewID(time.Now().Add(3 * time.Hour)) // somebody took it of what had come until then
+	d.sets = []state.Summary{
+		{ID: "99990101-000000-broken", Cluster: "deserted"}, {ID: torn, Cluster: "deserted", Complete: true}, {ID: own, Cluster: "deserted", Complete: true},
+	}
 	for _, c := range []struct {
 		name, mark, set string
 		phase           migrate.Phase
@@ -171,6 +174,7 @@ func TestASourceThatWasOverwrittenInPartStaysFenced(t *testing.T) {
 		fine            bool
 	}{
 		{"in the midst of a claim", "rekindle.dev/restoring", came, migrate.Switched, "new", false},
+		{"in the midst of a rebuild", "rekindle.dev/restoring", own, migrate.Fencing, "deserted", false},
 		{"in the midst of a claim, once more", "rekindle.dev/restoring", came, migrate.Carried, "deserted", false},
 		{"between two claims, or two passes", "rekindle.dev/restored", came, migrate.Fencing, "deserted", false},
 		{"when all of it was there", "rekindle.dev/restored", came, migrate.Carried, "deserted", true},

@@ -143,6 +143,9 @@ func (s *Snapshot) find(ctx context.Context, p plan.Progress) (plan.Outcome, err
 		return "", err
 	}
 	found, err := volumes.Find(ctx, s.job.Client())
+	if err == nil {
+		err = s.isWhole(ctx, found)
+	}
 	// A handover ends with a pass in which nothing writes: a cut is of no use to it, and would take time in which nobody can.
 	if err == nil && s.standing == nil && s.spec.VolumeSnapshots == config.VolumeSnapshotsAuto && !s.job.Simulated() {
 		err = volumes.Cuts(ctx, s.job.Client(), found)

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -22,6 +23,8 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/state"
 	"github.com/rekindle-dev/rekindle/internal/wait"
 	"github.com/rekindle-dev/rekindle/migrate"
+	"github.com/rekindle-dev/rekindle/migrate/fence"
+	"github.com/rekindle-dev/rekindle/migrate/gate"
 	"github.com/rekindle-dev/rekindle/providers"
 	"github.com/rekindle-dev/rekindle/providers/kwok/kwoktest"
 	"github.com/rekindle-dev/rekindle/stacks"
@@ -33,6 +36,7 @@ type camera struct {
 	provider   providers.Provider
 	repository *state.Repository
 	objects    string // of spec.state
+	end        func() // of the snapshot before
 }
 
 func newCamera(t *testing.T) *camera {
@@ -49,7 +53,7 @@ func newCamera(t *testing.T) *camera {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &camera{T: t, provider: kwoktest.Provider(t), repository: r}
+	c := &camera{T: t, provider: kwoktest.Provider(t), repository: r, end: func() {}}
 	cluster, err := c.provider.Ensure(t.Context(), providers.Spec{Name: "seen"}, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -96,6 +100,23 @@ spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}%s}
 // take takes a snapshot, and gives the result of what was taken.
 func (c *camera) take() *engine.Result {
 	c.Helper()
+	snapshot := c.snapshot()
+	if result := engine.Run(c.Context(), snapshot.Look(c.Context()), engine.Options{}); result.Err != nil {
+		c.Fatal(result.Err)
+	}
+	return engine.Run(c.Context(), snapshot.Take(), engine.Options{})
+}
+
+// look is the result of the look before anything is taken.
+func (c *camera) look() *engine.Result {
+	c.Helper()
+	return engine.Run(c.Context(), c.snapshot().Look(c.Context()), engine.Options{RetryBase: time.Millisecond})
+}
+
+// snapshot is one that ends with the test, or before the next one.
+func (c *camera) snapshot() *migrate.Snapshot {
+	c.Helper()
+	c.end()
 	docs, err := config.LoadFS(fstest.MapFS{"cluster.yaml": {Data: []byte("apiVersion: rekindle.dev/v1alpha1\nkind: Cluster\nmetadata: {name: seen}\nspec:\n" +
 		"  provider: {kwok: {}}\n  state:\n    repository: state\n    password: {env: X}\n    objects: [" + c.objects + "]\n")}}, "cluster.yaml")
 	if err != nil {
@@ -105,13 +126,10 @@ func (c *camera) take() *engine.Result {
 	if err != nil {
 		c.Fatal(err)
 	}
-	defer job.Close()
 	snapshot := migrate.NewSnapshot(job, c.repository)
-	defer snapshot.Close()
-	if result := engine.Run(c.Context(), snapshot.Look(c.Context()), engine.Options{}); result.Err != nil {
-		c.Fatal(result.Err)
-	}
-	return engine.Run(c.Context(), snapshot.Take(), engine.Options{})
+	c.end = sync.OnceFunc(func() { snapshot.Close(); job.Close() })
+	c.Cleanup(c.end)
+	return snapshot
 }
 
 func (c *camera) sets() []state.Summary {
@@ -174,8 +192,50 @@ func TestASnapshotTellsWhatIsMissing(t *testing.T) {
 	}
 }
 
-// leaveOut marks a claim.
-func (c *camera) leaveOut(name string) {
+// TestNoSetIsTakenOfWhatIsNotWhole: as the newest complete one, a rebuild would choose it.
+func TestNoSetIsTakenOfWhatIsNotWhole(t *testing.T) {
+	c := newCamera(t)
+	c.objects = "{apiVersion: v1, kind: ConfigMap, namespace: shop}"
+	c.leaveOut("raw")
+	client := c.client()
+	refused := func(what string, says ...string) {
+		t.Helper()
+		err := c.look().Err
+		for _, text := range says {
+			if fault.KindOf(err) != fault.Refused || !strings.Contains(fault.Text(err), text) {
+				t.Errorf("%s: want %q in %s", what, text, fault.Text(err))
+			}
+		}
+	}
+	const set, migration = "20261123-100000-aaaaaa", "20261123-110000-bbbbbb"
+	g, waits := gate.New(client), map[gate.Claim]bool{{Namespace: "shop", Name: "plain"}: true}
+	for by, says := range map[string]string{set: "rekindle rebuild --at " + set, gate.Migration(migration): "rekindle migrate rollback"} {
+		if _, err := g.PutUp(t.Context(), by, waits, nil); err != nil {
+			t.Fatal(err)
+		}
+		refused("behind the gate of "+by, "1 claims wait for their data, such as shop/plain", says)
+		if _, err := g.TakeAway(t.Context(), by, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := fence.New(client)
+	if _, err := f.PutUp(t.Context(), fence.Mark{Migration: migration, Other: "new"}, fence.Rules{Claims: true}, nil); err != nil {
+		t.Fatal(err)
+	}
+	refused("behind a fence", "it is fenced by the migration "+migration, "take a snapshot of new")
+	if _, err := f.Lift(t.Context(), migration, nil); err != nil {
+		t.Fatal(err)
+	}
+	c.annotate("plain", "rekindle.dev/restoring", `"`+set+`"`)
+	refused("half filled", "only a part of what the set "+set+" has of it came back", "kubectl annotate -n shop pvc plain rekindle.dev/restoring-")
+	c.annotate("plain", "rekindle.dev/restoring", "null")
+	if result := c.take(); result.Err != nil {
+		t.Errorf("when all is there: %s", fault.Text(result.Err))
+	}
+}
+
+// client reaches the cluster.
+func (c *camera) client() *kube.Client {
 	c.Helper()
 	cluster, err := c.provider.Find(c.Context(), providers.Ref{Provider: "kwok", Name: "seen"})
 	if err != nil {
@@ -185,9 +245,21 @@ func (c *camera) leaveOut(name string) {
 	if err != nil {
 		c.Fatal(err)
 	}
-	defer client.Close()
+	c.Cleanup(client.Close)
+	return client
+}
+
+// leaveOut marks a claim.
+func (c *camera) leaveOut(name string) {
+	c.Helper()
+	c.annotate(name, "rekindle.dev/snapshot", `"skip"`)
+}
+
+// annotate gives a claim an annotation, whose value is JSON.
+func (c *camera) annotate(name, annotation, value string) {
+	c.Helper()
 	ref := kube.Ref{Version: "v1", Kind: "PersistentVolumeClaim", Namespace: "shop", Name: name}
-	if err := client.MergePatch(c.Context(), ref, []byte(`{"metadata":{"annotations":{"rekindle.dev/snapshot":"skip"}}}`)); err != nil {
+	if err := c.client().MergePatch(c.Context(), ref, fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%s}}}`, annotation, value)); err != nil {
 		c.Fatal(err)
 	}
 }
