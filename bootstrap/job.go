@@ -36,7 +36,7 @@ type Tools struct {
 	Secret     func(value string)
 	Redact     func(text string) string                     // takes them out of a text; may be nil
 	Lost       func(error)                                  // ends the whole run: another one has the cluster's lease now; may be nil
-	State      func(ctx context.Context) (Snapshots, error) // opens the repository of spec.state; nil where there is none
+	State      func(ctx context.Context) (Snapshots, error) // opens the repository of spec.state; nil: the cluster has no schedule
 	Trial      bool                                         // it stands for a cluster that may be in use: what that one would answer is not asked
 }
 

@@ -87,7 +87,8 @@ func (a *app) tools(docs *config.Documents, keyDir string, o jobOptions) (*boots
 		Use: o.use, Run: o.run, TTL: o.ttl, Secret: a.secrets.Add, Redact: a.secrets.Redact, Trial: o.trial,
 		Lost: func(err error) { a.lost(err) },
 	}
-	if docs.Cluster.Spec.State != nil {
+	// A cluster on another provider is made beside the document's own, which may be alive: both would write sets of one name.
+	if docs.Cluster.Spec.State != nil && providerOf(docs, o) == providerOf(docs, jobOptions{}) {
 		t.State = func(ctx context.Context) (bootstrap.Snapshots, error) { return a.repository(ctx, docs, keyDir) }
 	}
 	spec := docs.Cluster.Spec.Provider
