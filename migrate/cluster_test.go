@@ -49,6 +49,7 @@ func TestARebuild(t *testing.T) {
 	l.took("data-db-1")
 	l.runs()
 	l.hasStandIn()
+	l.fillsWhatIsMadeAnew()
 
 	if result := l.mustRebuild(); result.Changes() != 0 {
 		t.Errorf("a third run changed %d things", result.Changes())
@@ -76,6 +77,20 @@ func TestARebuild(t *testing.T) {
 	if len(l.mover.seen) > 0 {
 		t.Errorf("these ran while their data came: %v", l.mover.seen)
 	}
+}
+
+// fillsWhatIsMadeAnew has a claim go while it is filled from a further set: what is there then has nothing of it.
+func (l *lab) fillsWhatIsMadeAnew() {
+	l.Helper()
+	first := l.set
+	l.set, l.force, l.mover.replaces = set("set-1b", first.Claims...), true, "files"
+	l.mustRebuild()
+	l.took("data-db-0", "data-db-1", "files", "files")
+	l.set = first
+	l.mustRebuild()
+	l.took("data-db-0", "data-db-1", "files")
+	l.force = false
+	l.runs()
 }
 
 // leavesTheGateOf has another hold back what has its data already: a rebuild with nothing to do may not let that go.

@@ -82,6 +82,23 @@ func (r *Rebuild) look(ctx context.Context, c *kube.Client) (map[gate.Claim]bool
 	return waiting, fault.Join(errs...)
 }
 
+// areFilled refuses claims of the set that have lost their data since they were filled: they were made anew.
+func (r *Rebuild) areFilled(ctx context.Context) error {
+	var errs []error
+	for _, one := range r.claims {
+		pvc, err := r.job.Client().Typed().CoreV1().PersistentVolumeClaims(one.at.Namespace).Get(ctx, one.at.Name, metav1.GetOptions{})
+		switch {
+		case apierrors.IsNotFound(err): // nothing makes it, which its step has told, or it goes
+		case err != nil:
+			return err
+		case pvc.Annotations[RestoredMark] != r.set.ID:
+			errs = append(errs, fault.New(fault.Failed, "it was made anew after its data was there, and is empty").On("claim %s", one.at).
+				WithHint("scale what mounts it to 0 and run the same command again: it is filled once more"))
+		}
+	}
+	return fault.Join(errs...)
+}
+
 // hasOther says whether a claim may have data that would be lost. One that was made behind a gate has none.
 func (r *Rebuild) hasOther(pvc *corev1.PersistentVolumeClaim, found *gate.Found) bool {
 	behind := found != nil && found.Set == r.owner() && !pvc.CreationTimestamp.Time.Before(found.Since)

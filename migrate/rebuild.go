@@ -270,6 +270,9 @@ func (r *Rebuild) Open(p *plan.Plan, needs ...plan.ID) plan.ID {
 	return p.Add(plan.Step{
 		ID: "open", Title: "take the gate away", Timeout: gateTimeout, Retries: 2,
 		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+			if err := r.areFilled(ctx); err != nil {
+				return "", err
+			}
 			return gate.New(r.job.Client()).TakeAway(ctx, r.owner(), p)
 		},
 	}, needs...)

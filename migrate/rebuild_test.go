@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -198,6 +199,8 @@ type mover struct {
 	client *kube.Client
 	fails  string // the claim that can not be restored
 
+	replaces string // the claim that somebody makes anew, once, while it is filled
+
 	mu   sync.Mutex
 	done []string
 	seen []string // pods that ran with a claim that was being filled
@@ -209,6 +212,13 @@ func (m *mover) Restore(ctx context.Context, c state.Claim, namespace, name stri
 	}
 	if c.Name == m.fails {
 		return errors.New("the line is cut")
+	}
+	if c.Name == m.replaces {
+		m.replaces = ""
+		m.mu.Lock()
+		m.done = append(m.done, name)
+		m.mu.Unlock()
+		return m.replace(ctx, namespace, name)
 	}
 	volumes, quantity := m.client.Typed().CoreV1().PersistentVolumes(), resourceList(c.Size)
 	pvc, err := m.client.Typed().CoreV1().PersistentVolumeClaims(namespace).Get(ctx, name, metav1.GetOptions{})
@@ -235,6 +245,25 @@ func (m *mover) Restore(ctx context.Context, c state.Claim, namespace, name stri
 		pvc, err := m.client.Typed().CoreV1().PersistentVolumeClaims(namespace).Get(ctx, name, metav1.GetOptions{})
 		return err == nil && pvc.Status.Phase == corev1.ClaimBound, "", err
 	}), 200*time.Millisecond, p)
+}
+
+// replace has another claim be there in the place of one.
+func (m *mover) replace(ctx context.Context, namespace, name string) error {
+	claims := m.client.Typed().CoreV1().PersistentVolumeClaims(namespace)
+	was, err := claims.Get(ctx, name, metav1.GetOptions{})
+	if err == nil {
+		err = claims.Delete(ctx, name, metav1.DeleteOptions{})
+	}
+	if err != nil {
+		return err
+	}
+	maps.DeleteFunc(was.Annotations, func(name, _ string) bool { return !strings.HasPrefix(name, "meta.helm.sh/") })
+	was.Spec.VolumeName = ""
+	is := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: was.Labels, Annotations: was.Annotations}, Spec: was.Spec}
+	return wait.Poll(ctx, wait.Func(name+" is made anew", func(ctx context.Context) (bool, string, error) {
+		_, err := claims.Create(ctx, is, metav1.CreateOptions{})
+		return err == nil, fmt.Sprint(err), nil
+	}), 200*time.Millisecond, nil)
 }
 
 // look writes down who is past the gate too early.

@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -9,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
@@ -16,11 +18,24 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/state"
 )
 
-// restore fills one claim, once it exists, and lets its pods start.
+// errReplaced says that a claim went while it was being filled: another of its name may be there, which is empty.
+var errReplaced = errors.New("the claim was made anew while its data came")
+
+// restore fills one claim, once it exists, and lets its pods start. One that is made anew meanwhile is filled again.
 func (r *Rebuild) restore(ctx context.Context, c *claim, p plan.Progress) (plan.Outcome, error) {
 	if r.gate == nil {
 		return plan.Unchanged, nil // the gate's step has seen that everything is there
 	}
+	for {
+		outcome, err := r.restoreOnce(ctx, c, p)
+		if !errors.Is(err, errReplaced) || ctx.Err() != nil {
+			return outcome, err
+		}
+		p.Note(fmt.Sprintf("filled again: %v", err))
+	}
+}
+
+func (r *Rebuild) restoreOnce(ctx context.Context, c *claim, p plan.Progress) (plan.Outcome, error) {
 	pvc, err := r.await(ctx, c, p)
 	switch {
 	case err != nil:
@@ -34,8 +49,8 @@ func (r *Rebuild) restore(ctx context.Context, c *claim, p plan.Progress) (plan.
 	if err := holds(c.Claim, pvc.Spec.Resources.Requests.Storage().String()); err != nil {
 		return "", err
 	}
-	if err := r.fill(ctx, c, p); err != nil {
-		if ctx.Err() != nil {
+	if err := r.fill(ctx, c, pvc.UID, p); err != nil {
+		if ctx.Err() != nil || errors.Is(err, errReplaced) {
 			return "", err
 		}
 		return "", fault.Wrap(err, fault.Failed, "its data did not come back").On("claim %s", c.at).
@@ -53,35 +68,46 @@ func (r *Rebuild) lift(ctx context.Context, c *claim) error {
 }
 
 // fill brings the data of a claim when there is room for a further mover.
-func (r *Rebuild) fill(ctx context.Context, c *claim, p plan.Progress) error {
+func (r *Rebuild) fill(ctx context.Context, c *claim, uid types.UID, p plan.Progress) error {
 	free, err := r.slots.take(ctx, c.priority, p)
 	if err != nil {
 		return err
 	}
 	defer free()
-	return fill(ctx, r.job.Client(), r.restorer, c.Claim, r.set.ID, p)
+	return fill(ctx, r.job.Client(), r.restorer, c.Claim, uid, r.set.ID, p)
 }
 
-// fill brings the data of a set into a claim that exists, and marks it before and after.
-func fill(ctx context.Context, c *kube.Client, with Restorer, claim state.Claim, set string, p plan.Progress) error {
+// fill brings the data of a set into the claim with the UID, and marks it before and after. A name says nothing: what is there
+// afterwards may be another claim, which has nothing. That is errReplaced.
+func fill(ctx context.Context, c *kube.Client, with Restorer, claim state.Claim, uid types.UID, set string, p plan.Progress) error {
+	err := remark(ctx, c, claim, uid, fmt.Sprintf("%q:%q,%q:null", restoringMark, set, RestoredMark))
+	if err == nil {
+		err = with.Restore(ctx, claim, claim.Namespace, claim.Name, p)
+	}
+	if err == nil {
+		err = remark(ctx, c, claim, uid, fmt.Sprintf("%q:%q,%q:null", RestoredMark, set, restoringMark))
+	}
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	is, looked := c.Typed().CoreV1().PersistentVolumeClaims(claim.Namespace).Get(ctx, claim.Name, metav1.GetOptions{})
+	if apierrors.IsNotFound(looked) || looked == nil && (is.UID != uid || is.DeletionTimestamp != nil) {
+		return fmt.Errorf("%w: %w", errReplaced, err)
+	}
+	return err
+}
+
+// remark changes annotations of the claim with the UID, and of no other.
+func remark(ctx context.Context, c *kube.Client, claim state.Claim, uid types.UID, annotations string) error {
 	ref := kube.NewRef(corev1.SchemeGroupVersion.WithKind("PersistentVolumeClaim"), claim.Namespace, claim.Name)
-	mark := func(on, off string) error {
-		return c.MergePatch(ctx, ref, fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q,%q:null}}}`, on, set, off))
-	}
-	if err := mark(restoringMark, RestoredMark); err != nil {
-		return err
-	}
-	if err := with.Restore(ctx, claim, claim.Namespace, claim.Name, p); err != nil {
-		return err
-	}
-	return mark(RestoredMark, restoringMark)
+	return c.MergePatch(ctx, ref, fmt.Appendf(nil, `{"metadata":{"uid":%q,"annotations":{%s}}}`, uid, annotations))
 }
 
-// await waits until the claim exists, or makes it. It gives none when the repository is applied and has not made one
-// that it was not known to make.
+// await waits until the claim exists, or makes it; one that is being deleted is none. It gives none when the repository is
+// applied and has not made one that it was not known to make.
 func (r *Rebuild) await(ctx context.Context, c *claim, p plan.Progress) (*corev1.PersistentVolumeClaim, error) {
 	if c.make != nil {
-		return r.make(ctx, c)
+		return r.make(ctx, c, p)
 	}
 	waiting, cancel := context.WithTimeout(ctx, appearTimeout)
 	defer cancel()
@@ -90,7 +116,7 @@ func (r *Rebuild) await(ctx context.Context, c *claim, p plan.Progress) (*corev1
 		defer cancel()
 	}
 	err := r.job.Watcher().Until(waiting, refOf(c), "there", func(obj *unstructured.Unstructured) kube.Health {
-		return kube.Health{Ready: obj != nil, Message: "is not made yet"}
+		return kube.Health{Ready: obj != nil && obj.GetDeletionTimestamp() == nil, Message: "is not made yet"}
 	}, p)
 	if err != nil && (c.known || ctx.Err() != nil || waiting.Err() == nil) {
 		return nil, err
@@ -102,8 +128,16 @@ func (r *Rebuild) await(ctx context.Context, c *claim, p plan.Progress) (*corev1
 	return pvc, err
 }
 
-// make makes a claim that does not exist yet.
-func (r *Rebuild) make(ctx context.Context, c *claim) (*corev1.PersistentVolumeClaim, error) {
+// make makes a claim that does not exist yet, or not any more.
+func (r *Rebuild) make(ctx context.Context, c *claim, p plan.Progress) (*corev1.PersistentVolumeClaim, error) {
+	limited, cancel := context.WithTimeout(ctx, appearTimeout)
+	defer cancel()
+	err := r.job.Watcher().Until(limited, refOf(c), "no longer being deleted", func(obj *unstructured.Unstructured) kube.Health {
+		return kube.Health{Ready: obj == nil || obj.GetDeletionTimestamp() == nil, Message: "is being deleted"}
+	}, p)
+	if err != nil {
+		return nil, err
+	}
 	claims := r.job.Client().Typed().CoreV1().PersistentVolumeClaims(c.at.Namespace)
 	pvc, err := claims.Get(ctx, c.at.Name, metav1.GetOptions{})
 	if !apierrors.IsNotFound(err) {
