@@ -38,6 +38,9 @@ func (r *Rebuild) putUpGate(ctx context.Context, p plan.Progress) (plan.Outcome,
 	if err := r.ensureClasses(ctx, c); err != nil {
 		return "", err
 	}
+	if err := r.again(ctx, c, waiting, p); err != nil {
+		return "", err
+	}
 	if !slices.Contains(slices.Collect(maps.Values(waiting)), true) {
 		return gate.New(c).TakeAway(ctx, r.owner(), p) // all of it is there: nobody has to wait any more
 	}
@@ -80,6 +83,37 @@ func (r *Rebuild) look(ctx context.Context, c *kube.Client) (map[gate.Claim]bool
 		}
 	}
 	return waiting, fault.Join(errs...)
+}
+
+// again decides on claims that an earlier rebuild from the same set has filled. While its gate is there, that has not come to its
+// end, and they are done; else pods have written to them since, and only force fills them once more.
+func (r *Rebuild) again(ctx context.Context, c *kube.Client, waiting map[gate.Claim]bool, p plan.Progress) error {
+	found, err := gate.Find(ctx, c)
+	if err != nil || found != nil { // one that is there for another is refused after this
+		return err
+	}
+	filled := 0
+	for _, one := range r.claims {
+		if waiting[one.at] {
+			continue
+		}
+		filled++
+		if !r.o.Force {
+			continue
+		}
+		pvc, err := c.Typed().CoreV1().PersistentVolumeClaims(one.at.Namespace).Get(ctx, one.at.Name, metav1.GetOptions{})
+		if err == nil { // it goes with the mark: a run that is killed before it is filled must not count it as done
+			err = remark(ctx, c, one.Claim, pvc.UID, fmt.Sprintf("%q:null", RestoredMark))
+		}
+		if err != nil {
+			return err
+		}
+		waiting[one.at] = true
+	}
+	if filled > 0 && !r.o.Force {
+		p.Warn(fmt.Sprintf("an earlier rebuild has filled %d claims from the set %s: they are left as they are, with what was written since; --force fills them again", filled, r.set.ID))
+	}
+	return nil
 }
 
 // areFilled refuses claims of the set that have lost their data since they were filled: they were made anew.
