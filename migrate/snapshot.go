@@ -19,7 +19,7 @@ import (
 // Times within which a step of a snapshot must be done.
 const (
 	lookTimeout   = 5 * time.Minute
-	backupTimeout = 24 * time.Hour // the first one of a terabyte
+	backupTimeout = state.Making
 )
 
 // simulated says why no data is taken where nothing runs behind the pods.
@@ -177,7 +177,7 @@ func (s *Snapshot) Take() *plan.Plan {
 // addTake adds the steps that take the set, and gives the id of the one that writes it.
 func (s *Snapshot) addTake(p *plan.Plan) plan.ID {
 	now := time.Now().UTC()
-	s.set = state.Manifest{Version: state.Version, ID: state.NewID(now), Cluster: s.job.Name(), Time: now}
+	s.set = state.Manifest{Version: state.Version, ID: state.NewID(now), Cluster: s.job.Name(), Time: now, Pass: s.standing != nil}
 	groups := volumes.Together(s.volumes)
 	var steps []plan.ID
 	for i := range s.volumes {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -173,7 +174,8 @@ func (a *app) keepCommand() *cobra.Command {
 		Use:   "keep FILE|URL//PATH",
 		Short: "Remove the snapshot sets beyond those that are to be kept",
 		Long: `keep removes whole sets of the cluster: the complete ones beyond the newest spec.state.keep.last,
-and those that are not whole and older than the newest complete one. Then it frees the data
+and older than the newest complete one, those that are not whole and those that a migration took to
+carry data, which do not count. A set that a run may still be taking stays. Then it frees the data
 that nothing needs any more. Sets of other clusters in the same repository stay.`,
 		Example: `  rekindle keep clusters/prod/cluster.yaml --dry-run
   rekindle keep clusters/prod/cluster.yaml --last 30 --yes`,
@@ -202,7 +204,7 @@ func (a *app) keepSets(ctx context.Context, arg string, o keepOptions) error {
 			if err != nil {
 				return err
 			}
-			over := state.Excess(sets, last)
+			over := state.Excess(sets, last, time.Now())
 			if o.dryRun {
 				return a.tellSets(over)
 			}
@@ -217,7 +219,14 @@ func (a *app) keepSets(ctx context.Context, arg string, o keepOptions) error {
 			p.Add(plan.Step{
 				ID: "remove", Title: fmt.Sprintf("remove %d snapshot sets", len(over)), Timeout: 24 * time.Hour,
 				Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
-					return plan.Changed, r.Remove(ctx, over, p)
+					sets, err := r.Sets(ctx) // others may have removed or taken some while somebody was asked
+					if err != nil {
+						return "", err
+					}
+					still := slices.DeleteFunc(state.Excess(sets, last, time.Now()), func(s state.Summary) bool {
+						return !slices.ContainsFunc(over, func(asked state.Summary) bool { return asked.ID == s.ID })
+					})
+					return plan.Changed, r.Remove(ctx, still, p)
 				},
 			})
 			return s.run(ctx, p)

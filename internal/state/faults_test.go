@@ -187,7 +187,7 @@ func TestWritersSideBySide(t *testing.T) {
 			return r.Put(t.Context(), state.Manifest{ID: state.NewID(at), Cluster: "prod", Time: at, Complete: true})
 		})
 	}
-	group.Go(func() error { return r.Remove(t.Context(), state.Excess(sets, 1), nil) })
+	group.Go(func() error { return r.Remove(t.Context(), state.Excess(sets, 1, time.Now()), nil) })
 	if err := group.Wait(); err != nil {
 		t.Fatal(err)
 	}
@@ -216,7 +216,7 @@ func TestARemovalThatIsKilledIsFinishedByTheNext(t *testing.T) {
 			t.Fatal(err)
 		}
 		killed := r.openWith(r.killedAt(start))
-		if err := killed.Remove(t.Context(), state.Excess(sets, 1), nil); err == nil {
+		if err := killed.Remove(t.Context(), state.Excess(sets, 1, time.Now()), nil); err == nil {
 			t.Fatalf("start %d: it was killed, and says nothing", start)
 		}
 		sets, err = r.Sets(t.Context())
@@ -228,7 +228,7 @@ func TestARemovalThatIsKilledIsFinishedByTheNext(t *testing.T) {
 				t.Errorf("start %d: %s counts as complete without its data", start, s.ID)
 			}
 		}
-		if err := r.Remove(t.Context(), state.Excess(sets, 1), nil); err != nil {
+		if err := r.Remove(t.Context(), state.Excess(sets, 1, time.Now()), nil); err != nil {
 			t.Fatal(err)
 		}
 		sets, err = r.Sets(t.Context())

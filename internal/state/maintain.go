@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/plan"
@@ -42,23 +43,32 @@ func (r *Repository) Verify(ctx context.Context, m *Manifest, part string, p pla
 	return fault.Join(append(errs, r.damage(ctx, m, err))...)
 }
 
-// Excess lists the sets that last complete ones leave over: the older complete ones, and those that are not whole and
-// older than the newest complete one. A newer one that is not whole may be in the making.
-func Excess(sets []Summary, last int) []Summary {
+// Making is how long a set may be in the making: the first one of a terabyte takes a day.
+const Making = 24 * time.Hour
+
+// Excess lists the sets that last complete ones leave over: the older complete ones, and those that are older than the newest
+// complete one and not whole, or were taken by a migration to carry data. One whose run may still be at work is none.
+func Excess(sets []Summary, last int, now time.Time) []Summary {
 	var over []Summary
-	complete := 0
+	complete, newest := 0, true
 	for _, s := range sets { // the newest first
-		switch {
-		case s.Complete:
+		whole := s.Complete && len(s.lacks()) == 0 // somebody may have removed a part of it
+		counts := whole && !s.Pass
+		if counts {
 			complete++
-			if complete > last {
-				over = append(over, s)
-			}
-		case complete > 0:
+		}
+		if counts && complete > last || !counts && !newest && !s.making(now) {
 			over = append(over, s)
 		}
+		newest = newest && !whole
 	}
 	return over
+}
+
+// making says whether a run may still be at work on a set.
+func (s *Summary) making(now time.Time) bool {
+	over := s.manifest != "" && !s.Scheduled
+	return !over && !s.Complete && now.Sub(s.Time) < Making
 }
 
 // Remove removes whole sets, and then the data that no other snapshot needs. What makes a set whole goes first, its

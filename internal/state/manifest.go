@@ -22,6 +22,7 @@ type Manifest struct {
 	Claims   []Claim          `json:"claims"`
 	Objects  []map[string]any `json:"objects,omitempty"` // kept objects, without what a server adds
 	Faults   []string         `json:"faults,omitempty"`  // why it is not complete
+	Pass     bool             `json:"pass,omitempty"`    // a migration took it to carry data, and nobody to keep it
 	// Prepared is when all but the data was read, of a set that CronJobs took: claims, objects, commit; else zero.
 	Prepared time.Time `json:"prepared,omitzero"`
 }

@@ -18,7 +18,7 @@ const (
 	tagSchedule = "schedule"
 	tagReceipt  = "receipt"
 	tagCron     = "cron="  // of the manifest: when the schedule is due
-	tagWants    = "wants=" // of the manifest: a claim without which a set is not whole
+	tagWants    = "wants=" // of a manifest, also of a set's own: a claim without which a set is not whole
 )
 
 // scheduledEnd is the end of the id of a set that a schedule made, after its time.
@@ -68,13 +68,7 @@ func schedules(all []snapshot) []schedule {
 		if err != nil {
 			continue // a schedule of another build, or of nobody
 		}
-		one := schedule{manifest: s.ID, since: s.Time, cron: due}
-		for _, tag := range s.Tags {
-			if claim, ok := strings.CutPrefix(tag, tagWants); ok {
-				one.wants = append(one.wants, claim)
-			}
-		}
-		list = append(list, one)
+		list = append(list, schedule{manifest: s.ID, since: s.Time, cron: due, wants: s.wants()})
 	}
 	slices.SortFunc(list, func(a, b schedule) int { return a.since.Compare(b.since) })
 	return list

@@ -134,7 +134,7 @@ func TestSetsOfASchedule(t *testing.T) {
 	for n := range 3 {
 		s.takes("shop/a", s.first.Add(time.Duration(n)*time.Hour), 2, true)
 	}
-	if err := s.Remove(t.Context(), state.Excess(s.sets(), 1), nil); err != nil {
+	if err := s.Remove(t.Context(), state.Excess(s.sets(), 1, time.Now()), nil); err != nil {
 		t.Fatal(err)
 	}
 	last := s.sets()

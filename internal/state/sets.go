@@ -20,6 +20,7 @@ const (
 	tagClaim      = "claim="
 	tagComplete   = "complete"
 	tagIncomplete = "incomplete"
+	tagPass       = "pass" // of the manifest of one that a migration took
 )
 
 // manifestFile is the one file of the snapshot that holds a manifest.
@@ -59,11 +60,12 @@ type Summary struct {
 	Claims   []ClaimSummary `json:"claims"`
 
 	Scheduled bool `json:"scheduled,omitempty"` // by CronJobs of the cluster
+	Pass      bool `json:"pass,omitempty"`      // by a migration, to carry data
 
 	manifest  string   // restic's id of the manifest's snapshot; empty: there is none. Sets of a schedule share it
 	receipts  []string // restic's ids of those of a scheduled one; some may be of another set too
 	snapshots []string // restic's ids of the others
-	wants     []string // of a scheduled one: the claims without which it is not whole
+	wants     []string // the claims without which it is not whole, where that is known without its manifest
 }
 
 // ClaimSummary is what restic itself tells of a claim's snapshot.
@@ -131,6 +133,17 @@ func (s *snapshot) tag(prefix string) string {
 	return ""
 }
 
+// wants are the claims that a manifest tells of.
+func (s *snapshot) wants() []string {
+	var claims []string
+	for _, tag := range s.Tags {
+		if claim, ok := strings.CutPrefix(tag, tagWants); ok {
+			claims = append(claims, claim)
+		}
+	}
+	return claims
+}
+
 // summary is what is told of one with the data of a claim.
 func (s *snapshot) summary() ClaimSummary {
 	one := ClaimSummary{Claim: s.tag(tagClaim), Snapshot: s.ID}
@@ -181,7 +194,7 @@ func group(all []snapshot) []Summary {
 			set.Claims, set.snapshots = append(set.Claims, s.summary()), append(set.snapshots, s.ID)
 			continue
 		}
-		set.manifest, set.Complete = s.ID, slices.Contains(s.Tags, tagComplete)
+		set.manifest, set.Complete, set.Pass, set.wants = s.ID, slices.Contains(s.Tags, tagComplete), slices.Contains(s.Tags, tagPass), s.wants()
 	}
 	list := groupScheduled(all)
 	for _, set := range sets {
@@ -307,18 +320,36 @@ func (r *Repository) load(ctx context.Context, set *Summary) (*Manifest, error) 
 	return m, fault.Join(errs...)
 }
 
-// Put writes the manifest of a set, whose snapshots are there: with it the set comes into being.
+// Put writes the manifest of a set, whose snapshots are there, which is looked at: with it the set comes into being.
 func (r *Repository) Put(ctx context.Context, m Manifest) error {
+	all, err := r.snapshots(ctx)
+	if err != nil {
+		return err
+	}
+	tags := []string{tagOurs, tagSet + m.ID}
+	for _, c := range m.Claims {
+		if c.Snapshot == "" {
+			continue
+		}
+		if !slices.ContainsFunc(all, func(s snapshot) bool { return s.ID == c.Snapshot }) {
+			return r.on(fault.New(fault.Failed, "the snapshot %.8s of claim %s/%s is gone: somebody removed it while the set was taken", c.Snapshot, c.Namespace, c.Name))
+		}
+		tags = append(tags, tagWants+c.Namespace+"/"+c.Name)
+	}
 	m.Version = Version
 	raw, err := json.Marshal(m)
 	if err != nil {
 		return err
 	}
-	whole := tagIncomplete
 	if m.Complete {
-		whole = tagComplete
+		tags = append(tags, tagComplete)
+	} else {
+		tags = append(tags, tagIncomplete)
+	}
+	if m.Pass {
+		tags = append(tags, tagPass)
 	}
 	_, err = r.run(ctx, call{in: raw, locks: true, args: []string{"backup", "--quiet", "--json",
-		"--host", m.Cluster, "--tag", strings.Join([]string{tagOurs, tagSet + m.ID, whole}, ","), "--stdin", "--stdin-filename", manifestFile}})
+		"--host", m.Cluster, "--tag", strings.Join(tags, ","), "--stdin", "--stdin-filename", manifestFile}})
 	return err
 }

@@ -272,7 +272,7 @@ func TestKeepRemovesWholeSets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	over := state.Excess(sets, 2)
+	over := state.Excess(sets, 2, time.Now())
 	if len(over) != 2 || over[0].Time != hour(1) || over[1].Time != hour(0) {
 		t.Fatalf("%+v", over)
 	}
@@ -291,6 +291,45 @@ func TestKeepRemovesWholeSets(t *testing.T) {
 	}
 	if m, err := r.Choose(t.Context(), ""); err != nil || r.Verify(t.Context(), m, "100%", nil) != nil {
 		t.Errorf("%+v, %v", m, err)
+	}
+}
+
+// TestKeepCountsWhatCanBeRestored: neither what is broken nor what a migration carried stands for a set, and what is being
+// taken stays.
+func TestKeepCountsWhatCanBeRestored(t *testing.T) {
+	t.Parallel()
+	r, now := newRepo(t), time.Now().UTC()
+	first := r.take(hour(1), 1, true)
+	pass := r.take(hour(2), 1, true)
+	pass.ID, pass.Pass = state.NewID(hour(3)), true // with the snapshot of another, which is there
+	if err := r.Put(t.Context(), pass); err != nil {
+		t.Fatal(err)
+	}
+	pass.Claims[0].Snapshot = strings.Repeat("0", 64)
+	if err := r.Put(t.Context(), pass); err == nil || !strings.Contains(err.Error(), "claim shop/data is gone") {
+		t.Errorf("a set without what it holds: %v", err)
+	}
+	broken := r.take(hour(5), 2, true)
+	r.plain(r.dir, "forget", broken.Claims[0].Snapshot)
+	making := state.NewID(now.Add(-2 * time.Hour))
+	r.plain(r.dir, state.BackupArgs("prod", making, "shop/data", r.files(1, "making"), "")...)
+	r.take(now.Add(-time.Hour), 1, true)
+	sets, err := r.Sets(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	over := func(now time.Time) (ids []string) {
+		for _, s := range state.Excess(sets, 2, now) {
+			ids = append(ids, s.ID)
+		}
+		return ids
+	}
+	want := []string{broken.ID, pass.ID, first.ID}
+	if got := over(now); !slices.Equal(got, want) {
+		t.Errorf("over are %v, want %v", got, want)
+	}
+	if got, want := over(now.Add(state.Making)), append([]string{making}, want...); !slices.Equal(got, want) {
+		t.Errorf("a day later over are %v, want %v", got, want)
 	}
 }
 
