@@ -86,7 +86,8 @@ func (r *Repository) name() string {
 	return r.settings.Repository
 }
 
-// Init makes the repository unless there is one, from which it takes away stale locks: those of runs that were killed.
+// Init makes the repository unless there is one, from which it takes away the locks of runs that are surely dead: movers, which
+// come after it, can not.
 // It is an error when the password does not open the one there is.
 func (r *Repository) Init(ctx context.Context) (created bool, err error) {
 	if err := r.look(ctx); err == nil {

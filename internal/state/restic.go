@@ -84,8 +84,8 @@ func (c *call) patience() time.Duration {
 	return shortPatience
 }
 
-// run calls restic. A lock that keeps it out is taken away if restic calls it stale: its process is gone from this
-// machine, or has not renewed it for half an hour. Those of others that may be alive are waited for.
+// run calls restic. A lock that keeps it out is taken away if its run is surely dead. Those of others that may be alive are
+// waited for.
 func (r *Repository) run(ctx context.Context, c call) ([]byte, error) {
 	out, err := r.once(ctx, c)
 	var exit *exitError
@@ -97,12 +97,6 @@ func (r *Repository) run(ctx context.Context, c call) ([]byte, error) {
 	}
 	c.args = append(slices.Clip(c.args), "--retry-lock", lockTimeout)
 	return r.once(ctx, c)
-}
-
-// unlock takes away stale locks. restic takes away no others unless it is told to remove all.
-func (r *Repository) unlock(ctx context.Context) error {
-	_, err := r.once(ctx, call{args: []string{"unlock", "--quiet"}})
-	return err
 }
 
 // once calls restic once. Nothing secret is among its arguments.
@@ -167,7 +161,7 @@ func (r *Repository) explain(e *exitError) error {
 		return errors.Join(errNoRepository, fault.New(fault.Failed, "there is no repository, or it can not be reached: %s", e.text).On("repository %s", r.name()).
 			WithHint("see whether spec.state.repository and its credentials are right; the first snapshot makes a repository"))
 	case e.code == exitLocked:
-		return f.WithHint("another run uses it; a lock that nobody renews is taken away after half an hour, or at once by: restic unlock --remove-all").Transient()
+		return f.WithHint("another run uses it; wait until it has ended, and run this again; the lock of one that was killed is taken away when nobody has renewed it for half an hour").Transient()
 	case refused(e.text):
 		return f.WithHint("its credentials are refused: renew them where this command gets them from (see docs/state.md), and run it again")
 	case strings.Contains(e.text, "dial tcp") || strings.Contains(e.text, "no such host") || strings.Contains(e.text, "connection refused"):
