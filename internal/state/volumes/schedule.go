@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -204,73 +203,4 @@ func scheduleSecret(namespace string, a state.Access) *unstructured.Unstructured
 		"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "data": data,
 		"metadata": map[string]any{"name": scheduleName, "namespace": namespace, "labels": labels},
 	}}
-}
-
-// places is where the claims are.
-type places struct {
-	users map[string][]*corev1.Pod
-	bound map[string]bool // claims whose volume says itself on which node it is
-	now   map[string]*corev1.Affinity
-}
-
-func (s *Schedule) places(ctx context.Context) (*places, error) {
-	pods, err := s.Client.Typed().CoreV1().Pods("").List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return nil, fault.Wrap(err, fault.Failed, "list the pods")
-	}
-	volumes, err := s.Client.Typed().CoreV1().PersistentVolumes().List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return nil, fault.Wrap(err, fault.Failed, "list the volumes")
-	}
-	jobs, err := s.Client.Typed().BatchV1().CronJobs("").List(ctx, metav1.ListOptions{LabelSelector: ofSchedule})
-	if err != nil {
-		return nil, fault.Wrap(err, fault.Failed, "list the CronJobs of the schedule")
-	}
-	at := &places{users: usersOf(pods.Items), bound: map[string]bool{}, now: map[string]*corev1.Affinity{}}
-	for i := range volumes.Items {
-		if claim := volumes.Items[i].Spec.ClaimRef; claim != nil {
-			at.bound[claim.Namespace+"/"+claim.Name] = onOneNode(&volumes.Items[i])
-		}
-	}
-	for i := range jobs.Items {
-		at.now[jobs.Items[i].Annotations[forClaim]] = jobs.Items[i].Spec.JobTemplate.Spec.Template.Spec.Affinity
-	}
-	return at, nil
-}
-
-// onOneNode says whether the scheduler knows from a volume alone on which node its pods have to be.
-func onOneNode(pv *corev1.PersistentVolume) bool {
-	if pv.Spec.NodeAffinity == nil || pv.Spec.NodeAffinity.Required == nil {
-		return false
-	}
-	return slices.ContainsFunc(pv.Spec.NodeAffinity.Required.NodeSelectorTerms, func(term corev1.NodeSelectorTerm) bool {
-		return slices.ContainsFunc(append(slices.Clone(term.MatchExpressions), term.MatchFields...), func(r corev1.NodeSelectorRequirement) bool {
-			return r.Key == corev1.LabelHostname || r.Key == "metadata.name"
-		})
-	})
-}
-
-// of is where a pod has to be that mounts a claim: beside the pod that has it, if only one node can have it and its
-// volume does not say which. While nobody uses it, it stays as it was.
-func (at *places) of(v *Volume) *corev1.Affinity {
-	claim := v.String()
-	several := slices.ContainsFunc(v.AccessModes, func(mode string) bool {
-		return mode == string(corev1.ReadWriteMany) || mode == string(corev1.ReadOnlyMany)
-	})
-	if at.bound[claim] || several {
-		return nil
-	}
-	if len(at.users[claim]) == 0 {
-		return at.now[claim]
-	}
-	labels := maps.Clone(at.users[claim][0].Labels)
-	for _, own := range []string{"pod-template-hash", "controller-revision-hash", "pod-template-generation", batchv1.ControllerUidLabel, batchv1.JobNameLabel, "controller-uid", "job-name"} {
-		delete(labels, own) // they change with the pod
-	}
-	if len(labels) == 0 {
-		return nil
-	}
-	return &corev1.Affinity{PodAffinity: &corev1.PodAffinity{RequiredDuringSchedulingIgnoredDuringExecution: []corev1.PodAffinityTerm{
-		{LabelSelector: &metav1.LabelSelector{MatchLabels: labels}, TopologyKey: corev1.LabelHostname},
-	}}}
 }

@@ -70,6 +70,65 @@ func (w *world) says(want ...string) {
 	}
 }
 
+// TestAScheduleOutlivesAnUpgrade: a Job wants to be beside what the next pod has too, not beside the version of today.
+func TestAScheduleOutlivesAnUpgrade(t *testing.T) {
+	w := newWorld(t, "lasting")
+	for _, name := range []string{"data-db-0", "files", "pg-1"} {
+		w.claim(name, "ReadWriteOnce", "", "")
+	}
+	const pod = `labels: {app: x, helm.sh/chart: db-1.2.3, app.kubernetes.io/version: "15", tier: back}}
+    spec:
+      containers: [{name: main, image: example.invalid/x}]
+`
+	w.apply(`
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db, namespace: NS}
+spec:
+  serviceName: db
+  selector: {matchLabels: {app: x, tier: back}}
+  template:
+    metadata: {` + pod + `
+  volumeClaimTemplates:
+  - metadata: {name: data}
+    spec: {storageClassName: NS, accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: NS}
+spec:
+  selector: {matchLabels: {app: x}}
+  template:
+    metadata: {` + pod + `
+      volumes: [{name: files, persistentVolumeClaim: {claimName: files}}]
+---
+apiVersion: v1
+kind: Pod
+metadata:
+  name: pg-1
+  namespace: NS
+  labels: {app: pg-1, role: primary, cnpg.io/instanceRole: primary, cnpg.io/podRole: instance}
+  ownerReferences: [{apiVersion: postgresql.cnpg.io/v1, kind: Cluster, name: pg, uid: 0f4b4f0e-0000-4000-8000-000000000000, controller: true}]
+spec:
+  containers: [{name: main, image: example.invalid/x}]
+  volumes: [{name: a, persistentVolumeClaim: {claimName: pg-1}}]
+`)
+	want := map[string]string{
+		"data-db-0": "map[app:x statefulset.kubernetes.io/pod-name:db-0 tier:back]", "files": "map[app:x]", "pg-1": "map[app:pg-1]",
+	}
+	w.until("a pod of each claim has a node", func() bool {
+		return len(slices.DeleteFunc(w.own(), func(v volumes.Volume) bool { return v.Node == "" })) == len(want)
+	})
+	w.install(plan.Changed)
+	for _, c := range w.cronJobs() {
+		_, claim, _ := strings.Cut(c.Annotations["rekindle.dev/snapshot-of"], "/")
+		near := c.Spec.JobTemplate.Spec.Template.Spec.Affinity
+		if near == nil || fmt.Sprint(near.PodAffinity.RequiredDuringSchedulingIgnoredDuringExecution[0].LabelSelector.MatchLabels) != want[claim] {
+			t.Errorf("%s is taken beside %+v, want %s", claim, near, want[claim])
+		}
+	}
+}
+
 // TestASchedule is made, changes nothing the second time, tells what somebody changed, and goes.
 func TestASchedule(t *testing.T) {
 	w := newWorld(t, "schedule")
