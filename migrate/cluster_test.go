@@ -14,6 +14,7 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/engine"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/internal/state/volumes"
 	"github.com/rekindle-dev/rekindle/migrate"
 	"github.com/rekindle-dev/rekindle/migrate/gate"
 )
@@ -42,6 +43,11 @@ func TestARebuild(t *testing.T) {
 		t.Errorf("half-way the pods are %s", got)
 	}
 	l.took("data-db-0", "files")
+	for claim, like := range l.mover.like {
+		if like == nil || len(like.Tolerations) == 0 || like.Tolerations[0].Key != "dedicated" || !slices.Contains(volumes.ClaimsOf(like), claim) {
+			t.Errorf("the volume of %s is made for the pod %+v", claim, like)
+		}
+	}
 	l.finds(gate.Claim{Namespace: "shop", Name: "data-db-1"})
 
 	l.mover.fails = ""

@@ -72,6 +72,7 @@ type Handover struct {
 
 	takers, fillers volumes.Standing // movers of the giver and of the receiver that stay from one pass to the next
 	stands          bool             // there may be some
+	mates           mates
 }
 
 // NewHandover hands the data of giver over to receiver. Close ends what the steps leave running.

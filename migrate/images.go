@@ -18,6 +18,7 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/internal/state/volumes"
 	"github.com/rekindle-dev/rekindle/internal/wait"
 	"github.com/rekindle-dev/rekindle/migrate/gate"
 	"github.com/rekindle-dev/rekindle/providers"
@@ -29,6 +30,9 @@ const (
 	pullKept    = 60               // seconds that a Job is kept which a killed run left
 	roomTimeout = 30 * time.Second // for a pod to be made, and a node to have room for it
 )
+
+// apart is what the scheduler says of volumes that no node can have together; it never changes by itself.
+const apart = "volume node affinity conflict"
 
 // noProgram is the command of a container that is to do nothing: no image has it. The kubelet pulls the image, and then
 // can not begin the container. So nothing of the image runs, and the image needs nothing that could: no shell, no sleep.
@@ -69,8 +73,8 @@ func (h *Handover) pull(ctx context.Context, p plan.Progress) (plan.Outcome, err
 	return plan.Unchanged, fault.Join(errs...)
 }
 
-// pullFor pulls the images of one pod, where it will run. Only an image that can not be had is an error: whoever does not
-// let its puller run may let the pod.
+// pullFor pulls the images of one pod, where it will run. Only an image that can not be had is an error, and volumes that no
+// node can have together: whoever else does not let its puller run may let the pod.
 func (h *Handover) pullFor(ctx context.Context, pod *corev1.Pod, p plan.Progress) (err error) {
 	c := h.receiver.Client()
 	bound, err := h.boundOf(ctx, pod)
@@ -105,6 +109,9 @@ func (h *Handover) pullFor(ctx context.Context, pod *corev1.Pod, p plan.Progress
 			why = noRoom(&made.Items[0])
 		}
 		switch {
+		case strings.Contains(why, apart) && time.Since(begun) > roomTimeout:
+			return false, "", fault.New(fault.Failed, "no node can have all its volumes: %s", why).On("Pod %s/%s of %s", pod.Namespace, pod.Name, h.receiver.Name()).
+				WithHint("nothing was stopped: delete those of its claims in %s that are in another zone, and run rekindle migrate stage again", h.receiver.Name())
 		case why != "" && time.Since(begun) > roomTimeout:
 			late(why)
 			return true, "", nil
@@ -139,13 +146,11 @@ func puller(pod *corev1.Pod, bound []corev1.Volume) *batchv1.Job {
 	labels := map[string]string{providers.LabelOwner: providers.Owner, gate.MoverMark: "true", "app.kubernetes.io/name": "rekindle-pull"}
 	spec := corev1.PodSpec{
 		RestartPolicy: corev1.RestartPolicyNever, AutomountServiceAccountToken: ptr.To(false), EnableServiceLinks: ptr.To(false),
-		NodeSelector: pod.Spec.NodeSelector, Tolerations: pod.Spec.Tolerations, SecurityContext: pod.Spec.SecurityContext,
+		SecurityContext:  pod.Spec.SecurityContext,
 		ImagePullSecrets: pod.Spec.ImagePullSecrets, ServiceAccountName: pod.Spec.ServiceAccountName, RuntimeClassName: pod.Spec.RuntimeClassName,
 		Volumes: bound,
 	}
-	if a := pod.Spec.Affinity; a != nil && a.NodeAffinity != nil {
-		spec.Affinity = &corev1.Affinity{NodeAffinity: a.NodeAffinity}
-	}
+	volumes.PlaceLike(&spec, &pod.Spec)
 	add := func(c corev1.Container, resources corev1.ResourceRequirements) {
 		if slices.ContainsFunc(spec.Containers, func(o corev1.Container) bool { return o.Image == c.Image }) {
 			return

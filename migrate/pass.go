@@ -166,7 +166,12 @@ func (h *Handover) fill(ctx context.Context, v *volumes.Volume, p plan.Progress)
 	if pvc.Annotations[RestoredMark] == set {
 		return plan.Unchanged, nil
 	}
-	if err := fill(ctx, h.receiver.Client(), h.restorer, claim, pvc.UID, set, p); err != nil {
+	like, free, err := h.mates.together(ctx, h.receiver.Client(), pvc, nil, p)
+	if err != nil {
+		return "", err
+	}
+	defer free()
+	if err := fill(ctx, h.receiver.Client(), h.restorer, claim, pvc.UID, like, set, p); err != nil {
 		return "", fault.Wrap(err, fault.Failed, "its data did not arrive").On("claim %s of %s", v, h.receiver.Name())
 	}
 	return plan.Changed, nil

@@ -27,6 +27,7 @@ type claim struct {
 	at       gate.Claim
 	known    bool                          // the documents are known to make it
 	make     *corev1.PersistentVolumeClaim // how, when there is no need to wait until they do
+	pod      *corev1.PodSpec               // that will mount it, with make
 	priority int
 }
 
@@ -67,7 +68,7 @@ func (r *Rebuild) prepare(p plan.Progress) error {
 		if err != nil {
 			p.Warn(err.Error())
 		}
-		r.claims = append(r.claims, &claim{Claim: c, at: at, known: known, make: want.make, priority: priority})
+		r.claims = append(r.claims, &claim{Claim: c, at: at, known: known, make: want.make, pod: want.pod, priority: priority})
 	}
 	for _, at := range slices.SortedFunc(maps.Keys(wants), compareClaims) {
 		if !inSet[at] {

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/rekindle-dev/rekindle/bootstrap"
 	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/fault"
@@ -36,9 +38,10 @@ type Sets interface {
 	Expose(ctx context.Context, host string) (a state.Access, end func(), err error)
 }
 
-// Restorer fills a claim that exists with what a set holds of it, and verifies it by reading it back.
+// Restorer fills a claim that exists with what a set holds of it, and verifies it by reading it back. A volume that is not made
+// yet is made where like may run, the pod that will mount it; nil when that is not known.
 type Restorer interface {
-	Restore(ctx context.Context, claim state.Claim, namespace, name string, p plan.Progress) error
+	Restore(ctx context.Context, claim state.Claim, namespace, name string, like *corev1.PodSpec, p plan.Progress) error
 }
 
 // RebuildOptions says what is brought back, and by what.
@@ -73,6 +76,7 @@ type Rebuild struct {
 	restorer Restorer
 	unserve  func()
 	slots    *slots
+	mates    mates
 
 	settled chan struct{} // closed when all is applied: what was not made by then, nothing makes
 	settle  sync.Once

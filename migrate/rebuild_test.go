@@ -43,6 +43,7 @@ spec:
   template:
     metadata: {labels: {app: db}}
     spec:
+      tolerations: [{key: dedicated, operator: Exists}]
       containers: [{name: db, image: example.invalid/db}]
   volumeClaimTemplates:
   - metadata: {name: data}
@@ -56,6 +57,7 @@ spec:
   template:
     metadata: {labels: {app: web}}
     spec:
+      tolerations: [{key: dedicated, operator: Exists}]
       containers: [{name: web, image: example.invalid/web}]
       volumes: [{name: files, persistentVolumeClaim: {claimName: files}}]
 ---
@@ -203,10 +205,17 @@ type mover struct {
 
 	mu   sync.Mutex
 	done []string
-	seen []string // pods that ran with a claim that was being filled
+	like map[string]*corev1.PodSpec // by claim: the pod that its volume was made for
+	seen []string                   // pods that ran with a claim that was being filled
 }
 
-func (m *mover) Restore(ctx context.Context, c state.Claim, namespace, name string, p plan.Progress) error {
+func (m *mover) Restore(ctx context.Context, c state.Claim, namespace, name string, like *corev1.PodSpec, p plan.Progress) error {
+	m.mu.Lock()
+	if m.like == nil {
+		m.like = map[string]*corev1.PodSpec{}
+	}
+	m.like[name] = like
+	m.mu.Unlock()
 	if err := m.look(ctx, namespace, name); err != nil {
 		return err
 	}

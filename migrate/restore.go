@@ -49,7 +49,7 @@ func (r *Rebuild) restoreOnce(ctx context.Context, c *claim, p plan.Progress) (p
 	if err := holds(c.Claim, pvc.Spec.Resources.Requests.Storage().String()); err != nil {
 		return "", err
 	}
-	if err := r.fill(ctx, c, pvc.UID, p); err != nil {
+	if err := r.fill(ctx, c, pvc, p); err != nil {
 		if ctx.Err() != nil || errors.Is(err, errReplaced) {
 			return "", err
 		}
@@ -68,21 +68,26 @@ func (r *Rebuild) lift(ctx context.Context, c *claim) error {
 }
 
 // fill brings the data of a claim when there is room for a further mover.
-func (r *Rebuild) fill(ctx context.Context, c *claim, uid types.UID, p plan.Progress) error {
-	free, err := r.slots.take(ctx, c.priority, p)
+func (r *Rebuild) fill(ctx context.Context, c *claim, pvc *corev1.PersistentVolumeClaim, p plan.Progress) error {
+	like, free, err := r.mates.together(ctx, r.job.Client(), pvc, c.pod, p)
 	if err != nil {
 		return err
 	}
 	defer free()
-	return fill(ctx, r.job.Client(), r.restorer, c.Claim, uid, r.set.ID, p)
+	free, err = r.slots.take(ctx, c.priority, p)
+	if err != nil {
+		return err
+	}
+	defer free()
+	return fill(ctx, r.job.Client(), r.restorer, c.Claim, pvc.UID, like, r.set.ID, p)
 }
 
 // fill brings the data of a set into the claim with the UID, and marks it before and after. A name says nothing: what is there
 // afterwards may be another claim, which has nothing. That is errReplaced.
-func fill(ctx context.Context, c *kube.Client, with Restorer, claim state.Claim, uid types.UID, set string, p plan.Progress) error {
+func fill(ctx context.Context, c *kube.Client, with Restorer, claim state.Claim, uid types.UID, like *corev1.PodSpec, set string, p plan.Progress) error {
 	err := remark(ctx, c, claim, uid, fmt.Sprintf("%q:%q,%q:null", restoringMark, set, RestoredMark))
 	if err == nil {
-		err = with.Restore(ctx, claim, claim.Namespace, claim.Name, p)
+		err = with.Restore(ctx, claim, claim.Namespace, claim.Name, like, p)
 	}
 	if err == nil {
 		err = remark(ctx, c, claim, uid, fmt.Sprintf("%q:%q,%q:null", RestoredMark, set, restoringMark))

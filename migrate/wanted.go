@@ -21,6 +21,7 @@ type wanted struct {
 	gate.Claim
 	spec corev1.PersistentVolumeClaimSpec
 	make *corev1.PersistentVolumeClaim // as the controller of a StatefulSet will make it, pod by pod; else nil
+	pod  *corev1.PodSpec               // that will mount it, with make
 }
 
 // class is its storage class; empty for the cluster's default one.
@@ -48,10 +49,17 @@ func (s series) claim(ordinal int32) wanted {
 		labels = map[string]string{}
 	}
 	maps.Copy(labels, s.set.Spec.Selector.MatchLabels)
+	pod := s.set.Spec.Template.Spec.DeepCopy()
+	for _, template := range s.set.Spec.VolumeClaimTemplates {
+		name := fmt.Sprintf("%s-%s-%d", template.Name, s.set.Name, ordinal)
+		pod.Volumes = append(pod.Volumes, corev1.Volume{Name: template.Name, VolumeSource: corev1.VolumeSource{
+			PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: name},
+		}})
+	}
 	return wanted{at, s.template.Spec, &corev1.PersistentVolumeClaim{
 		ObjectMeta: metav1.ObjectMeta{Name: at.Name, Namespace: at.Namespace, Labels: labels, Annotations: s.template.Annotations},
 		Spec:       s.template.Spec,
-	}}
+	}, pod}
 }
 
 // find gives the claim of that name, if it is one of these.
@@ -76,7 +84,7 @@ func wantedClaims(objs []*unstructured.Unstructured) (claims map[gate.Claim]want
 				return nil, nil, err
 			}
 			at := gate.Claim{Namespace: namespaceOf(obj), Name: pvc.Name}
-			claims[at] = wanted{at, pvc.Spec, nil}
+			claims[at] = wanted{at, pvc.Spec, nil, nil}
 		case "StatefulSet":
 			var set appsv1.StatefulSet
 			if err := read(obj, &set); err != nil {

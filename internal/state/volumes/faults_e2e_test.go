@@ -101,7 +101,7 @@ func (n *node) cutLine() {
 		},
 		func() error {
 			n.claim("cut")
-			return m.Restore(n.Context(), claim, namespace, "cut", n.progress)
+			return m.Restore(n.Context(), claim, namespace, "cut", nil, n.progress)
 		},
 	} {
 		before := line.Passed()
@@ -142,7 +142,7 @@ func (n *node) restarted() {
 	var failed error
 	line.CutAfter(32*mib, 10*time.Minute)
 	began := line.Passed()
-	restore.Go(func() { failed = m.Restore(n.Context(), claim, namespace, "restarted", n.progress) })
+	restore.Go(func() { failed = m.Restore(n.Context(), claim, namespace, "restarted", nil, n.progress) })
 	n.until("half of it came", func(context.Context) (bool, string, error) {
 		return line.Passed()-began >= 32*mib, fmt.Sprint(line.Passed()), nil
 	})
@@ -168,12 +168,12 @@ func (n *node) tooSmall() {
 		}
 		dir := strings.TrimPrefix(n.folder(name), n.root)
 		n.docker("exec", clusterName+"-control-plane", "mount", "-t", "tmpfs", "-o", size, "tmpfs", dir)
-		err := n.mover.Restore(n.Context(), claim, namespace, name, n.progress)
+		err := n.mover.Restore(n.Context(), claim, namespace, name, nil, n.progress)
 		if text := fault.Text(err); err == nil || !strings.Contains(text, "no space left on device") || !strings.Contains(text, namespace+"/"+name) {
 			n.Errorf("%s: %s", name, text)
 		}
 		n.docker("exec", clusterName+"-control-plane", "umount", "--lazy", dir)
-		if err := n.mover.Restore(n.Context(), claim, namespace, name, n.progress); err != nil { // with room again
+		if err := n.mover.Restore(n.Context(), claim, namespace, name, nil, n.progress); err != nil { // with room again
 			n.Errorf("%s, with room: %v", name, err)
 		}
 		equal(n.T, describe(n.T, n.folder("too-big")), describe(n.T, n.folder(name)))
@@ -204,7 +204,7 @@ func (n *node) fullRepository() {
 		n.Errorf("got %s", text)
 	}
 	n.claim("little-again")
-	if err := full.mover.Restore(n.Context(), little, namespace, "little-again", n.progress); err != nil {
+	if err := full.mover.Restore(n.Context(), little, namespace, "little-again", nil, n.progress); err != nil {
 		n.Error(err)
 	}
 }
@@ -229,7 +229,7 @@ func (n *node) filesGo() {
 	cancel()
 	busy.Wait()
 	n.claim("quiet-again")
-	if err := n.mover.Restore(n.Context(), claim, namespace, "quiet-again", n.progress); err != nil {
+	if err := n.mover.Restore(n.Context(), claim, namespace, "quiet-again", nil, n.progress); err != nil {
 		n.Fatal(err)
 	}
 	if raw, err := os.ReadFile(filepath.Join(n.folder("quiet-again"), "stays")); err != nil || string(raw) != "content" {
@@ -242,7 +242,7 @@ func (n *node) changedUnseen() {
 	n.big("to-rot")
 	claim := n.backup("to-rot")
 	n.claim("rotten")
-	if err := n.mover.Restore(n.Context(), claim, namespace, "rotten", n.progress); err != nil {
+	if err := n.mover.Restore(n.Context(), claim, namespace, "rotten", nil, n.progress); err != nil {
 		n.Fatal(err)
 	}
 	file := filepath.Join(n.folder("rotten"), "7")
@@ -258,7 +258,7 @@ func (n *node) changedUnseen() {
 	if err := errors.Join(os.WriteFile(file, raw, 0o600), os.Chtimes(file, info.ModTime(), info.ModTime())); err != nil {
 		n.Fatal(err)
 	}
-	if err := n.mover.Restore(n.Context(), claim, namespace, "rotten", n.progress); err != nil {
+	if err := n.mover.Restore(n.Context(), claim, namespace, "rotten", nil, n.progress); err != nil {
 		n.Fatal(err)
 	}
 	equal(n.T, describe(n.T, n.folder("to-rot")), describe(n.T, n.folder("rotten")))

@@ -1,6 +1,7 @@
 package volumes
 
 import (
+	"fmt"
 	"strings"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -45,8 +46,10 @@ type task struct {
 	verb      string // backup or restore
 	namespace string
 	claim     string
-	uid       types.UID // of the claim
-	node      string    // where the claim is mounted; empty lets the scheduler choose
+	uid       types.UID       // of the claim
+	node      string          // where the claim is mounted; empty lets the scheduler choose
+	unbound   bool            // the mover decides where its volume is made
+	like      *corev1.PodSpec // of the pod that will mount it, where that is known; it counts when unbound
 	args      []string
 	write     bool
 	stands    bool // it waits to be told, by Mover.tell
@@ -108,10 +111,50 @@ func podSpec(t *task, secret, image string) corev1.PodSpec {
 			{Name: "cache", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}},
 		},
 	}
-	if t.node != "" {
+	switch {
+	case t.node != "":
 		spec.Affinity = onNode(t.node)
+	case t.unbound:
+		spec.Tolerations = nil // a volume that is made on a node where nobody else runs would keep its pod from starting
+		if t.like != nil {
+			PlaceLike(&spec, t.like)
+			spec.Volumes = append(spec.Volumes, matesOf(t.like, t.claim)...)
+		}
 	}
 	return spec
+}
+
+// PlaceLike lets a pod run where another one may, as far as nodes decide.
+func PlaceLike(spec, other *corev1.PodSpec) {
+	spec.NodeSelector, spec.Tolerations = other.NodeSelector, other.Tolerations
+	if a := other.Affinity; a != nil && a.NodeAffinity != nil {
+		spec.Affinity = &corev1.Affinity{NodeAffinity: a.NodeAffinity}
+	}
+}
+
+// ClaimsOf names the claims that a pod mounts.
+func ClaimsOf(spec *corev1.PodSpec) []string {
+	var names []string
+	for _, v := range spec.Volumes {
+		if v.PersistentVolumeClaim != nil {
+			names = append(names, v.PersistentVolumeClaim.ClaimName)
+		}
+	}
+	return names
+}
+
+// matesOf are the other claims of a pod, as volumes that no container mounts: the scheduler takes a node that all of them can be
+// on, and has those made there too that are not yet.
+func matesOf(spec *corev1.PodSpec, claim string) []corev1.Volume {
+	var mates []corev1.Volume
+	for i, name := range ClaimsOf(spec) {
+		if name != claim {
+			mates = append(mates, corev1.Volume{Name: fmt.Sprintf("mate-%d", i), VolumeSource: corev1.VolumeSource{
+				PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: name},
+			}})
+		}
+	}
+	return mates
 }
 
 // onNode wants one node, by way of the scheduler, which knows whether there is room for a pod.

@@ -21,6 +21,39 @@ func volume() *Volume {
 	return &Volume{Claim: state.Claim{Namespace: "shop", Name: "data-0"}, Node: "node-1", uid: "u-1"}
 }
 
+// TestAVolumeIsMadeWhereItsPodMayRun: a mover is the first to use it, and decides where it is.
+func TestAVolumeIsMadeWhereItsPodMayRun(t *testing.T) {
+	mounts := func(names ...string) (all []corev1.Volume) {
+		for _, name := range names {
+			all = append(all, corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: name}}})
+		}
+		return all
+	}
+	pod := &corev1.PodSpec{
+		NodeSelector: map[string]string{"disk": "fast"}, Tolerations: []corev1.Toleration{{Key: "dedicated"}},
+		Affinity: &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{}, PodAffinity: &corev1.PodAffinity{}}, Volumes: mounts("wal-0", "data-0"),
+	}
+	of := func(unbound bool, like *corev1.PodSpec) (corev1.PodSpec, string) {
+		task := restoreTask("abc", "shop", "data-0", "u-1", false)
+		task.unbound, task.like = unbound, like
+		spec := job(task, "m", "image").Spec.Template.Spec
+		return spec, strings.Join(ClaimsOf(&spec), " ")
+	}
+	spec, claims := of(true, pod)
+	if spec.NodeSelector["disk"] != "fast" || len(spec.Tolerations) != 1 || spec.Tolerations[0].Key != "dedicated" || spec.Affinity.NodeAffinity == nil || spec.Affinity.PodAffinity != nil || claims != "data-0 wal-0" {
+		t.Errorf("beside its pod: %+v", spec)
+	}
+	if len(spec.Containers[0].VolumeMounts) != 2 {
+		t.Error("it mounts the other claims of its pod")
+	}
+	if spec, claims := of(true, nil); len(spec.Tolerations) > 0 || claims != "data-0" {
+		t.Errorf("without a pod it tolerates %v", spec.Tolerations)
+	}
+	if spec, claims := of(false, pod); len(spec.Tolerations) != 1 || spec.Tolerations[0].Key != "" || spec.NodeSelector != nil || claims != "data-0" {
+		t.Errorf("where its volume is: %+v", spec)
+	}
+}
+
 func TestAMoverHasNoMoreThanItNeeds(t *testing.T) {
 	back, forth := job(backupTask(volume(), "prod", "set-1", ""), "m", "image"), job(restoreTask("abc", "shop", "data-0", "u-1", false), "m", "image")
 	waits := restoreTask("abc", "shop", "data-0", "u-1", false)

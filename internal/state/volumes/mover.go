@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
@@ -91,13 +92,16 @@ func (m *Mover) backup(ctx context.Context, v *Volume, t *task, p plan.Progress)
 }
 
 // Restore makes the claim namespace/name be what a snapshot holds, and reads it back. The claim exists; it is bound by
-// being used. A restore of less than the snapshot's is an error. It may be repeated, and finishes what was begun.
-func (m *Mover) Restore(ctx context.Context, claim state.Claim, namespace, name string, p plan.Progress) error {
+// being used, where the pod may run that will mount it: like, or nil when that is not known. All claims of that pod exist. A
+// restore of less than the snapshot's is an error. It may be repeated, and finishes what was begun.
+func (m *Mover) Restore(ctx context.Context, claim state.Claim, namespace, name string, like *corev1.PodSpec, p plan.Progress) error {
 	pvc, err := m.Client.Typed().CoreV1().PersistentVolumeClaims(namespace).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
 		return fault.Wrap(err, fault.Failed, "find it").On("claim %s/%s", namespace, name)
 	}
-	said, err := m.run(ctx, restoreTask(claim.Snapshot, namespace, name, pvc.UID, m.Changed), p)
+	t := restoreTask(claim.Snapshot, namespace, name, pvc.UID, m.Changed)
+	t.unbound, t.like = pvc.Spec.VolumeName == "", like
+	said, err := m.run(ctx, t, p)
 	if err != nil {
 		return fault.Wrap(err, fault.KindOf(err), "restore it").On("claim %s/%s", namespace, name)
 	}

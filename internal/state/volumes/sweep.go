@@ -15,6 +15,9 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/wait"
 )
 
+// NoMovers selects pods that move no data, neither for a run nor for a schedule.
+const NoMovers = "!" + moverMark
+
 // allMovers selects the movers of runs, not those of schedules.
 const allMovers = moverMark + "=true"
 

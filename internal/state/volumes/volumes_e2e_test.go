@@ -51,7 +51,7 @@ func (n *node) truthsComeBack() {
 	}
 	start = time.Now()
 	n.claim("copy")
-	if err := n.mover.Restore(n.Context(), claim, namespace, "copy", n.progress); err != nil {
+	if err := n.mover.Restore(n.Context(), claim, namespace, "copy", nil, n.progress); err != nil {
 		n.Fatal(err)
 	}
 	n.Logf("restored in %s", time.Since(start).Round(time.Millisecond))
@@ -76,7 +76,7 @@ func (n *node) restoresOver() {
 			n.Fatal(do)
 		}
 	}
-	if err := n.mover.Restore(n.Context(), claim, namespace, "copy", n.progress); err != nil {
+	if err := n.mover.Restore(n.Context(), claim, namespace, "copy", nil, n.progress); err != nil {
 		n.Fatal(err)
 	}
 	equal(n.T, want, describe(n.T, dir))
@@ -94,7 +94,7 @@ func (n *node) killed() {
 	ctx, cancel = context.WithCancel(n.Context())
 	n.claim("killed")
 	killer.Go(func() { n.kill(ctx, 2) })
-	err := n.mover.Restore(n.Context(), claim, namespace, "killed", n.progress)
+	err := n.mover.Restore(n.Context(), claim, namespace, "killed", nil, n.progress)
 	cancel()
 	killer.Wait()
 	if err != nil {
@@ -145,7 +145,7 @@ func (n *node) leftovers() {
 	claim := n.backup("few")
 	ctx, cancel := context.WithCancel(n.Context())
 	n.claim("cancelled")
-	err := n.mover.Restore(ctx, claim, namespace, "cancelled", func(u plan.Update) {
+	err := n.mover.Restore(ctx, claim, namespace, "cancelled", nil, func(u plan.Update) {
 		if u.Total > 0 || strings.Contains(u.Waiting, "mover to start") {
 			cancel()
 		}
@@ -156,7 +156,7 @@ func (n *node) leftovers() {
 	}
 	n.leaves()
 	volumes.Abandon(n.Context(), n.T, n.mover, claim, namespace, "cancelled") // as a run that is killed does
-	if err := n.mover.Restore(n.Context(), claim, namespace, "cancelled", n.progress); err != nil {
+	if err := n.mover.Restore(n.Context(), claim, namespace, "cancelled", nil, n.progress); err != nil {
 		n.Fatal(err)
 	}
 	if !strings.Contains(n.noted(), "of an earlier run") {
@@ -170,12 +170,12 @@ func (n *node) shortRestore() {
 	claim := n.backup("few") // of the part before
 	n.claim("short")
 	claim.Files += 10
-	err := n.mover.Restore(n.Context(), claim, namespace, "short", n.progress)
+	err := n.mover.Restore(n.Context(), claim, namespace, "short", nil, n.progress)
 	if err == nil || !strings.Contains(err.Error(), "the restore is short") {
 		n.Errorf("fewer files than the manifest tells: %v", err)
 	}
 	claim.Snapshot = "dddddddd"
-	if err := n.mover.Restore(n.Context(), claim, namespace, "short", n.progress); err == nil || !strings.Contains(err.Error(), "no matching ID found") {
+	if err := n.mover.Restore(n.Context(), claim, namespace, "short", nil, n.progress); err == nil || !strings.Contains(err.Error(), "no matching ID found") {
 		n.Errorf("a snapshot that is not there: %v", err)
 	}
 	n.leaves()
@@ -196,7 +196,7 @@ func (n *node) hooks() {
 		n.Errorf("the post hook did not run: %v", err)
 	}
 	n.claim("quiet")
-	if err := n.mover.Restore(n.Context(), claim, namespace, "quiet", n.progress); err != nil {
+	if err := n.mover.Restore(n.Context(), claim, namespace, "quiet", nil, n.progress); err != nil {
 		n.Fatal(err)
 	}
 	if raw, err := os.ReadFile(filepath.Join(n.folder("quiet"), "state")); err != nil || string(raw) != "quiet\n" {
