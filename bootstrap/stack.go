@@ -7,6 +7,7 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/internal/wait"
 	"github.com/rekindle-dev/rekindle/stacks"
 )
 
@@ -95,7 +96,7 @@ func (j *Job) ensureRelease(r *stacks.Release) plan.Step {
 	if j.waitsForData() {
 		s.Timeout = 0 // it begins to run when the data is there
 		s.Do = func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
-			ctx, cancel := patient(ctx, j.state.Quiet(), r.Timeout.Duration)
+			ctx, cancel := wait.Patiently(ctx, j.state.Quiet, r.Timeout.Duration)
 			defer cancel()
 			return r.Ensure(ctx, j.client, j.watcher, p)
 		}

@@ -30,7 +30,7 @@ type State interface {
 	// Open ends what Gate began.
 	Open(p *plan.Plan, needs ...plan.ID) plan.ID
 	// Quiet is closed when no data is on its way any more. Until then a workload that is not ready yet may be waiting
-	// for it. Nil when there never is any.
+	// for it. Data that comes after that makes it another channel, which is open. Nil when there never is any.
 	Quiet() <-chan struct{}
 }
 

@@ -24,6 +24,7 @@ const (
 	chooseTimeout  = 5 * time.Minute
 	gateTimeout    = 5 * time.Minute
 	appearTimeout  = 15 * time.Minute // for a claim to be made by the chart or the repository that is known to
+	settleGrace    = 30 * time.Second // for a claim that nothing is known to make, when all is applied
 	restoreTimeout = 24 * time.Hour   // a terabyte over a slow line
 )
 
@@ -81,15 +82,12 @@ type Rebuild struct {
 	settled chan struct{} // closed when all is applied: what was not made by then, nothing makes
 	settle  sync.Once
 
-	mu    sync.Mutex
-	known map[*claim]bool // of the known claims, those whose step has not ended
-	quiet chan struct{}   // closed when there are none of them
-	hush  sync.Once
+	way onTheWay
 }
 
 // NewRebuild makes the plans of the job bring back the state of a set. Close ends what they leave running.
 func NewRebuild(job *bootstrap.Job, o RebuildOptions) *Rebuild {
-	r := &Rebuild{job: job, o: o, slots: newSlots(parallel), stands: map[string]string{}, settled: make(chan struct{}), quiet: make(chan struct{})}
+	r := &Rebuild{job: job, o: o, slots: newSlots(parallel), stands: map[string]string{}, settled: make(chan struct{}), way: onTheWay{due: map[*claim]bool{}, quiet: make(chan struct{}), calm: make(chan struct{})}}
 	job.WithState(r)
 	return r
 }
@@ -190,17 +188,18 @@ func (r *Rebuild) Objects(p *plan.Plan, needs ...plan.ID) plan.ID {
 // Volumes fills each claim as soon as it exists. The ids are those of claims that the documents are known to make.
 func (r *Rebuild) Volumes(p *plan.Plan, needs ...plan.ID) []plan.ID {
 	var known []plan.ID
-	r.known = map[*claim]bool{}
 	for _, c := range r.claims {
 		step := plan.Step{
 			ID: c.step(), Title: fmt.Sprintf("restore %s (%s, %d files)", c.at, bytesText(c.Bytes), c.Files),
 			Timeout: restoreTimeout, Inputs: r.inputs(),
 			Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
-				defer r.ended(c)
+				defer r.way.change(func() { delete(r.way.due, c) })
 				return r.restore(ctx, c, p)
 			},
 		}
-		r.known[c] = c.known && !r.job.Simulated()
+		if c.known && !r.job.Simulated() {
+			r.way.due[c] = true
+		}
 		if r.job.Simulated() {
 			step.Caveats = []string{fmt.Sprintf("the data of %s", c.at)}
 			step.Do = func(context.Context, plan.Progress) (plan.Outcome, error) { return plan.Unproven, nil }
@@ -213,7 +212,7 @@ func (r *Rebuild) Volumes(p *plan.Plan, needs ...plan.ID) []plan.ID {
 			known = append(known, id)
 		}
 	}
-	r.settleQuiet() // there may be none at all
+	r.way.change(func() {}) // there may be none at all
 	return known
 }
 
@@ -228,26 +227,6 @@ func (r *Rebuild) letGo(c *claim) plan.Step {
 			return plan.Unchanged, r.gate.Settle(ctx, c.at, p)
 		},
 	}
-}
-
-// Quiet is closed when the step of each known claim has ended, one way or the other.
-func (r *Rebuild) Quiet() <-chan struct{} { return r.quiet }
-
-// ended counts a claim as one that nobody waits for any more.
-func (r *Rebuild) ended(c *claim) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.known[c] = false
-	r.settleQuiet()
-}
-
-func (r *Rebuild) settleQuiet() {
-	for _, waits := range r.known {
-		if waits {
-			return
-		}
-	}
-	r.hush.Do(func() { close(r.quiet) })
 }
 
 // Open takes the gate away, when every claim has its data; of a cluster that stands by it stays.

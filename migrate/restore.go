@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -69,6 +68,7 @@ func (r *Rebuild) lift(ctx context.Context, c *claim) error {
 
 // fill brings the data of a claim when there is room for a further mover.
 func (r *Rebuild) fill(ctx context.Context, c *claim, pvc *corev1.PersistentVolumeClaim, p plan.Progress) error {
+	defer r.way.fills()()
 	like, free, err := r.mates.together(ctx, r.job.Client(), pvc, c.pod, p)
 	if err != nil {
 		return err
@@ -114,12 +114,8 @@ func (r *Rebuild) await(ctx context.Context, c *claim, p plan.Progress) (*corev1
 	if c.make != nil {
 		return r.make(ctx, c, p)
 	}
-	waiting, cancel := context.WithTimeout(ctx, appearTimeout)
+	waiting, cancel := r.appears(ctx, c)
 	defer cancel()
-	if !c.known {
-		waiting, cancel = until(ctx, r.settled)
-		defer cancel()
-	}
 	err := r.job.Watcher().Until(waiting, refOf(c), "there", func(obj *unstructured.Unstructured) kube.Health {
 		return kube.Health{Ready: obj != nil && obj.GetDeletionTimestamp() == nil, Message: "is not made yet"}
 	}, p)
@@ -156,20 +152,6 @@ func (r *Rebuild) make(ctx context.Context, c *claim, p plan.Progress) (*corev1.
 		return claims.Get(ctx, c.at.Name, metav1.GetOptions{})
 	}
 	return pvc, err
-}
-
-// until gives a context that is cancelled when the channel is closed.
-func until(ctx context.Context, closed <-chan struct{}) (context.Context, func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	var running sync.WaitGroup
-	running.Go(func() {
-		select {
-		case <-closed:
-			cancel()
-		case <-ctx.Done():
-		}
-	})
-	return ctx, func() { cancel(); running.Wait() }
 }
 
 func refOf(c *claim) kube.Ref {
