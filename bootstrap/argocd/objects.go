@@ -16,8 +16,11 @@ import (
 // DefaultNamespace is the Application's destination: where an object goes that names no namespace.
 func (a *ArgoCD) DefaultNamespace() string { return "default" }
 
-// inCluster is how Argo CD calls the cluster that it runs in.
-const inCluster = "https://kubernetes.default.svc"
+// How Argo CD calls the cluster that it runs in, by address and by name.
+const (
+	inCluster     = "https://kubernetes.default.svc"
+	inClusterName = "in-cluster"
+)
 
 // compareOptions has Argo CD ask the API server what an object would become, as rekindle does. So what defaults and
 // admission policies make of an object is no difference that it would try to heal for ever.

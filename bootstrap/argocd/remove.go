@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -15,11 +16,13 @@ import (
 	"github.com/rekindle-dev/rekindle/providers"
 )
 
-// cascade is the finalizer by which Argo CD deletes what an Application applied before the Application is gone.
+// cascade is the finalizer by which Argo CD deletes what an Application applied before the Application is gone. A variant of it
+// says how, after a slash.
 const cascade = "resources-finalizer.argocd.argoproj.io"
 
 // Remove takes the Application away, waits until its controller has deleted everything that it applied, and then takes
-// the project and the Secret away. It must run while the controllers do.
+// the project and the Secret away. It must run while the controllers do. What Argo CD applied in other clusters stays, and is
+// named.
 func (a *ArgoCD) Remove(ctx context.Context, c *kube.Client, w *kube.Watcher, p plan.Progress) (plan.Outcome, error) {
 	ref := a.applicationRef()
 	obj, err := c.Get(ctx, ref)
@@ -54,7 +57,7 @@ func (a *ArgoCD) Remove(ctx context.Context, c *kube.Client, w *kube.Watcher, p 
 }
 
 // removeApplied deletes the Application and waits for it and for everything that it and those in it applied. Each gets
-// the finalizer first, without which Argo CD would leave its objects behind.
+// the finalizer first, without which Argo CD would leave its objects behind; one whose objects are in another cluster loses it.
 func (a *ArgoCD) removeApplied(ctx context.Context, c *kube.Client, w *kube.Watcher, p plan.Progress) error {
 	var all []kube.Ref
 	err := reconciler.Visit(ctx, c, a.applicationRef(), func(ref kube.Ref, obj *unstructured.Unstructured) (leads []kube.Ref, err error) {
@@ -63,21 +66,25 @@ func (a *ArgoCD) removeApplied(ctx context.Context, c *kube.Client, w *kube.Watc
 		}
 		if setOf(obj) != "" {
 			all = append(all, ref) // it goes with its ApplicationSet, which decides what becomes of its objects
-			if !slices.Contains(obj.GetFinalizers(), cascade) {
-				p.Warn(fmt.Sprintf("what %s applied stays: its ApplicationSet preserves it", ref))
-				return nil, nil
-			}
+		}
+		switch {
+		case isRemote(obj):
+			p.Warn(fmt.Sprintf("what %s applied stays: it is applied in another cluster", ref))
+			return nil, setCascade(ctx, c, obj, false)
+		case setOf(obj) != "" && !cascades(obj):
+			p.Warn(fmt.Sprintf("what %s applied stays: its ApplicationSet preserves it", ref))
+			return nil, nil
 		}
 		plain, inner, err := going(ctx, c, obj)
 		if err != nil {
 			return nil, err
 		}
-		generated, err := made(ctx, c, plain)
-		if err != nil {
+		if err := setCascade(ctx, c, obj, true); err != nil { // from here on nothing puts back what is changed in it
 			return nil, err
 		}
+		generated, err := freeze(ctx, c, plain)
 		all = append(append(all, plain...), inner...)
-		return append(inner, generated...), addCascade(ctx, c, obj)
+		return append(inner, generated...), err
 	})
 	if err != nil {
 		return err
@@ -104,12 +111,53 @@ func going(ctx context.Context, c *kube.Client, obj *unstructured.Unstructured) 
 	return plain, inner, err
 }
 
-// addCascade gives an Application the finalizer.
-func addCascade(ctx context.Context, c *kube.Client, obj *unstructured.Unstructured) error {
-	if slices.Contains(obj.GetFinalizers(), cascade) {
-		return nil
+// freeze keeps the ApplicationSets among some objects from changing the Applications that they made, and gives these.
+func freeze(ctx context.Context, c *kube.Client, objs []kube.Ref) ([]kube.Ref, error) {
+	for _, ref := range setsOf(objs) {
+		set, err := c.Get(ctx, ref)
+		if err != nil {
+			return nil, err
+		}
+		if set == nil {
+			continue
+		}
+		frozen := map[string]string{"": "create-delete", "sync": "create-delete", "create-update": "create-only"}
+		policy, _, _ := unstructured.NestedString(set.Object, "spec", "syncPolicy", "applicationsSync")
+		if frozen[policy] == "" {
+			continue
+		}
+		patch := fmt.Appendf(nil, `{"spec":{"syncPolicy":{"applicationsSync":%q}}}`, frozen[policy])
+		if err := c.MergePatch(ctx, ref, patch); err != nil {
+			return nil, err
+		}
 	}
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"finalizers": append(obj.GetFinalizers(), cascade)}})
+	return made(ctx, c, objs)
+}
+
+// cascades says whether what an Application applied is deleted with it.
+func cascades(obj *unstructured.Unstructured) bool {
+	return slices.ContainsFunc(obj.GetFinalizers(), isCascade)
+}
+
+func isCascade(finalizer string) bool {
+	name, _, _ := strings.Cut(finalizer, "/")
+	return name == cascade
+}
+
+// setCascade decides whether what an Application applied is deleted with it. One that deletes applies nothing any more: it would
+// put back what is changed in the Applications that it applied.
+func setCascade(ctx context.Context, c *kube.Client, obj *unstructured.Unstructured, on bool) error {
+	finalizers, change := obj.GetFinalizers(), map[string]any{}
+	if on {
+		change["spec"] = map[string]any{"syncPolicy": map[string]any{"automated": nil}}
+		if !cascades(obj) {
+			finalizers = append(finalizers, cascade)
+		}
+	} else {
+		finalizers = slices.DeleteFunc(finalizers, isCascade)
+	}
+	change["metadata"] = map[string]any{"finalizers": finalizers}
+	patch, err := json.Marshal(change)
 	if err != nil {
 		return err
 	}

@@ -15,10 +15,19 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/plan"
 )
 
+// isRemote says whether an Application applies what it has in another cluster.
+func isRemote(obj *unstructured.Unstructured) bool {
+	if server, _, _ := unstructured.NestedString(obj.Object, "spec", "destination", "server"); server != "" {
+		return server != inCluster
+	}
+	name, _, _ := unstructured.NestedString(obj.Object, "spec", "destination", "name")
+	return name != "" && name != inClusterName
+}
+
 // resources gives the objects that an Application has applied, without hooks and what it is about to prune. Those that
 // are Applications are given apart. Of what it applied in another cluster Argo CD alone knows.
 func resources(obj *unstructured.Unstructured) (plain, applications []kube.Ref) {
-	if server, _, _ := unstructured.NestedString(obj.Object, "spec", "destination", "server"); server != "" && server != inCluster {
+	if isRemote(obj) {
 		return nil, nil
 	}
 	entries, _, _ := unstructured.NestedSlice(obj.Object, "status", "resources")

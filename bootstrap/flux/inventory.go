@@ -13,8 +13,17 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/plan"
 )
 
-// inventory gives the objects that a Kustomization has applied.
+// isRemote says whether an object of Flux applies what it has in another cluster.
+func isRemote(obj *unstructured.Unstructured) bool {
+	_, remote, _ := unstructured.NestedMap(obj.Object, "spec", "kubeConfig")
+	return remote && strings.HasSuffix(obj.GroupVersionKind().Group, ".toolkit.fluxcd.io")
+}
+
+// inventory gives the objects that a Kustomization has applied in this cluster.
 func inventory(obj *unstructured.Unstructured) []kube.Ref {
+	if isRemote(obj) {
+		return nil
+	}
 	entries, _, _ := unstructured.NestedSlice(obj.Object, "status", "inventory", "entries")
 	var refs []kube.Ref
 	for _, entry := range entries {

@@ -19,7 +19,8 @@ import (
 
 // Remove takes the Kustomization away, waits until its controller has deleted everything that it
 // applied, and then takes the GitRepository away. It must run while the controllers do. Suspended
-// Kustomizations are resumed for it: Flux would leave their objects behind. What Flux keeps on purpose stays, and is named.
+// Kustomizations are resumed for it: Flux would leave their objects behind. What Flux keeps on purpose stays, and is named,
+// as does what it has applied in other clusters.
 func (f *Flux) Remove(ctx context.Context, c *kube.Client, w *kube.Watcher, p plan.Progress) (plan.Outcome, error) {
 	ref := f.kustomizationRef()
 	obj, err := c.Get(ctx, ref)
@@ -57,7 +58,7 @@ func (f *Flux) removeApplied(ctx context.Context, c *kube.Client, w *kube.Watche
 	}
 	var goes, stays []kube.Ref
 	for _, one := range roots {
-		g, s, err := f.split(ctx, c, one)
+		g, s, err := f.split(ctx, c, one, p)
 		if err != nil {
 			return err
 		}
@@ -96,17 +97,21 @@ func (f *Flux) going(ctx context.Context, c *kube.Client) ([]kube.Ref, error) {
 }
 
 // split sorts what a Kustomization and those in it have applied into what goes with it and what Flux keeps, and resumes those
-// that are suspended.
-func (f *Flux) split(ctx context.Context, c *kube.Client, root kube.Ref) (goes, stays []kube.Ref, err error) {
+// that are suspended. Objects that apply to another cluster are made to leave what they have there.
+func (f *Flux) split(ctx context.Context, c *kube.Client, root kube.Ref, p plan.Progress) (goes, stays []kube.Ref, err error) {
 	err = reconciler.Visit(ctx, c, root, func(ref kube.Ref, obj *unstructured.Unstructured) (leads []kube.Ref, err error) {
 		if obj == nil {
 			return nil, nil
+		}
+		if isRemote(obj) {
+			p.Warn(fmt.Sprintf("what %s applied stays: it is applied in another cluster", ref))
+			return nil, setSuspended(ctx, c, obj, true)
 		}
 		if orphans(obj) {
 			stays = append(stays, inventory(obj)...)
 			return nil, nil
 		}
-		if err := resume(ctx, c, obj); err != nil {
+		if err := setSuspended(ctx, c, obj, false); err != nil {
 			return nil, err
 		}
 		for _, applied := range inventory(obj) {
@@ -119,7 +124,7 @@ func (f *Flux) split(ctx context.Context, c *kube.Client, root kube.Ref) (goes, 
 				stays = append(stays, applied)
 			default:
 				goes = append(goes, applied)
-				if applied.GroupKind() == root.GroupKind() {
+				if applied.GroupKind() == root.GroupKind() || isRemote(live) {
 					leads = append(leads, applied)
 				}
 			}
@@ -129,12 +134,13 @@ func (f *Flux) split(ctx context.Context, c *kube.Client, root kube.Ref) (goes, 
 	return goes, stays, err
 }
 
-// resume lets a Kustomization delete what it applied.
-func resume(ctx context.Context, c *kube.Client, obj *unstructured.Unstructured) error {
-	if suspended, _, _ := unstructured.NestedBool(obj.Object, "spec", "suspend"); !suspended {
+// setSuspended decides what becomes of what an object of Flux has applied when it is deleted: one that is suspended deletes
+// nothing.
+func setSuspended(ctx context.Context, c *kube.Client, obj *unstructured.Unstructured, suspend bool) error {
+	if suspended, _, _ := unstructured.NestedBool(obj.Object, "spec", "suspend"); suspended == suspend {
 		return nil
 	}
-	err := c.MergePatch(ctx, kube.RefOf(obj), []byte(`{"spec":{"suspend":false}}`))
+	err := c.MergePatch(ctx, kube.RefOf(obj), fmt.Appendf(nil, `{"spec":{"suspend":%t}}`, suspend))
 	if apierrors.IsNotFound(err) {
 		return nil
 	}

@@ -2,9 +2,12 @@ package flux_test
 
 import (
 	"context"
+	"encoding/base64"
 	"strings"
 	"testing"
 	"time"
+
+	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
@@ -109,5 +112,42 @@ func TestWhatAKilledRunLeftOnItsWayIsAwaited(t *testing.T) {
 	if l.exists(web) {
 		t.Error("the controllers may go, and it is still there")
 		_ = l.client.MergePatch(t.Context(), web, []byte(`{"metadata":{"finalizers":null}}`)) // for the next test
+	}
+}
+
+// What Flux has applied in another cluster, for which this one stands here, is not deleted, whether or not it is suspended.
+func TestWhatIsAppliedInAnotherClusterStays(t *testing.T) {
+	l := newLab(t)
+	kubeconfig, err := clientcmd.Write(*l.cluster.Kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.apply("apiVersion: v1\nkind: Secret\nmetadata: {name: elsewhere, namespace: flux-system}\ndata: {value: " + base64.StdEncoding.EncodeToString(kubeconfig) + "}\n")
+	const more = "prune: true, kubeConfig: {secretRef: {name: elsewhere}}"
+	l.commit(map[string]string{
+		"kustomization.yaml": "resources: [inner.yaml]\n", "inner.yaml": kustomization("awake", more) + "---\n" + kustomization("asleep", more),
+		"awake/x.yaml": configMap("awake", ""), "asleep/x.yaml": configMap("asleep", ""),
+	})
+	l.mustUp()
+	stay := []kube.Ref{configMapRef("awake"), configMapRef("asleep")}
+	t.Cleanup(func() {
+		if err := l.client.Delete(context.WithoutCancel(t.Context()), stay, nil); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := l.client.MergePatch(t.Context(), kustomizationRef("asleep"), []byte(`{"spec":{"suspend":true}}`)); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	warned := ""
+	if outcome, err := l.flux.Remove(ctx, l.client, l.watcher, func(u plan.Update) { warned += u.Warning + "\n" }); outcome != plan.Changed || err != nil {
+		t.Fatalf("%s, %v", outcome, err)
+	}
+	for _, ref := range stay {
+		by := kustomizationRef(ref.Name)
+		if l.exists(by) || !l.exists(ref) || !strings.Contains(warned, by.String()+" applied stays: it is applied in another cluster") {
+			t.Errorf("%s exists: %t, it was deleted: %t, warned %q", by, l.exists(by), !l.exists(ref), warned)
+		}
 	}
 }
