@@ -29,6 +29,7 @@ type Tools struct {
 	Kubeconfig string        // the file that gets a context; empty for none
 	Context    string        // the name of that context
 	Use        bool          // make it the current context
+	Prune      bool          // Up removes what rekindle installed and the documents no longer declare
 	Run        string        // id of an ephemeral run; empty for a cluster that is to stay
 	TTL        time.Duration // with Run: how long the cluster may live
 	Wait       time.Duration // how long a failing check is given before it is a failure; 0 is the step's own time
@@ -66,6 +67,7 @@ type Job struct {
 	follower  reconciler.Reconciler // what follows the repository; nil without one
 	state     State
 	pointed   bool               // this run pointed the reconciler at its source
+	emptied   []string           // namespaces of what was in the cluster and the documents no longer declare
 	end       context.CancelFunc // of what outlives a single step
 	endLease  context.CancelFunc // gives the lease back
 }

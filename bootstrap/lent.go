@@ -41,8 +41,8 @@ func (j *Job) giveBack(p *plan.Plan, lease plan.ID) plan.ID {
 		return lease
 	}
 	lease = cmp.Or(add(p, j.removeSchedule(), lease), lease)
-	synced := add(p, j.removeSync(), lease) // while its controllers run
-	after := []plan.ID{lease, synced}
+	synced := add(p, j.removeSync(), lease)                                         // while its controllers run
+	after := []plan.ID{lease, synced, p.Add(j.giveBackUndeclared(), lease, synced)} // it may need what is declared, not the other way round
 	removed := map[string]plan.ID{}
 	for _, r := range slices.Backward(j.stack.Releases) {
 		needs := slices.Clone(after)
@@ -148,9 +148,9 @@ func (j *Job) removeRest(lender providers.Lender) plan.Step {
 	})
 }
 
-// namespaces are those that the documents name.
+// namespaces are those that the documents name, or named.
 func (j *Job) namespaces() []string {
-	var names []string
+	names := slices.Clone(j.emptied)
 	for _, r := range j.stack.Releases {
 		names = append(names, r.Namespace)
 	}

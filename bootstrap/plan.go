@@ -43,7 +43,9 @@ func (j *Job) Up(ctx context.Context) *plan.Plan {
 	open := j.state.Open(p, append(raised.all, synced)...)                    // every claim has its data: the gate goes
 	add(p, j.schedule(), append(raised.all, raised.applied, synced, open)...) // when there is all that it is to take
 
-	j.addChecks(p, j.checkJob, append(raised.all, raised.system, synced, open)...)
+	proven := append(raised.all, raised.system, synced, open)
+	checks := j.addChecks(p, j.checkJob, proven...)
+	p.Add(j.prune(), append(proven, checks...)...)
 	return p
 }
 
@@ -96,6 +98,7 @@ func (j *Job) Status(ctx context.Context) *plan.Plan {
 	add(p, j.compareKeys(), cluster)
 	synced := add(p, j.compareSync(), cluster)
 	add(p, j.stateStatus(), cluster)
+	p.Add(j.compareUndeclared(), cluster)
 	j.addChecks(p, j.lookAtJob, synced, cluster)
 	return p
 }

@@ -86,6 +86,7 @@ func TestThePlanOfUp(t *testing.T) {
 		"release/first [lease]",
 		"release/second [lease release/first]",
 		"check/1 [release/first release/second system]",
+		"undeclared [release/first release/second system check/1]",
 	}
 	if got := shape(p); !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

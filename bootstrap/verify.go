@@ -14,10 +14,12 @@ import (
 type jobCheck func(ctx context.Context, c config.Check, p plan.Progress) (plan.Outcome, error)
 
 // addChecks appends spec.verify, side by side. ask is what is done about a Job.
-func (j *Job) addChecks(p *plan.Plan, ask jobCheck, needs ...plan.ID) {
+func (j *Job) addChecks(p *plan.Plan, ask jobCheck, needs ...plan.ID) []plan.ID {
+	var checks []plan.ID
 	for i, check := range j.docs.Cluster.Spec.Verify {
-		p.Add(j.check(i, check, ask), needs...)
+		checks = append(checks, p.Add(j.check(i, check, ask), needs...))
 	}
+	return checks
 }
 
 func (j *Job) check(i int, c config.Check, ask jobCheck) plan.Step {

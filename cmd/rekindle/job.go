@@ -30,6 +30,7 @@ const closeTimeout = 10 * time.Second
 type jobOptions struct {
 	sourceFrom string
 	use        bool
+	prune      bool
 
 	name     string // of the cluster, where it is not the document's
 	provider string // in place of the document's; empty for that
@@ -44,6 +45,12 @@ func (o *jobOptions) register(c *cobra.Command) {
 		"take the repository from this `DIR`, with its uncommitted changes, and serve it to the cluster for the time of this run")
 	_ = c.MarkFlagDirname("source-from")
 	completeDocument(c)
+}
+
+// registerPrune adds the flag of commands that may remove what the documents no longer declare.
+func (o *jobOptions) registerPrune(c *cobra.Command) {
+	c.Flags().BoolVar(&o.prune, "prune", false,
+		"when everything is proven, uninstall releases and delete keys that rekindle installed and the documents no longer declare")
 }
 
 // job loads the documents and makes everything that the plans of them work with. The function ends what
@@ -84,7 +91,7 @@ func (a *app) tools(docs *config.Documents, keyDir string, o jobOptions) (*boots
 	t := &bootstrap.Tools{
 		KeyDir: keyDir,
 		Charts: stacks.NewFetcher(filepath.Join(caches, "rekindle", "charts")), Git: git,
-		Use: o.use, Run: o.run, TTL: o.ttl, Secret: a.secrets.Add, Redact: a.secrets.Redact, Trial: o.trial,
+		Use: o.use, Prune: o.prune, Run: o.run, TTL: o.ttl, Secret: a.secrets.Add, Redact: a.secrets.Redact, Trial: o.trial,
 		Lost: func(err error) { a.lost(err) },
 	}
 	// A cluster on another provider is made beside the document's own, which may be alive: both would write sets of one name.

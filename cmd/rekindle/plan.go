@@ -29,5 +29,6 @@ plan has the same hash.`,
 		},
 	}
 	o.register(c)
+	o.registerPrune(c)
 	return c
 }

@@ -14,7 +14,8 @@ func (a *app) statusCommand() *cobra.Command {
 		Long: `status compares the cluster with its documents and its repository: the releases
 with their charts and values, the keys, the reconciler at the wanted commit, the
 workloads, the checks; and with spec.state how old the newest complete snapshot set is, and
-what is wrong with its schedule. It changes nothing. Every difference is told with its cause.`,
+what is wrong with its schedule; and what is left of what earlier documents declared. It changes
+nothing. Every difference is told with its cause.`,
 		GroupID: "cluster",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {

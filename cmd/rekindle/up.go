@@ -13,7 +13,9 @@ func (a *app) upCommand() *cobra.Command {
 		Short: "Make it so: provision, stack, reconciler, sync, prove",
 		Long: `up makes the cluster that the document declares, installs its stack and its
 reconciler, points the reconciler at the repository, and proves the result. It can be
-killed at any point and run again; a second run changes nothing.`,
+killed at any point and run again; a second run changes nothing. Releases and keys that it
+installed for earlier documents, and that these no longer declare, stay and are named; with
+--prune they go.`,
 		Example: `  rekindle up clusters/prod/cluster.yaml
   rekindle up https://git.example.com/acme/ops.git//clusters/prod/cluster.yaml
   rekindle up clusters/prod/cluster.yaml -o json --report up.html`,
@@ -34,6 +36,7 @@ killed at any point and run again; a second run changes nothing.`,
 		},
 	}
 	o.register(c)
+	o.registerPrune(c)
 	c.Flags().BoolVar(&o.use, "use", false, "make the cluster's context the current one")
 	return c
 }

@@ -152,3 +152,42 @@ func TestALentClusterIsGivenBack(t *testing.T) {
 	w.must("status", bareFile)
 	w.must("down", bareFile, "--yes")
 }
+
+// TestWhatLeavesTheDocuments stays where it is, and is told, until it is pruned; down takes it away either way.
+func TestWhatLeavesTheDocuments(t *testing.T) {
+	w := newWorld(t)
+	w.commit(map[string]string{lentFile: lent, "stacks/lent.yaml": lentStack})
+	w.must("up", bareFile)
+	before := w.inventory("bare")
+	shrink := func() {
+		w.must("up", lentFile)
+		less, _, _ := strings.Cut(lentStack, "  - {name: skipper")
+		key, _, _ := strings.Cut(lent, "  keys:")
+		w.commit(map[string]string{lentFile: key, "stacks/lent.yaml": less})
+	}
+	shrink()
+	code, out, doc := w.run("status", lentFile)
+	if code != 1 || len(doc.Faults) != 2 || !strings.Contains(out, "release ingress/skipper: installed by rekindle, not in the documents") ||
+		!strings.Contains(out, "Secret extra/extra") {
+		t.Errorf("status: exit %d\n%s", code, out)
+	}
+	if doc := w.must("up", lentFile); doc.Changes != 0 || len(doc.Warnings) != 2 || !strings.Contains(doc.Warnings[0].Text, "rekindle up --prune removes it") {
+		t.Errorf("up: %d changes, warnings %v", doc.Changes, doc.Warnings)
+	}
+	if doc := w.must("up", lentFile, "--prune"); doc.Changes != 1 || len(doc.Warnings) != 0 {
+		t.Errorf("up --prune: %d changes, warnings %v", doc.Changes, doc.Warnings)
+	}
+	if doc := w.must("up", lentFile, "--prune"); doc.Changes != 0 {
+		t.Errorf("up --prune again: %d changes", doc.Changes)
+	}
+	w.must("status", lentFile)
+
+	w.commit(map[string]string{lentFile: lent, "stacks/lent.yaml": lentStack})
+	shrink()
+	w.must("down", lentFile, "--yes")
+	after := w.inventory("bare")
+	if left, lost := onlyIn(after, before), onlyIn(before, after); len(left)+len(lost) > 0 {
+		t.Errorf("left %v, lost %v", left, lost)
+	}
+	w.must("down", bareFile, "--yes")
+}

@@ -1,0 +1,54 @@
+package helm
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/metadata"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/kube"
+)
+
+// Installed is a release that rekindle made, whoever declared it.
+type Installed struct {
+	Name      string
+	Namespace string
+	Since     time.Time // when the oldest revision was made that Helm still knows
+}
+
+// ours selects the Secrets of Helm that keep revisions of releases which rekindle made.
+const ours = "owner=helm," + labelOwner + "=" + ownerValue
+
+// List finds all releases that rekindle made, in all namespaces, the newest first: what was installed later may need what was
+// there before. It reads the marks of the revisions alone, and changes nothing.
+func List(ctx context.Context, c *kube.Client) ([]Installed, error) {
+	client, err := metadata.NewForConfig(c.Config())
+	if err != nil {
+		return nil, err
+	}
+	revisions, err := client.Resource(corev1.SchemeGroupVersion.WithResource("secrets")).List(ctx, metav1.ListOptions{LabelSelector: ours})
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Failed, "list the releases that are installed")
+	}
+	var all []Installed
+	for i := range revisions.Items {
+		revision := &revisions.Items[i]
+		found := Installed{revision.Labels["name"], revision.Namespace, revision.CreationTimestamp.Time}
+		same := slices.IndexFunc(all, func(r Installed) bool { return r.Name == found.Name && r.Namespace == found.Namespace })
+		switch {
+		case same < 0:
+			all = append(all, found)
+		case found.Since.Before(all[same].Since):
+			all[same].Since = found.Since
+		}
+	}
+	slices.SortFunc(all, func(a, b Installed) int {
+		return cmp.Or(b.Since.Compare(a.Since), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	})
+	return all, nil
+}
