@@ -129,13 +129,16 @@ func (j *Job) contextFree() error {
 	return kube.Vacant(j.tools.Kubeconfig, j.entry())
 }
 
+// contextID is the step that changes the user's kubeconfig, and nothing of the cluster.
+const contextID = "kubeconfig"
+
 // addContext puts the cluster into the user's kubeconfig.
 func (j *Job) addContext() *plan.Step {
 	if j.tools.Kubeconfig == "" {
 		return nil
 	}
 	return &plan.Step{
-		ID: "kubeconfig", Title: fmt.Sprintf("add the context %s to the kubeconfig", j.tools.Context), Timeout: accessTimeout,
+		ID: contextID, Title: fmt.Sprintf("add the context %s to the kubeconfig", j.tools.Context), Timeout: accessTimeout,
 		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 			changed, err := kube.Merge(ctx, j.tools.Kubeconfig, j.entry(), j.cluster.Kubeconfig, j.tools.Use)
 			if err != nil || !changed {
@@ -152,7 +155,7 @@ func (j *Job) removeContext() *plan.Step {
 		return nil
 	}
 	return &plan.Step{
-		ID: "kubeconfig", Title: fmt.Sprintf("remove the context %s from the kubeconfig", j.tools.Context), Timeout: accessTimeout,
+		ID: contextID, Title: fmt.Sprintf("remove the context %s from the kubeconfig", j.tools.Context), Timeout: accessTimeout,
 		Do: func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
 			changed, err := kube.Remove(ctx, j.tools.Kubeconfig, j.entry())
 			if err != nil || !changed {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"sync/atomic"
 	"time"
 
 	"github.com/rekindle-dev/rekindle/bootstrap/argocd"
@@ -67,6 +68,7 @@ type Job struct {
 	follower  reconciler.Reconciler // what follows the repository; nil without one
 	state     State
 	pointed   bool               // this run pointed the reconciler at its source
+	changed   atomic.Bool        // this run changed something, so that what a Job of spec.verify showed before shows nothing any more
 	emptied   []string           // namespaces of what was in the cluster and the documents no longer declare
 	end       context.CancelFunc // of what outlives a single step
 	endLease  context.CancelFunc // gives the lease back
@@ -118,6 +120,9 @@ func (j *Job) Simulated() bool { return j.simulated }
 
 // Commit is what the source's ref was resolved to; empty before, and without a source.
 func (j *Job) Commit() string { return j.commit }
+
+// ProveAnew has the Jobs of spec.verify run again, also where they have succeeded on the same: the cluster was handed over.
+func (j *Job) ProveAnew() { j.changed.Store(true) }
 
 // extraReleases are those that the documents ask for without naming them.
 func (j *Job) extraReleases() []config.Release {

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/rekindle-dev/rekindle/bootstrap/argocd"
@@ -16,7 +15,6 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/gitrepo"
 	"github.com/rekindle-dev/rekindle/internal/kube"
-	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/providers"
 	"github.com/rekindle-dev/rekindle/providers/kwok/kwoktest"
 	"github.com/rekindle-dev/rekindle/stacks"
@@ -121,74 +119,6 @@ func TestObjectsWithoutANamespaceAreComparedWhereTheyGo(t *testing.T) {
 	}
 }
 
-const smoke = `apiVersion: batch/v1
-kind: CronJob
-metadata: {name: NAME, namespace: default}
-spec:
-  schedule: "0 0 1 1 *"
-  suspend: true
-  jobTemplate:
-    spec: {template: {spec: {restartPolicy: Never, containers: [{name: x, image: example.com/x}]}}}
-`
-
-func TestAJobIsRunOnceForEachCommitAndStatusRunsNone(t *testing.T) {
-	j := newLive(t, strings.Replace(smoke, "NAME", "smoke", 1))
-	check := config.Check{Job: "smoke", Namespace: "default"}
-	j.follower, j.docs.Cluster.Spec.Verify = nil, []config.Check{check}
-	status := j.Status(t.Context()).Step("check/1")
-	t.Cleanup(j.Close)
-	for _, c := range []struct{ commit, job string }{{"", "smoke-verify"}, {"0123456789abcdef", "smoke-verify-01234567"}} {
-		j.commit = c.commit
-		var note string
-		outcome, err := status.Do(t.Context(), func(u plan.Update) { note += u.Note })
-		if outcome != plan.Unproven || err != nil || !strings.Contains(note, c.job) {
-			t.Errorf("status before: %s, %v, %q", outcome, err, note)
-		}
-		if _, err := j.client.Typed().BatchV1().Jobs("default").Get(t.Context(), c.job, metav1.GetOptions{}); err == nil {
-			t.Error("status has made the Job")
-		}
-		for _, want := range []plan.Outcome{plan.Changed, plan.Unchanged} {
-			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-			outcome, err := j.checkJob(ctx, check, nil)
-			cancel()
-			if outcome != want || err != nil {
-				t.Fatalf("up: %s, %v, want %s", outcome, err, want)
-			}
-		}
-		if outcome, err := status.Do(t.Context(), nil); outcome != plan.Unchanged || err != nil {
-			t.Errorf("status after: %s, %v", outcome, err)
-		}
-	}
-}
-
-func TestOnlyACompleteJobHasSucceeded(t *testing.T) {
-	job := func(suspend bool, condition string) *unstructured.Unstructured {
-		conditions := []any{}
-		if condition != "" {
-			conditions = append(conditions, map[string]any{"type": condition, "status": "True"})
-		}
-		return &unstructured.Unstructured{Object: map[string]any{
-			"apiVersion": "batch/v1", "kind": "Job", "spec": map[string]any{"suspend": suspend}, "status": map[string]any{"conditions": conditions},
-		}}
-	}
-	for name, c := range map[string]struct {
-		obj           *unstructured.Unstructured
-		ready, failed bool
-		says          string
-	}{
-		"none":      {nil, false, false, "does not exist"},
-		"suspended": {job(true, "Suspended"), false, false, "suspended"},
-		"running":   {job(false, ""), false, false, "not complete"},
-		"failed":    {job(false, "Failed"), false, true, "Failed=True"},
-		"complete":  {job(false, "Complete"), true, false, ""},
-	} {
-		h := succeeded(c.obj)
-		if h.Ready != c.ready || h.Failed != c.failed || !strings.Contains(h.Message, c.says) {
-			t.Errorf("%s: %+v", name, h)
-		}
-	}
-}
-
 // lender is a provider of a cluster that somebody else made.
 type lender struct{ providers.Provider }
 
@@ -234,16 +164,6 @@ func TestTheReconcilersOwnTimeoutIsNotCutShort(t *testing.T) {
 		}
 		if got := j.syncPath().Timeout; got != want {
 			t.Errorf("of %s: %s, want %s", timeout, got, want)
-		}
-	}
-}
-
-// A CronJob that is not there is told, and made by nobody.
-func TestACheckOfNoCronJobFails(t *testing.T) {
-	j := newLive(t, "")
-	for _, ask := range []jobCheck{j.checkJob, j.lookAtJob} {
-		if _, err := ask(t.Context(), config.Check{Job: "nobody", Namespace: "default"}, nil); fault.KindOf(err) != fault.Failed {
-			t.Errorf("got %v", err)
 		}
 	}
 }

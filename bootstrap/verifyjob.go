@@ -2,7 +2,12 @@ package bootstrap
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 
 	batchv1 "k8s.io/api/batch/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -11,13 +16,31 @@ import (
 
 	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/helm"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/providers"
 )
 
-// checkJob runs the Job of a CronJob once for each commit, and wants it to succeed. A second run at
-// the same commit finds that it did.
+// verifies is the label of a Job of spec.verify, with the digest of the CronJob's full name.
+const verifies = "rekindle.dev/verifies"
+
+// noteChange remembers that a step changed something of what the Jobs of spec.verify look at. A step that failed may have.
+func (j *Job) noteChange(id plan.ID, do plan.Do) plan.Do {
+	if id == contextID {
+		return do
+	}
+	return func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+		outcome, err := do(ctx, p)
+		if err != nil || outcome == plan.Changed || outcome == plan.Adopted {
+			j.changed.Store(true)
+		}
+		return outcome, err
+	}
+}
+
+// checkJob runs the Job of a CronJob, and wants it to succeed. Where one has succeeded on all that there is now, and this run
+// changed nothing, that is the proof. In a rebuild it is run always.
 func (j *Job) checkJob(ctx context.Context, c config.Check, p plan.Progress) (plan.Outcome, error) {
 	job, err := j.jobOf(ctx, c)
 	if err != nil {
@@ -47,25 +70,59 @@ func (j *Job) lookAtJob(ctx context.Context, c config.Check, p plan.Progress) (p
 	return plan.Unchanged, j.awaitJob(ctx, c, job, p)
 }
 
-// jobOf is the Job of a check at this commit.
+// jobOf is the Job of a check on what there is now.
 func (j *Job) jobOf(ctx context.Context, c config.Check) (*batchv1.Job, error) {
 	cron, err := j.client.Typed().BatchV1().CronJobs(c.Namespace).Get(ctx, c.Job, metav1.GetOptions{})
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Failed, "there is no such CronJob").On("check of job %s/%s", c.Namespace, c.Job).
 			WithHint("spec.verify[].job names a CronJob of the repository (suspend: true keeps it from running by itself)")
 	}
-	name := fmt.Sprintf("%.42s-verify", c.Job)
-	if j.commit != "" { // there is none without a source
-		name += fmt.Sprintf("-%.8s", j.commit)
+	shown, err := j.shownBy(ctx, c, cron.Spec.JobTemplate.Spec)
+	if err != nil {
+		return nil, err
 	}
 	return &batchv1.Job{
 		ObjectMeta: metav1.ObjectMeta{
-			Name: name, Namespace: c.Namespace,
-			Labels:      map[string]string{providers.LabelOwner: providers.Owner},
+			Name: verifyPrefix(c) + shown, Namespace: c.Namespace,
+			Labels:      map[string]string{providers.LabelOwner: providers.Owner, verifies: digest(c.Namespace, c.Job)},
 			Annotations: cron.Spec.JobTemplate.Annotations,
 		},
 		Spec: cron.Spec.JobTemplate.Spec,
 	}, nil
+}
+
+// verifyPrefix leaves room in the name for a digest.
+func verifyPrefix(c config.Check) string {
+	return strings.TrimRight(fmt.Sprintf("%.42s", c.Job), "-.") + "-verify-"
+}
+
+// shownBy is a digest of all that a Job shows something of: itself, the commit, and the releases, by what they are made from and by
+// the revision, which is another one also when a release was put right.
+func (j *Job) shownBy(ctx context.Context, c config.Check, spec batchv1.JobSpec) (string, error) {
+	installed, err := helm.List(ctx, j.client)
+	if err != nil {
+		return "", err
+	}
+	releases := map[string]any{}
+	for _, r := range j.stack.Releases {
+		at := slices.IndexFunc(installed, func(i helm.Installed) bool { return i.Name == r.Name && i.Namespace == r.Namespace })
+		revision := 0
+		if at >= 0 {
+			revision = installed[at].Revision
+		}
+		releases[r.Namespace+"/"+r.Name] = []any{r.Inputs(), revision}
+	}
+	return digest(c.Namespace, c.Job, spec, j.commit, releases), nil
+}
+
+// digest is a short one of values.
+func digest(values ...any) string {
+	raw, err := json.Marshal(values) // maps are marshalled in key order
+	if err != nil {
+		panic(fmt.Sprintf("bootstrap: digest: %v", err)) // these always marshal
+	}
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:5])
 }
 
 // awaitJob waits until the Job has succeeded.
@@ -73,7 +130,7 @@ func (j *Job) awaitJob(ctx context.Context, c config.Check, job *batchv1.Job, p 
 	ref := kube.NewRef(batchv1.SchemeGroupVersion.WithKind("Job"), job.Namespace, job.Name)
 	if err := j.watcher.Until(ctx, ref, "complete", succeeded, p); err != nil {
 		return fault.Wrap(err, fault.Failed, "it did not succeed").On("check of job %s/%s", c.Namespace, c.Job).
-			WithHint("after the cause is mended: kubectl -n %s delete job %s, and run the same command again", job.Namespace, job.Name)
+			WithHint("after the cause is fixed: kubectl -n %s delete job %s, and run the same command again", job.Namespace, job.Name)
 	}
 	return nil
 }
@@ -90,23 +147,48 @@ func succeeded(obj *unstructured.Unstructured) kube.Health {
 	return h
 }
 
-// startJob makes a Job that is not there yet, when the newest pods of its namespace can be reached: one that meets nobody fails, and
-// is tried again after ten seconds, if at all.
+// startJob makes a Job unless it is there and shows what is to be shown. Those of before are removed.
 func (j *Job) startJob(ctx context.Context, job *batchv1.Job, p plan.Progress) (plan.Outcome, error) {
+	anew := j.changed.Load() || j.waitsForData()
 	jobs := j.client.Typed().BatchV1().Jobs(job.Namespace)
-	_, err := jobs.Get(ctx, job.Name, metav1.GetOptions{})
-	if err == nil || !apierrors.IsNotFound(err) {
-		return plan.Unchanged, err
-	}
-	pods, err := j.client.Typed().CoreV1().Pods(job.Namespace).List(ctx, metav1.ListOptions{})
+	list, err := jobs.List(ctx, metav1.ListOptions{LabelSelector: providers.LabelOwner + "=" + providers.Owner})
 	if err != nil {
 		return "", err
 	}
+	var old []kube.Ref
+	have := false
+	for i := range list.Items {
+		one := &list.Items[i]
+		switch {
+		case one.Name == job.Name && !anew:
+			have = true
+		case one.Name == job.Name, one.Labels[verifies] == job.Labels[verifies]:
+			old = append(old, kube.NewRef(batchv1.SchemeGroupVersion.WithKind("Job"), one.Namespace, one.Name))
+		}
+	}
+	outcome := plan.Unchanged
+	if len(old) > 0 {
+		outcome = plan.Changed
+		if err := j.client.Delete(ctx, old, p); err != nil {
+			return "", err
+		}
+	}
+	if have {
+		return outcome, nil
+	}
+	return plan.Changed, j.createJob(ctx, job, p)
+}
+
+// createJob makes a Job when the newest pods of its namespace can be reached: one that meets nobody fails, and is tried again after
+// ten seconds, if at all.
+func (j *Job) createJob(ctx context.Context, job *batchv1.Job, p plan.Progress) error {
+	pods, err := j.client.Typed().CoreV1().Pods(job.Namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return err
+	}
 	if err := j.client.AwaitRoutes(ctx, kube.LastReady(pods.Items), "the newest pods are", p); err != nil {
-		return "", err
+		return err
 	}
-	if _, err := jobs.Create(ctx, job, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
-		return "", err
-	}
-	return plan.Changed, nil
+	_, err = j.client.Typed().BatchV1().Jobs(job.Namespace).Create(ctx, job, metav1.CreateOptions{})
+	return err
 }

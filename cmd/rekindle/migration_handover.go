@@ -89,6 +89,7 @@ func (m *migration) giveTo(ctx context.Context, giving, receiving *end) error {
 		}
 	}
 	closeReceiver() // its lease is the proof's now
+	proof.ProveAnew()
 	if err := m.s.run(ctx, proof.Up(ctx)); err != nil {
 		return &openedError{err}
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strconv"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -18,6 +19,7 @@ import (
 type Installed struct {
 	Name      string
 	Namespace string
+	Revision  int
 	Since     time.Time // when the oldest revision was made that Helm still knows
 }
 
@@ -38,12 +40,18 @@ func List(ctx context.Context, c *kube.Client) ([]Installed, error) {
 	var all []Installed
 	for i := range revisions.Items {
 		revision := &revisions.Items[i]
-		found := Installed{revision.Labels["name"], revision.Namespace, revision.CreationTimestamp.Time}
+		number, err := strconv.Atoi(revision.Labels["version"])
+		if err != nil {
+			continue // it is not one of Helm's
+		}
+		found := Installed{revision.Labels["name"], revision.Namespace, number, revision.CreationTimestamp.Time}
 		same := slices.IndexFunc(all, func(r Installed) bool { return r.Name == found.Name && r.Namespace == found.Namespace })
-		switch {
-		case same < 0:
+		if same < 0 {
 			all = append(all, found)
-		case found.Since.Before(all[same].Since):
+			continue
+		}
+		all[same].Revision = max(all[same].Revision, found.Revision)
+		if found.Since.Before(all[same].Since) {
 			all[same].Since = found.Since
 		}
 	}

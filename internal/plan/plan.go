@@ -94,6 +94,13 @@ func (p *Plan) Add(s Step, needs ...ID) ID {
 // Steps gives the steps in order. The slice is the caller's, the steps are not to be changed.
 func (p *Plan) Steps() []*Step { return append([]*Step(nil), p.steps...) }
 
+// Wrap replaces what the steps that are in the plan by now do. It is for planners, before the plan is run.
+func (p *Plan) Wrap(wrap func(id ID, do Do) Do) {
+	for _, s := range p.steps {
+		s.Do = wrap(s.ID, s.Do)
+	}
+}
+
 // Step gives a step by its id, nil when there is none.
 func (p *Plan) Step(id ID) *Step { return p.index[id] }
 
