@@ -1,8 +1,6 @@
 package main
 
 import (
-	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -141,21 +139,5 @@ func TestNothingIsLostWithoutAYes(t *testing.T) {
 	a.yes = true
 	if err := a.confirm(t.Context(), "delete the cluster x"); err != nil {
 		t.Errorf("with --yes: %v", err)
-	}
-}
-
-func TestTheExitCodeIsThatOfTheCommandOrOfTheFault(t *testing.T) {
-	failed := exec.Command("false").Run()
-	for _, c := range []struct {
-		err  error
-		want int
-	}{
-		{fault.New(fault.Refused, "x"), fault.ExitRefused},
-		{fmt.Errorf("run: %w", &commandError{code: 17, err: errors.New("exit 17")}), 17},
-		{errors.Join(fault.New(fault.Failed, "x"), failed), fault.ExitFailed},
-	} {
-		if got := exitCode(c.err); got != c.want {
-			t.Errorf("%v: %d, want %d", c.err, got, c.want)
-		}
 	}
 }

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"io"
 	"log"
 	"os"
@@ -37,18 +36,9 @@ func run(args []string, stdin *os.File, stdout, stderr *os.File) int {
 	root.SetArgs(args)
 	if err := root.ExecuteContext(ctx); err != nil {
 		a.fault(err)
-		return exitCode(err)
+		return fault.Code(err)
 	}
 	return fault.ExitProven
-}
-
-// exitCode is that of the command that run ran, if it failed, or else the fault's.
-func exitCode(err error) int {
-	var command *commandError
-	if errors.As(err, &command) {
-		return command.code
-	}
-	return fault.Code(err)
 }
 
 // interruptible gives a context that ends with the first SIGINT or SIGTERM. The second ends the

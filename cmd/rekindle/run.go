@@ -98,15 +98,6 @@ func (o *runOptions) check() error {
 	return nil
 }
 
-// commandError is a command that failed. Its exit code becomes ours.
-type commandError struct {
-	code int
-	err  error
-}
-
-func (e *commandError) Error() string { return e.err.Error() }
-func (e *commandError) Unwrap() error { return e.err }
-
 func (a *app) runAround(ctx context.Context, arg string, command []string, o runOptions) error {
 	if err := o.check(); err != nil {
 		return err
@@ -167,7 +158,7 @@ func (a *app) command(ctx, live context.Context, e *ephemeral, command []string)
 		a.rep.Message(fmt.Sprintf("%s ended well after %s", text, time.Since(start).Round(time.Second/10)))
 		return nil
 	case errors.As(err, &exit) && exit.ExitCode() > 0:
-		return &commandError{exit.ExitCode(), fault.New(fault.Failed, "%s ended with exit code %d", text, exit.ExitCode())}
+		return fault.New(fault.Failed, "%s ended with exit code %d", text, exit.ExitCode()).WithExit(exit.ExitCode())
 	case errors.As(err, &exit) && endedBy(exit, syscall.SIGINT): // by a Ctrl-C that was for it alone
 		return fault.Wrap(err, fault.Interrupted, "%s", text)
 	case errors.As(err, &exit):

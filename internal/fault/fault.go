@@ -6,6 +6,7 @@
 package fault
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,6 +45,7 @@ type Error struct {
 	Line   int    // 1-based; 0 when unknown
 
 	retry bool
+	exit  int // in place of the kind's; 0 for that
 }
 
 // New makes a fault without a cause.
@@ -81,6 +83,12 @@ func (e *Error) At(file string, line int) *Error {
 // The engine retries a step only for such an error.
 func (e *Error) Transient() *Error {
 	e.retry = true
+	return e
+}
+
+// WithExit gives the fault an exit code of its own, that of a command which failed.
+func (e *Error) WithExit(code int) *Error {
+	e.exit = code
 	return e
 }
 
@@ -197,10 +205,15 @@ func outermost(err error) error {
 	return nil
 }
 
-// Code is the exit code of an error.
+// Code is the exit code of an error: that of the first fault in it which has one of its own, or else its kind's.
 func Code(err error) int {
 	if err == nil {
 		return ExitProven
+	}
+	own := 0
+	each(err, func(e *Error) { own = cmp.Or(own, e.exit) })
+	if own != 0 {
+		return own
 	}
 	switch KindOf(err) {
 	case Usage:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os/exec"
 	"slices"
 	"testing"
 )
@@ -30,6 +31,9 @@ func TestCode(t *testing.T) {
 		"list, wrapped with words":     {fmt.Errorf("outer: %w", Join(cause, New(Usage, "x"))), 1},
 		"fault over a list":            {Wrap(Join(New(Failed, "x"), cause), Refused, "y"), 3},
 		"fault over a list, joined":    {Join(Wrap(Join(New(Failed, "x"), cause), Refused, "y"), cause), 3},
+		"of a command":                 {fmt.Errorf("run: %w", New(Failed, "x").WithExit(17)), 17},
+		"of a command, with another":   {Join(New(Failed, "x").WithExit(17), New(Refused, "y")), 17},
+		"a process that failed":        {Wrap(exec.Command("sh", "-c", "exit 17").Run(), Failed, "x"), 1},
 		"two, only the second a fault": {fmt.Errorf("%w: %w", cause, New(Usage, "x")), 2},
 	} {
 		if got := Code(c.err); got != c.code {

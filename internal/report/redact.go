@@ -81,14 +81,25 @@ func (r *Redactor) text(s string) string {
 	return r.Redact(neutral(r.Redact(s)))
 }
 
-// line is text on one line.
+// line is text on one line: what had lines of its own, as each of several faults, is told apart by a semicolon.
 func (r *Redactor) line(s string) string {
 	s = r.text(s)
 	if !strings.Contains(s, "\n") {
 		return s
 	}
 	first, rest, _ := strings.Cut(s, "\n")
-	return strings.TrimRight(first+" "+strings.Join(strings.Fields(rest), " "), " ")
+	line := strings.TrimRight(first, " ")
+	for next := range strings.Lines(rest) {
+		next = strings.Join(strings.Fields(next), " ")
+		switch {
+		case next == "":
+		case line == "" || strings.HasSuffix(line, ":") || strings.HasSuffix(line, ";"):
+			line = strings.TrimLeft(line+" "+next, " ")
+		default:
+			line += "; " + next
+		}
+	}
+	return line
 }
 
 // neutral takes away terminal sequences, control characters and the invisible characters that turn

@@ -41,7 +41,9 @@ func TestNeutral(t *testing.T) {
 		"a\tb\x00c":                     "a bc",
 		"rtl\u202eevil\u2066":           "rtlevil",
 		"bad\xffutf":                    "bad\uFFFDutf",
-		"  two\n   lines\n\n\n  here\n": "  two lines here",
+		"  two\n   lines\n\n\n  here\n": "  two; lines; here",
+		"\nfirst\n":                     "first",
+		"release flux: 2 faults:\n  no such host\n  the chart is gone\n": "release flux: 2 faults: no such host; the chart is gone",
 	} {
 		if got := r.line(in); got != want {
 			t.Errorf("%q gives %q, want %q", in, got, want)

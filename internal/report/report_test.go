@@ -104,7 +104,7 @@ func TestAnswers(t *testing.T) {
 		}
 		return errOut.String() + "--- stdout\n" + out.String()
 	}
-	want := "    0.0s  message    hello there\n--- stdout\nrekindle 1\nNAME    STATE\ngrößer  up\nb\n"
+	want := "    0.0s  message    hello; there\n--- stdout\nrekindle 1\nNAME    STATE\ngrößer  up\nb\n"
 	if got := answer(Plain); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}

@@ -40,10 +40,10 @@ func TestRunPassesTheExitCodeOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	artifacts, seen := filepath.Join(w.home, "artifacts"), filepath.Join(w.home, "seen")
-	code, out, _ := w.run("run", bareFile, "--artifacts", artifacts, "--",
+	code, out, doc := w.run("run", bareFile, "--artifacts", artifacts, "--",
 		"sh", "-c", `echo "$REKINDLE_CLUSTER" >`+seen+`; grep -q "server: https" "$KUBECONFIG" && exit 7`)
-	if code != 7 {
-		t.Fatalf("exit %d, want the command's 7\n%s", code, out)
+	if code != 7 || doc.ExitCode != 7 {
+		t.Fatalf("exit %d, the report has %d, want the command's 7\n%s", code, doc.ExitCode, out)
 	}
 	if raw, err := os.ReadFile(seen); err != nil || !strings.HasPrefix(string(raw), "bare-run-") {
 		t.Errorf("REKINDLE_CLUSTER is %q, %v", raw, err)
