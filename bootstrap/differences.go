@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -76,12 +77,12 @@ func (j *Job) withoutHashes(different []kube.Difference, objs []*unstructured.Un
 	})
 }
 
-// mentions says whether one of the names is among the strings of a value.
+// mentions says whether one of the names is in a string of a value, alone or as a part: a path, a command line, a text.
 func mentions(value any, names []string) bool {
 	inner := func(v any) bool { return mentions(v, names) }
 	switch v := value.(type) {
 	case string:
-		return slices.Contains(names, v)
+		return slices.ContainsFunc(names, func(name string) bool { return strings.Contains(v, name) })
 	case []any:
 		return slices.ContainsFunc(v, inner)
 	case map[string]any:

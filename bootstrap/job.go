@@ -24,6 +24,7 @@ type Tools struct {
 	Provider   providers.Provider
 	Borrowed   bool          // the provider is not the one that the documents declare
 	At         providers.Ref // how the provider names the cluster; Name is the job's
+	Where      string        // how a person says where the cluster is, before its name: "gke acme/europe-west6", "context on-prem"
 	KeyDir     string        // folder of this machine from which relative paths of spec.keys start
 	Charts     *stacks.Fetcher
 	Git        *gitrepo.Cache

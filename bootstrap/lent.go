@@ -28,9 +28,9 @@ const removeTimeout = 10 * time.Minute
 // WhatGoes says what Down takes away, as a question begins.
 func (j *Job) WhatGoes() string {
 	if _, lent := j.tools.Provider.(providers.Lender); lent {
-		return "remove what was installed in the cluster " + j.Name() + ", with the data of its volumes"
+		return "remove what was installed in the cluster " + j.Name() + " (" + j.tools.Where + "), with the data of its volumes"
 	}
-	return "remove the cluster " + j.Name() + " and everything in it"
+	return "remove the cluster " + j.tools.Where + "/" + j.Name() + " and everything in it"
 }
 
 // giveBack adds the steps that take away, in the reverse order, what was put into a cluster that somebody else made.

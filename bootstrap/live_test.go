@@ -70,7 +70,7 @@ metadata: {name: hide-NAME, namespace: default}
 apiVersion: v1
 kind: ConfigMap
 metadata: {name: hide-user, namespace: default}
-data: {refers-to: hide-NAME}
+data: {config: "see /etc/hide-NAME/app.yaml"}
 ---
 apiVersion: v1
 kind: ConfigMap

@@ -32,5 +32,6 @@ cluster that does not exist succeeds.`,
 		},
 	}
 	o.register(c)
+	o.registerWhich(c)
 	return c
 }

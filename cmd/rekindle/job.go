@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"io/fs"
 	"os"
@@ -34,6 +35,7 @@ type jobOptions struct {
 
 	name     string // of the cluster, where it is not the document's
 	provider string // in place of the document's; empty for that
+	context  string // of the kubeconfig, in place of that of an existing cluster's document
 	run      string
 	ttl      time.Duration
 	private  string // a kubeconfig of its own, in place of the user's
@@ -47,6 +49,37 @@ func (o *jobOptions) register(c *cobra.Command) {
 	completeDocument(c)
 }
 
+// registerWhich adds the flags that say which cluster is meant, where it is not the one that the document names.
+func (o *jobOptions) registerWhich(c *cobra.Command) {
+	f := c.Flags()
+	f.StringVar(&o.name, "as", "", "the cluster has this `NAME` in place of the document's")
+	f.StringVar(&o.provider, "provider", "", "the cluster is on this `PROVIDER`, kind or kwok, in place of the document's")
+	f.StringVar(&o.context, "context", "", "the `CONTEXT` of the kubeconfig that is an existing cluster, in place of spec.provider.existing.context")
+	_ = c.RegisterFlagCompletionFunc("provider", cobra.FixedCompletions([]string{kind.Name, kwok.Name}, cobra.ShellCompDirectiveNoFileComp))
+	for _, name := range []string{"as", "context"} {
+		_ = c.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions)
+	}
+}
+
+// which are the flags of registerWhich as another command has to be given them to mean the same cluster.
+func (o *jobOptions) which() string {
+	text := ""
+	for _, flag := range [][2]string{{"as", o.name}, {"provider", o.provider}, {"context", o.context}} {
+		if flag[1] != "" {
+			text += " --" + flag[0] + " " + flag[1]
+		}
+	}
+	return text
+}
+
+// checkProvider refuses a provider that has settings, which only a document gives.
+func (o *jobOptions) checkProvider() error {
+	if o.provider == "" || o.provider == kind.Name || o.provider == kwok.Name {
+		return nil
+	}
+	return fault.New(fault.Usage, "--provider %s: it is kind or kwok; other providers have settings, which a document gives", o.provider)
+}
+
 // registerPrune adds the flag of commands that may remove what the documents no longer declare.
 func (o *jobOptions) registerPrune(c *cobra.Command) {
 	c.Flags().BoolVar(&o.prune, "prune", false,
@@ -56,6 +89,9 @@ func (o *jobOptions) registerPrune(c *cobra.Command) {
 // job loads the documents and makes everything that the plans of them work with. The function ends what
 // was started.
 func (a *app) job(ctx context.Context, arg string, o jobOptions) (*bootstrap.Job, func(), error) {
+	if err := o.checkProvider(); err != nil {
+		return nil, nil, err
+	}
 	docs, keyDir, err := a.load(ctx, arg)
 	if err != nil {
 		return nil, nil, err
@@ -101,6 +137,10 @@ func (a *app) tools(docs *config.Documents, keyDir string, o jobOptions) (*boots
 	spec := docs.Cluster.Spec.Provider
 	t.At.Provider = providerOf(docs, o)
 	t.Borrowed = t.At.Provider != providerOf(docs, jobOptions{})
+	t.Where = t.At.Provider
+	if o.context != "" && t.At.Provider != existing.Name {
+		return nil, fault.New(fault.Usage, "--context: the cluster is on %s; only an existing one is found by a context", t.At.Provider)
+	}
 	switch t.At.Provider {
 	case kwok.Name:
 		var settings config.Kwok
@@ -116,14 +156,16 @@ func (a *app) tools(docs *config.Documents, keyDir string, o jobOptions) (*boots
 		t.Provider, err = kindProvider(docs, settings)
 	case gke.Name:
 		t.At.Location = gke.LocationOf(spec.GKE.Project, spec.GKE.Location)
+		t.Where = gke.Name + " " + spec.GKE.Project + "/" + spec.GKE.Location
 		t.Provider, err = gke.New(gke.Options{Settings: *spec.GKE, Override: gke.OverrideFrom(os.Getenv)})
 	case existing.Name:
+		t.Context = cmp.Or(o.context, spec.Existing.Context)
 		if o.use {
 			return nil, fault.New(fault.Usage, "--use: the kubeconfig of an existing cluster is left as it is").
-				WithHint("kubectl config use-context %s", spec.Existing.Context)
+				WithHint("kubectl config use-context %s", t.Context)
 		}
-		t.Provider = existing.New(existing.Settings{Context: spec.Existing.Context, Kubeconfig: a.kubeconfigOf(spec.Existing, keyDir)})
-		t.Context = spec.Existing.Context
+		t.Where = "context " + t.Context
+		t.Provider = existing.New(existing.Settings{Context: t.Context, Kubeconfig: a.kubeconfigOf(spec.Existing, keyDir)})
 		return t, nil
 	}
 	if err != nil {
@@ -149,9 +191,9 @@ func providerOf(docs *config.Documents, o jobOptions) string {
 	return existing.Name
 }
 
-// kubeconfigOf is the file that reaches a cluster one has; empty is kubectl's rule.
+// kubeconfigOf is the file that reaches a cluster one has: the flag's, the document's, or else empty, which is kubectl's rule.
 func (a *app) kubeconfigOf(e *config.Existing, dir string) string {
-	if e.Kubeconfig == "" {
+	if a.kubeconfig != "" || e.Kubeconfig == "" {
 		return a.kubeconfig
 	}
 	return keys.Path(e.Kubeconfig, dir)

@@ -29,6 +29,7 @@ plan has the same hash.`,
 		},
 	}
 	o.register(c)
+	o.registerWhich(c)
 	o.registerPrune(c)
 	return c
 }

@@ -7,13 +7,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rekindle-dev/rekindle/internal/config"
-	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/state"
 	"github.com/rekindle-dev/rekindle/internal/state/volumes"
 	"github.com/rekindle-dev/rekindle/migrate"
-	"github.com/rekindle-dev/rekindle/providers/kind"
-	"github.com/rekindle-dev/rekindle/providers/kwok"
 )
 
 // rebuildOptions are the flags of rebuild.
@@ -43,20 +40,15 @@ that have other data are refused without --force.`,
 		RunE:    func(c *cobra.Command, args []string) error { return a.rebuild(c.Context(), args[0], o) },
 	}
 	o.register(c)
+	o.registerWhich(c)
 	f := c.Flags()
 	f.BoolVar(&o.use, "use", false, "make the cluster's context the current one")
 	f.StringVar(&o.at, "at", "", "restore this `SET`: an id, or a time, which is the newest complete set not after it (default: the newest complete one)")
-	f.StringVar(&o.name, "as", "", "give the cluster this `NAME` in place of the document's")
-	f.StringVar(&o.provider, "provider", "", "make the cluster on this `PROVIDER`, kind or kwok, in place of the document's")
 	f.BoolVar(&o.force, "force", false, "overwrite volumes that have data of another origin")
-	_ = c.RegisterFlagCompletionFunc("provider", cobra.FixedCompletions([]string{kind.Name, kwok.Name}, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
 
 func (a *app) rebuild(ctx context.Context, arg string, o rebuildOptions) error {
-	if o.provider != "" && o.provider != kind.Name && o.provider != kwok.Name {
-		return fault.New(fault.Usage, "--provider %s: it is kind or kwok; other providers have settings, which a document gives", o.provider)
-	}
 	return a.session(ctx, func(ctx context.Context, s *session) error {
 		docs, keyDir, err := a.load(ctx, arg)
 		if err != nil {
@@ -78,7 +70,18 @@ func (a *app) rebuild(ctx context.Context, arg string, o rebuildOptions) error {
 			return err
 		}
 		s.waiting = rebuild.Claims()
-		return s.run(ctx, job.Up(ctx))
+		if err := s.run(ctx, job.Up(ctx)); err != nil {
+			return err
+		}
+		if which := o.which(); which != "" {
+			if a.trust {
+				which += " --" + trustFlag
+			}
+			for _, next := range []string{"status", "snapshot", "down"} { // what else is said of the document means another cluster
+				a.rep.Message("go on with: rekindle " + next + " " + arg + which)
+			}
+		}
+		return nil
 	})
 }
 

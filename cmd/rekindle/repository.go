@@ -16,6 +16,11 @@ import (
 // repository opens the repository of state that the documents name, and has its secrets kept out of all output. keyDir
 // is where relative paths of this machine start.
 func (a *app) repository(ctx context.Context, docs *config.Documents, keyDir string) (*state.Repository, error) {
+	return a.repositoryOf(ctx, docs, keyDir, docs.Cluster.Metadata.Name)
+}
+
+// repositoryOf is repository for the sets of a cluster of another name.
+func (a *app) repositoryOf(ctx context.Context, docs *config.Documents, keyDir, cluster string) (*state.Repository, error) {
 	spec := docs.Cluster.Spec.State
 	if spec == nil {
 		return nil, fault.New(fault.Usage, "the document has no spec.state: it names no repository of snapshots").At(docs.Place("spec"))
@@ -39,7 +44,7 @@ func (a *app) repository(ctx context.Context, docs *config.Documents, keyDir str
 	where := state.Locate(spec.Repository, keyDir)
 	r, err := state.Open(state.Settings{
 		Repository: where, Password: password, Env: state.Credentials(where, os.Environ()), Restic: restic,
-		Cluster: docs.Cluster.Metadata.Name,
+		Cluster: cluster,
 	})
 	if err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 )
 
 func (a *app) snapshotCommand() *cobra.Command {
+	var o jobOptions
 	c := &cobra.Command{
 		Use:   "snapshot FILE|URL//PATH",
 		Short: "Take what Git can not hold: the data of volumes, and kept objects",
@@ -19,29 +20,33 @@ run before and after (pre.hook.backup.velero.io/command, post.hook...). The anno
 rekindle.dev/snapshot: skip leaves a claim out.
 
 A set that lacks something is written, told as incomplete, and never restored by default;
-the exit code is 1 then.`,
+the exit code is 1 then.
+
+With --as the set is one of the cluster of that name: snapshots --as lists it, and a document
+with that metadata.name restores it.`,
 		Example: `  rekindle snapshot clusters/prod/cluster.yaml`,
 		GroupID: "cluster",
 		Args:    cobra.ExactArgs(1),
-		RunE:    func(c *cobra.Command, args []string) error { return a.snapshot(c.Context(), args[0]) },
+		RunE:    func(c *cobra.Command, args []string) error { return a.snapshot(c.Context(), args[0], o) },
 	}
 	completeDocument(c)
+	o.registerWhich(c)
 	c.AddCommand(a.verifySnapshotCommand())
 	return c
 }
 
-func (a *app) snapshot(ctx context.Context, arg string) error {
+func (a *app) snapshot(ctx context.Context, arg string, o jobOptions) error {
 	return a.session(ctx, func(ctx context.Context, s *session) error {
 		docs, keyDir, err := a.load(ctx, arg)
 		if err != nil {
 			return err
 		}
-		s.name = "snapshot " + docs.Cluster.Metadata.Name
-		repository, err := a.repository(ctx, docs, keyDir)
+		s.name = "snapshot " + nameOf(docs, o)
+		repository, err := a.repositoryOf(ctx, docs, keyDir, nameOf(docs, o))
 		if err != nil {
 			return err
 		}
-		job, closeJob, err := a.job(ctx, arg, jobOptions{})
+		job, closeJob, err := a.job(ctx, arg, o)
 		if err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -16,6 +17,7 @@ import (
 )
 
 func (a *app) snapshotsCommand() *cobra.Command {
+	var as string
 	c := &cobra.Command{
 		Use:   "snapshots FILE|URL//PATH",
 		Short: "The snapshot sets of a cluster, the newest first",
@@ -27,7 +29,7 @@ one unless --at says another; why newer ones are not complete is told. No cluste
 		RunE: func(c *cobra.Command, args []string) error {
 			ctx, cancel := a.limit(c.Context())
 			defer cancel()
-			return a.withRepository(ctx, args[0], func(_ *config.Documents, r *state.Repository) error {
+			return a.withRepository(ctx, args[0], as, func(_ *config.Documents, r *state.Repository) error {
 				sets, err := r.Sets(ctx)
 				if err != nil {
 					return err
@@ -40,6 +42,8 @@ one unless --at says another; why newer ones are not complete is told. No cluste
 		},
 	}
 	completeDocument(c)
+	c.Flags().StringVar(&as, "as", "", "the sets of the cluster of this `NAME`, in place of the document's")
+	_ = c.RegisterFlagCompletionFunc("as", cobra.NoFileCompletions)
 	return c
 }
 
@@ -60,13 +64,13 @@ func (a *app) tellFaults(ctx context.Context, r *state.Repository, sets []state.
 	return nil
 }
 
-// withRepository opens the state repository of a document.
-func (a *app) withRepository(ctx context.Context, arg string, do func(docs *config.Documents, r *state.Repository) error) error {
+// withRepository opens the state repository of a document, for the cluster of this name, or for its own.
+func (a *app) withRepository(ctx context.Context, arg, cluster string, do func(docs *config.Documents, r *state.Repository) error) error {
 	docs, keyDir, err := a.load(ctx, arg)
 	if err != nil {
 		return err
 	}
-	r, err := a.repository(ctx, docs, keyDir)
+	r, err := a.repositoryOf(ctx, docs, keyDir, cmp.Or(cluster, docs.Cluster.Metadata.Name))
 	if err != nil {
 		return err
 	}
@@ -132,7 +136,7 @@ the repository's data again and compare it with its checksums. No cluster is ask
 
 func (a *app) verifySnapshot(ctx context.Context, arg string, o verifyOptions) error {
 	return a.session(ctx, func(ctx context.Context, s *session) error {
-		return a.withRepository(ctx, arg, func(docs *config.Documents, r *state.Repository) error {
+		return a.withRepository(ctx, arg, "", func(docs *config.Documents, r *state.Repository) error {
 			var set *state.Manifest
 			p := plan.New("verify " + docs.Cluster.Metadata.Name)
 			chosen := p.Add(plan.Step{
@@ -191,7 +195,7 @@ that nothing needs any more. Sets of other clusters in the same repository stay.
 
 func (a *app) keepSets(ctx context.Context, arg string, o keepOptions) error {
 	return a.session(ctx, func(ctx context.Context, s *session) error {
-		return a.withRepository(ctx, arg, func(docs *config.Documents, r *state.Repository) error {
+		return a.withRepository(ctx, arg, "", func(docs *config.Documents, r *state.Repository) error {
 			last := o.last
 			if last == 0 {
 				last = docs.Cluster.Spec.State.Keep.Last

@@ -33,5 +33,6 @@ nothing. Every difference is told with its cause.`,
 		},
 	}
 	o.register(c)
+	o.registerWhich(c)
 	return c
 }

@@ -36,6 +36,7 @@ installed for earlier documents, and that these no longer declare, stay and are 
 		},
 	}
 	o.register(c)
+	o.registerWhich(c)
 	o.registerPrune(c)
 	c.Flags().BoolVar(&o.use, "use", false, "make the cluster's context the current one")
 	return c

@@ -19,7 +19,7 @@ func (p *Provider) load() (*clientcmdapi.Config, *clientcmd.ClientConfigLoadingR
 	rules.ExplicitPath = p.settings.Kubeconfig
 	all, err := rules.Load()
 	if err != nil {
-		return nil, nil, fault.Wrap(err, fault.Usage, "read the kubeconfig").WithHint("see %s", p.file(rules))
+		return nil, nil, fault.Wrap(err, fault.Usage, "read the kubeconfig").WithHint("name the file in which the context %s is: --kubeconfig, or spec.provider.existing.kubeconfig", p.settings.Context)
 	}
 	if all.Contexts[p.settings.Context] != nil {
 		return all, rules, nil

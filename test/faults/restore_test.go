@@ -42,7 +42,14 @@ func TestTheRepositoryOfStateDoesNotAnswer(t *testing.T) {
 	if err := w.repo.Replace(dev, "repository: rest:http://127.0.0.1:1/", "repository: "+folder); err != nil {
 		t.Fatal(err)
 	}
-	w.must("rebuild", dev)
+	code, out, _ = w.run("rebuild", dev, "--as", "second")
+	if code != 0 || !strings.Contains(out, "go on with: rekindle status "+dev+" --as second") {
+		t.Errorf("exit %d\n%s", code, out)
+	}
+	for _, next := range []string{"status", "down"} { // the commands that it names mean the same cluster
+		w.must(next, dev, "--as", "second", "--yes")
+	}
+	w.nothingLeft()
 }
 
 // TestKeptObjectsComeBackOnce kills rebuild around the step that brings them back: each is there once, as it was, and
