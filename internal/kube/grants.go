@@ -52,6 +52,9 @@ type granted struct {
 func (t *granted) RoundTrip(r *http.Request) (*http.Response, error) {
 	answer, err := t.next.RoundTrip(r)
 	request := r.Method + " " + r.URL.Path
+	if r.URL.Query().Has("watch") {
+		request += " watch" // who may list may not always do that
+	}
 	switch {
 	case err != nil:
 		if r.Context().Err() == nil {

@@ -56,10 +56,17 @@ func (w *Watcher) awaitReportsBy(ctx context.Context, refs []Ref, age time.Durat
 	}
 	unpromised := func(ref Ref) bool { return !promised[ref.GroupKind()] }
 	silent, err := w.reportedBy(ctx, slices.DeleteFunc(slices.Clone(refs), unpromised), age, p)
-	for _, ref := range silent {
-		if w.isNews(ref) {
-			p.Warn(fmt.Sprintf("%s: no controller reports of it, so it is taken as it was applied", ref))
+	news := slices.DeleteFunc(silent, func(ref Ref) bool { return !w.isNews(ref) })
+	for i, ref := range news {
+		same := func(other Ref) bool { return other.GroupKind() == ref.GroupKind() }
+		if slices.IndexFunc(news, same) < i {
+			continue
 		}
+		text := fmt.Sprintf("%s: no controller reports of it, so it is taken as it was applied", ref)
+		if more := len(slices.DeleteFunc(slices.Clone(news), func(other Ref) bool { return !same(other) })) - 1; more > 0 {
+			text += fmt.Sprintf("; nor of %d more of its kind", more)
+		}
+		p.Warn(text)
 	}
 	return err
 }
