@@ -157,13 +157,18 @@ spec:
 }
 
 func TestTheReconcilersOwnTimeoutIsNotCutShort(t *testing.T) {
-	for timeout, want := range map[time.Duration]time.Duration{0: 10 * time.Minute, 20 * time.Minute: 40 * time.Minute} {
+	for _, c := range []struct{ source, flux, want time.Duration }{
+		{0, 0, 10 * time.Minute}, {0, 20 * time.Minute, 40 * time.Minute}, {time.Hour, 20 * time.Minute, time.Hour}, {time.Minute, 0, time.Minute},
+	} {
+		source := &config.Source{Timeout: config.Duration{Duration: c.source}}
 		j := &Job{
-			docs:     &config.Documents{Cluster: &config.Cluster{Spec: config.ClusterSpec{Source: &config.Source{}}}},
-			follower: flux.New(config.Flux{Timeout: config.Duration{Duration: timeout}}), state: noState{},
+			docs:     &config.Documents{Cluster: &config.Cluster{Spec: config.ClusterSpec{Source: source}}},
+			follower: flux.New(config.Flux{Timeout: config.Duration{Duration: c.flux}}), state: noState{},
 		}
-		if got := j.syncPath().Timeout; got != want {
-			t.Errorf("of %s: %s, want %s", timeout, got, want)
+		for _, step := range []*plan.Step{j.followSource(), j.syncPath()} {
+			if step.Timeout != c.want {
+				t.Errorf("%s of %+v: %s", step.ID, c, step.Timeout)
+			}
 		}
 	}
 }

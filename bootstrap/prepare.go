@@ -58,7 +58,7 @@ func (j *Job) renderPath() *plan.Step {
 		ID: "render", Title: "render " + pathOf(source.Path), Timeout: fetchTimeout,
 		Reason: "a path that does not render is known before anything is built",
 		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
-			rendered, err := gitrepo.Render(ctx, j.tree.FS(), source.Path)
+			rendered, err := gitrepo.Render(ctx, j.tree.FS(), source.Path, j.repository())
 			if err != nil {
 				return "", err
 			}
@@ -67,6 +67,15 @@ func (j *Job) renderPath() *plan.Step {
 			return plan.Unchanged, nil
 		},
 	}
+}
+
+// repository is how the reconciler knows the repository, where it has a name of its own for it.
+func (j *Job) repository() gitrepo.Source {
+	source := gitrepo.Source{Origin: gitrepo.NewOrigin(j.docs.Cluster.Spec.Source.URL, j.docs.Cluster.Spec.Source.Ref)}
+	if f := j.docs.Cluster.Spec.Reconciler.Flux; f != nil {
+		source.Namespace, source.Name = f.Namespace, f.Name
+	}
+	return source
 }
 
 func pathOf(path string) string {

@@ -16,7 +16,7 @@ func TestWhatPathsBelowEncryptIsTheirs(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
 		"prod/apps.yaml": "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nmetadata: {name: apps, namespace: tenants}\n" +
-			"spec: {path: ./apps, sourceRef: {kind: GitRepository, name: rekindle}, decryption: {provider: sops, secretRef: {name: tenants}}}\n",
+			"spec: {path: ./apps, sourceRef: {kind: GitRepository, name: rekindle, namespace: flux-system}, decryption: {provider: sops, secretRef: {name: tenants}}}\n",
 		"apps/secret.yaml": "apiVersion: v1\nkind: Secret\nmetadata: {name: db, namespace: tenants}\nsops: {mac: x}\n",
 	} {
 		file := filepath.Join(dir, name)
@@ -35,7 +35,7 @@ func TestWhatPathsBelowEncryptIsTheirs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rendered, err := gitrepo.Render(t.Context(), tree.FS(), "prod")
+	rendered, err := gitrepo.Render(t.Context(), tree.FS(), "prod", gitrepo.Source{Namespace: "flux-system", Name: "rekindle"})
 	if err != nil {
 		t.Fatal(err)
 	}

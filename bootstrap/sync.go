@@ -22,7 +22,12 @@ const syncTimeout = 10 * time.Minute
 
 // syncLimit bounds a wait for everything that the reconciler applies. Its own reconciliation is not cut short, and may begin
 // when another one ends.
-func (j *Job) syncLimit() time.Duration { return max(syncTimeout, 2*j.follower.Timeout()) }
+func (j *Job) syncLimit() time.Duration {
+	if s := j.docs.Cluster.Spec.Source; s != nil && s.Timeout.Duration > 0 {
+		return s.Timeout.Duration
+	}
+	return max(syncTimeout, 2*j.follower.Timeout())
+}
 
 // applyKeys makes the Secrets that must exist before the first sync.
 func (j *Job) applyKeys() *plan.Step {
@@ -97,7 +102,7 @@ func (j *Job) followSource() *plan.Step {
 		return nil
 	}
 	return &plan.Step{
-		ID: "follow", Title: fmt.Sprintf("%s has the repository at %.12s", j.follower.Name(), j.commit), Timeout: syncTimeout, Retries: 2,
+		ID: "follow", Title: fmt.Sprintf("%s has the repository at %.12s", j.follower.Name(), j.commit), Timeout: j.syncLimit(), Retries: 2,
 		Inputs: map[string]string{"commit": j.commit},
 		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 			target, err := j.target(ctx)
@@ -136,7 +141,7 @@ func (j *Job) syncPath() *plan.Step {
 	}
 	return &plan.Step{
 		ID: "sync", Title: fmt.Sprintf("sync %s at %.12s", pathOf(j.docs.Cluster.Spec.Source.Path), j.commit), Timeout: j.syncLimit(),
-		Inputs: map[string]string{"commit": j.commit}, Caveats: j.volumeCaveats(),
+		Inputs: map[string]string{"commit": j.commit}, Caveats: j.syncCaveats(),
 		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 			target, err := j.target(ctx)
 			if err != nil {
@@ -163,7 +168,7 @@ func (j *Job) compareSync() *plan.Step {
 	}
 	return &plan.Step{
 		ID: "sync", Title: fmt.Sprintf("%s is in sync at %.12s", pathOf(j.docs.Cluster.Spec.Source.Path), j.commit), Timeout: time.Minute,
-		Caveats: j.volumeCaveats(),
+		Caveats: j.syncCaveats(),
 		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 			target, err := j.target(ctx)
 			if err != nil {
@@ -236,7 +241,7 @@ func (j *Job) declaredTarget() reconciler.Target {
 	if j.rendered == nil {
 		return t
 	}
-	t.Repo = j.tree.FS()
+	t.Repo, t.Objects = j.tree.FS(), j.renderedObjects()
 	t.Encrypted, t.Plain = j.rendered.Encrypted, !gitrepo.HasKustomization(t.Repo, j.rendered.Path)
 	for _, below := range j.rendered.All()[1:] {
 		t.Below = append(t.Below, below.Encrypted...)
@@ -281,6 +286,15 @@ func (j *Job) remote(ctx context.Context) (gitrepo.Remote, error) {
 	auth, err := j.sourceAuth(ctx, source.Auth.Secret)
 	remote.Auth = auth
 	return remote, err
+}
+
+// syncCaveats says what syncing the path can not show.
+func (j *Job) syncCaveats() []string {
+	caveats := j.volumeCaveats()
+	if d, ok := j.follower.(reconciler.Doubter); ok && j.rendered != nil {
+		caveats = append(caveats, d.Caveats(reconciler.Target{Objects: j.renderedObjects(), InPods: !j.simulated})...)
+	}
+	return caveats
 }
 
 // volumeCaveats says what of the repository's volumes simulated nodes can not show.

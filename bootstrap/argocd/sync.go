@@ -8,7 +8,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/rekindle-dev/rekindle/bootstrap/reconciler"
-	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/providers"
@@ -149,9 +148,9 @@ func (a *ArgoCD) request(ctx context.Context, c *kube.Client, commit string, syn
 func (a *ArgoCD) stuck(ctx context.Context, c *kube.Client, err error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	e := fault.Wrap(err, fault.Failed, "it does not come into sync").On("argocd")
+	look := "kubectl -n " + a.spec.Namespace + " get applications " + a.name + " -o yaml"
 	if controllers := c.Explain(ctx, a.controllers()); len(controllers) > 0 {
-		return e.WithHint("look at its controllers: %s", controllers[0])
+		look = "look at its controllers: " + controllers[0]
 	}
-	return e.WithHint("kubectl -n %s get applications %s -o yaml", a.spec.Namespace, a.name)
+	return reconciler.Stuck(err, "argocd", look)
 }

@@ -11,15 +11,6 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/keys"
 )
 
-// Check tells whether there is the one Secret with which Flux can decrypt the path.
-func (f *Flux) Check(ctx context.Context, t reconciler.Target) error {
-	if keys.Prove(ctx, t.Secrets, t.Repo, own(t)) != nil {
-		return nil //nolint:nilerr // not even all keys together open the files: the proof of the keys tells
-	}
-	_, err := f.decryption(ctx, t)
-	return err
-}
-
 // own are the encrypted files that surely the path itself uses. Kustomizations in it bring keys of their own for theirs.
 func own(t reconciler.Target) []string {
 	return slices.DeleteFunc(slices.Clone(t.Encrypted), func(file string) bool { return slices.Contains(t.Below, file) })

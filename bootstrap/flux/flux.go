@@ -27,11 +27,8 @@ const (
 	releaseName     = "flux"
 )
 
-// objectName is the name of the GitRepository and of the Kustomization.
-const objectName = "rekindle"
-
-// namespaceField of the documents gives the objects another namespace.
-const namespaceField = "spec.reconciler.flux.namespace"
+// nameField of the documents gives the GitRepository and the Kustomization another name.
+const nameField = "spec.reconciler.flux.name"
 
 const (
 	sourceGroup    = "source.toolkit.fluxcd.io"
@@ -52,6 +49,12 @@ func New(spec config.Flux) *Flux {
 	if spec.Namespace == "" {
 		spec.Namespace = DefaultNamespace
 	}
+	if spec.Name == "" {
+		spec.Name = config.DefaultFluxName
+	}
+	if spec.ServiceAccountName == "" && locksTenants(spec.Values) {
+		spec.ServiceAccountName = "kustomize-controller"
+	}
 	if spec.Chart == "" {
 		spec.Chart = DefaultChart
 		if spec.Version == "" {
@@ -62,6 +65,12 @@ func New(spec config.Flux) *Flux {
 		spec.Timeout.Duration = defaultTimeout
 	}
 	return &Flux{spec: spec}
+}
+
+// locksTenants says whether the values of the chart have Kustomizations that name no account apply as one which may do nothing.
+func locksTenants(values map[string]any) bool {
+	tenancy, _ := values["multitenancy"].(map[string]any)
+	return tenancy["enabled"] == true
 }
 
 // Name is what people call it.
@@ -138,9 +147,9 @@ func (f *Flux) controller(name string, args ...string) providers.HostProcess {
 }
 
 func (f *Flux) repositoryRef() kube.Ref {
-	return kube.Ref{Group: sourceGroup, Version: version, Kind: kindRepository, Namespace: f.spec.Namespace, Name: objectName}
+	return kube.Ref{Group: sourceGroup, Version: version, Kind: kindRepository, Namespace: f.spec.Namespace, Name: f.spec.Name}
 }
 
 func (f *Flux) kustomizationRef() kube.Ref {
-	return kube.Ref{Group: kustomizeGroup, Version: version, Kind: kindKustomization, Namespace: f.spec.Namespace, Name: objectName}
+	return kube.Ref{Group: kustomizeGroup, Version: version, Kind: kindKustomization, Namespace: f.spec.Namespace, Name: f.spec.Name}
 }

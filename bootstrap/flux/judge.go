@@ -74,22 +74,13 @@ func doing(obj *unstructured.Unstructured) string {
 	return "(" + strings.ToLower(message[:1]) + message[1:] + ")"
 }
 
-// checkedBy judges a Kustomization for the moment at which it has applied everything and only waits
-// for health, or is past that. Flux writes that it looks at health a moment before it first writes of what.
-func checkedBy(commit, request string) kube.Judge {
-	judge := applied(commit, request)
-	return func(obj *unstructured.Unstructured) kube.Health {
-		h := judge(obj)
-		if h.Ready || h.Failed || obj == nil {
-			return h
-		}
-		attempted, _, _ := unstructured.NestedString(obj.Object, "status", "lastAttemptedRevision")
-		_, _, message := kube.Condition(obj, "Reconciling")
-		if isAt(attempted, commit) && strings.Contains(message, "health checks") && len(inventory(obj)) > 0 {
-			return kube.Health{Ready: true}
-		}
-		return h
-	}
+// looksAtHealth says whether a Kustomization has applied all of a commit, or of any where that is empty, and is not ready because
+// of the health of it. Flux writes that it looks at health a moment before it first writes of what.
+func looksAtHealth(obj *unstructured.Unstructured, commit string) bool {
+	attempted, _, _ := unstructured.NestedString(obj.Object, "status", "lastAttemptedRevision")
+	_, _, message := kube.Condition(obj, "Reconciling")
+	return (commit == "" || isAt(attempted, commit)) && len(inventory(obj)) > 0 &&
+		(strings.Contains(message, "health checks") || readyOf(obj).reason == "HealthCheckFailed")
 }
 
 // readiness is the Ready condition of a Flux object.
@@ -145,10 +136,11 @@ func cannotFetch(r readiness) bool {
 }
 
 // cannotApply says whether another try with the same revision would end the same. What another
-// object may still bring (a kind, a namespace, a webhook, a variable's Secret) is worth waiting for.
+// object may still bring (a kind, a namespace, a webhook, a variable's Secret) is worth waiting for, and so is health, which
+// Flux stops to look at after a time of its own.
 func cannotApply(r readiness) bool {
 	if r.says("failed calling webhook", "connection refused", "timeout", "timed out", "too many requests", "etcdserver") {
-		return r.reason == "HealthCheckFailed"
+		return false
 	}
 	switch r.reason {
 	case "BuildFailed":
@@ -157,7 +149,7 @@ func cannotApply(r readiness) bool {
 		return r.says("kustomization path not found")
 	case "ReconciliationFailed":
 		return r.says("(invalid)", "is invalid", "strict decoding", "unknown field", "denied the request", "(badrequest)")
-	case "HealthCheckFailed", "InvalidCELExpression", "AccessDenied", "FeatureGateDisabled":
+	case "InvalidCELExpression", "AccessDenied", "FeatureGateDisabled":
 		return true
 	}
 	return false

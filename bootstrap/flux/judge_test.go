@@ -33,9 +33,19 @@ func TestAppliedMeansThatItIsKnownWhat(t *testing.T) {
 			if c.inventory != nil {
 				status["inventory"] = c.inventory
 			}
-			if h := checkedBy(commit, "")(&unstructured.Unstructured{Object: map[string]any{"status": status}}); h.Ready != c.want {
-				t.Errorf("ready: %v, want %v (%s)", h.Ready, c.want, h.Message)
+			if got := looksAtHealth(&unstructured.Unstructured{Object: map[string]any{"status": status}}, commit); got != c.want {
+				t.Errorf("%v, want %v", got, c.want)
 			}
 		})
+	}
+}
+
+// The name of a branch or of a tag may have an @.
+func TestTheCommitOfARevisionIsWhatFollowsTheLastAt(t *testing.T) {
+	const commit = "0123456789abcdef0123456789abcdef01234567"
+	for _, revision := range []string{"sha1:" + commit, "main@sha1:" + commit, "renovate/x@2.x@sha1:" + commit} {
+		if !isAt(revision, commit) || isAt(revision, commit[1:]+"0") || isAt(revision, "") {
+			t.Errorf("%s is not at it, or at another", revision)
+		}
 	}
 }

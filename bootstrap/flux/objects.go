@@ -14,7 +14,7 @@ import (
 // repository is the GitRepository of a target.
 func (f *Flux) repository(t reconciler.Target) *unstructured.Unstructured {
 	spec := map[string]any{
-		"url": t.Source.URL, "interval": interval(t.Source), "ref": ref(t.Source.Ref), "suspend": false,
+		"url": config.RepoURL(t.Source.URL), "interval": interval(t.Source), "ref": ref(t.Source.Ref), "suspend": false,
 	}
 	if t.Source.Auth != nil {
 		spec["secretRef"] = map[string]any{"name": t.Source.Auth.Secret}
@@ -24,16 +24,24 @@ func (f *Flux) repository(t reconciler.Target) *unstructured.Unstructured {
 
 // kustomization is the Kustomization of a target. It retries soon: what it lacks, an admission
 // webhook, say, is often there a moment later.
+//
+// It does not wait for health, as the one that flux bootstrap makes does not. rekindle looks at the health of everything itself, and
+// Flux's own look would only add faults: it gives up after the timeout on what takes longer, fails for as long as anything in
+// the path is suspended (a suspended object never becomes current) or has a controller that does not run (a HelmRelease on
+// simulated nodes), and a Kustomization in the path that depends on this one would wait for it in a circle.
 func (f *Flux) kustomization(ctx context.Context, t reconciler.Target) (*unstructured.Unstructured, error) {
 	secret, err := f.decryption(ctx, t)
 	if err != nil {
 		return nil, err
 	}
 	spec := map[string]any{
-		"sourceRef": map[string]any{"kind": kindRepository, "name": objectName},
+		"sourceRef": map[string]any{"kind": kindRepository, "name": f.spec.Name},
 		"path":      "./" + strings.Trim(strings.TrimPrefix(t.Source.Path, "./"), "/"),
 		"interval":  interval(t.Source), "retryInterval": "15s", "timeout": f.spec.Timeout.Duration.String(),
-		"prune": true, "wait": true, "suspend": false,
+		"prune": true, "wait": false, "suspend": false,
+	}
+	if f.spec.ServiceAccountName != "" {
+		spec["serviceAccountName"] = f.spec.ServiceAccountName
 	}
 	switch {
 	case secret != "":
@@ -59,7 +67,7 @@ func (f *Flux) object(group, kind string, spec map[string]any) *unstructured.Uns
 		"apiVersion": group + "/" + version,
 		"kind":       kind,
 		"metadata": map[string]any{
-			"name": objectName, "namespace": f.spec.Namespace,
+			"name": f.spec.Name, "namespace": f.spec.Namespace,
 			"labels": map[string]any{providers.LabelOwner: providers.Owner},
 		},
 		"spec": spec,
@@ -85,11 +93,8 @@ func ref(r config.Ref) map[string]any {
 	return map[string]any{"branch": "main"}
 }
 
-// isAt says whether a revision of Flux, "main@sha1:…" or "sha1:…", is that of a commit.
+// isAt says whether a revision of Flux, "main@sha1:…" or "sha1:…", is that of a commit. The name of a branch or tag may have an @.
 func isAt(revision, commit string) bool {
-	_, digest, found := strings.Cut(revision, "@")
-	if !found {
-		digest = revision
-	}
+	digest := revision[strings.LastIndex(revision, "@")+1:]
 	return commit != "" && digest == "sha1:"+commit
 }

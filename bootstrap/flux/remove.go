@@ -77,6 +77,10 @@ func (f *Flux) removeApplied(ctx context.Context, c *kube.Client, w *kube.Watche
 
 // going are the Kustomizations that the deleted one applied, or that follow our GitRepository, and that are being deleted.
 func (f *Flux) going(ctx context.Context, c *kube.Client) ([]kube.Ref, error) {
+	ours, err := f.sources(ctx, c)
+	if err != nil {
+		return nil, err
+	}
 	resource := schema.GroupVersionResource{Group: kustomizeGroup, Version: version, Resource: "kustomizations"}
 	list, err := c.Dynamic().Resource(resource).List(ctx, metav1.ListOptions{})
 	if apierrors.IsNotFound(err) {
@@ -89,7 +93,7 @@ func (f *Flux) going(ctx context.Context, c *kube.Client) ([]kube.Ref, error) {
 	for i := range list.Items {
 		obj := &list.Items[i]
 		ref := kube.RefOf(obj)
-		if obj.GetDeletionTimestamp() != nil && ref != f.kustomizationRef() && (isOwned(obj, f.kustomizationRef()) || f.isOurs(obj)) {
+		if obj.GetDeletionTimestamp() != nil && ref != f.kustomizationRef() && (isOwned(obj, f.kustomizationRef()) || ours.have(obj)) {
 			refs = append(refs, ref)
 		}
 	}

@@ -38,7 +38,7 @@ func (f *Flux) Status(ctx context.Context, c *kube.Client, t reconciler.Target) 
 			faults = fault.Join(faults, fault.New(fault.Failed, "%s is not as declared", d.Path).On("%s", d.Ref))
 		}
 	}
-	return fault.Join(faults, f.unhealthy(ctx, c, kustomization, t.Commit, map[kube.Ref]bool{}))
+	return fault.Join(faults, f.unhealthy(ctx, c, t))
 }
 
 // state is the fault of one of Flux's objects, nil when it is as it should be.
@@ -46,7 +46,7 @@ func (f *Flux) state(obj *unstructured.Unstructured, ref kube.Ref, commit string
 	if obj == nil {
 		return fault.New(fault.Failed, "missing").On("%s", ref).WithHint("rekindle up makes it")
 	}
-	if suspended, _, _ := unstructured.NestedBool(obj.Object, "spec", "suspend"); suspended {
+	if isSuspended(obj) {
 		return fault.New(fault.Failed, "suspended: changes of the repository are not applied").On("%s", ref).
 			WithHint("rekindle up resumes it")
 	}
@@ -56,28 +56,44 @@ func (f *Flux) state(obj *unstructured.Unstructured, ref kube.Ref, commit string
 	return nil
 }
 
-// unhealthy gives a fault for each object that Flux applied and that is not healthy.
-func (f *Flux) unhealthy(ctx context.Context, c *kube.Client, obj *unstructured.Unstructured, commit string, seen map[kube.Ref]bool) error {
-	if obj == nil || seen[kube.RefOf(obj)] {
-		return nil
+// unhealthy gives a fault for each object that Flux applied and that is not healthy. What can not be proven, and what it leads to,
+// is left out.
+func (f *Flux) unhealthy(ctx context.Context, c *kube.Client, t reconciler.Target) error {
+	ours, err := f.sources(ctx, c)
+	if err != nil {
+		return err
 	}
-	seen[kube.RefOf(obj)] = true
-	var plain []kube.Ref
+	pr := f.proof(c, nil, t, nil)
 	var faults error
-	for _, inner := range inventory(obj) {
-		if inner.GroupKind() != f.kustomizationRef().GroupKind() {
-			plain = append(plain, inner)
-			continue
+	err = reconciler.Visit(ctx, c, f.kustomizationRef(), func(_ kube.Ref, by *unstructured.Unstructured) (leads []kube.Ref, err error) {
+		if by == nil {
+			return nil, nil // told by the one that leads there
 		}
-		nested, err := c.Get(ctx, inner)
+		refs, err := pr.provable(ctx, inventory(by))
+		faults = fault.Join(faults, err)
+		inner, rest := f.apart(refs)
+		inner, needs, err := pr.ordered(ctx, inner)
 		if err != nil {
-			return fault.Join(faults, err)
+			return nil, err
 		}
-		judge := kube.Judge(kube.HealthOf)
-		if nested != nil && f.isOurs(nested) {
-			judge = applied(commit, "")
+		for _, ref := range inner {
+			if pr.waitsForUnproven(ref, needs[ref]) {
+				continue
+			}
+			obj, err := c.Get(ctx, ref)
+			if err != nil {
+				return nil, err
+			}
+			why := ""
+			faults = fault.Join(faults, f.state(obj, ref, t.Commit, pr.nested(ref, ours, &why)))
+			if why != "" {
+				pr.leave(ref, why)
+			}
+			leads = append(leads, ref)
 		}
-		faults = fault.Join(faults, f.state(nested, inner, commit, judge), f.unhealthy(ctx, c, nested, commit, seen))
-	}
-	return fault.Join(faults, c.Check(ctx, plain))
+		left, err := pr.withoutDone(ctx, rest, by)
+		faults = fault.Join(faults, err, c.Check(ctx, left))
+		return leads, nil
+	})
+	return fault.Join(faults, err)
 }

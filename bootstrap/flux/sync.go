@@ -2,23 +2,26 @@ package flux
 
 import (
 	"context"
-	"fmt"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/rekindle-dev/rekindle/bootstrap/reconciler"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/providers"
 )
-
-// requestedAt is the annotation by which Flux is told to look now.
-const requestedAt = "reconcile.fluxcd.io/requestedAt"
 
 // Point makes the objects that point Flux at the repository, and at the path in it when path is set. It
 // waits for nothing: the controllers may not run yet. The outcome is Changed when any was made or changed.
 func (f *Flux) Point(ctx context.Context, c *kube.Client, t reconciler.Target, path bool) (plan.Outcome, error) {
+	if err := f.checkNames(ctx, c); err != nil {
+		return "", err
+	}
 	objs := []*unstructured.Unstructured{f.repository(t)}
 	if path {
 		obj, err := f.kustomization(ctx, t)
@@ -29,7 +32,7 @@ func (f *Flux) Point(ctx context.Context, c *kube.Client, t reconciler.Target, p
 	}
 	outcome := plan.Unchanged
 	for _, obj := range objs {
-		_, changed, err := reconciler.Apply(ctx, c, obj, namespaceField)
+		_, changed, err := reconciler.Apply(ctx, c, obj, nameField)
 		if err != nil {
 			return "", err
 		}
@@ -38,6 +41,30 @@ func (f *Flux) Point(ctx context.Context, c *kube.Client, t reconciler.Target, p
 		}
 	}
 	return outcome, nil
+}
+
+// checkNames refuses to point Flux at the path a second time, under another name than before: the two would take each other's objects
+// away from each other for ever, and what removes the first would remove these.
+func (f *Flux) checkNames(ctx context.Context, c *kube.Client) error {
+	ref := f.kustomizationRef()
+	resource := schema.GroupVersionResource{Group: kustomizeGroup, Version: version, Resource: "kustomizations"}
+	list, err := c.Dynamic().Resource(resource).Namespace(ref.Namespace).List(ctx, metav1.ListOptions{
+		LabelSelector: providers.LabelOwner + "=" + providers.Owner,
+	})
+	if apierrors.IsNotFound(err) {
+		return nil // the kind is not served yet
+	}
+	if err != nil {
+		return err
+	}
+	for i := range list.Items {
+		if name := list.Items[i].GetName(); name != ref.Name {
+			return fault.New(fault.Refused, "rekindle has pointed Flux at the repository by another name before").On("%s", kube.RefOf(&list.Items[i])).
+				WithHint("set %s to %s again; or have Flux let go of what it applied: kubectl -n %s patch kustomization %s --type=merge "+
+					"-p '{\"spec\":{\"deletionPolicy\":\"Orphan\"}}', then delete the Kustomization and the GitRepository %s", nameField, name, ref.Namespace, name, name)
+		}
+	}
+	return nil
 }
 
 // Follow waits until Flux has fetched the repository at the commit, and makes it do so now where it did not.
@@ -50,49 +77,42 @@ func (f *Flux) Follow(ctx context.Context, c *kube.Client, w *kube.Watcher, t re
 }
 
 // Sync makes Flux apply the path, and waits until it did so at the commit and everything that it
-// applied is healthy. It fails early where waiting would not help: a path that does not build, a key
+// applied is healthy. What failed before is asked to try again. It fails early where waiting would not help: a path that does not build, a key
 // that does not open a file, an object that the API server finds invalid.
 //
 // fresh is as in Follow.
 func (f *Flux) Sync(ctx context.Context, c *kube.Client, w *kube.Watcher, t reconciler.Target, fresh bool, p plan.Progress) (plan.Outcome, error) {
-	outcome, request, err := f.applyPath(ctx, c, w, t, fresh, p)
+	outcome, err := f.Apply(ctx, c, w, t, fresh, p)
 	if err != nil {
 		return outcome, err
 	}
-	if err := f.healthy(ctx, c, w, t.Commit, p); err != nil {
+	pr := f.proof(c, w, t, p)
+	woken, err := pr.wake(ctx)
+	if err != nil {
 		return outcome, err
 	}
-	if err := w.Until(ctx, f.kustomizationRef(), "synced", applied(t.Commit, request), p); err != nil {
-		return outcome, f.stuck(ctx, c, err)
+	if woken != plan.Unchanged {
+		outcome = woken
 	}
-	// Where Flux had applied another commit before, that one's objects may have been looked at: only now these are surely known.
-	return outcome, f.healthy(ctx, c, w, t.Commit, p)
+	return outcome, pr.healthy(ctx)
 }
 
 // Apply makes the object that applies the path, and waits until Flux has applied everything, healthy or not; fresh is
 // as in Follow.
 func (f *Flux) Apply(ctx context.Context, c *kube.Client, w *kube.Watcher, t reconciler.Target, fresh bool, p plan.Progress) (plan.Outcome, error) {
-	outcome, _, err := f.applyPath(ctx, c, w, t, fresh, p)
-	return outcome, err
-}
-
-// applyPath is Apply that gives what Flux was asked with, empty when it needed no asking.
-func (f *Flux) applyPath(ctx context.Context, c *kube.Client, w *kube.Watcher, t reconciler.Target, fresh bool, p plan.Progress) (o plan.Outcome, request string, err error) {
 	obj, err := f.kustomization(ctx, t)
 	if err != nil {
-		return "", "", err
+		return "", err
 	}
 	if fresh && t.InPods {
 		if err := f.routed(ctx, c, p); err != nil {
-			return "", "", err
+			return "", err
 		}
 	}
-	o, err = f.ensure(ctx, c, obj, t.Commit, fresh,
-		func(r string) kube.Judge { request = r; return checkedBy(t.Commit, r) },
+	return f.ensure(ctx, c, obj, t.Commit, fresh, func(request string) kube.Judge { return applied(t.Commit, request) },
 		func(ctx context.Context, judge kube.Judge) error {
 			return w.Until(ctx, f.kustomizationRef(), "applied", judge, p)
 		})
-	return o, request, err
 }
 
 // routed waits until the artifacts of the source-controller can be had by its Service. The kustomize-controller asks at once, and
@@ -123,13 +143,13 @@ func (f *Flux) Again(ctx context.Context, c *kube.Client, w *kube.Watcher, t rec
 	if err := w.Until(ctx, f.kustomizationRef(), "synced", again, p); err != nil {
 		return f.stuck(ctx, c, err)
 	}
-	return nil
+	return f.proof(c, w, t, p).healthy(ctx)
 }
 
 // ensure applies one of our objects, asks Flux to look where it is not as judged, and waits.
 func (f *Flux) ensure(ctx context.Context, c *kube.Client, obj *unstructured.Unstructured, commit string, fresh bool,
 	judge func(request string) kube.Judge, await func(context.Context, kube.Judge) error) (plan.Outcome, error) {
-	live, outcome, err := reconciler.Apply(ctx, c, obj, namespaceField)
+	live, outcome, err := reconciler.Apply(ctx, c, obj, nameField)
 	if err != nil {
 		return "", err
 	}
@@ -146,22 +166,15 @@ func (f *Flux) ensure(ctx context.Context, c *kube.Client, obj *unstructured.Uns
 	return outcome, nil
 }
 
-// poke asks Flux to reconcile an object now, and returns the mark by which the answer is known.
-func (f *Flux) poke(ctx context.Context, c *kube.Client, ref kube.Ref) (request string, err error) {
-	request = time.Now().UTC().Format(time.RFC3339Nano)
-	patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, requestedAt, request)
-	return request, c.MergePatch(ctx, ref, []byte(patch))
-}
-
 // stuck adds to the error of a wait what the objects of Flux say.
 func (f *Flux) stuck(ctx context.Context, c *kube.Client, err error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	e := fault.Wrap(err, fault.Failed, "it does not come into sync").On("flux")
+	look := "kubectl -n " + f.spec.Namespace + " get gitrepositories,kustomizations"
 	if controllers := c.Explain(ctx, f.controllers()); len(controllers) > 0 {
-		return e.WithHint("look at its controllers: %s", controllers[0])
+		look = "look at its controllers: " + controllers[0]
 	}
-	return e.WithHint("kubectl -n %s get gitrepositories,kustomizations", f.spec.Namespace)
+	return reconciler.Stuck(err, "flux", look)
 }
 
 // controllers are the Deployments that have to run for anything to happen.

@@ -2,6 +2,8 @@ package reconciler
 
 import (
 	"context"
+	"errors"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -59,4 +61,16 @@ func Visit(ctx context.Context, c *kube.Client, root kube.Ref, look func(kube.Re
 		}
 	}
 	return nil
+}
+
+// Stuck is the error of a wait for a reconciler, with what to do about it: look is how to see more.
+func Stuck(err error, name, look string) error {
+	switch text := err.Error(); {
+	case strings.Contains(text, "no matches for kind") || strings.Contains(text, "could not find the requested resource"):
+		look = "nothing in the cluster serves that kind: its CustomResourceDefinition has to come from a release of the stack or from the path, in a version " +
+			"that the path names; " + look
+	case errors.Is(err, context.DeadlineExceeded):
+		look += "; spec.source.timeout gives it more time"
+	}
+	return fault.Wrap(err, fault.Failed, "it does not come into sync").On("%s", name).WithHint("%s", look)
 }

@@ -20,6 +20,8 @@ type Target struct {
 	Source config.Source // with the URL as the cluster reaches it, and the auth that it needs there
 	Commit string        // what the source's ref is resolved to; full SHA-1
 	Repo   fs.FS         // at the commit; nil where it is not known
+	// Objects are those that the path renders to, and the paths of the repository that it leads to; nil where they are not known.
+	Objects []*unstructured.Unstructured
 	// Secrets are those that exist in the cluster before the first sync: of them come the way into the repository, and
 	// the keys for Encrypted.
 	Secrets []keys.Secret
@@ -78,6 +80,12 @@ type Observer interface {
 type Checker interface {
 	// Check tells what of a repository it could not apply, or not reach, before there is a cluster. All faults are told.
 	Check(ctx context.Context, t Target) error
+}
+
+// Doubter is a Reconciler that can not prove everything that it applies.
+type Doubter interface {
+	// Caveats name what syncing the target does not prove, and why: known before there is a cluster.
+	Caveats(t Target) []string
 }
 
 // Placer is a Reconciler that applies objects which name no namespace into one of its choice.

@@ -12,6 +12,16 @@ import (
 // scpLike is git's short form of an ssh address: git@host:path.
 var scpLike = regexp.MustCompile(`^[A-Za-z0-9._-]+@[A-Za-z0-9._-]+:[^/].*$`)
 
+// RepoURL is the address of a repository as a URL: git's short form git@host:path becomes ssh://git@host/path, the only form that
+// Flux takes. On a server that serves paths below the home of the user, which no forge does, that is another path: /~/path there.
+func RepoURL(address string) string {
+	if !scpLike.MatchString(address) {
+		return address
+	}
+	host, path, _ := strings.Cut(address, ":")
+	return "ssh://" + host + "/" + path
+}
+
 // checkRepoURL accepts where a Git repository may come from.
 func checkRepoURL(s string) error {
 	if scpLike.MatchString(s) {

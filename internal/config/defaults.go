@@ -7,6 +7,7 @@ const (
 	DefaultBranch    = "main"
 	DefaultInterval  = time.Minute
 	DefaultNamespace = "flux-system"
+	DefaultFluxName  = "rekindle"
 )
 
 func (d *Documents) applyDefaults() {
@@ -19,6 +20,7 @@ func (d *Documents) applyDefaults() {
 	}
 	if f := spec.Reconciler.Flux; f != nil {
 		f.Namespace = or(f.Namespace, DefaultNamespace)
+		f.Name = or(f.Name, DefaultFluxName)
 		f.Timeout.Duration = f.Timeout.Or(5 * time.Minute)
 	}
 	if a := spec.Reconciler.ArgoCD; a != nil {

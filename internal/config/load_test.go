@@ -298,6 +298,7 @@ func TestDocumentedDefaults(t *testing.T) {
 		"spec.provider.kind.nodes":       spec.Provider.Kind.Nodes,
 		"spec.source.interval":           strings.TrimSuffix(spec.Source.Interval.String(), "0s"),
 		"spec.reconciler.flux.namespace": spec.Reconciler.Flux.Namespace,
+		"spec.reconciler.flux.name":      spec.Reconciler.Flux.Name,
 		"spec.reconciler.flux.timeout":   strings.TrimSuffix(spec.Reconciler.Flux.Timeout.String(), "0s"),
 		"spec.verify[].status":           spec.Verify[0].Status,
 		"spec.verify[].timeout":          strings.TrimSuffix(spec.Verify[0].Timeout.String(), "0s"),

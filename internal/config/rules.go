@@ -55,6 +55,8 @@ func ruleOf(typ, field string) rule {
 		return rule{pattern: dnsLabel, length: 53, says: "the name of a Helm release: at most 53 lower-case letters, digits and -", filled: true}
 	case "Release.Namespace", "Flux.Namespace", "ArgoCD.Namespace", "Key.Namespace", "Check.Namespace", "StateObject.Namespace":
 		return rule{pattern: dnsLabel, length: 63, says: "a namespace: at most 63 lower-case letters, digits and -"}
+	case "Flux.Name", "Flux.ServiceAccountName":
+		return rule{pattern: objectName, length: 63, says: "the name of an object: at most 63 lower-case letters, digits, dots and -"}
 	case "Key.Name", "Auth.Secret":
 		return rule{pattern: objectName, length: 253, says: "the name of a Secret: lower-case letters, digits, dots and -", filled: true}
 	case "Release.Digest", "Flux.Digest", "ArgoCD.Digest":

@@ -105,6 +105,12 @@ type Reconciler struct {
 type Flux struct {
 	// Namespace of the controllers and of the sync objects; default flux-system.
 	Namespace string `json:"namespace,omitempty"`
+	// Name of the GitRepository and of the Kustomization that point Flux at the source: flux-system where Kustomizations of the
+	// repository say sourceRef: {kind: GitRepository, name: flux-system}, as flux bootstrap has them; default rekindle.
+	Name string `json:"name,omitempty"`
+	// ServiceAccountName is the account, in Namespace, as which the Kustomization applies. Without one it is that of the controller,
+	// also where the values of the chart set multitenancy.enabled.
+	ServiceAccountName string `json:"serviceAccountName,omitempty"`
 	// Chart that brings the controllers; default oci://ghcr.io/fluxcd-community/charts/flux2.
 	Chart string `json:"chart,omitempty"`
 	// Version of the chart; default is the one this build was tested with.
@@ -113,7 +119,7 @@ type Flux struct {
 	Digest string `json:"digest,omitempty"`
 	// Values for the chart, passed through untouched.
 	Values map[string]any `json:"values,omitempty"`
-	// Timeout of one reconciliation, as Flux understands it; default 5m.
+	// Timeout of one reconciliation, as Flux understands it; how long rekindle waits is source.timeout; default 5m.
 	Timeout Duration `json:"timeout,omitempty"`
 }
 
@@ -144,6 +150,9 @@ type Source struct {
 	Auth *Auth `json:"auth,omitempty"`
 	// Interval between two looks of the reconciler; default 1m.
 	Interval Duration `json:"interval,omitempty"`
+	// Timeout until everything that the reconciler applies must be in sync and ready; default 10m, or twice flux.timeout if
+	// that is longer.
+	Timeout Duration `json:"timeout,omitempty,omitzero"`
 }
 
 // Ref is a union: at most one field is set.

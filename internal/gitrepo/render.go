@@ -44,9 +44,13 @@ func (r *Rendered) All() []*Rendered {
 // with one made of all manifests below it. Nothing is fetched: a remote base, and a file of a generator or transformer over HTTP, is a fault. Paths of
 // this repository that Flux Kustomizations among the objects point to are rendered too; their files
 // are counted in. All faults are reported at once.
-func Render(ctx context.Context, repo fs.FS, dir string) (*Rendered, error) {
-	r, err := render(ctx, repo, clean(dir), map[string]bool{})
+func Render(ctx context.Context, repo fs.FS, dir string, source Source) (*Rendered, error) {
+	t := &tree{repo: repo, source: source, seen: map[string]bool{}, declared: map[gitRepository]bool{}}
+	r, err := t.render(ctx, clean(dir))
 	if err != nil {
+		return nil, err
+	}
+	if err := t.follow(ctx); err != nil {
 		return nil, err
 	}
 	for _, child := range r.All()[1:] {
@@ -72,15 +76,16 @@ func dotIfRoot(dir string) string {
 	return ""
 }
 
-func render(ctx context.Context, repo fs.FS, dir string, seen map[string]bool) (*Rendered, error) {
-	seen[dir] = true
+// render renders one path alone, and notes the Kustomizations in it.
+func (t *tree) render(ctx context.Context, dir string) (*Rendered, error) {
+	t.seen[dir] = true
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if err := checkFolder(repo, dir); err != nil {
+	if err := checkFolder(t.repo, dir); err != nil {
 		return nil, err
 	}
-	w := &walker{repo: repo, files: map[string][]byte{}, dirs: map[string]bool{}}
+	w := &walker{repo: t.repo, files: map[string][]byte{}, dirs: map[string]bool{}}
 	w.root(dir)
 	if err := fault.Join(w.faults...); err != nil {
 		return nil, err
@@ -90,19 +95,8 @@ func render(ctx context.Context, repo fs.FS, dir string, seen map[string]bool) (
 		return nil, err
 	}
 	r := &Rendered{Path: dir, Objects: objects, Files: w.used(), Encrypted: w.encrypted()}
-	var faults []error
-	for _, child := range childPaths(repo, objects) {
-		if seen[child] {
-			continue
-		}
-		c, err := render(ctx, repo, child, seen)
-		if err != nil {
-			faults = append(faults, err)
-			continue
-		}
-		r.Children = append(r.Children, c)
-	}
-	return r, fault.Join(faults...)
+	t.note(r)
+	return r, nil
 }
 
 func checkFolder(repo fs.FS, dir string) error {
@@ -170,26 +164,4 @@ func run(mem filesys.FileSystem, dir string) (res resmap.ResMap, err error) {
 // tidy takes the folders of the in-memory copy out of kustomize's text: a reader knows none of them.
 func tidy(err error) error {
 	return errors.New(strings.NewReplacer("'/", "'", "\"/", "\"", " /", " ").Replace(err.Error()))
-}
-
-// childPaths are the folders of this repository that Flux Kustomizations among the objects apply.
-func childPaths(repo fs.FS, objects []map[string]any) []string {
-	others := map[string]bool{} // repositories that the path itself brings: not this one
-	for _, o := range objects {
-		if group(o) == "source.toolkit.fluxcd.io" && o["kind"] == "GitRepository" {
-			others[text(o, "metadata", "name")] = true
-		}
-	}
-	var paths []string
-	for _, o := range objects {
-		if group(o) != "kustomize.toolkit.fluxcd.io" || o["kind"] != "Kustomization" ||
-			text(o, "spec", "sourceRef", "kind") != "GitRepository" || others[text(o, "spec", "sourceRef", "name")] {
-			continue
-		}
-		dir := clean(text(o, "spec", "path"))
-		if info, err := fs.Stat(repo, dir); err == nil && info.IsDir() {
-			paths = append(paths, dir)
-		}
-	}
-	return paths
 }

@@ -58,7 +58,7 @@ generatorOptions: {disableNameSuffixHash: true}
 		"unused/broken.yaml":        "a: [",
 		"overlays/test/secret.yaml": "sops: {mac: x}\n",
 	})
-	r, err := Render(t.Context(), repo, "./overlays/prod/")
+	r, err := Render(t.Context(), repo, "./overlays/prod/", Source{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +87,7 @@ func TestRenderWithoutAKustomizationTakesEveryManifest(t *testing.T) {
 	})
 	want := []string{"ConfigMap/a", "ConfigMap/b", "ConfigMap/c-x"}
 	for _, dir := range []string{"apps", "", "."} {
-		r, err := Render(t.Context(), repo, dir)
+		r, err := Render(t.Context(), repo, dir, Source{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -115,7 +115,7 @@ func TestRenderGoesOnWhereFluxDoes(t *testing.T) {
 			"spec: {group: x.io, names: {kind: Thing}, versions: [{name: v1}]}\n",
 		"apps2/broken.yaml": "a: [",
 	})
-	r, err := Render(t.Context(), repo, "clusters/prod")
+	r, err := Render(t.Context(), repo, "clusters/prod", Source{Name: "ops"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +166,7 @@ func TestRenderFaultsNameTheFile(t *testing.T) {
 		"patch of nothing": {map[string]string{"p/kustomization.yaml": "patches: [{path: p.yaml}]", "p/p.yaml": cm("no")}, []string{"path p: it does not render"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := Render(t.Context(), repoFS(c.files), "p")
+			_, err := Render(t.Context(), repoFS(c.files), "p", Source{})
 			if err == nil {
 				t.Fatal("it renders")
 			}

@@ -85,7 +85,7 @@ func platform(t *testing.T, r *Repo, client *kube.Client) []*unstructured.Unstru
 // overlay gives the objects of an environment. Its Secret goes with the values that SOPS encrypted.
 func overlay(t *testing.T, r *Repo, env string) []*unstructured.Unstructured {
 	t.Helper()
-	rendered := get[*gitrepo.Rendered](t)(gitrepo.Render(t.Context(), os.DirFS(r.Dir), "overlays/"+env))
+	rendered := get[*gitrepo.Rendered](t)(gitrepo.Render(t.Context(), os.DirFS(r.Dir), "overlays/"+env, gitrepo.Source{}))
 	var objects []*unstructured.Unstructured
 	for _, o := range rendered.Objects {
 		delete(o, "sops")

@@ -65,7 +65,7 @@ func TestOverlaysRenderAndKeyOpensTheirSecrets(t *testing.T) {
 	for _, env := range environments() {
 		file := r.Path("clusters/" + env + "/cluster.yaml")
 		d := get[*config.Documents](t)(config.Load(file))
-		rendered := get[*gitrepo.Rendered](t)(gitrepo.Render(t.Context(), os.DirFS(r.Dir), d.Cluster.Spec.Source.Path))
+		rendered := get[*gitrepo.Rendered](t)(gitrepo.Render(t.Context(), os.DirFS(r.Dir), d.Cluster.Spec.Source.Path, gitrepo.Source{}))
 		if want := path.Join("overlays", env, "credentials.enc.yaml"); !slices.Equal(rendered.Encrypted, []string{want}) {
 			t.Errorf("%s: encrypted files %v, want %s", env, rendered.Encrypted, want)
 		}

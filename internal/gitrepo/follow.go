@@ -1,0 +1,97 @@
+package gitrepo
+
+import (
+	"context"
+	"io/fs"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+)
+
+// tree follows the Kustomizations of Flux from a path to the paths that they apply.
+type tree struct {
+	repo     fs.FS
+	source   Source
+	seen     map[string]bool        // paths that were rendered, or tried
+	declared map[gitRepository]bool // GitRepositories of all paths so far, and whether they are this one
+	open     []link                 // Kustomizations that were not followed yet
+}
+
+// link is a Kustomization that applies a folder of a GitRepository.
+type link struct {
+	from   *Rendered
+	name   string
+	source gitRepository
+	dir    string
+}
+
+// note keeps the GitRepositories and the Kustomizations of a path.
+func (t *tree) note(r *Rendered) {
+	for name, ours := range t.source.repositories(r.Objects) {
+		t.declared[name] = ours
+	}
+	for _, o := range r.Objects {
+		if source, is := sourceOf(o); is {
+			name := gitRepository{text(o, "metadata", "namespace"), text(o, "metadata", "name")}.String()
+			t.open = append(t.open, link{r, name, source, clean(text(o, "spec", "path"))})
+		}
+	}
+}
+
+// follow renders what the Kustomizations apply from this repository. The GitRepository of one may be declared in a path that is only
+// rendered later: what is not known yet is looked at again, until nothing new turns up.
+func (t *tree) follow(ctx context.Context) error {
+	var faults []error
+	for again := true; again; {
+		again = false
+		links := t.open
+		t.open = nil
+		for _, l := range links {
+			ours, known := t.isOurs(l.source)
+			switch {
+			case !known:
+				t.open = append(t.open, l)
+				continue
+			case !ours || t.seen[l.dir] || !isFolder(t.repo, l.dir):
+				continue
+			}
+			child, err := t.render(ctx, l.dir)
+			if err != nil {
+				faults = append(faults, err)
+				continue
+			}
+			l.from.Children = append(l.from.Children, child)
+			again = true
+		}
+	}
+	for _, l := range t.open {
+		if t.source.Name != "" && isFolder(t.repo, l.dir) {
+			faults = append(faults, t.orphan(l))
+		}
+	}
+	return fault.Join(faults...)
+}
+
+// isOurs says whether a GitRepository is this repository at this ref. It is not known of one that nothing declares so far.
+func (t *tree) isOurs(source gitRepository) (ours, known bool) {
+	for name, ours := range t.declared {
+		if name.is(source) {
+			return ours, true
+		}
+	}
+	own := gitRepository{t.source.Namespace, t.source.Name}
+	return true, t.source.Name != "" && own.is(source)
+}
+
+// orphan is the fault of a Kustomization that applies a folder of this repository by a GitRepository that nobody makes.
+func (t *tree) orphan(l link) error {
+	f := fault.New(fault.Usage, "applies %s of the GitRepository %s, which is not in the path", l.dir, l.source).On("Kustomization %s", l.name)
+	if l.source.namespace != "" && l.source.namespace != t.source.Namespace {
+		return f.WithHint("rekindle makes the GitRepository %s/%s: name that one in spec.sourceRef, with its namespace", t.source.Namespace, t.source.Name)
+	}
+	return f.WithHint("rekindle makes one named %s: set spec.reconciler.flux.name to %s in the Cluster document", t.source.Name, l.source.name)
+}
+
+func isFolder(repo fs.FS, dir string) bool {
+	info, err := fs.Stat(repo, dir)
+	return err == nil && info.IsDir()
+}
