@@ -241,7 +241,7 @@ func (j *Job) declaredTarget() reconciler.Target {
 	if j.rendered == nil {
 		return t
 	}
-	t.Repo, t.Objects = j.tree.FS(), j.renderedObjects()
+	t.Repo, t.Objects, t.Tag = j.tree.FS(), j.renderedObjects(), j.tree.Tag
 	t.Encrypted, t.Plain = j.rendered.Encrypted, !gitrepo.HasKustomization(t.Repo, j.rendered.Path)
 	for _, below := range j.rendered.All()[1:] {
 		t.Below = append(t.Below, below.Encrypted...)

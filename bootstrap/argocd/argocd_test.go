@@ -242,6 +242,26 @@ func TestStatusTellsEachDifference(t *testing.T) {
 	status("suspended", "spec.source.path is not as declared")
 }
 
+// An Application that Git does not have sync by itself is named, and neither awaited nor judged.
+func TestAnApplicationThatDoesNotSyncByItselfIsNotAwaited(t *testing.T) {
+	s := newStage(t, "manual")
+	s.apply("apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata: {name: inner, namespace: manual}\nspec:\n  project: prod\n" +
+		"  source: {repoURL: https://git.example.com/ops.git, path: app, targetRevision: refs/heads/main}\n  destination: {server: https://kubernetes.default.svc}\n")
+	s.point(true)
+	s.says(strings.Replace(synced(newer), `{"version":"v1","kind":"Namespace","name":"default"}`,
+		`{"group":"argoproj.io","version":"v1alpha1","kind":"Application","namespace":"manual","name":"inner"}`, 1))
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	warned := ""
+	_, err := s.argo.Sync(ctx, s.client, s.watcher, s.target, false, func(u plan.Update) { warned += u.Warning })
+	if err != nil || !strings.Contains(warned, "Application manual/inner is not proven") {
+		t.Errorf("%v, warned %q", err, warned)
+	}
+	if err := s.argo.Status(t.Context(), s.client, s.target); err != nil {
+		t.Errorf("status: %v", err)
+	}
+}
+
 func TestRemoveHasArgoCDDeleteWhatItApplied(t *testing.T) {
 	s := newStage(t, "removing")
 	s.point(true)

@@ -5,11 +5,24 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/rekindle-dev/rekindle/bootstrap/reconciler"
+	"github.com/rekindle-dev/rekindle/internal/config"
+	"github.com/rekindle-dev/rekindle/internal/gitrepo"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 )
 
+// goal is what an Application is to be at: a commit, or the tag that names it. Of a tag that is an object of its own Argo CD
+// tells the id of that, and not of the commit.
+type goal struct{ commit, tag string }
+
+func goalOf(t reconciler.Target) goal { return goal{t.Commit, t.Tag} }
+
+func (g goal) is(revision string) bool {
+	return revision != "" && (revision == g.commit || revision == g.tag)
+}
+
 // judged is a judge that looks at the state of an Application, with what all of them find to fail.
-func judged(commit string, ready func(state) bool) kube.Judge {
+func judged(to goal, ready func(state) bool) kube.Judge {
 	return func(obj *unstructured.Unstructured) kube.Health {
 		if obj == nil {
 			return kube.Health{Message: "does not exist"}
@@ -18,46 +31,46 @@ func judged(commit string, ready func(state) bool) kube.Judge {
 		switch {
 		case ready(s):
 			return kube.Health{Ready: true}
-		case s.current && !s.compared && (cannotCompare(s.complaint) || s.revision == commit && cannotApply(s.complaint)):
+		case s.current && !s.compared && (cannotCompare(s.complaint) || to.is(s.revision) && cannotApply(s.complaint)):
 			return kube.Health{Failed: true, Message: s.complaint}
-		case s.operated == commit && s.refused != "" && cannotApply(s.refusedReason):
+		case to.is(s.operated) && s.refused != "" && cannotApply(s.refusedReason):
 			return kube.Health{Failed: true, Message: s.refused + ": " + s.refusedReason}
 		}
-		return kube.Health{Message: s.doing(commit)}
+		return kube.Health{Message: s.doing(to)}
 	}
 }
 
 // fetched judges an Application: ready when it was compared with the commit, which it can not be before that is fetched
 // and rendered.
-func fetched(commit string) kube.Judge {
-	return judged(commit, func(s state) bool { return s.at(commit) })
+func fetched(to goal) kube.Judge {
+	return judged(to, func(s state) bool { return s.at(to) })
 }
 
 // applied judges an Application: ready when all of the commit is applied, or all up to objects or hooks that what comes
 // after them waits for.
-func applied(commit string) kube.Judge {
-	return judged(commit, func(s state) bool {
-		if !s.at(commit) {
+func applied(to goal) kube.Judge {
+	return judged(to, func(s state) bool {
+		if !s.at(to) {
 			return false
 		}
 		waits := s.phase == phaseRunning && says(s.message, "waiting for healthy state of", "waiting for completion of hook")
-		return s.status == statusSynced || s.operated == commit && (s.phase == phaseSucceeded || waits)
+		return s.status == statusSynced || to.is(s.operated) && (s.phase == phaseSucceeded || waits)
 	})
 }
 
 // synced judges an Application: ready when it is Synced at the commit, nothing goes on, and nothing is amiss. Healthy it
 // need not be called: to Argo CD an Ingress without a balancer and a claim that nobody mounts progress for ever. What is
 // ready, the watcher tells of each object.
-func synced(commit string) kube.Judge {
-	return judged(commit, func(s state) bool {
+func synced(to goal) kube.Judge {
+	return judged(to, func(s state) bool {
 		sick := s.health == "" || s.health == "Degraded" || s.health == "Missing" || s.health == "Unknown"
-		return s.at(commit) && s.status == statusSynced && !s.running() && !sick
+		return s.at(to) && s.status == statusSynced && !s.running() && !sick
 	})
 }
 
 // again is synced once a requested operation has ended: Argo CD takes the request away then.
-func again(commit string) kube.Judge {
-	judge := synced(commit)
+func again(to goal) kube.Judge {
+	judge := synced(to)
 	return func(obj *unstructured.Unstructured) kube.Health {
 		h := judge(obj)
 		if _, asked, _ := unstructured.NestedMap(obj.Object, "operation"); h.Ready && asked {
@@ -76,16 +89,18 @@ func stopped(obj *unstructured.Unstructured) kube.Health {
 }
 
 // nested judges an Application that the repository brings: at our commit when it follows the same ref of the same
-// repository, else at whatever its own source has.
-func nested(root *unstructured.Unstructured, commit string) kube.Judge {
+// repository, else at whatever its own source has. One that does not sync by itself is not judged.
+func nested(root *unstructured.Unstructured, to goal) kube.Judge {
 	return func(obj *unstructured.Unstructured) kube.Health {
-		if obj == nil {
+		switch {
+		case obj == nil:
 			return kube.Health{Message: "does not exist yet"}
+		case !isAutomated(obj):
+			return kube.Health{Ready: true}
+		case !sameSource(root, obj):
+			return synced(goal{commit: stateOf(obj).revision})(obj)
 		}
-		if !sameSource(root, obj) {
-			commit = stateOf(obj).revision
-		}
-		return synced(commit)(obj)
+		return synced(to)(obj)
 	}
 }
 
@@ -108,15 +123,15 @@ func generates(obj *unstructured.Unstructured) kube.Health {
 	return kube.Health{Message: "makes its Applications"}
 }
 
-// sameSource says whether two Applications follow the same ref of the same repository.
+// sameSource says whether two Applications follow the same ref of the same repository, however they spell it.
 func sameSource(a, b *unstructured.Unstructured) bool {
-	for _, field := range []string{"repoURL", "targetRevision"} {
-		x, _, _ := unstructured.NestedString(a.Object, "spec", "source", field)
-		y, _, _ := unstructured.NestedString(b.Object, "spec", "source", field)
-		short := func(s string) string { return strings.TrimPrefix(strings.TrimSuffix(s, ".git"), "refs/heads/") }
-		if short(x) != short(y) {
-			return false
+	origin := func(obj *unstructured.Unstructured) gitrepo.Origin {
+		url, _, _ := unstructured.NestedString(obj.Object, "spec", "source", "repoURL")
+		ref, _, _ := unstructured.NestedString(obj.Object, "spec", "source", "targetRevision")
+		if ref == "" {
+			ref = "HEAD" // whatever branch that is
 		}
+		return gitrepo.NewOrigin(url, config.Ref{Branch: strings.TrimPrefix(ref, "refs/heads/")})
 	}
-	return true
+	return origin(a) == origin(b)
 }

@@ -93,28 +93,39 @@ func TestWhatAnApplicationSaysOfItself(t *testing.T) {
 			} else {
 				obj = application(t, c.status)
 			}
-			for goal, j := range map[string]struct {
+			for name, j := range map[string]struct {
 				judge kube.Judge
 				want  string
-			}{"fetched": {fetched(wanted), c.fetched}, "applied": {applied(wanted), c.applied}, "synced": {synced(wanted), c.synced}} {
+			}{"fetched": {fetched(goal{commit: wanted}), c.fetched}, "applied": {applied(goal{commit: wanted}), c.applied}, "synced": {synced(goal{commit: wanted}), c.synced}} {
 				h, text := j.judge(obj), strings.TrimPrefix(j.want, "!")
 				if h.Ready != (j.want == "") || h.Failed != strings.HasPrefix(j.want, "!") || !strings.Contains(h.Message, text) {
-					t.Errorf("%s: %+v, want %q", goal, h, j.want)
+					t.Errorf("%s: %+v, want %q", name, h, j.want)
 				}
 			}
 		})
 	}
-	if h := synced(wanted)(nil); h.Ready || h.Failed {
+	if h := synced(goal{commit: wanted})(nil); h.Ready || h.Failed {
 		t.Errorf("without one: %+v", h)
+	}
+}
+
+// Of a tag that is an object of its own Argo CD tells the id of that.
+func TestAnApplicationOfATagIsAtTheCommitThatItNames(t *testing.T) {
+	obj := application(t, "status:\n  sync: {status: Synced, revision: BEFORE, COMPARED}\n  health: {status: Healthy}\n")
+	if h := synced(goal{commit: wanted, tag: before})(obj); !h.Ready {
+		t.Errorf("at the tag: %+v", h)
+	}
+	if h := synced(goal{commit: wanted})(obj); h.Ready {
+		t.Error("at something else")
 	}
 }
 
 func TestAnApplicationOfTheRepositoryIsAtItsOwnCommit(t *testing.T) {
 	root := application(t, "")
+	root.Object["spec"].(map[string]any)["source"].(map[string]any)["repoURL"] = "git@git.example.com:ops"
 	inner := application(t, "status:\n  sync: {status: Synced, revision: BEFORE, COMPARED}\n  health: {status: Healthy}\n")
-	if h := nested(root, wanted)(inner); h.Ready {
-		t.Error("one of the same branch may be at another commit")
-	}
+	inner.Object["spec"].(map[string]any)["syncPolicy"] = map[string]any{"automated": map[string]any{}}
+	judge := nested(root, goal{commit: wanted}) // one for a whole list
 	for _, field := range []string{"repoURL", "targetRevision"} {
 		other := inner.DeepCopy()
 		for _, at := range [][]string{{"spec", "source"}, {"status", "sync", "comparedTo", "source"}} {
@@ -122,8 +133,15 @@ func TestAnApplicationOfTheRepositoryIsAtItsOwnCommit(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if h := nested(root, wanted)(other); !h.Ready {
+		if h := judge(other); !h.Ready {
 			t.Errorf("one with another %s: %+v", field, h)
 		}
+		if h := judge(inner); h.Ready {
+			t.Errorf("one of the same branch may be at another commit, after one with another %s", field)
+		}
+	}
+	unstructured.RemoveNestedField(inner.Object, "spec", "syncPolicy")
+	if h := judge(inner); !h.Ready {
+		t.Errorf("one that does not sync by itself is awaited: %+v", h)
 	}
 }

@@ -31,7 +31,7 @@ const compareOptions = "ServerSideDiff=true,IncludeMutationWebhook=true"
 func (a *ArgoCD) project(t reconciler.Target) *unstructured.Unstructured {
 	return a.object(group+"/"+version, kindProject, a.name, map[string]any{"spec": map[string]any{
 		"description":              "What rekindle points Argo CD at.",
-		"sourceRepos":              []any{t.Source.URL},
+		"sourceRepos":              []any{config.RepoURL(t.Source.URL)},
 		"destinations":             []any{map[string]any{"server": inCluster, "namespace": "*"}},
 		"clusterResourceWhitelist": []any{map[string]any{"group": "*", "kind": "*"}},
 	}})
@@ -42,7 +42,7 @@ func (a *ArgoCD) repository(t reconciler.Target) *unstructured.Unstructured {
 	auth := authOf(t)
 	data := map[string]any{}
 	for entry, value := range map[string]string{
-		"type": "git", "url": t.Source.URL, "bearerToken": auth.BearerToken, "sshPrivateKey": string(auth.Identity),
+		"type": "git", "url": config.RepoURL(t.Source.URL), "bearerToken": auth.BearerToken, "sshPrivateKey": string(auth.Identity),
 		"username": auth.Username, "password": auth.Password,
 	} {
 		if value != "" {
@@ -70,7 +70,7 @@ func authOf(t reconciler.Target) gitrepo.Auth {
 // application is the Application of a target. It has no finalizer: deleting it by a slip of the hand deletes nothing
 // else. One that is not automated compares, and applies nothing.
 func (a *ArgoCD) application(t reconciler.Target, automated bool) *unstructured.Unstructured {
-	source := map[string]any{"repoURL": t.Source.URL, "targetRevision": revisionOf(t.Source.Ref), "path": pathOf(t.Source)}
+	source := map[string]any{"repoURL": config.RepoURL(t.Source.URL), "targetRevision": revisionOf(t.Source.Ref), "path": pathOf(t.Source)}
 	if t.Plain {
 		// As it is rendered: every manifest below the path, but for what begins with a dot.
 		source["directory"] = map[string]any{"recurse": true, "include": "{*.yaml,*.yml}", "exclude": "{.*,*/.*}"}

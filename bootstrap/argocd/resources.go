@@ -2,6 +2,8 @@ package argocd
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -89,9 +91,16 @@ func setOf(obj *unstructured.Unstructured) string {
 }
 
 // visit calls do for the Application and for those that it leads to, by its objects and by ApplicationSets among them, each
-// once, as they are then. One that does not exist is nil.
-func (a *ArgoCD) visit(ctx context.Context, c *kube.Client, do func(ref kube.Ref, obj *unstructured.Unstructured) error) error {
+// once, as they are then. One that does not exist is nil. One that does not sync by itself is left out, with what it leads to, and given to
+// manual, which may be nil: the first heals what is changed by hand, so that it is as Git has it.
+func (a *ArgoCD) visit(ctx context.Context, c *kube.Client, manual func(kube.Ref), do func(ref kube.Ref, obj *unstructured.Unstructured) error) error {
 	return reconciler.Visit(ctx, c, a.applicationRef(), func(ref kube.Ref, obj *unstructured.Unstructured) ([]kube.Ref, error) {
+		if obj != nil && ref != a.applicationRef() && !isAutomated(obj) {
+			if manual != nil {
+				manual(ref)
+			}
+			return nil, nil
+		}
 		if err := do(ref, obj); err != nil || obj == nil {
 			return nil, err
 		}
@@ -101,10 +110,29 @@ func (a *ArgoCD) visit(ctx context.Context, c *kube.Client, do func(ref kube.Ref
 	})
 }
 
+// notAutomated is why an Application is not proven.
+const notAutomated = "in Git it does not sync by itself"
+
+// Caveats name the Applications of the path that do not sync by themselves.
+func (a *ArgoCD) Caveats(t reconciler.Target) []string {
+	var list []string
+	for _, obj := range t.Objects {
+		if ref := kube.RefOf(obj); ref.Group == group && ref.Kind == kindApplication && !isAutomated(obj) {
+			list = append(list, fmt.Sprintf("%s: %s", ref, notAutomated))
+		}
+	}
+	return list
+}
+
 // healthy waits until everything that Argo CD applied is ready, through Applications in Applications.
-func (a *ArgoCD) healthy(ctx context.Context, c *kube.Client, w *kube.Watcher, commit string, p plan.Progress) error {
+func (a *ArgoCD) healthy(ctx context.Context, c *kube.Client, w *kube.Watcher, t reconciler.Target, p plan.Progress) error {
 	var root *unstructured.Unstructured
-	return a.visit(ctx, c, func(ref kube.Ref, obj *unstructured.Unstructured) error {
+	manual := func(ref kube.Ref) {
+		if !slices.ContainsFunc(t.Objects, func(obj *unstructured.Unstructured) bool { return kube.RefOf(obj) == ref }) { // else a caveat
+			p.Warn(fmt.Sprintf("%s is not proven: %s", ref, notAutomated))
+		}
+	}
+	return a.visit(ctx, c, manual, func(ref kube.Ref, obj *unstructured.Unstructured) error {
 		if obj == nil {
 			return fault.New(fault.Failed, "it is gone").On("%s", ref).WithHint("something deleted it while it was awaited")
 		}
@@ -112,7 +140,7 @@ func (a *ArgoCD) healthy(ctx context.Context, c *kube.Client, w *kube.Watcher, c
 			root = obj
 		}
 		plain, inner := resources(obj)
-		if err := a.awaitNested(ctx, c, w, inner, nested(root, commit), p); err != nil {
+		if err := a.awaitNested(ctx, c, w, inner, nested(root, goalOf(t)), p); err != nil {
 			return err
 		}
 		if err := w.AwaitReports(ctx, plain, p); err != nil {
@@ -128,7 +156,7 @@ func (a *ArgoCD) healthy(ctx context.Context, c *kube.Client, w *kube.Watcher, c
 		if err != nil {
 			return err
 		}
-		return a.awaitNested(ctx, c, w, generated, nested(root, commit), p)
+		return a.awaitNested(ctx, c, w, generated, nested(root, goalOf(t)), p)
 	})
 }
 

@@ -116,11 +116,11 @@ func (s state) running() bool { return s.phase == phaseRunning || s.phase == pha
 // failed says whether the last operation ended without success and is not tried again.
 func (s state) failed() bool { return s.phase == phaseFailed || s.phase == phaseError }
 
-// at says whether the present spec was compared at the commit.
-func (s state) at(commit string) bool { return s.current && s.compared && s.revision == commit }
+// at says whether the present spec was compared at what is wanted.
+func (s state) at(to goal) bool { return s.current && s.compared && to.is(s.revision) }
 
-// doing is how far it is from the commit.
-func (s state) doing(commit string) string {
+// doing is how far it is from what is wanted.
+func (s state) doing(to goal) string {
 	switch {
 	case s.complaint != "":
 		return s.complaint
@@ -128,8 +128,8 @@ func (s state) doing(commit string) string {
 		return s.refused + ": " + s.refusedReason
 	case s.revision == "":
 		return "is being fetched"
-	case s.revision != commit:
-		return fmt.Sprintf("is at %.12s, not at %.12s", s.revision, commit)
+	case !to.is(s.revision):
+		return fmt.Sprintf("is at %.12s, not at %.12s", s.revision, to.commit)
 	case s.running() && s.message != "":
 		return "(" + brief(s.message) + ")"
 	case s.failed():

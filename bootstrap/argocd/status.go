@@ -25,15 +25,15 @@ func (a *ArgoCD) Status(ctx context.Context, c *kube.Client, t reconciler.Target
 		}
 	}
 	var root *unstructured.Unstructured
-	err = a.visit(ctx, c, func(ref kube.Ref, obj *unstructured.Unstructured) error {
+	err = a.visit(ctx, c, nil, func(ref kube.Ref, obj *unstructured.Unstructured) error {
 		if obj == nil {
 			return nil // told above, or by the one that leads there
 		}
-		judge := synced(t.Commit)
+		judge := synced(goalOf(t))
 		if root == nil {
 			root = obj
 		} else {
-			judge = nested(root, t.Commit)
+			judge = nested(root, goalOf(t))
 		}
 		plain, _ := resources(obj)
 		faults = fault.Join(faults, faultOf(obj, ref, judge), c.Check(ctx, plain))
@@ -53,9 +53,9 @@ func (a *ArgoCD) Status(ctx context.Context, c *kube.Client, t reconciler.Target
 
 // faultOf is what is amiss with an Application, nil when nothing is.
 func faultOf(obj *unstructured.Unstructured, ref kube.Ref, judge kube.Judge) error {
-	if !isAutomated(obj) {
+	if !isAutomated(obj) { // the first: others that do not sync by themselves are as Git has them
 		return fault.New(fault.Failed, "suspended: changes of the repository are not applied").On("%s", ref).
-			WithHint("rekindle up resumes what it made")
+			WithHint("rekindle up resumes it")
 	}
 	if h := judge(obj); !h.Ready {
 		return fault.New(fault.Failed, "%s", h.Message).On("%s", ref)

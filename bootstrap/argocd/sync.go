@@ -58,13 +58,13 @@ func (a *ArgoCD) Follow(ctx context.Context, c *kube.Client, w *kube.Watcher, t 
 	if err != nil {
 		return "", err
 	}
-	return a.ensure(ctx, c, w, t, automated, fresh, "fetched", fetched(t.Commit), p)
+	return a.ensure(ctx, c, w, t, automated, fresh, "fetched", fetched(goalOf(t)), p)
 }
 
 // Apply lets Argo CD apply the path, and waits until it has. Where later waves wait for earlier objects that are not
 // healthy, those are not applied yet.
 func (a *ArgoCD) Apply(ctx context.Context, c *kube.Client, w *kube.Watcher, t reconciler.Target, fresh bool, p plan.Progress) (plan.Outcome, error) {
-	return a.ensure(ctx, c, w, t, true, fresh, "applied", applied(t.Commit), p)
+	return a.ensure(ctx, c, w, t, true, fresh, "applied", applied(goalOf(t)), p)
 }
 
 // Sync lets Argo CD apply the path, and waits until it is in sync at the commit and everything that it applied is ready.
@@ -73,13 +73,13 @@ func (a *ArgoCD) Sync(ctx context.Context, c *kube.Client, w *kube.Watcher, t re
 	if err != nil {
 		return outcome, err
 	}
-	if err := a.healthy(ctx, c, w, t.Commit, p); err != nil {
+	if err := a.healthy(ctx, c, w, t, p); err != nil {
 		return outcome, err
 	}
-	if err := w.Until(ctx, a.applicationRef(), "synced", synced(t.Commit), p); err != nil {
+	if err := w.Until(ctx, a.applicationRef(), "synced", synced(goalOf(t)), p); err != nil {
 		return outcome, a.stuck(ctx, c, err)
 	}
-	return outcome, a.healthy(ctx, c, w, t.Commit, p) // also what it has come to know of since
+	return outcome, a.healthy(ctx, c, w, t, p) // also what it has come to know of since
 }
 
 // Again makes Argo CD apply the path once more, and waits until it has and everything is ready.
@@ -87,10 +87,10 @@ func (a *ArgoCD) Again(ctx context.Context, c *kube.Client, w *kube.Watcher, t r
 	if err := a.request(ctx, c, t.Commit, true); err != nil {
 		return err
 	}
-	if err := w.Until(ctx, a.applicationRef(), "synced", again(t.Commit), p); err != nil {
+	if err := w.Until(ctx, a.applicationRef(), "synced", again(goalOf(t)), p); err != nil {
 		return a.stuck(ctx, c, err)
 	}
-	return a.healthy(ctx, c, w, t.Commit, p)
+	return a.healthy(ctx, c, w, t, p)
 }
 
 // ensure applies the Application, asks Argo CD to look where it is not as judged, and waits.
@@ -102,7 +102,7 @@ func (a *ArgoCD) ensure(ctx context.Context, c *kube.Client, w *kube.Watcher, t 
 	}
 	if live != nil && outcome == plan.Unchanged && !fresh && !judge(live).Ready {
 		outcome = plan.Changed
-		if err := a.look(ctx, c, w, live, t.Commit, automated, p); err != nil {
+		if err := a.look(ctx, c, w, live, goalOf(t), automated, p); err != nil {
 			return outcome, err
 		}
 	}
@@ -114,9 +114,9 @@ func (a *ArgoCD) ensure(ctx context.Context, c *kube.Client, w *kube.Watcher, t 
 
 // look asks Argo CD to look now. An operation that waits for what another commit brought would wait for ever, and one
 // that has ended without success is not begun again by itself.
-func (a *ArgoCD) look(ctx context.Context, c *kube.Client, w *kube.Watcher, live *unstructured.Unstructured, commit string, sync bool, p plan.Progress) error {
+func (a *ArgoCD) look(ctx context.Context, c *kube.Client, w *kube.Watcher, live *unstructured.Unstructured, to goal, sync bool, p plan.Progress) error {
 	s := stateOf(live)
-	other := s.running() && s.operated != commit
+	other := s.running() && !to.is(s.operated)
 	if other {
 		if err := c.MergePatch(ctx, a.applicationRef(), []byte(`{"status":{"operationState":{"phase":"`+phaseTerminating+`"}}}`)); err != nil {
 			return err
@@ -125,7 +125,7 @@ func (a *ArgoCD) look(ctx context.Context, c *kube.Client, w *kube.Watcher, live
 			return a.stuck(ctx, c, err)
 		}
 	}
-	return a.request(ctx, c, commit, sync && (other || s.failed() && s.operated == commit))
+	return a.request(ctx, c, to.commit, sync && (other || s.failed() && to.is(s.operated)))
 }
 
 // request asks Argo CD to look at the repository now, past its caches, and to sync to the commit if sync is set.

@@ -19,7 +19,9 @@ import (
 type Target struct {
 	Source config.Source // with the URL as the cluster reaches it, and the auth that it needs there
 	Commit string        // what the source's ref is resolved to; full SHA-1
-	Repo   fs.FS         // at the commit; nil where it is not known
+	// Tag is the id of the tag that the ref names where that is an object of its own, which some take for the revision; else empty.
+	Tag  string
+	Repo fs.FS // at the commit; nil where it is not known
 	// Objects are those that the path renders to, and the paths of the repository that it leads to; nil where they are not known.
 	Objects []*unstructured.Unstructured
 	// Secrets are those that exist in the cluster before the first sync: of them come the way into the repository, and

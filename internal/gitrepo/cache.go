@@ -72,10 +72,16 @@ func (c *Cache) Open(ctx context.Context, r Remote, p plan.Progress) (*Tree, err
 			return nil, err
 		}
 		if tree := c.have(r, commit); tree != nil {
+			tree.Tag = tagOf(refs, r)
 			return tree, nil
 		}
 	}
-	return c.fetch(ctx, r, s, refs, commit, p)
+	tree, err := c.fetch(ctx, r, s, refs, commit, p)
+	if err != nil {
+		return nil, err
+	}
+	tree.Tag = tagOf(refs, r)
+	return tree, nil
 }
 
 // have is the commit if it is in the cache and whole.

@@ -23,6 +23,7 @@ func TestOpenTakesExactlyTheCommit(t *testing.T) {
 	dir, first := newRepo(t, map[string]string{"a.yaml": "a: 1\n", "deep/er/b.yaml": "b: 1\n"})
 	gitCommand(t, dir, "tag", "light")
 	gitCommand(t, dir, "tag", "-a", "-m", "v1", "v1")
+	tag := strings.TrimSpace(gitCommand(t, dir, "rev-parse", "v1"))
 	second := commit(t, dir, map[string]string{"a.yaml": "a: 2\n"})
 	url, cache := gitServer(t, dir), NewCache(t.TempDir())
 
@@ -50,6 +51,9 @@ func TestOpenTakesExactlyTheCommit(t *testing.T) {
 			raw, err := fs.ReadFile(tree.FS(), "a.yaml")
 			if err != nil || string(raw) != c.content || tree.Commit != c.commit {
 				t.Errorf("commit %s, content %q, %v", tree.Commit, raw, err)
+			}
+			if annotated := c.ref.Tag == "v1"; annotated != (tree.Tag == tag) || !annotated && tree.Tag != "" {
+				t.Errorf("by the tag %q", tree.Tag)
 			}
 			if err := fstest.TestFS(tree.FS(), "a.yaml", "deep/er/b.yaml"); err != nil {
 				t.Error(err)

@@ -38,6 +38,15 @@ func pick(refs *packp.AdvRefs, r Remote) (plumbing.Hash, error) {
 		WithHint("name one in spec.source.ref, or push a first commit")
 }
 
+// tagOf is the id of the wanted tag where that is an object of its own, else empty.
+func tagOf(refs *packp.AdvRefs, r Remote) string {
+	name := "refs/tags/" + r.Ref.Tag
+	if _, peeled := refs.Peeled[name]; !peeled || r.Ref.Tag == "" || r.Ref.Commit != "" {
+		return ""
+	}
+	return refs.References[name].String()
+}
+
 func named(refs *packp.AdvRefs, r Remote, prefix, name, plural string) (plumbing.Hash, error) {
 	full := prefix + name
 	if h, ok := refs.Peeled[full]; ok {

@@ -18,6 +18,7 @@ import (
 // Tree is the repository at one commit. It is read-only and safe for concurrent use.
 type Tree struct {
 	Commit string // full id
+	Tag    string // full id of the tag by which it was found, where that is an object of its own; else empty
 	fs     *treeFS
 }
 
