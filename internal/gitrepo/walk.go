@@ -33,7 +33,21 @@ func (w *walker) root(dir string) {
 		w.dir(dir)
 		return
 	}
+	if w.isChart(dir) {
+		return
+	}
 	w.generate(dir)
+}
+
+// isChart notes a fault for a folder that is a Helm chart: its templates are no manifests.
+func (w *walker) isChart(dir string) bool {
+	if info, err := fs.Stat(w.repo, path.Join(dir, "Chart.yaml")); err != nil || info.IsDir() {
+		return false
+	}
+	w.faults = append(w.faults, fault.New(fault.Usage, "it is a Helm chart, and a chart is not rendered as a path").On("path %s", dir).
+		WithHint("make it a release of a Stack, a HelmRelease of Flux, or an Application of Argo CD that the path holds; "+
+			"charts that are beside manifests go out of the path, or the path gets a kustomization file that names the manifests"))
+	return true
 }
 
 // HasKustomization says whether a folder of a repository has a kustomization file.
@@ -66,6 +80,8 @@ func (w *walker) generate(dir string) {
 		case d.IsDir() && kustomizationFile(w.repo, p) != "":
 			resources = append(resources, rel)
 			w.dir(p)
+			return fs.SkipDir
+		case d.IsDir() && w.isChart(p):
 			return fs.SkipDir
 		case !d.IsDir() && (path.Ext(p) == ".yaml" || path.Ext(p) == ".yml"):
 			resources = append(resources, rel)
@@ -123,8 +139,8 @@ func (w *walker) dir(dir string) {
 	}
 	k.FixKustomization() // moves deprecated fields to where they are today
 	if len(k.HelmCharts)+len(k.HelmChartInflationGenerator) > 0 {
-		w.faults = append(w.faults, fault.New(fault.Usage, "helmCharts is not run by Flux, nor here").At(file, 0).
-			WithHint("make the chart a release of a Stack, or a HelmRelease"))
+		w.faults = append(w.faults, fault.New(fault.Usage, "helmCharts is run neither by Flux nor by rekindle (Argo CD runs it only with --enable-helm)").At(file, 0).
+			WithHint("make the chart a release of a Stack, a HelmRelease of Flux, or an Application of Argo CD"))
 	}
 	for _, entry := range slices.Concat(k.Resources, k.Components) {
 		w.entry(file, dir, entry)
