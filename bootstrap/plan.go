@@ -29,6 +29,7 @@ func (j *Job) Prepare() *plan.Plan {
 	}
 	add(p, j.proveKeys(), keys, rendered)
 	add(p, j.checkSource(), keys, rendered)
+	add(p, j.checkKinds(), charts, rendered)
 	j.state.Choose(p, charts, rendered)
 	return p
 }

@@ -67,41 +67,6 @@ func isEncrypted(name string, raw []byte) bool {
 	}
 }
 
-// A Kind is one kind of object that a path uses.
-type Kind struct {
-	APIVersion, Kind string
-}
-
-func (k Kind) String() string { return k.APIVersion + " " + k.Kind }
-
-// Kinds are the kinds of all objects, sorted.
-func (r *Rendered) Kinds() []Kind {
-	set := map[Kind]bool{}
-	for _, o := range r.everything() {
-		set[Kind{text(o, "apiVersion"), text(o, "kind")}] = true
-	}
-	return sorted(set)
-}
-
-// Defined are the kinds for which the objects bring the CustomResourceDefinition, a Kind for each
-// version, sorted.
-func (r *Rendered) Defined() []Kind {
-	set := map[Kind]bool{}
-	for _, o := range r.everything() {
-		if o["kind"] != "CustomResourceDefinition" {
-			continue
-		}
-		spec, _ := o["spec"].(map[string]any)
-		versions, _ := spec["versions"].([]any)
-		for _, v := range versions {
-			if v, ok := v.(map[string]any); ok {
-				set[Kind{text(spec, "group") + "/" + text(v, "name"), text(spec, "names", "kind")}] = true
-			}
-		}
-	}
-	return sorted(set)
-}
-
 // Images are the container images that the objects name, sorted.
 func (r *Rendered) Images() []string {
 	set := map[string]bool{}
@@ -163,10 +128,6 @@ func (r *Rendered) everything() []map[string]any {
 		all = append(all, one.Objects...)
 	}
 	return all
-}
-
-func sorted(set map[Kind]bool) []Kind {
-	return slices.SortedFunc(maps.Keys(set), func(a, b Kind) int { return strings.Compare(a.String(), b.String()) })
 }
 
 // text is the string at a place in an object, empty when there is none.

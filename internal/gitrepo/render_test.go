@@ -128,12 +128,6 @@ func TestRenderGoesOnWhereFluxDoes(t *testing.T) {
 	if got := r.VolumeCaveats(); len(got) != 1 || !strings.Contains(got[0], "shop/data") {
 		t.Errorf("caveats %v", got)
 	}
-	if got := r.Defined(); len(got) != 1 || got[0].String() != "x.io/v1 Thing" {
-		t.Errorf("defined %v", got)
-	}
-	if got := r.Kinds(); len(got) != 6 || got[0].String() != "apiextensions.k8s.io/v1 CustomResourceDefinition" {
-		t.Errorf("kinds %v", got)
-	}
 }
 
 func TestRenderFaultsNameTheFile(t *testing.T) {
