@@ -23,12 +23,13 @@ func (j *Job) Prepare() *plan.Plan {
 	}
 	source := add(p, j.openSource())
 	rendered := add(p, j.renderPath(), source)
-	keys := add(p, j.readKeys(), source)
+	keys := add(p, j.readKeys("keys/read", false))
+	sealedKeys := add(p, j.readKeys("keys/repository", true), source, keys)
 	if sealed { // values are read with the charts, and these need the keys
-		charts = p.Add(j.fetchCharts(), keys)
+		charts = p.Add(j.fetchCharts(), keys, sealedKeys)
 	}
-	add(p, j.proveKeys(), keys, rendered)
-	add(p, j.checkSource(), keys, rendered)
+	add(p, j.proveKeys(), keys, sealedKeys, rendered)
+	add(p, j.checkSource(), keys, sealedKeys, rendered)
 	add(p, j.checkKinds(), charts, rendered)
 	j.state.Choose(p, charts, rendered)
 	return p

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/rekindle-dev/rekindle/bootstrap/reconciler"
+	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/gitrepo"
 	"github.com/rekindle-dev/rekindle/internal/keys"
 	"github.com/rekindle-dev/rekindle/internal/plan"
@@ -85,19 +86,34 @@ func pathOf(path string) string {
 	return path
 }
 
-func (j *Job) readKeys() *plan.Step {
-	wanted := j.docs.Cluster.Spec.Keys
+// readKeys reads those keys that are files of the repository, or all others: these need no repository, so that what is wrong with
+// both is told at once.
+func (j *Job) readKeys(id plan.ID, ofRepository bool) *plan.Step {
+	var wanted []config.Key
+	for _, k := range j.docs.Cluster.Spec.Keys {
+		if (k.From.Repo != "") == ofRepository {
+			wanted = append(wanted, k)
+		}
+	}
 	if len(wanted) == 0 {
 		return nil
 	}
+	title := "read " + count(len(wanted), "key")
+	if ofRepository {
+		title += " of the repository"
+	}
 	return &plan.Step{
-		ID: "keys/read", Title: "read " + count(len(wanted), "key"), Timeout: fetchTimeout,
+		ID: id, Title: title, Timeout: fetchTimeout,
 		Do: func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
-			secrets, err := keys.Load(ctx, wanted, j.tools.KeyDir, j.repoFS())
+			var repo fs.FS
+			if ofRepository {
+				repo = j.repoFS()
+			}
+			secrets, err := keys.Load(ctx, wanted, j.tools.KeyDir, repo)
 			if err != nil {
 				return "", err
 			}
-			j.secrets = secrets
+			j.secrets = append(j.secrets, secrets...)
 			j.keepSecret(keys.Values(secrets))
 			return plan.Unchanged, nil
 		},

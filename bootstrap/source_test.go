@@ -4,11 +4,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/rekindle-dev/rekindle/bootstrap/flux"
 	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/gitrepo"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/stacks"
 )
 
 // What a path below brings its own keys for, the path itself needs none for.
@@ -49,5 +52,29 @@ func TestWhatPathsBelowEncryptIsTheirs(t *testing.T) {
 	}
 	if _, err := j.checkSource().Do(t.Context(), nil); err != nil {
 		t.Errorf("Flux is found unable: %v", err)
+	}
+}
+
+// A repository that cannot be reached hides no key that is missing.
+func TestKeysAreReadBesideTheRepository(t *testing.T) {
+	j := &Job{
+		docs: &config.Documents{Cluster: &config.Cluster{Spec: config.ClusterSpec{
+			Source: &config.Source{URL: "https://git.example.com/ops.git"},
+			Keys: []config.Key{
+				{Name: "sealed", From: config.KeySource{Repo: "keys/sealed.age", IdentityFile: "id"}},
+				{Name: "git", From: config.KeySource{Env: map[string]string{"password": "NO_SUCH_VARIABLE"}}},
+			},
+		}}},
+		stack: &stacks.Stack{}, state: noState{},
+	}
+	p := j.Prepare()
+	if needs := p.Step("keys/read").Needs(); len(needs) > 0 {
+		t.Errorf("what needs no repository waits for %v", needs)
+	}
+	if needs := p.Step("keys/repository").Needs(); !slices.Equal(needs, []plan.ID{"source", "keys/read"}) {
+		t.Errorf("what is in the repository waits for %v", needs)
+	}
+	if _, err := p.Step("keys/read").Do(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "key git: ") || strings.Contains(err.Error(), "sealed") {
+		t.Errorf("got %v", err)
 	}
 }

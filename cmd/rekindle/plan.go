@@ -19,7 +19,7 @@ plan has the same hash.`,
 			defer end()
 			job, closeJob, err := a.job(ctx, args[0], o)
 			if err != nil {
-				return err
+				return inTime(ctx, err)
 			}
 			defer closeJob()
 			if err := s.run(ctx, job.Prepare()); err != nil {

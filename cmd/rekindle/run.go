@@ -74,16 +74,19 @@ with fixed host ports can be used by one run at a time; the second is told so at
 	o.register(c)
 	f := c.Flags()
 	f.StringVar(&o.provider, "provider", "", "make it on `PROVIDER`: kwok or kind (default: the document's)")
-	f.DurationVar(&o.ttl, "ttl", defaultTTL, "how long the cluster may live, a `DURATION`; CMD is ended then")
+	_ = c.RegisterFlagCompletionFunc("provider", cobra.FixedCompletions([]string{kwok.Name, kind.Name}, cobra.ShellCompDirectiveNoFileComp))
+	o.registerStay(c)
+	return c
+}
+
+// registerStay adds the flags that say how long the cluster of a run stays, and what is left of it.
+func (o *runOptions) registerStay(c *cobra.Command) {
+	f := c.Flags()
+	f.DurationVar(&o.ttl, "ttl", defaultTTL, "how long the cluster may live, a `DURATION`; what goes on in it is ended then")
 	f.StringVar(&o.keep, "keep", keepNever, "leave the cluster until its TTL is over: never, on-failure or always; `WHEN`")
 	f.StringVar(&o.artifacts, "artifacts", "", "when something fails, write events, pods and logs into a new folder in this `DIR`, named for the run")
 	_ = c.MarkFlagDirname("artifacts")
-	for flag, values := range map[string][]string{
-		"provider": {kwok.Name, kind.Name}, "keep": {keepNever, keepOnFailure, keepAlways},
-	} {
-		_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
-	}
-	return c
+	_ = c.RegisterFlagCompletionFunc("keep", cobra.FixedCompletions([]string{keepNever, keepOnFailure, keepAlways}, cobra.ShellCompDirectiveNoFileComp))
 }
 
 func (o *runOptions) check() error {
@@ -99,16 +102,24 @@ func (o *runOptions) check() error {
 }
 
 func (a *app) runAround(ctx context.Context, arg string, command []string, o runOptions) error {
+	return a.within(ctx, arg, "run", o, func(ctx, live context.Context, e *ephemeral) error {
+		return a.command(ctx, live, e, command)
+	})
+}
+
+// within makes an ephemeral cluster, lets do its work in it, and removes it again or leaves it, as the options say. word becomes
+// part of its name.
+func (a *app) within(ctx context.Context, arg, word string, o runOptions, do func(ctx, live context.Context, e *ephemeral) error) error {
 	if err := o.check(); err != nil {
 		return err
 	}
 	o.use = true // in the run's own kubeconfig
-	e, err := a.newEphemeral(ctx, arg, "run", o.jobOptions, o.ttl)
+	e, err := a.newEphemeral(ctx, arg, word, o.jobOptions, o.ttl)
 	if err != nil {
 		return err
 	}
 	return a.session(ctx, func(ctx context.Context, s *session) error {
-		s.name = "run " + e.Cluster
+		s.name = word + " " + e.Cluster
 		live, cancel := context.WithDeadline(ctx, e.Expires)
 		defer cancel()
 		job, end, err := a.job(ctx, arg, e.options)
@@ -118,7 +129,7 @@ func (a *app) runAround(ctx context.Context, arg string, command []string, o run
 		defer end()
 		err = s.up(live, job)
 		if err == nil {
-			err = a.command(ctx, live, e, command)
+			err = do(ctx, live, e)
 		}
 		if err != nil && o.artifacts != "" {
 			a.collect(ctx, job, filepath.Join(o.artifacts, e.ID))

@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/rekindle-dev/rekindle/internal/engine"
+	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 )
 
@@ -67,6 +70,7 @@ func (a *app) session(ctx context.Context, do func(ctx context.Context, s *sessi
 	ctx, s, end := a.begin(ctx)
 	defer end()
 	err := do(ctx, s)
+	err = inTime(ctx, err)
 	if len(s.results) == 0 {
 		return err
 	}
@@ -90,5 +94,20 @@ func (a *app) limit(ctx context.Context) (context.Context, context.CancelFunc) {
 	if a.timeout <= 0 {
 		return context.WithCancel(ctx)
 	}
-	return context.WithDeadline(ctx, time.Now().Add(a.timeout))
+	return context.WithDeadlineCause(ctx, time.Now().Add(a.timeout), timeUp{a.timeout})
+}
+
+// timeUp is why the context of a run ended that had a time limit.
+type timeUp struct{ after time.Duration }
+
+func (e timeUp) Error() string { return fmt.Sprintf("timed out after --timeout %s", e.after) }
+func (e timeUp) Unwrap() error { return context.DeadlineExceeded }
+
+// inTime puts the time limit of a run into an error that is only its consequence.
+func inTime(ctx context.Context, err error) error {
+	var limit timeUp
+	if err == nil || !errors.As(context.Cause(ctx), &limit) || !errors.Is(err, context.DeadlineExceeded) || errors.As(err, new(timeUp)) {
+		return err
+	}
+	return fault.Wrap(err, fault.Failed, "%v", limit).WithHint("raise --timeout")
 }

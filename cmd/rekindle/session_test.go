@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
@@ -72,5 +74,42 @@ func TestPlanIsTold(t *testing.T) {
 	}
 	if code, out := call(t, "plan", file); code != fault.ExitProven || !strings.Contains(out, "take the lease of the cluster") {
 		t.Errorf("exit code %d with:\n%s", code, out)
+	}
+}
+
+// TestATimeLimitIsTold: with the step that it ended, or with what was done before there was any.
+func TestATimeLimitIsTold(t *testing.T) {
+	for name, do := range map[string]func(ctx context.Context, s *session) error{
+		"before a plan": func(ctx context.Context, _ *session) error {
+			<-ctx.Done()
+			return fmt.Errorf("read the folder: %w", ctx.Err())
+		},
+		"in a plan": func(ctx context.Context, s *session) error {
+			p := plan.New("test")
+			p.Add(plan.Step{ID: "folder", Title: "read the folder", Do: func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
+				<-ctx.Done()
+				return "", fmt.Errorf("read the folder: %w", ctx.Err())
+			}})
+			return s.run(ctx, p)
+		},
+	} {
+		null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := newApp(null, null, null)
+		a.timeout = time.Millisecond
+		if err := a.open(); err != nil {
+			t.Fatal(err)
+		}
+		err = a.session(t.Context(), do)
+		text := fault.Text(err)
+		for _, want := range []string{"timed out after --timeout 1ms", "read the folder", "raise --timeout"} {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s: no %q in\n%s", name, want, text)
+			}
+		}
+		a.close()
+		null.Close()
 	}
 }

@@ -298,7 +298,7 @@ func (r *run) finish(ctx context.Context) {
 	switch {
 	case errors.As(context.Cause(ctx), &why): // also when all steps had come to their end: what they showed may be so no more
 		errs = append([]error{why}, errs...)
-	case ctx.Err() != nil && r.unfinished():
+	case ctx.Err() != nil && (r.unfinished() || len(errs) > 0 && errors.Is(ctx.Err(), context.DeadlineExceeded)):
 		errs = append([]error{interrupted(ctx)}, errs...)
 	}
 	r.result.Err = fault.Join(errs...)
@@ -316,7 +316,7 @@ func (r *run) unfinished() bool {
 // interrupted is the fault of a run whose own context ended: by its time limit, or by a person.
 func interrupted(ctx context.Context) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return fault.Wrap(ctx.Err(), fault.Failed, "the run's time is up").
+		return fault.Wrap(context.Cause(ctx), fault.Failed, "the run's time is up").
 			WithHint("run the same command again to go on where it stopped, or raise --timeout")
 	}
 	return fault.Wrap(ctx.Err(), fault.Interrupted, "interrupted").

@@ -19,8 +19,12 @@ func TestRehearseCleansUp(t *testing.T) {
 	}
 	w.nothingLeft()
 	w.commit(stuckFiles())
-	if code, out, _ := w.run("rehearse", "clusters/dev/stuck.yaml"); code != 1 {
+	artifacts := filepath.Join(w.home, "artifacts")
+	if code, out, _ := w.run("rehearse", "clusters/dev/stuck.yaml", "--artifacts", artifacts); code != 1 {
 		t.Errorf("exit %d\n%s", code, out)
+	}
+	if found, err := filepath.Glob(filepath.Join(artifacts, "*", "events.txt")); err != nil || len(found) != 1 {
+		t.Errorf("artifacts: %v, %v", found, err)
 	}
 	w.nothingLeft()
 	if code, out, hit := w.strike(moment{"crds", "running"}, syscall.SIGINT, "rehearse", dev); code != 130 || !hit {
