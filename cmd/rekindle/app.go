@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -56,8 +57,11 @@ Exit codes: 0 proven, 1 failed, 2 bad usage or documents, 3 refused, 130 interru
 		SuggestionsMinimumDistance: 2,
 
 		Version: buildVersion(),
-		PersistentPreRunE: func(*cobra.Command, []string) error {
+		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
 			startup.Done()
+			if err := a.checkReport(c); err != nil {
+				return err
+			}
 			return a.open()
 		},
 		Args: noSuchCommand,
@@ -122,6 +126,22 @@ func exactArgs(c *cobra.Command) {
 	for _, sub := range c.Commands() {
 		exactArgs(sub)
 	}
+}
+
+// checkReport refuses --report where nothing is run that it could tell of, and where it could not be written at the end.
+func (a *app) checkReport(c *cobra.Command) error {
+	switch name := c.Name(); {
+	case a.reportFile == "":
+		return nil
+	case slices.Contains([]string{"plan", "list", "snapshots", "schema", "version", "serve", "assets"}, name):
+		file := a.reportFile
+		a.reportFile = "" // nor of this
+		return fault.New(fault.Usage, "--report %s: %s runs nothing that a report could tell of", file, name).WithHint("%s -o json prints what it finds, for programs", name)
+	}
+	if err := report.Writable(a.reportFile); err != nil {
+		return fault.Wrap(err, fault.Usage, "--report").WithHint("give --report a file in a folder that exists and can be written")
+	}
+	return nil
 }
 
 // open makes the reporter, once the flags are known.

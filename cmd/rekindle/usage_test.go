@@ -18,6 +18,8 @@ func TestBadUsageHasAHint(t *testing.T) {
 		{"frobnicate", `rekindle has no command "frobnicate"`, "rekindle --help"},
 		{"up", "bad usage: accepts 1 arg(s), received 0", "rekindle up FILE|URL//PATH"},
 		{"up --frob x.yaml", "bad usage: unknown flag: --frob", "rekindle up --help"},
+		{"list --report x.html", "--report x.html: list runs nothing", "-o json"},
+		{"up cluster.yaml --report no/such/folder/x.html", "--report: open no/such/folder", "a folder that exists"},
 		{"version -o xml", `unknown output format "xml"`, "use -o text or -o json"},
 		{"up https://git.example.com/acme/ops.git", "names no document", "two slashes"},
 		{"up http://git.example.com/acme/ops.git//cluster.yaml", "is not encrypted", "use https:// or ssh://"},

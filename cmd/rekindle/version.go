@@ -28,7 +28,12 @@ func (a *app) versionCommand() *cobra.Command {
 		Short:   "Tell the version of this binary",
 		GroupID: "tools",
 		// It ends before a garbage collector is of any use: after startup.Done it would take a third longer.
-		PersistentPreRunE: func(*cobra.Command, []string) error { return a.open() },
+		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
+			if err := a.checkReport(c); err != nil {
+				return err
+			}
+			return a.open()
+		},
 		RunE: func(*cobra.Command, []string) error {
 			return a.rep.Object(map[string]any{
 				"version": buildVersion(), "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH,

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"html/template"
 	"math"
@@ -109,6 +110,18 @@ func (r *Reporter) cleaned(d *Document) (*Document, error) {
 	}
 	clean := &Document{}
 	return clean, json.Unmarshal(r.red.json(raw), clean)
+}
+
+// Writable says why the page of a report could not be written to a file, nil when it could. It leaves nothing there.
+func Writable(file string) error {
+	if info, err := os.Stat(file); err == nil && info.IsDir() {
+		return fmt.Errorf("%s is a folder", file)
+	}
+	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".*")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
 // replaceFile puts a file in its place in one move, so that a reader never sees half of it.
