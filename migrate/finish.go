@@ -39,6 +39,7 @@ func (h *Handover) Abandon() *plan.Plan {
 			if h.receiver.Client() != nil {
 				p.Note(fmt.Sprintf("%s is left as it is, held back: rekindle down takes it away, rekindle migrate stage begins again", h.o.To))
 			}
+			h.record.Epoch++ // a target that is away knows less than this, whatever it was told last
 			return outcome, h.note(ctx, RolledBack, h.o.From)
 		},
 	})

@@ -202,16 +202,24 @@ func TestASourceGoesOnWhenItsMoversAreGone(t *testing.T) {
 	d.apply(`
 apiVersion: v1
 kind: Pod
-metadata: {name: mover, namespace: shop, finalizers: [example.com/node], labels: {rekindle.dev/mover: "true"}}
+metadata: {name: mover, namespace: shop, finalizers: [example.com/node], labels: {rekindle.dev/mover: "true", app.kubernetes.io/name: rekindle-restore}}
 spec: {containers: [{name: restic, image: example.invalid/x}]}
 `)
+	d.apply(`
+apiVersion: v1
+kind: Pod
+metadata: {name: reader, namespace: shop, finalizers: [example.com/node], labels: {rekindle.dev/mover: "true", app.kubernetes.io/name: rekindle-backup}}
+spec: {containers: [{name: restic, image: example.invalid/x}]}
+`) // which only reads, and is of a node that is away
 	pods := d.client.Typed().CoreV1().Pods("shop")
-	if err := pods.Delete(t.Context(), "mover", metav1.DeleteOptions{}); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"mover", "reader"} {
+		if err := pods.Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	waited := false
 	_, err := d.handover().Abandon().Step("back").Do(t.Context(), func(u plan.Update) {
-		if waited || !strings.Contains(u.Waiting, "all movers to be gone") {
+		if waited || !strings.Contains(u.Waiting, "all movers that write to be gone") {
 			return
 		}
 		waited = true
@@ -228,5 +236,44 @@ spec: {containers: [{name: restic, image: example.invalid/x}]}
 	}
 	if found, err := fence.Find(t.Context(), d.client); err != nil || found != nil {
 		t.Errorf("the fence is still there: %v, %v", found, err)
+	}
+	if r := d.handover().Record(); r.Phase != migrate.RolledBack || r.Epoch != 3 {
+		t.Errorf("it is recorded as %+v: a target that comes back later may know as much", r)
+	}
+}
+
+// TestWhatOneClusterKnowsIsSharedWithTheOther: the target was away when the migration was given up, and knows that all was
+// carried. When the source is away later, that would let the target write.
+func TestWhatOneClusterKnowsIsSharedWithTheOther(t *testing.T) {
+	d := newDeserted(t)
+	d.fenced(migrate.RolledBack, "deserted")
+	cluster, err := kwoktest.Provider(t).Ensure(t.Context(), providers.Spec{Name: "new"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := kwoktest.Provider(t).Delete(context.WithoutCancel(t.Context()), providers.Ref{Provider: "kwok", Name: "new"}, nil); err != nil {
+			t.Error(err)
+		}
+	})
+	other := *d
+	if other.client, err = kube.Connect(cluster.REST); err != nil {
+		t.Fatal(err)
+	}
+	defer other.client.Close()
+	other.fenced(migrate.Carried, "new")
+	job := d.jobOf("new")
+	defer job.Close()
+	h := migrate.NewHandover(d.job, job, d, migrate.HandoverOptions{From: "deserted", To: "new"})
+	defer h.Close()
+	for _, p := range []*plan.Plan{job.Look(t.Context()), h.Agree(), h.Share()} {
+		if result := engine.Run(t.Context(), p, engine.Options{}); result.Err != nil {
+			t.Fatal(fault.Text(result.Err))
+		}
+	}
+	alone := migrate.NewHandover(d.jobOf("deserted"), job, d, migrate.HandoverOptions{From: "deserted", To: "new"})
+	defer alone.Close()
+	if result := engine.Run(t.Context(), alone.Agree(), engine.Options{}); result.Err != nil || alone.Record().Phase != migrate.RolledBack {
+		t.Errorf("the target alone knows %+v, %v", alone.Record(), result.Err)
 	}
 }

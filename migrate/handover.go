@@ -62,8 +62,9 @@ type Handover struct {
 	repository      Repository // the giver's sets
 	o               HandoverOptions
 
-	record   *Record     // the newest of both
-	held     fence.Rules // what the giver's fence refused when Agree ran
+	record   *Record                    // the newest of both
+	known    map[*bootstrap.Job]*Record // what each of both knew when Agree ran, of those that answer
+	held     fence.Rules                // what the giver's fence refused when Agree ran
 	snapshot *Snapshot
 	changed  bool          // files that look right are not read
 	access   *state.Access // of the receiver's movers to the repository; nil before
@@ -78,7 +79,7 @@ type Handover struct {
 // NewHandover hands the data of giver over to receiver. Close ends what the steps leave running.
 func NewHandover(giver, receiver *bootstrap.Job, r Repository, o HandoverOptions) *Handover {
 	o.Hold = outward.Apps(o.Hold...)
-	return &Handover{giver: giver, receiver: receiver, repository: r, o: o}
+	return &Handover{giver: giver, receiver: receiver, repository: r, o: o, known: map[*bootstrap.Job]*Record{}}
 }
 
 // Close ends what the steps started.
@@ -151,6 +152,7 @@ func (h *Handover) Agree() *plan.Plan {
 				if err := h.fits(r, job); err != nil {
 					return "", err
 				}
+				h.known[job] = r
 				if r != nil && r.From == h.o.From && r.To == h.o.To && r.newer(h.record) {
 					h.record = r
 				}
@@ -160,6 +162,30 @@ func (h *Handover) Agree() *plan.Plan {
 			}
 			p.Note(fmt.Sprintf("migration %s: %s since %s", h.record.ID, h.record.Phase, h.record.Since.UTC().Format(time.RFC3339)))
 			return plan.Unchanged, h.findFence(ctx)
+		},
+	})
+	return p
+}
+
+// Share lets a cluster know what the other alone knew when Agree ran: one that was away for a while must not go on by what it
+// knew, when the other is away later.
+func (h *Handover) Share() *plan.Plan {
+	p := plan.New("share what is known of the migration")
+	p.Add(plan.Step{
+		ID: "record", Title: "let both clusters know the same of the migration", Timeout: recordTimeout, Retries: 2,
+		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+			outcome := plan.Unchanged
+			for job, r := range h.known {
+				if h.record == nil || r != nil && *r == *h.record || job.Client() == nil {
+					continue
+				}
+				if err := h.noteIn(ctx, h.record.Phase, h.record.Towards, job); err != nil {
+					return "", err
+				}
+				p.Note(job.Name() + " did not know of it yet")
+				outcome = plan.Changed
+			}
+			return outcome, nil
 		},
 	})
 	return p

@@ -105,8 +105,11 @@ func (m *migration) handover(ctx context.Context, giver, receiver *bootstrap.Job
 	return h
 }
 
-// dismiss ends the movers that passes have left standing.
+// dismiss ends the movers that passes have left standing, unless another run has the clusters now: they may be its own.
 func (m *migration) dismiss(ctx context.Context, h *migrate.Handover) {
+	if m.s.held.Err() != nil {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), dismissTimeout)
 	defer cancel()
 	if err := h.Dismiss(ctx); err != nil {

@@ -65,7 +65,7 @@ func (m *migration) giveTo(ctx context.Context, giving, receiving *end) error {
 		return err
 	}
 	h := m.handover(ctx, giver, receiver, giving.repository)
-	if err := m.s.run(ctx, h.Agree()); err != nil {
+	if err := m.s.each(ctx, h.Agree, h.Share); err != nil {
 		return err
 	}
 	if err := mayGive(h.Record(), giving, receiving, m.from.name()); err != nil {
@@ -80,6 +80,13 @@ func (m *migration) giveTo(ctx context.Context, giving, receiving *end) error {
 	}
 	if !opened && !away {
 		if err := m.carry(ctx, h); err != nil {
+			return err
+		}
+	}
+	if away && !opened {
+		err := m.app.confirm(ctx, fmt.Sprintf("let %s write by what it knew %s ago, when all data of %s was in it; whether %s was let go on since, only that one knows",
+			receiving.name(), time.Since(record.Since).Round(time.Second), giving.name(), giving.name()))
+		if err != nil {
 			return err
 		}
 	}
@@ -127,7 +134,10 @@ func (m *migration) carry(ctx context.Context, h *migrate.Handover) error {
 	}
 	err := m.s.run(within, h.CheckAhead())
 	if err == nil {
-		err = m.pass(within, h, !m.o.trustStaged) // a last one while it writes
+		// A last pass while the giver writes reads everything back. Where an earlier run has put up the fence, that one has done
+		// so right before, or was told not to; since then neither side was written to but by movers, which read back what they
+		// write. Once more would only make the time longer in which nobody can write.
+		err = m.pass(within, h, !m.o.trustStaged && !h.Stopped())
 	}
 	if err != nil && !h.Begun() {
 		return err
@@ -222,7 +232,7 @@ func (m *migration) rollback(ctx context.Context) error {
 		}
 	}
 	h := m.handover(ctx, from, to, m.from.repository)
-	if err := m.s.run(ctx, h.Agree()); err != nil {
+	if err := m.s.each(ctx, h.Agree, h.Share); err != nil {
 		return err
 	}
 	r := h.Record()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -112,4 +113,13 @@ func TestATimeLimitIsTold(t *testing.T) {
 		a.close()
 		null.Close()
 	}
+}
+
+// TestARunThatLostItsLeaseLeavesMovers: those that stand are of the run that has the clusters now.
+func TestARunThatLostItsLeaseLeavesMovers(t *testing.T) {
+	a := &app{}
+	_, s, end := a.begin(t.Context())
+	defer end()
+	a.lost(errors.New("another run has it"))
+	(&migration{app: a, s: s}).dismiss(t.Context(), nil) // without a handover there is nothing to end them by
 }

@@ -81,7 +81,7 @@ func (f *Fence) Clear(ctx context.Context, r Rules, p plan.Progress) (plan.Outco
 	})
 	if err := wait.Poll(ctx, gone, lookEvery, p); err != nil {
 		return "", fault.Wrap(err, fault.Failed, "its writers have not ended").On("fence").
-			WithHint("a pod of a node that is away stays until the node is back or is deleted: kubectl delete node; nothing was lost")
+			WithHint("a pod of a node that is away stays until the node is back; it may still run and write there: power the node off first, and only then kubectl delete node NAME")
 	}
 	if len(pods) == 0 {
 		return plan.Unchanged, nil

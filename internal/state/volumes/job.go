@@ -58,9 +58,13 @@ type task struct {
 
 func (t *task) labels() map[string]string {
 	return map[string]string{
-		marks.LabelOwner: marks.Owner, moverMark: "true", claimMark: string(t.uid), "app.kubernetes.io/name": "rekindle-" + t.verb,
+		marks.LabelOwner: marks.Owner, moverMark: "true", claimMark: string(t.uid), nameLabel: moverName(t.verb),
 	}
 }
+
+const verbRestore = "restore"
+
+func moverName(verb string) string { return "rekindle-" + verb }
 
 // job is the mover of a task. It begins suspended, so that its Secret can belong to it before its pod needs it.
 func job(t *task, name, image string) *batchv1.Job {
@@ -214,7 +218,7 @@ func restoreTask(snapshot, namespace, name string, uid types.UID, changed bool) 
 		args += " --overwrite if-changed"
 	}
 	return &task{
-		verb: "restore", namespace: namespace, claim: name, uid: uid, write: true,
+		verb: verbRestore, namespace: namespace, claim: name, uid: uid, write: true,
 		args: strings.Fields(args),
 	}
 }

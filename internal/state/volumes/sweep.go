@@ -21,14 +21,19 @@ const NoMovers = "!" + moverMark
 // allMovers selects the movers of runs, not those of schedules.
 const allMovers = moverMark + "=true"
 
-// Clear removes all movers of a cluster, also those of a run that was killed, and returns when their pods are gone: what
-// one of them was told to write, it writes until then. No other run may work on the cluster.
+// Clear removes all movers of a cluster, also those of a run that was killed, and returns when the pods of those are gone that
+// restore: what one of them was told to write, it writes until then. The others only read. No other run may work on the cluster.
 func Clear(ctx context.Context, c *kube.Client, p plan.Progress) error {
 	if err := removeAll(ctx, c, allMovers); err != nil {
 		return err
 	}
 	m := &Mover{Client: c}
-	return wait.Poll(ctx, m.gone("all movers to be gone", metav1.NamespaceAll, allMovers), lookEvery, p)
+	writers := allMovers + "," + nameLabel + "=" + moverName(verbRestore)
+	if err := wait.Poll(ctx, m.gone("all movers that write to be gone", metav1.NamespaceAll, writers), lookEvery, p); err != nil {
+		return fault.Wrap(err, fault.Failed, "its movers have not ended").On("cluster").
+			WithHint("a pod of a node that is away stays until the node is back; it may still run and write there: power the node off first, and only then kubectl delete node NAME")
+	}
+	return nil
 }
 
 // removeAll removes the movers that a selector finds, and does not wait for it.
