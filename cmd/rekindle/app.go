@@ -77,7 +77,7 @@ Exit codes: 0 proven, 1 failed, 2 bad usage or documents, 3 refused, 130 interru
 	f.StringVarP(&a.output, "output", "o", "text", "tell what happens in this `FORMAT`: text, or json (one event a line)")
 	f.StringVar(&a.reportFile, "report", "", "write a self-contained HTML report to this `FILE`")
 	f.DurationVar(&a.timeout, "timeout", 0, "bound of the whole run, a `DURATION` like 20m (default: each step has its own)")
-	f.BoolVarP(&a.yes, "yes", "y", false, "do not ask before removing anything")
+	f.BoolVarP(&a.yes, "yes", "y", false, "answer yes to every question, including that of cutover")
 	f.StringVar(&a.kubeconfig, "kubeconfig", "", "the kubeconfig `FILE` in which an existing cluster is found, and which gets the context of any other (default: the document's, $KUBECONFIG or ~/.kube/config)")
 	f.BoolVar(&a.trust, trustFlag, false, "let a document that is given as URL//PATH run commands and read files of this machine")
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "tell notes and every change of what a step waits for")

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
 )
@@ -50,34 +51,46 @@ same spec.state.repository; spec.migration of TO says how traffic is led.`,
 			return a.migrate(c.Context(), args, o, (*migration).walk)
 		},
 	}
-	f := c.PersistentFlags()
-	f.IntVar(&o.passes, "passes", 4, "carry the data at most `N` times while the source goes on writing")
-	f.DurationVar(&o.jobs, "jobs-timeout", 5*time.Minute, "how long Jobs that run already are given to end, before anything else is stopped")
-	f.DurationVar(&o.maxDowntime, "max-downtime", 0, "give the source back its writers when the target can not be opened within this time (default: no bound)")
-	f.BoolVar(&o.trustStaged, "trust-staged", false, "cutover, rollback: do not read all data that was carried once more before the writers stop")
-	f.BoolVar(&o.keepSource, "keep-source", false, "confirm: leave the source where it is, fenced")
-	f.BoolVar(&o.withoutTarget, "without-target", false, "rollback: the target is lost, and with it what was written there; the source goes on with what it has")
-	f.BoolVar(&o.withoutSource, "without-source", false, "cutover: the source is away after all its data was carried; it stays fenced when it comes back")
+	o.register(c.Flags(), "passes", "jobs-timeout", "max-downtime", "trust-staged", "keep-source")
 	completeDocument(c)
 	for _, phase := range []struct {
 		name, short string
 		do          func(*migration, context.Context) error
+		flags       []string
 	}{
-		{"check", "Find what is in the way of a migration, and who writes", (*migration).check},
-		{"stage", "Bring up the target, held back, and carry the data while the source goes on", (*migration).stage},
-		{"cutover", "Stop the source, carry what changed, compare, and let the target write", (*migration).cutover},
-		{"confirm", "Give up the source: the point of no return", (*migration).confirm},
-		{"rollback", "Go back to the source, with what was written in the target", (*migration).rollback},
-		{"status", "Tell how far a migration is", (*migration).status},
+		{"check", "Find what is in the way of a migration, and who writes", (*migration).check, nil},
+		{"stage", "Bring up the target, held back, and carry the data while the source goes on", (*migration).stage, []string{"passes"}},
+		{"cutover", "Stop the source, carry what changed, compare, and let the target write", (*migration).cutover,
+			[]string{"jobs-timeout", "max-downtime", "trust-staged", "without-source"}},
+		{"confirm", "Give up the source: the point of no return", (*migration).confirm, []string{"keep-source"}},
+		{"rollback", "Go back to the source, with what was written in the target", (*migration).rollback,
+			[]string{"jobs-timeout", "max-downtime", "trust-staged", "without-target"}},
+		{"status", "Show how far a migration is", (*migration).status, nil},
 	} {
 		sub := &cobra.Command{
 			Use: phase.name + " FROM TO", Short: phase.short, Args: cobra.ExactArgs(2),
 			RunE: func(c *cobra.Command, args []string) error { return a.migrate(c.Context(), args, o, phase.do) },
 		}
+		o.register(sub.Flags(), phase.flags...)
 		completeDocument(sub)
 		c.AddCommand(sub)
 	}
 	return c
+}
+
+// register gives a command those of the flags that it follows: one that is accepted and ignored would seem to be followed.
+func (o *migrateOptions) register(f *pflag.FlagSet, names ...string) {
+	all := pflag.NewFlagSet("", pflag.ContinueOnError)
+	all.IntVar(&o.passes, "passes", 4, "carry the data at most `N` times while the source goes on writing")
+	all.DurationVar(&o.jobs, "jobs-timeout", 5*time.Minute, "how long Jobs that run already are given to end, before anything else is stopped")
+	all.DurationVar(&o.maxDowntime, "max-downtime", 0, "give the giving cluster back its writers when the other cannot be opened within this time (default: no bound)")
+	all.BoolVar(&o.trustStaged, "trust-staged", false, "do not read all data that was carried once more before the writers stop")
+	all.BoolVar(&o.keepSource, "keep-source", false, "leave the source where it is, fenced, once it is given up")
+	all.BoolVar(&o.withoutTarget, "without-target", false, "the target is lost, and with it what was written there; the source goes on with what it has")
+	all.BoolVar(&o.withoutSource, "without-source", false, "the source is away after all its data was carried; it stays fenced when it comes back")
+	for _, name := range names {
+		f.AddFlag(all.Lookup(name))
+	}
 }
 
 // migrate runs a phase, or all of them, as one run.

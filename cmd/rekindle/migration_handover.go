@@ -242,6 +242,9 @@ func (m *migration) rollback(ctx context.Context) error {
 	case r.Phase == migrate.RolledBack:
 		return nil
 	case m.o.withoutTarget:
+		if err := m.app.confirm(ctx, fmt.Sprintf("let %s go on with what it has, without what was written in %s", m.from.name(), m.to.name())); err != nil {
+			return err
+		}
 		return m.s.run(ctx, h.Abandon())
 	case r.Towards == m.from.name() && r.Phase == migrate.Staged:
 		return m.s.run(ctx, h.Abandon())
@@ -250,6 +253,9 @@ func (m *migration) rollback(ctx context.Context) error {
 			return err
 		}
 		return m.s.run(ctx, h.Abandon())
+	}
+	if err := m.app.confirm(ctx, fmt.Sprintf("stop the writers of %s and go back to %s", m.to.name(), m.from.name())); err != nil {
+		return err
 	}
 	h.Close()
 	closeFrom()

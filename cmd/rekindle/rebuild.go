@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/state"
 	"github.com/rekindle-dev/rekindle/internal/state/volumes"
 	"github.com/rekindle-dev/rekindle/migrate"
+	"github.com/rekindle-dev/rekindle/providers/existing"
 )
 
 // rebuildOptions are the flags of rebuild.
@@ -68,6 +70,18 @@ func (a *app) rebuild(ctx context.Context, arg string, o rebuildOptions) error {
 		defer rebuild.Close()
 		if err := s.run(ctx, job.Prepare()); err != nil {
 			return err
+		}
+		what := ""
+		switch {
+		case o.force:
+			what = "overwrite what the volumes of %s have with the set %s"
+		case providerOf(docs, o.jobOptions) == existing.Name:
+			what = "restore into %s, which exists and may be in use, the set %s"
+		}
+		if what != "" {
+			if err := a.confirm(ctx, fmt.Sprintf(what, job.Name(), rebuild.Set().ID)); err != nil {
+				return err
+			}
 		}
 		s.waiting = rebuild.Claims()
 		if err := s.run(ctx, job.Up(ctx)); err != nil {
