@@ -203,11 +203,12 @@ func TestWhatIsSetAgainIsNoSuccess(t *testing.T) {
 	p := newPlace(t)
 	files := map[string]string{"templates/config.yaml": configMap}
 	changes := 0
-	again := func(u plan.Update) {
+	again := func(u plan.Update) { // the pods wait for a node until it has been done
 		if u.Waiting == "" || changes > 0 {
 			return
 		}
 		changes++
+		defer p.label(p.name)
 		patch := []byte(`{"data":{"replicas":"many"}}`)
 		if _, err := p.client.Typed().CoreV1().ConfigMaps(p.name).Patch(t.Context(), "web", types.MergePatchType, patch,
 			metav1.PatchOptions{FieldManager: "some-controller"}); err != nil {
@@ -215,9 +216,9 @@ func TestWhatIsSetAgainIsNoSuccess(t *testing.T) {
 		}
 	}
 	const values = `{replicas: "1", nodes: "{}"`
-	files["templates/web.yaml"] = strings.NewReplacer("{{ toJson .Values.nodes }}", "{}").Replace(web)
+	files["templates/web.yaml"] = strings.NewReplacer("{{ toJson .Values.nodes }}", "{for: "+p.name+"}").Replace(web)
 	_, err := p.ensure(p.release(values+"}", stacks.Options{Simulated: true}, files), again)
-	wants(t, err, fault.Failed, "release web", "ConfigMap "+p.name+"/web: data.replicas differs, set by some-controller",
+	wants(t, err, fault.Failed, "release web", "ConfigMap "+p.name+"/web: data.replicas differs, owned by some-controller",
 		"ignore: [{kind: ConfigMap, name: web, path: data.replicas}]")
 	changes = 0
 	left := p.release(values+", more: x}, ignore: [{kind: ConfigMap, name: web, path: data.replicas}]", stacks.Options{Simulated: true}, files)
@@ -226,6 +227,21 @@ func TestWhatIsSetAgainIsNoSuccess(t *testing.T) {
 	}
 	if err := left.Check(t.Context(), p.client, p.watcher, nil); err != nil {
 		t.Errorf("left to it: %v", err)
+	}
+}
+
+// label lets a node take pods that ask for it by this label.
+func (p *place) label(value string) {
+	p.Helper()
+	nodes := p.client.Typed().CoreV1().Nodes()
+	list, err := nodes.List(p.Context(), metav1.ListOptions{Limit: 1})
+	if err != nil {
+		p.Error(err)
+		return
+	}
+	patch := []byte(`{"metadata":{"labels":{"for":"` + value + `"}}}`)
+	if _, err := nodes.Patch(p.Context(), list.Items[0].Name, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+		p.Error(err)
 	}
 }
 

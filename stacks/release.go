@@ -199,7 +199,7 @@ func (r *Release) stays(ctx context.Context, c *kube.Client, w *kube.Watcher) er
 	if len(s.Different) == 0 {
 		return fault.New(fault.Failed, "revision %d was applied, and is %s now", s.Revision, s.Status).On("release %s", r.Name)
 	}
-	f := fault.New(fault.Failed, "it was applied, and is not as applied: %s", described(ctx, c, s.Different)).On("release %s", r.Name)
+	f := fault.New(fault.Failed, "it was applied, and is not as applied: %s", described(s.Different)).On("release %s", r.Name)
 	i := slices.IndexFunc(s.Different, func(d kube.Difference) bool { return !d.Missing })
 	if i < 0 {
 		return f.WithHint("something in the cluster takes it away: keep that from it, or take the object out of the chart's values")
@@ -209,10 +209,10 @@ func (r *Release) stays(ctx context.Context, c *kube.Client, w *kube.Watcher) er
 		"ignore: [{kind: %s, name: %s, path: %s}] of the release", d.Ref.Kind, d.Ref.Name, d.Path)
 }
 
-func described(ctx context.Context, c *kube.Client, different []kube.Difference) string {
+func described(different []kube.Difference) string {
 	var all []string
 	for _, d := range different {
-		all = append(all, helm.Describe(ctx, c, d))
+		all = append(all, d.String())
 	}
 	return strings.Join(all, "; ")
 }
@@ -279,7 +279,7 @@ func (r *Release) Check(ctx context.Context, c *kube.Client, w *kube.Watcher, _ 
 	case !s.Same:
 		return differs("revision %d was made from another chart or other values, or by hand", s.Revision)
 	case len(s.Different) > 0:
-		return differs("changed in the cluster: %s", described(ctx, c, s.Different))
+		return differs("changed in the cluster: %s", described(s.Different))
 	}
 	return c.Check(ctx, r.provable(kube.RefsOf(s.Objects)))
 }

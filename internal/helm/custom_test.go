@@ -66,7 +66,7 @@ func TestAHandEditOfACustomResourceIsPutRight(t *testing.T) {
 	if len(state.Different) != 1 {
 		t.Fatalf("differences: %v", state.Different)
 	}
-	if text := helm.Describe(t.Context(), s.client, state.Different[0]); !strings.HasSuffix(text, "spec.email differs, set by by-hand") {
+	if text := state.Different[0].String(); !strings.HasSuffix(text, "spec.email differs, owned by by-hand") {
 		t.Errorf("it says %q", text)
 	}
 	s.mustEnsure(r, plan.Changed)
@@ -96,4 +96,30 @@ func TestCorrectedValuesReachWhatAFailedInstallMade(t *testing.T) {
 	if spec := s.issuer(""); spec["email"] != "blue" || spec["more"] != nil {
 		t.Errorf("after: %v", spec)
 	}
+}
+
+// TestWhatIsAddedToAWholeIsTakenBack: Helm's merge leaves a key that somebody added to a selector, and no pod answers the Service.
+func TestWhatIsAddedToAWholeIsTakenBack(t *testing.T) {
+	t.Parallel()
+	s := newSpace(t)
+	r := helm.Release{Name: "app", Namespace: s.name, Timeout: time.Minute, Values: map[string]any{"color": "red"}, Chart: chart(s, map[string]string{
+		"templates/service.yaml": "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {selector: {app: web}, ports: [{port: 80}]}\n",
+	})}
+	s.mustEnsure(r, plan.Changed)
+	services := s.client.Typed().CoreV1().Services(s.name)
+	if _, err := services.Patch(t.Context(), "web", types.MergePatchType, []byte(`{"spec":{"selector":{"by":"hand"}}}`), metav1.PatchOptions{FieldManager: "by-hand"}); err != nil {
+		t.Fatal(err)
+	}
+	if state := s.look(r, 1, "deployed"); len(state.Different) != 1 || !strings.Contains(state.Different[0].String(), "spec.selector") {
+		t.Fatalf("differences: %v", state.Different)
+	}
+	s.mustEnsure(r, plan.Changed)
+	service, err := services.Get(t.Context(), "web", metav1.GetOptions{})
+	if err != nil || len(service.Spec.Selector) != 1 {
+		t.Errorf("it selects %v, %v", service.Spec.Selector, err)
+	}
+	if state := s.look(r, 2, "deployed"); len(state.Different) > 0 {
+		t.Errorf("differences: %v", state.Different)
+	}
+	s.mustEnsure(r, plan.Unchanged)
 }

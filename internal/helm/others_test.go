@@ -44,7 +44,7 @@ func TestWhatAnAutoscalerScalesIsItsOwn(t *testing.T) {
 	s.mustEnsure(r, plan.Changed)
 	s.scale(`{"spec":{"replicas":3}}`)
 	state := s.look(r, 1, "deployed")
-	if len(state.Different) != 1 || !strings.HasSuffix(helm.Describe(t.Context(), s.client, state.Different[0]), "spec.replicas differs, set by scaler") {
+	if len(state.Different) != 1 || !strings.HasSuffix(state.Different[0].String(), "spec.replicas differs, owned by scaler") {
 		t.Fatalf("without an autoscaler: %v", state.Different)
 	}
 	r.Values = map[string]any{"color": "blue"} // which brings one

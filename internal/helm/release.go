@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"helm.sh/helm/v3/pkg/action"
@@ -158,7 +159,31 @@ func Ensure(ctx context.Context, c *kube.Client, w *kube.Watcher, r Release, p p
 		return "", nil, f
 	}
 	objs, err := objectsOf(c, rel)
+	if err == nil && len(s.Different) > 0 {
+		err = r.replace(ctx, c, objs)
+	}
 	return outcome, objs, err
+}
+
+// replace applies what Helm's merge has left as it was: what somebody added to a field that the server keeps as a whole, as a
+// selector is. What waits for a release's own webhooks is not asked here: this is a release that was deployed before.
+func (r Release) replace(ctx context.Context, c *kube.Client, objs []*unstructured.Unstructured) error {
+	objs, err := withoutEnded(ctx, c, objs)
+	if err != nil {
+		return err
+	}
+	if objs, err = r.leftToOthers(ctx, c, objs); err != nil {
+		return err
+	}
+	different, err := c.Compare(ctx, objs)
+	if err != nil || len(different) == 0 {
+		return err
+	}
+	left := slices.DeleteFunc(slices.Clone(objs), func(obj *unstructured.Unstructured) bool {
+		return !slices.ContainsFunc(different, func(d kube.Difference) bool { return d.Ref == kube.RefOf(obj) })
+	})
+	_, err = c.Apply(ctx, left, kube.ApplyOptions{Manager: kube.Manager, Force: true})
+	return err
 }
 
 // flat takes the errors out of the bulleted list that Helm makes of them.
