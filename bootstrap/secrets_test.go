@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/keys"
@@ -26,6 +28,11 @@ func TestAKeyOfSomebodyElseIsRefused(t *testing.T) {
 		t.Errorf("it was marked as ours: %v, %v", live.GetLabels(), err)
 	}
 	j.secrets = j.secrets[1:]
+	defer func() { // other tests list what is ours in the cluster that they share
+		if err := j.client.Typed().CoreV1().Secrets("default").Delete(t.Context(), "ours", metav1.DeleteOptions{}); err != nil {
+			t.Error(err)
+		}
+	}()
 	for _, want := range []plan.Outcome{plan.Changed, plan.Unchanged} {
 		if got, err := j.applySecrets(t.Context()); got != want || err != nil {
 			t.Errorf("our own: %v, %v, want %v", got, err, want)
