@@ -66,7 +66,7 @@ func suspendedInGit(obj *unstructured.Unstructured) bool {
 		var fields struct {
 			Spec map[string]any `json:"f:spec"`
 		}
-		if e.Operation != metav1.ManagedFieldsOperationApply || e.FieldsV1 == nil || json.Unmarshal(e.FieldsV1.Raw, &fields) != nil {
+		if e.Operation != metav1.ManagedFieldsOperationApply || e.FieldsV1 == nil || json.Unmarshal(e.FieldsV1.GetRawBytes(), &fields) != nil {
 			return false
 		}
 		_, owns := fields.Spec["f:suspend"]

@@ -23,7 +23,7 @@ func (r runtime) reachesHost(ctx context.Context) error {
 	case strings.Contains(string(out), "name=rootless"):
 		return fmt.Errorf("%s is rootless, so the network of the containers is not one of this machine", r.command)
 	case strings.Contains(string(out), "Docker Desktop"):
-		return errors.New("Docker Desktop has the containers in a virtual machine, whose network is not one of this machine")
+		return errors.New("the containers of Docker Desktop are in a virtual machine, whose network is not one of this machine")
 	}
 	if exists, _, err := r.hasNetwork(ctx); err != nil || !exists {
 		return nil // it will be
