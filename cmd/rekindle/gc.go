@@ -124,7 +124,10 @@ func collectable(p *plan.Plan, provider named, clusters []*providers.Cluster, ol
 			p.Add(remove(provider, c.Ref, record), released(p, provider, c))
 		}
 	}
-	for _, r := range records { // of clusters that are not there, or only in parts
+	for _, r := range old {
+		if records[r.ID] == nil { // else its cluster is not there, or only in parts
+			continue
+		}
 		met = met || r.ID == o.run
 		if !r.Kept || due(r.ID, r.Expires, false) {
 			p.Add(remove(provider, providers.Ref{Provider: provider.name, Location: r.Location, Name: r.Cluster}, r))
