@@ -45,10 +45,9 @@ func newApp(stdin io.Reader, stdout, stderr *os.File) *app {
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "rekindle",
-		Short: "Give it an ops repository and a key; it gives back the cluster",
-		Long: `rekindle provisions an empty Kubernetes cluster, installs the helper stack and a
-reconciler, points it at the ops repository, and proves that what came up is what
-the repository says.
+		Short: "Turn an ops repository and a key into a verified Kubernetes cluster",
+		Long: `rekindle creates a Kubernetes cluster, installs its Helm releases and Flux or Argo CD, points
+the reconciler at an ops repository, and verifies that the cluster matches the repository.
 
 Exit codes: 0 proven, 1 failed, 2 bad usage or documents, 3 refused, 130 interrupted.`,
 		SilenceErrors: true,
@@ -74,13 +73,13 @@ Exit codes: 0 proven, 1 failed, 2 bad usage or documents, 3 refused, 130 interru
 		return fault.Wrap(err, fault.Usage, "bad usage").WithHint("%s --help", c.CommandPath())
 	})
 	f := root.PersistentFlags()
-	f.StringVarP(&a.output, "output", "o", "text", "tell what happens in this `FORMAT`: text, or json (one event a line)")
-	f.StringVar(&a.reportFile, "report", "", "write a self-contained HTML report to this `FILE`")
-	f.DurationVar(&a.timeout, "timeout", 0, "bound of the whole run, a `DURATION` like 20m (default: each step has its own)")
+	f.StringVarP(&a.output, "output", "o", "text", "output `FORMAT`: text, or json (one event per line)")
+	f.StringVar(&a.reportFile, "report", "", "write a self-contained HTML report to `FILE`")
+	f.DurationVar(&a.timeout, "timeout", 0, "stop the run after `DURATION`, such as 20m (default: no limit; every step has its own)")
 	f.BoolVarP(&a.yes, "yes", "y", false, "answer yes to every question, including that of cutover")
-	f.StringVar(&a.kubeconfig, "kubeconfig", "", "the kubeconfig `FILE` in which an existing cluster is found, and which gets the context of any other (default: the document's, $KUBECONFIG or ~/.kube/config)")
-	f.BoolVar(&a.trust, trustFlag, false, "let a document that is given as URL//PATH run commands and read files of this machine")
-	f.BoolVarP(&a.verbose, "verbose", "v", false, "tell notes and every change of what a step waits for")
+	f.StringVar(&a.kubeconfig, "kubeconfig", "", "kubeconfig `FILE` that gets the cluster's context, or has that of an existing cluster (default: the document's, $KUBECONFIG or ~/.kube/config)")
+	f.BoolVar(&a.trust, trustFlag, false, "let a document given as URL//PATH run commands and read files of this machine")
+	f.BoolVarP(&a.verbose, "verbose", "v", false, "also show notes and every change in what a step is waiting for")
 
 	root.AddGroup(
 		&cobra.Group{ID: "cluster", Title: "Clusters:"},
@@ -91,24 +90,67 @@ Exit codes: 0 proven, 1 failed, 2 bad usage or documents, 3 refused, 130 interru
 		a.serveCommand(), a.assetsCommand(), a.schemaCommand(), a.versionCommand(), a.superviseCommand(), a.tokenCommand(),
 	)
 	root.SetCompletionCommandGroupID("tools")
+	root.SetHelpCommand(helpCommand())
 	root.SetHelpCommandGroupID("tools")
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {
 		exactArgs(c)
+		if c.Name() == "completion" { // of its own it has neither, and helps with any argument
+			c.Args, c.RunE = noSuchCommand, func(c *cobra.Command, _ []string) error { return c.Help() }
+		}
 	}
+	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	return root
 }
 
-// noSuchCommand makes what is no command a fault with a hint.
-func noSuchCommand(root *cobra.Command, args []string) error {
+// noSuchCommand makes what is no command of this one a fault with a hint.
+func noSuchCommand(of *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	err := fault.New(fault.Usage, "%s has no command %q", root.Name(), args[0])
-	if near := root.SuggestionsFor(args[0]); len(near) > 0 {
+	err := fault.New(fault.Usage, "%s has no command %q", of.CommandPath(), args[0])
+	for _, c := range of.Commands() {
+		if slices.Contains(c.SuggestFor, args[0]) { // what other tools call it; what is merely spelled alike would distract
+			return err.WithHint("did you mean %s?", c.Name())
+		}
+	}
+	if near := of.SuggestionsFor(args[0]); len(near) > 0 {
 		return err.WithHint("did you mean %s?", strings.Join(near, " or "))
 	}
-	return err.WithHint("%s --help", root.Name())
+	return err.WithHint("%s --help", of.CommandPath())
+}
+
+// helpCommand is cobra's, but that an unknown command is a fault.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Show the help of a command",
+		Args:  cobra.ArbitraryArgs,
+		ValidArgsFunction: func(c *cobra.Command, args []string, begin string) ([]string, cobra.ShellCompDirective) {
+			of, _, err := c.Root().Find(args)
+			if err != nil {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			var names []string
+			for _, sub := range of.Commands() {
+				if sub.IsAvailableCommand() && strings.HasPrefix(sub.Name(), begin) {
+					names = append(names, cobra.CompletionWithDesc(sub.Name(), sub.Short))
+				}
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			of, rest, err := c.Root().Find(args)
+			if err != nil {
+				return err
+			}
+			if err := noSuchCommand(of, rest); err != nil {
+				return err
+			}
+			of.InitDefaultHelpFlag()
+			return of.Help()
+		},
+	}
 }
 
 // exactArgs makes a wrong number of arguments of a command, and of those below it, a fault with a hint.

@@ -17,14 +17,14 @@ func (a *app) assetsCommand() *cobra.Command {
 	var list bool
 	c := &cobra.Command{
 		Use:   "assets [NAME...]",
-		Short: "Get the programs that simulated clusters and state repositories need",
-		Long: `assets gets the programs that the kwok provider runs, or the named ones, into a cache folder:
-pinned release files whose checksums it checks, or else built from the modules embedded in this
-binary, which needs Go. Other commands do the same for what they miss: up for its provider,
-and what reads or writes a state repository for restic, which nothing else needs.
+		Short: "Download or build the programs for simulated clusters and snapshots",
+		Long: `Download or build the programs that the kwok provider runs, or the named programs, into a cache
+folder: pinned release files with verified checksums, or else built from the modules embedded in
+this binary, which needs Go. Other commands get what they need themselves: up for its provider,
+and commands that use spec.state.repository get restic.
 
-The folder is $REKINDLE_ASSETS, or rekindle/assets in the user's cache folder.
-$REKINDLE_ASSETS_MIRROR is an https URL that stands in for the hosts of release files
+The cache folder is $REKINDLE_ASSETS, or rekindle/assets in the user's cache folder.
+$REKINDLE_ASSETS_MIRROR is an https URL that replaces the hosts of release files
 (https://dl.k8s.io/x is fetched from MIRROR/dl.k8s.io/x), or "off" to build everything.`,
 		Example: `  rekindle assets
   rekindle assets restic`,
@@ -50,7 +50,7 @@ $REKINDLE_ASSETS_MIRROR is an https URL that stands in for the hosts of release 
 			})
 		},
 	}
-	c.Flags().BoolVar(&list, "list", false, "tell what the cache has, and get nothing")
+	c.Flags().BoolVar(&list, "list", false, "list the programs and their paths in the cache; get nothing")
 	return c
 }
 
@@ -66,7 +66,7 @@ func assetsNamed(names []string) ([]assets.Asset, error) {
 	for _, name := range names {
 		i := slices.IndexFunc(allAssets(), func(asset assets.Asset) bool { return asset.Name == name })
 		if i < 0 {
-			return nil, fault.New(fault.Usage, "there is no program %q", name).WithHint("rekindle assets --list tells them")
+			return nil, fault.New(fault.Usage, "unknown program %q", name).WithHint("rekindle assets --list shows all programs")
 		}
 		wanted = append(wanted, allAssets()[i])
 	}

@@ -19,7 +19,7 @@ func (a *app) confirm(ctx context.Context, what string) error {
 	}
 	in, ok := a.stdin.(*os.File)
 	if !ok || !term.IsTerminal(int(in.Fd())) {
-		return fault.New(fault.Refused, "nobody to ask whether to %s", what).WithHint("add --yes")
+		return fault.New(fault.Refused, "cannot ask whether to %s: no terminal", what).WithHint("add --yes")
 	}
 	a.rep.Ask(what + "? [y/N] ")
 	answer := make(chan string, 1)
@@ -46,7 +46,7 @@ func unanswered(ctx context.Context, what string) error {
 	why := context.Cause(ctx)
 	switch {
 	case errors.Is(why, context.DeadlineExceeded):
-		return fault.Wrap(why, fault.Failed, "nobody answered in time whether to %s", what).WithHint("raise --timeout, or add --yes")
+		return fault.Wrap(why, fault.Failed, "no answer in time whether to %s", what).WithHint("raise --timeout, or add --yes")
 	case errors.Is(why, context.Canceled):
 		return fault.Wrap(why, fault.Interrupted, "interrupted: nothing was changed")
 	}

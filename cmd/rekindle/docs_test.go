@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -34,27 +35,56 @@ func reference(root *cobra.Command) []byte {
 	var b bytes.Buffer
 	b.WriteString("<!-- Made from cmd/rekindle: change the commands, then run: make docs -->\n# The commands\n\n")
 	b.WriteString(strings.Split(root.Long, "\n\n")[0] + "\n\n")
-	b.WriteString("What a run returns is told in [exit-codes.md](exit-codes.md), what the documents hold in [documents.md](documents.md).\n")
-	b.WriteString("`FILE` is a Cluster document of this machine; `URL//PATH` is one in a repository, at its default branch.\n\n")
+	b.WriteString("[exit-codes.md](exit-codes.md) lists the exit codes, [documents.md](documents.md) the fields of the documents.\n")
+	b.WriteString("`FILE` is a Cluster document on this machine; `URL//PATH` is one in a Git repository, at its default branch.\n\n")
 	for _, c := range documented(root) {
 		fmt.Fprintf(&b, "- [`%s`](#%s): %s\n", c.CommandPath(), strings.ReplaceAll(c.CommandPath(), " ", "-"), c.Short)
 	}
 	for _, c := range documented(root) {
 		fmt.Fprintf(&b, "\n## %s\n\n", c.CommandPath())
-		text := c.Long
-		if text == "" {
-			text = c.Short + "."
-		}
-		fmt.Fprintf(&b, "%s\n\n```\n%s\n```\n", strings.TrimSpace(text), useLine(c))
-		if c.Example != "" {
-			fmt.Fprintf(&b, "\n```sh\n%s\n```\n", strings.ReplaceAll(strings.TrimPrefix(c.Example, "  "), "\n  ", "\n"))
-		}
+		writeUse(&b, c)
 		writeCommands(&b, c)
 		writeFlags(&b, c.LocalFlags())
+		for _, sub := range c.Commands() {
+			if c.Name() != "completion" && (sub.Long != "" || hasFlags(sub)) {
+				fmt.Fprintf(&b, "\n### %s\n\n", sub.CommandPath())
+				writeUse(&b, sub)
+				writeFlags(&b, sub.LocalNonPersistentFlags())
+			}
+		}
 	}
 	b.WriteString("\n## Flags of every command\n")
 	writeFlags(&b, root.PersistentFlags())
 	return b.Bytes()
+}
+
+// writeUse tells what a command does and how it is called.
+func writeUse(b *bytes.Buffer, c *cobra.Command) {
+	text := c.Long
+	if text == "" {
+		text = c.Short + "."
+	}
+	fmt.Fprintf(b, "%s\n\n```\n%s\n```\n", markdown(strings.TrimSpace(text)), useLine(c))
+	if c.Example != "" {
+		fmt.Fprintf(b, "\n```sh\n%s\n```\n", strings.ReplaceAll(strings.TrimPrefix(c.Example, "  "), "\n  ", "\n"))
+	}
+}
+
+// markdown has the indented list of a help text stand as it is.
+func markdown(text string) string {
+	paragraphs := strings.Split(text, "\n\n")
+	for i, p := range paragraphs {
+		if strings.HasPrefix(p, "  ") {
+			paragraphs[i] = "```\n" + strings.ReplaceAll(strings.TrimPrefix(p, "  "), "\n  ", "\n") + "\n```"
+		}
+	}
+	return strings.Join(paragraphs, "\n\n")
+}
+
+// hasFlags says whether a command has flags that the one above it has not.
+func hasFlags(c *cobra.Command) (has bool) {
+	c.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) { has = has || f.Name != "help" })
+	return has
 }
 
 // documented are the commands that a person calls.
@@ -105,7 +135,7 @@ func writeFlags(b *bytes.Buffer, flags *pflag.FlagSet) {
 		if value != "" {
 			name += " " + value
 		}
-		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "0s" {
+		if !slices.Contains([]string{"", "false", "0", "0s", "[]"}, f.DefValue) {
 			usage += " (default `" + f.DefValue + "`)"
 		}
 		fmt.Fprintf(&rows, "| %s` | %s |\n", name, strings.ReplaceAll(usage, "|", `\|`))

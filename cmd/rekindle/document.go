@@ -64,8 +64,8 @@ func parseDocument(arg string) (at document, remote bool, err error) {
 	text, query, _ := strings.Cut(arg[len(begin):], "?")
 	repository, path, ok := strings.Cut(text, "//")
 	if !ok || path == "" {
-		return at, true, fault.New(fault.Usage, "%s names no document", arg).
-			WithHint("write the repository's URL, two slashes, and the path of the document: %s//clusters/prod/cluster.yaml", begin+repository)
+		return at, true, fault.New(fault.Usage, "%s does not name a document", arg).
+			WithHint("give the repository's URL, two slashes, and the path of the document: %s//clusters/prod/cluster.yaml", begin+repository)
 	}
 	at = document{url: begin + repository, path: path}
 	options, err := url.ParseQuery(query)
@@ -91,7 +91,7 @@ func (d document) refs() []config.Ref {
 // openDocument opens the repository of a document with what git on this machine would enter it with.
 func (a *app) openDocument(ctx context.Context, at document) (*gitrepo.Tree, error) {
 	if u, err := url.Parse(at.url); err == nil && u.Scheme == "http" && !config.IsNear(u.Hostname()) {
-		return nil, fault.New(fault.Usage, "the way to %s is not encrypted: whoever is on it decides what the cluster will run", u.Host).WithHint("use https:// or ssh://")
+		return nil, fault.New(fault.Usage, "the connection to %s is not encrypted: an attacker on it could decide what the cluster runs", u.Host).WithHint("use https:// or ssh://")
 	}
 	cache, err := gitrepo.UserCache()
 	if err != nil {
@@ -151,8 +151,8 @@ func orClone(err error) error {
 func checkTrust(docs *config.Documents) error {
 	var errs []error
 	for _, field := range usesOfThisMachine(&docs.Cluster.Spec) {
-		errs = append(errs, fault.New(fault.Refused, "%s: a document of a repository uses no commands and no files of this machine", field).
-			At(docs.Place(field)).WithHint("read the document, and if you trust it and its repository, give --%s", trustFlag))
+		errs = append(errs, fault.New(fault.Refused, "%s: a document in a repository may not use commands or files of this machine", field).
+			At(docs.Place(field)).WithHint("read the document; if you trust it and its repository, add --%s", trustFlag))
 	}
 	return fault.Join(errs...)
 }

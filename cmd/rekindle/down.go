@@ -10,13 +10,14 @@ func (a *app) downCommand() *cobra.Command {
 	var o jobOptions
 	c := &cobra.Command{
 		Use:   "down FILE|URL//PATH",
-		Short: "Take it away in reverse order; list whatever is left; refuse what is not ours",
-		Long: `down removes the cluster that up made and lists what is left of it, with the command
-that removes each. A cluster that rekindle did not make is refused. Of an existing cluster
-(spec.provider.existing) what up put into it is removed, and the cluster stays. Down on a
-cluster that does not exist succeeds.`,
-		GroupID: "cluster",
-		Args:    cobra.ExactArgs(1),
+		Short: "Delete a cluster that rekindle created and list anything left behind",
+		Long: `Delete the cluster and list what remains of it, with the command that removes each item.
+A cluster that rekindle did not create is refused. From an existing cluster
+(spec.provider.existing), remove what up installed and keep the cluster. If the cluster does
+not exist, succeed.`,
+		SuggestFor: []string{"delete", "destroy"},
+		GroupID:    "cluster",
+		Args:       cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.session(c.Context(), func(ctx context.Context, s *session) error {
 				job, closeJob, err := a.job(ctx, args[0], o)

@@ -34,18 +34,18 @@ func (a *app) drillCommand() *cobra.Command {
 	var o drillOptions
 	c := &cobra.Command{
 		Use:   "drill FILE|URL//PATH",
-		Short: "A rebuild into an isolated cluster, measured and judged; then away",
-		Long: `drill makes the cluster that the document declares anew, under a name of its own, on nodes of
-this machine, with the data of the newest complete snapshot set, as rebuild would; measures
-how long that took (RTO) and how old the data is (RPO); compares what came up with the
-repository and the set; and removes it again, whatever became of it. Every finding makes it fail.
+		Short: "Test a restore in an isolated cluster, measure RTO and RPO, then delete it",
+		Long: `Rebuild the cluster under a temporary name on nodes of this machine, with the data of the newest
+complete snapshot set. Measure how long that takes (RTO) and how old the data is (RPO), compare
+the result with the repository and the set, and delete the cluster, also after a failure. Every
+finding makes the drill fail.
 
-The cluster does not act on the world outside: pods of external-dns, of
-image-automation-controller, and of the applications that spec.migration.hold and --hold name
-do not start, CronJobs make no Jobs, and cert-manager orders no certificates. The report names
-what was held back, and is not proven by that. On kwok the data of volumes is not proven either.
+The cluster does not act on external systems: pods of external-dns, image-automation-controller
+and the applications in spec.migration.hold and --hold do not start, CronJobs create no Jobs, and
+cert-manager orders no certificates. The report lists what was held back; that is not proven. On
+kwok, the data of volumes is not proven either.
 
-A drill that is killed leaves its cluster; rekindle gc removes it.`,
+A killed drill leaves its cluster behind; rekindle gc deletes it.`,
 		Example: `  rekindle drill clusters/prod/cluster.yaml
   rekindle drill clusters/prod/cluster.yaml --max-rto 20m --max-rpo 6h
   rekindle drill clusters/prod/cluster.yaml -o json --report drill.html --baseline last.json >drill.json`,
@@ -55,15 +55,15 @@ A drill that is killed leaves its cluster; rekindle gc removes it.`,
 	}
 	o.register(c)
 	f := c.Flags()
-	f.StringVar(&o.provider, "provider", kind.Name, "make it on `PROVIDER`: kind or kwok")
-	f.StringVar(&o.at, "at", "", "restore this `SET`: an id, or a time, which is the newest complete set not after it (default: the newest complete one)")
-	f.StringSliceVar(&o.hold, "hold", nil, "hold back the application of this `NAME` too, by the label app.kubernetes.io/name of its pods")
-	f.StringArrayVar(&o.sentinels, "sentinel", nil, "tell the age of the data by this `FILE` of the set, NAMESPACE/CLAIM/PATH, which something writes all the time (default: the time of the set)")
-	f.DurationVar(&o.ttl, "ttl", defaultTTL, "how long the cluster may live, a `DURATION`")
-	f.StringVar(&o.keep, "keep", keepNever, "leave the cluster until its TTL is over: never, on-failure or always; `WHEN`")
-	f.StringVar(&o.baseline, "baseline", "", "compare with an earlier drill: the `FILE` that got what its -o json printed")
-	f.DurationVar(&o.maxRTO, "max-rto", 0, "fail when it takes longer than this `DURATION` until all is proven")
-	f.DurationVar(&o.maxRPO, "max-rpo", 0, "fail when the data is older than this `DURATION`")
+	f.StringVar(&o.provider, "provider", kind.Name, "create the cluster on `PROVIDER`: kind or kwok")
+	f.StringVar(&o.at, "at", "", "restore `SET`: a set ID, or a time, for the newest complete set at or before it (default: the newest complete set)")
+	f.StringSliceVar(&o.hold, "hold", nil, "also hold back application `NAME` (label app.kubernetes.io/name of its pods); may be repeated")
+	f.StringArrayVar(&o.sentinels, "sentinel", nil, "measure the age of the data by `FILE`, NAMESPACE/CLAIM/PATH, which an application writes regularly; may be repeated (default: the time of the set)")
+	f.DurationVar(&o.ttl, "ttl", defaultTTL, "stop the drill after `DURATION`; gc may delete the cluster then")
+	f.StringVar(&o.keep, "keep", keepNever, "`WHEN` to keep the cluster until its TTL expires: never, on-failure or always")
+	f.StringVar(&o.baseline, "baseline", "", "compare with an earlier drill, whose -o json output is in `FILE`")
+	f.DurationVar(&o.maxRTO, "max-rto", 0, "fail if the rebuild takes longer than `DURATION`")
+	f.DurationVar(&o.maxRPO, "max-rpo", 0, "fail if the data is older than `DURATION`")
 	for flag, values := range map[string][]string{
 		"provider": {kind.Name, kwok.Name}, "keep": {keepNever, keepOnFailure, keepAlways},
 	} {
@@ -75,11 +75,11 @@ A drill that is killed leaves its cluster; rekindle gc removes it.`,
 func (o *drillOptions) check() error {
 	for _, name := range o.hold {
 		if len(validation.IsValidLabelValue(name)) > 0 || name == "" {
-			return fault.New(fault.Usage, "--hold %s: no label has such a value", name).WithHint("give the application as the label app.kubernetes.io/name of its pods has it")
+			return fault.New(fault.Usage, "--hold %s: not a valid label value", name).WithHint("give the value of the label app.kubernetes.io/name of its pods")
 		}
 	}
 	if o.maxRTO < 0 || o.maxRPO < 0 {
-		return fault.New(fault.Usage, "--max-rto and --max-rpo are lengths of time").WithHint("write 20m, or 6h")
+		return fault.New(fault.Usage, "--max-rto and --max-rpo must not be negative").WithHint("for example 20m or 6h")
 	}
 	run := runOptions{jobOptions: o.jobOptions, ttl: o.ttl, keep: o.keep}
 	return run.check()
@@ -91,8 +91,8 @@ func sentinelsOf(texts []string) ([]migrate.Sentinel, error) {
 	for _, text := range texts {
 		parts := strings.SplitN(text, "/", 3)
 		if len(parts) < 3 || slices.Contains(parts, "") {
-			return nil, fault.New(fault.Usage, "--sentinel %s: it names no file of a volume", text).
-				WithHint("write NAMESPACE/CLAIM/PATH: shop/data-database-0/heartbeat")
+			return nil, fault.New(fault.Usage, "--sentinel %s: expected NAMESPACE/CLAIM/PATH", text).
+				WithHint("for example shop/data-database-0/heartbeat")
 		}
 		all = append(all, migrate.Sentinel{Claim: parts[0] + "/" + parts[1], Path: parts[2]})
 	}
@@ -202,11 +202,11 @@ func (d *drilling) limits() error {
 		is               float64
 		most             time.Duration
 	}{
-		{"RTO", "--max-rto", "the report tells the slowest steps; raise the limit if that is what it takes", d.told.RTOSeconds, d.o.maxRTO},
-		{"RPO", "--max-rpo", "take snapshots more often; rekindle snapshots tells whether newer ones are not complete", d.told.RPOSeconds, d.o.maxRPO},
+		{"RTO", "--max-rto", "the report shows the slowest steps; raise the limit if this is acceptable", d.told.RTOSeconds, d.o.maxRTO},
+		{"RPO", "--max-rpo", "take snapshots more often; rekindle snapshots shows whether newer ones are incomplete", d.told.RPOSeconds, d.o.maxRPO},
 	} {
 		if is := time.Duration(l.is * float64(time.Second)); l.most > 0 && is > l.most {
-			errs = append(errs, fault.New(fault.Failed, "it is %s, and may be %s (%s)", is.Round(time.Second), l.most, l.flag).On("%s", l.name).WithHint("%s", l.hint))
+			errs = append(errs, fault.New(fault.Failed, "measured %s, the limit is %s (%s)", is.Round(time.Second), l.most, l.flag).On("%s", l.name).WithHint("%s", l.hint))
 		}
 	}
 	return fault.Join(errs...)

@@ -29,14 +29,12 @@ func (a *app) gcCommand() *cobra.Command {
 	var o gcOptions
 	c := &cobra.Command{
 		Use:   "gc",
-		Short: "Remove ephemeral clusters past their TTL, whoever made them",
-		Long: `gc removes the clusters of run, rehearse and drill whose TTL is over, whichever machine made them,
-and what killed runs of this machine left beside them. It asks kwok, kind and GKE: GKE for each project
-that --project or $GOOGLE_CLOUD_PROJECT names, or in which a run of this machine has a cluster. It removes
-nothing else: a cluster that up made has no TTL. Before a cluster on GKE goes, its load balancers and
-claims do, as with down.
-
---dead does not wait for the TTL of clusters whose run was killed on this machine.`,
+		Short: "Delete ephemeral clusters whose TTL has expired",
+		Long: `Delete the clusters of run, rehearse and drill whose TTL has expired, whichever machine created
+them, and what killed runs on this machine left behind: on kwok, on kind, and on GKE in each
+project in --project or $GOOGLE_CLOUD_PROJECT, or in which a run of this machine has a cluster.
+Clusters that up created have no TTL and are never deleted. On GKE, load balancers and claims are
+deleted before the cluster, as by down.`,
 		GroupID: "cluster",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -44,8 +42,8 @@ claims do, as with down.
 		},
 	}
 	o.register(c)
-	c.Flags().BoolVar(&o.dead, "dead", false, "also those whose run was killed on this machine, before their TTL is over")
-	c.Flags().StringVar(&o.run, "run", "", "also the cluster of this `RUN`, as list shows it, before its TTL is over")
+	c.Flags().BoolVar(&o.dead, "dead", false, "also delete clusters whose run was killed on this machine, before their TTL expires")
+	c.Flags().StringVar(&o.run, "run", "", "also delete the cluster of `RUN`, a run ID from list, before its TTL expires")
 	return c
 }
 
@@ -83,11 +81,11 @@ func (s *session) gc(ctx context.Context, o gcOptions) error {
 		met = collectable(p, provider, clusters, old, o, time.Now()) || met
 	}
 	if !met && len(errs) == 0 {
-		return fault.New(fault.Usage, "--run %s: no cluster of such a run was found, so nothing was removed", o.run).
+		return fault.New(fault.Usage, "--run %s: no cluster of this run was found; nothing was deleted", o.run).
 			WithHint("rekindle list shows the runs; one on GKE that another machine made is found with --project")
 	}
 	if len(p.Steps()) == 0 && len(errs) == 0 {
-		s.app.rep.Message("nothing is past its TTL")
+		s.app.rep.Message("no cluster has passed its TTL")
 	}
 	return fault.Join(s.run(ctx, p), fault.Join(errs...))
 }

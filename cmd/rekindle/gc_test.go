@@ -68,7 +68,7 @@ func TestARowTellsTheStateAndTheTimes(t *testing.T) {
 		want    string
 	}{
 		{providers.Cluster{Ref: ref, Version: "v1.37.2", Complete: true, Created: now.Add(-2 * time.Hour)}, "x|kwok|v1.37.2|complete|120m|never|"},
-		{providers.Cluster{Ref: ref, Created: now.Add(-time.Minute), Expires: now.Add(time.Hour), Run: "r"}, "x|kwok||half-made|60s|in 60m|r"},
+		{providers.Cluster{Ref: ref, Created: now.Add(-time.Minute), Expires: now.Add(time.Hour), Run: "r"}, "x|kwok||incomplete|60s|in 60m|r"},
 		{providers.Cluster{Ref: ref, Complete: true, Expires: now.Add(-30 * time.Second)}, "x|kwok||complete||30s ago|"},
 	} {
 		if got := strings.Join(row(&c.cluster, now), "|"); got != c.want {

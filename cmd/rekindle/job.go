@@ -44,7 +44,7 @@ type jobOptions struct {
 
 func (o *jobOptions) register(c *cobra.Command) {
 	c.Flags().StringVar(&o.sourceFrom, "source-from", "",
-		"take the repository from this `DIR`, with its uncommitted changes, and serve it to the cluster for the time of this run")
+		"use the repository in folder `DIR`, with uncommitted changes, and serve it to the cluster during the run")
 	_ = c.MarkFlagDirname("source-from")
 	completeDocument(c)
 }
@@ -52,9 +52,9 @@ func (o *jobOptions) register(c *cobra.Command) {
 // registerWhich adds the flags that say which cluster is meant, where it is not the one that the document names.
 func (o *jobOptions) registerWhich(c *cobra.Command) {
 	f := c.Flags()
-	f.StringVar(&o.name, "as", "", "the cluster has this `NAME` in place of the document's")
-	f.StringVar(&o.provider, "provider", "", "the cluster is on this `PROVIDER`, kind or kwok, in place of the document's")
-	f.StringVar(&o.context, "context", "", "the `CONTEXT` of the kubeconfig that is an existing cluster, in place of spec.provider.existing.context")
+	f.StringVar(&o.name, "as", "", "use the cluster `NAME` instead of the document's name")
+	f.StringVar(&o.provider, "provider", "", "use `PROVIDER`, kind or kwok, instead of the document's provider")
+	f.StringVar(&o.context, "context", "", "use the existing cluster of this kubeconfig `CONTEXT` instead of spec.provider.existing.context")
 	_ = c.RegisterFlagCompletionFunc("provider", cobra.FixedCompletions([]string{kind.Name, kwok.Name}, cobra.ShellCompDirectiveNoFileComp))
 	for _, name := range []string{"as", "context"} {
 		_ = c.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions)
@@ -77,13 +77,13 @@ func (o *jobOptions) checkProvider() error {
 	if o.provider == "" || o.provider == kind.Name || o.provider == kwok.Name {
 		return nil
 	}
-	return fault.New(fault.Usage, "--provider %s: it is kind or kwok; other providers have settings, which a document gives", o.provider)
+	return fault.New(fault.Usage, "--provider %s: must be kind or kwok; other providers need settings from a document", o.provider)
 }
 
 // registerPrune adds the flag of commands that may remove what the documents no longer declare.
 func (o *jobOptions) registerPrune(c *cobra.Command) {
 	c.Flags().BoolVar(&o.prune, "prune", false,
-		"when everything is proven, uninstall releases and delete keys that rekindle installed and the documents no longer declare")
+		"when everything is proven, uninstall releases and delete keys that rekindle installed and that the documents no longer declare")
 }
 
 // job loads the documents and makes everything that the plans of them work with. The function ends what
@@ -118,7 +118,7 @@ func (a *app) job(ctx context.Context, arg string, o jobOptions) (*bootstrap.Job
 func (a *app) tools(docs *config.Documents, keyDir string, o jobOptions) (*bootstrap.Tools, error) {
 	caches, err := os.UserCacheDir()
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Failed, "a folder for caches").WithHint("set HOME or XDG_CACHE_HOME")
+		return nil, fault.Wrap(err, fault.Failed, "find the user's cache folder").WithHint("set HOME or XDG_CACHE_HOME")
 	}
 	git, err := gitrepo.UserCache()
 	if err != nil {
@@ -139,7 +139,7 @@ func (a *app) tools(docs *config.Documents, keyDir string, o jobOptions) (*boots
 	t.Borrowed = t.At.Provider != providerOf(docs, jobOptions{})
 	t.Where = t.At.Provider
 	if o.context != "" && t.At.Provider != existing.Name {
-		return nil, fault.New(fault.Usage, "--context: the cluster is on %s; only an existing one is found by a context", t.At.Provider)
+		return nil, fault.New(fault.Usage, "--context: the cluster is on %s; only an existing cluster has a context", t.At.Provider)
 	}
 	switch t.At.Provider {
 	case kwok.Name:
@@ -161,7 +161,7 @@ func (a *app) tools(docs *config.Documents, keyDir string, o jobOptions) (*boots
 	case existing.Name:
 		t.Context = cmp.Or(o.context, spec.Existing.Context)
 		if o.use {
-			return nil, fault.New(fault.Usage, "--use: the kubeconfig of an existing cluster is left as it is").
+			return nil, fault.New(fault.Usage, "--use: the kubeconfig of an existing cluster is not changed").
 				WithHint("kubectl config use-context %s", t.Context)
 		}
 		t.Where = "context " + t.Context
@@ -236,7 +236,7 @@ func (a *app) kubeconfigFor(o jobOptions) string {
 func serveSource(ctx context.Context, docs *config.Documents, dir string, tell func(string)) (*bootstrap.SourceServer, func(), error) {
 	source := docs.Cluster.Spec.Source
 	if source == nil {
-		return nil, nil, fault.New(fault.Usage, "--source-from: the document has no spec.source that it could stand for")
+		return nil, nil, fault.New(fault.Usage, "--source-from: the document has no spec.source to replace")
 	}
 	folder, err := gitrepo.OpenFolder(ctx, dir, source.Ref)
 	if err != nil {

@@ -39,8 +39,8 @@ type asked struct {
 
 func (o *asked) register(c *cobra.Command) {
 	names := []string{kwok.Name, kind.Name, gke.Name}
-	c.Flags().StringVar(&o.provider, "provider", "", "only that `PROVIDER`: kwok, kind or gke")
-	c.Flags().StringSliceVar(&o.projects, "project", nil, "also the clusters on GKE in this `PROJECT`, in all its locations (default: $"+projectEnv+")")
+	c.Flags().StringVar(&o.provider, "provider", "", "only clusters on `PROVIDER`: kwok, kind or gke")
+	c.Flags().StringSliceVar(&o.projects, "project", nil, "also clusters on GKE in `PROJECT`, in all locations; may be repeated (default: $"+projectEnv+")")
 	_ = c.RegisterFlagCompletionFunc("provider", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
 }
 
@@ -70,12 +70,12 @@ func (o asked) listers() ([]named, error) {
 		return all, nil
 	case kwok.Name, kind.Name, gke.Name:
 	default:
-		return nil, fault.New(fault.Usage, "--provider %s: there is no such provider", o.provider).WithHint("use kwok, kind or gke")
+		return nil, fault.New(fault.Usage, "--provider %s: unknown provider", o.provider).WithHint("use kwok, kind or gke")
 	}
 	all = slices.DeleteFunc(all, func(n named) bool { return n.name != o.provider })
 	if len(all) == 0 {
-		return nil, fault.New(fault.Usage, "--provider %s: it has to be told where to look", o.provider).
-			WithHint("name a project with --project, or set %s", projectEnv)
+		return nil, fault.New(fault.Usage, "--provider %s: no project to search in", o.provider).
+			WithHint("give a project with --project, or set %s", projectEnv)
 	}
 	return all, nil
 }
@@ -108,13 +108,14 @@ func (a *app) listCommand() *cobra.Command {
 	var o asked
 	c := &cobra.Command{
 		Use:   "list",
-		Short: "All clusters that rekindle made, with their age and how long they may live",
-		Long: `list asks kwok, kind and GKE for the clusters that rekindle made, whoever ran it: GKE for each
-project that --project or $GOOGLE_CLOUD_PROJECT names, or in which a run of this machine has a cluster.
-A provider that does not answer, or only for some of its zones, is a fault: a part of the list is never
-shown as the whole. --provider asks one alone.`,
-		GroupID: "cluster",
-		Args:    cobra.NoArgs,
+		Short: "List the clusters that rekindle created, with age and expiry",
+		Long: `List the clusters that rekindle created, whoever ran it: on kwok, on kind, and on GKE in each
+project in --project or $GOOGLE_CLOUD_PROJECT, or in which a run of this machine has a cluster. If
+a provider does not answer, or only for some of its zones, list fails, so that a partial list is
+never mistaken for a complete one. --provider lists one provider only.`,
+		SuggestFor: []string{"ls", "get"},
+		GroupID:    "cluster",
+		Args:       cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx, cancel := a.limit(c.Context())
 			defer cancel()
@@ -156,8 +157,8 @@ func (a *app) clustersOf(ctx context.Context, provider named) ([]*providers.Clus
 		a.rep.Message("no container runtime is installed here, so there are no clusters of " + provider.name)
 		return nil, nil
 	case err != nil:
-		return nil, fault.Wrap(err, fault.Failed, "its clusters could not be listed").On("provider %s", provider).
-			WithHint("fix it, or ask the others alone with --provider")
+		return nil, fault.Wrap(err, fault.Failed, "cannot list its clusters").On("provider %s", provider).
+			WithHint("fix this, or list the others only with --provider")
 	}
 	return clusters, nil
 }
@@ -165,7 +166,7 @@ func (a *app) clustersOf(ctx context.Context, provider named) ([]*providers.Clus
 func row(c *providers.Cluster, now time.Time) []string {
 	state, age, expires := "complete", "", "never"
 	if !c.Complete {
-		state = "half-made"
+		state = "incomplete"
 	}
 	if !c.Created.IsZero() {
 		age = duration.HumanDuration(now.Sub(c.Created))

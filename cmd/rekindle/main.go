@@ -56,7 +56,7 @@ func interruptible(tell func(string)) (context.Context, func()) {
 			return
 		}
 		cancel()
-		go tell("interrupted: stopping cleanly; once more stops at once")
+		go tell("interrupted: stopping cleanly; interrupt again to stop at once")
 		select {
 		case <-signals:
 			os.Exit(fault.ExitInterrupted)

@@ -26,21 +26,23 @@ func (a *app) migrateCommand() *cobra.Command {
 	var o migrateOptions
 	c := &cobra.Command{
 		Use:   "migrate FROM TO",
-		Short: "Move a running cluster to another one, with its data and with a way back",
-		Long: `migrate moves what runs in the cluster that FROM declares to the one that TO declares, on any
-provider, out of the same repository. It walks through its phases, each of which is a command
-of its own and can be killed and run again:
+		Short: "Move a running cluster with its data to another cluster, with rollback",
+		Long: `Move what runs in the cluster that FROM declares to the cluster that TO declares, with its data
+and on any provider. migrate runs check, stage, cutover and confirm, and asks before the last
+two. Each phase is also a command of its own, which you can kill and run again:
 
-  check     what is in the way, and who writes; changes nothing
-  stage     brings up TO, warm but held back, and carries the data while FROM goes on
-  cutover   stops the writers of FROM, carries what changed, compares, lets TO write, leads the
-            traffic there; before TO may write, a failure gives FROM back its writers by itself
-  confirm   gives up FROM: until then there is a way back
-  rollback  goes back, with what was written in TO since; at any time before confirm
+  check     report what prevents the migration; change nothing
+  stage     bring up TO, with its writers held back, and copy the data while FROM runs
+  cutover   stop the writers of FROM, copy what changed, compare, let TO write, switch
+            traffic; a failure before TO may write gives FROM its writers back
+  confirm   delete FROM, or keep it fenced; there is no rollback afterwards
+  rollback  return to FROM, with what was written in TO, at any time before confirm
+  status    show how far the migration is
 
-At no moment may both clusters write: FROM is fenced by an admission policy of its own API server,
-which holds whether or not rekindle runs, and changes no object of yours. Both documents have the
-same spec.state.repository; spec.migration of TO says how traffic is led.`,
+The two clusters never write at the same time: an admission policy in the API server of FROM
+refuses its writers, whether or not rekindle runs, and changes none of your objects. Both
+documents have the same spec.state.repository; spec.migration of TO declares how traffic is
+switched.`,
 		Example: `  rekindle migrate clusters/prod/cluster.yaml clusters/prod-gke/cluster.yaml
   rekindle migrate stage clusters/prod/cluster.yaml clusters/prod-gke/cluster.yaml
   rekindle migrate cutover clusters/prod/cluster.yaml clusters/prod-gke/cluster.yaml --max-downtime 2m --yes
@@ -58,12 +60,12 @@ same spec.state.repository; spec.migration of TO says how traffic is led.`,
 		do          func(*migration, context.Context) error
 		flags       []string
 	}{
-		{"check", "Find what is in the way of a migration, and who writes", (*migration).check, nil},
-		{"stage", "Bring up the target, held back, and carry the data while the source goes on", (*migration).stage, []string{"passes"}},
-		{"cutover", "Stop the source, carry what changed, compare, and let the target write", (*migration).cutover,
+		{"check", "Report what prevents a migration; change nothing", (*migration).check, nil},
+		{"stage", "Bring up the target, held back, and copy the data while the source runs", (*migration).stage, []string{"passes"}},
+		{"cutover", "Stop the writers of the source, copy what changed, compare, and open the target", (*migration).cutover,
 			[]string{"jobs-timeout", "max-downtime", "trust-staged", "without-source"}},
-		{"confirm", "Give up the source: the point of no return", (*migration).confirm, []string{"keep-source"}},
-		{"rollback", "Go back to the source, with what was written in the target", (*migration).rollback,
+		{"confirm", "Delete the source, or keep it fenced; no rollback afterwards", (*migration).confirm, []string{"keep-source"}},
+		{"rollback", "Return to the source, with what was written in the target", (*migration).rollback,
 			[]string{"jobs-timeout", "max-downtime", "trust-staged", "without-target"}},
 		{"status", "Show how far a migration is", (*migration).status, nil},
 	} {
@@ -81,13 +83,13 @@ same spec.state.repository; spec.migration of TO says how traffic is led.`,
 // register gives a command those of the flags that it follows: one that is accepted and ignored would seem to be followed.
 func (o *migrateOptions) register(f *pflag.FlagSet, names ...string) {
 	all := pflag.NewFlagSet("", pflag.ContinueOnError)
-	all.IntVar(&o.passes, "passes", 4, "carry the data at most `N` times while the source goes on writing")
-	all.DurationVar(&o.jobs, "jobs-timeout", 5*time.Minute, "how long Jobs that run already are given to end, before anything else is stopped")
-	all.DurationVar(&o.maxDowntime, "max-downtime", 0, "give the giving cluster back its writers when the other cannot be opened within this time (default: no bound)")
-	all.BoolVar(&o.trustStaged, "trust-staged", false, "do not read all data that was carried once more before the writers stop")
-	all.BoolVar(&o.keepSource, "keep-source", false, "leave the source where it is, fenced, once it is given up")
-	all.BoolVar(&o.withoutTarget, "without-target", false, "the target is lost, and with it what was written there; the source goes on with what it has")
-	all.BoolVar(&o.withoutSource, "without-source", false, "the source is away after all its data was carried; it stays fenced when it comes back")
+	all.IntVar(&o.passes, "passes", 4, "copy the data at most `N` times while the source runs")
+	all.DurationVar(&o.jobs, "jobs-timeout", 5*time.Minute, "wait up to `DURATION` for running Jobs to end, before anything else is stopped")
+	all.DurationVar(&o.maxDowntime, "max-downtime", 0, "go back if the other cluster cannot be opened within `DURATION` (default: no limit)")
+	all.BoolVar(&o.trustStaged, "trust-staged", false, "do not read all copied data back before the writers stop")
+	all.BoolVar(&o.keepSource, "keep-source", false, "keep the source, fenced, instead of deleting it")
+	all.BoolVar(&o.withoutTarget, "without-target", false, "the target is lost, with everything written in it; the source continues with its own data")
+	all.BoolVar(&o.withoutSource, "without-source", false, "the source is unreachable after all its data was copied; it is still fenced when it comes back")
 	for _, name := range names {
 		f.AddFlag(all.Lookup(name))
 	}
@@ -125,7 +127,7 @@ func (m *migration) agree() error {
 	from, to := m.from.docs.Cluster.Spec.State, m.to.docs.Cluster.Spec.State
 	for _, end := range []*end{&m.from, &m.to} {
 		if end.docs.Cluster.Spec.State == nil {
-			errs = append(errs, fault.New(fault.Usage, "spec.state is missing: the data goes through its repository").At(end.docs.Place("spec")))
+			errs = append(errs, fault.New(fault.Usage, "spec.state is missing: the data is copied through its repository").At(end.docs.Place("spec")))
 		}
 	}
 	if m.from.name() == m.to.name() {
@@ -133,8 +135,8 @@ func (m *migration) agree() error {
 			WithHint("give the new cluster a name of its own"))
 	}
 	if from != nil && to != nil && from.Repository != to.Repository {
-		errs = append(errs, fault.New(fault.Usage, "spec.state.repository: %s, and the other document has %s", to.Repository, from.Repository).At(m.to.docs.Place("spec.state.repository")).
-			WithHint("the data goes through the repository: both clusters have the same"))
+		errs = append(errs, fault.New(fault.Usage, "spec.state.repository: %s, but the other document has %s", to.Repository, from.Repository).At(m.to.docs.Place("spec.state.repository")).
+			WithHint("both clusters must have the same repository: the data is copied through it"))
 	}
 	return fault.Join(errs...)
 }

@@ -113,7 +113,7 @@ func (m *migration) dismiss(ctx context.Context, h *migrate.Handover) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), dismissTimeout)
 	defer cancel()
 	if err := h.Dismiss(ctx); err != nil {
-		m.app.rep.Message(fmt.Sprintf("movers may be left, which the next run ends: %v", err))
+		m.app.rep.Message(fmt.Sprintf("movers may be left; the next run ends them: %v", err))
 	}
 }
 
@@ -198,7 +198,7 @@ func (m *migration) passes(ctx context.Context, h *migrate.Handover) error {
 			return err
 		}
 		took := time.Since(begun)
-		m.app.rep.Message(fmt.Sprintf("the last pass took %s: writers will wait about as long, and for what mounts their data to stop and start", took.Round(time.Second)))
+		m.app.rep.Message(fmt.Sprintf("the last pass took %s: the cutover stops writers for about as long, plus the time that their pods take to stop and start", took.Round(time.Second)))
 		if took < smallPass || last > 0 && took > last*4/5 {
 			break
 		}
@@ -222,9 +222,9 @@ func (m *migration) pass(ctx context.Context, h *migrate.Handover, all bool) err
 
 // confirm gives up the source.
 func (m *migration) confirm(ctx context.Context) error {
-	what := "take away " + m.from.name()
+	what := "delete " + m.from.name()
 	if m.o.keepSource {
-		what = fmt.Sprintf("keep %s fenced for good", m.from.name())
+		what = fmt.Sprintf("keep %s fenced permanently", m.from.name())
 	}
 	if err := m.app.confirm(ctx, what); err != nil {
 		return err

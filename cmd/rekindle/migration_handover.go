@@ -22,10 +22,10 @@ func (m *migration) cutover(ctx context.Context) error {
 	if !errors.As(err, &opened) || ctx.Err() != nil {
 		return err
 	}
-	m.app.rep.Message(fmt.Sprintf("%s does not do what %s did: going back", m.to.name(), m.from.name()))
+	m.app.rep.Message(fmt.Sprintf("%s does not work as %s did: going back", m.to.name(), m.from.name()))
 	m.close()
 	if back := m.giveTo(ctx, &m.to, &m.from); back != nil {
-		return fault.Join(err, fault.Wrap(back, fault.KindOf(back), "go back").WithHint("rekindle migrate rollback goes on with it"))
+		return fault.Join(err, fault.Wrap(back, fault.KindOf(back), "go back").WithHint("rekindle migrate rollback continues it"))
 	}
 	return err
 }
@@ -75,8 +75,8 @@ func (m *migration) giveTo(ctx context.Context, giving, receiving *end) error {
 	done := record.Towards == receiving.name() && (record.Phase == migrate.Switched || record.Phase == migrate.RolledBack)
 	opened := done || record.Towards == receiving.name() && record.Phase == migrate.Opening
 	if away && !opened && record.Phase != migrate.Carried {
-		return fault.New(fault.Refused, "not all of its data is in %s (%s)", receiving.name(), record.Phase).On("cluster %s", giving.name()).
-			WithHint("rekindle rebuild makes a cluster from its newest snapshot")
+		return fault.New(fault.Refused, "not all its data is in %s (%s)", receiving.name(), record.Phase).On("cluster %s", giving.name()).
+			WithHint("rekindle rebuild creates a cluster from its newest snapshot")
 	}
 	if !opened && !away {
 		if err := m.carry(ctx, h); err != nil {
@@ -114,11 +114,11 @@ func (m *migration) giveTo(ctx context.Context, giving, receiving *end) error {
 func mayGive(r *migrate.Record, giving, receiving *end, from string) error {
 	switch {
 	case r == nil || r.Phase == migrate.Confirmed:
-		return fault.New(fault.Refused, "no migration from %s to %s is under way", giving.name(), receiving.name()).WithHint("begin with: rekindle migrate stage")
+		return fault.New(fault.Refused, "no migration from %s to %s is under way", giving.name(), receiving.name()).WithHint("start with: rekindle migrate stage")
 	case giving.name() == from && r.Phase == migrate.RolledBack:
-		return fault.New(fault.Refused, "it was rolled back").On("migration %s", r.ID).WithHint("begin again with: rekindle migrate stage")
+		return fault.New(fault.Refused, "already rolled back").On("migration %s", r.ID).WithHint("start again with: rekindle migrate stage")
 	case giving.name() == from && r.Towards == from && r.Phase != migrate.Staged:
-		return fault.New(fault.Refused, "it is on its way back (%s)", r.Phase).On("migration %s", r.ID).WithHint("finish that: rekindle migrate rollback")
+		return fault.New(fault.Refused, "a rollback is in progress (%s)", r.Phase).On("migration %s", r.ID).WithHint("finish it: rekindle migrate rollback")
 	}
 	return nil
 }
@@ -174,7 +174,7 @@ func (m *migration) goBack(ctx context.Context, h *migrate.Handover, err error) 
 	if errors.As(err, &lost) { // another run has one of the two now, and the way back would go into its work
 		return err
 	}
-	m.app.rep.Message("nothing was opened: going back")
+	m.app.rep.Message("the target was not opened: going back")
 	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), backTimeout)
 	defer cancel()
 	back := m.s.run(after, h.GoBack())
@@ -227,8 +227,8 @@ func (m *migration) rollback(ctx context.Context) error {
 	}
 	if !m.o.withoutTarget {
 		if err := m.s.run(ctx, to.Look(ctx)); err != nil {
-			return fault.Wrap(err, fault.Refused, "what was written in it is not known").On("cluster %s", m.to.name()).
-				WithHint("let it answer again; or give up what it has, with --without-target")
+			return fault.Wrap(err, fault.Refused, "unknown what was written in it").On("cluster %s", m.to.name()).
+				WithHint("make it reachable, or give up its data with --without-target")
 		}
 	}
 	h := m.handover(ctx, from, to, m.from.repository)

@@ -28,7 +28,7 @@ func (m *migration) learn(r *migrate.Record) {
 		if r.Towards == m.from.name() {
 			next = "rollback"
 		}
-		m.told.Remains = []string{"rekindle migrate " + next + " " + args + " goes on with it"}
+		m.told.Remains = []string{"rekindle migrate " + next + " " + args + " continues it"}
 	}
 }
 

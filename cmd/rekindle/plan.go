@@ -8,12 +8,13 @@ func (a *app) planCommand() *cobra.Command {
 	var o jobOptions
 	c := &cobra.Command{
 		Use:   "plan FILE|URL//PATH",
-		Short: "What up would do, as a graph with reasons; changes nothing",
-		Long: `plan finds out everything that can be known without changing anything (documents,
-provider, charts, repository, keys) and prints the steps that up would run. The same
-plan has the same hash.`,
-		GroupID: "cluster",
-		Args:    cobra.ExactArgs(1),
+		Short: "Check the documents and print the steps that up would run; change nothing",
+		Long: `Check everything that can be checked without changing anything (documents, provider, charts,
+repository, keys), and print the steps that up would run, with the reason for each. Equal plans
+have equal hashes.`,
+		SuggestFor: []string{"validate", "check"},
+		GroupID:    "cluster",
+		Args:       cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			ctx, s, end := a.begin(c.Context())
 			defer end()

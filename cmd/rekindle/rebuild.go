@@ -26,14 +26,14 @@ func (a *app) rebuildCommand() *cobra.Command {
 	var o rebuildOptions
 	c := &cobra.Command{
 		Use:   "rebuild FILE|URL//PATH",
-		Short: "up, with the state of a snapshot restored and verified",
-		Long: `rebuild makes the cluster that the document declares, as up does, and brings back what Git
-can not hold: the data of its volumes and its kept objects, from a snapshot set in the
-repository spec.state.repository. No pod that mounts a volume starts before that volume has
-its data, verified by reading it back; everything else comes up meanwhile.
+		Short: "Create a cluster and restore its data from a snapshot set",
+		Long: `Create the cluster that the document declares, as up does, and restore what Git cannot hold from
+a snapshot set in spec.state.repository: the data of volumes, and the kept objects. Pods that
+mount a volume start when its data is restored and verified by reading it back; everything else
+starts meanwhile.
 
-It can be killed at any point and run again: what is restored is not restored twice. Volumes
-that have other data are refused without --force.`,
+You can kill rebuild at any point and run it again: what is restored is not restored twice.
+Volumes that have other data are refused without --force.`,
 		Example: `  rekindle rebuild clusters/prod/cluster.yaml
   rekindle rebuild clusters/prod/cluster.yaml --at 2026-11-23T06:00:00Z
   rekindle rebuild clusters/prod/cluster.yaml --as prod-2 --provider kind`,
@@ -44,9 +44,9 @@ that have other data are refused without --force.`,
 	o.register(c)
 	o.registerWhich(c)
 	f := c.Flags()
-	f.BoolVar(&o.use, "use", false, "make the cluster's context the current one")
-	f.StringVar(&o.at, "at", "", "restore this `SET`: an id, or a time, which is the newest complete set not after it (default: the newest complete one)")
-	f.BoolVar(&o.force, "force", false, "overwrite volumes that have data of another origin")
+	f.BoolVar(&o.use, "use", false, "make the cluster's context the current context")
+	f.StringVar(&o.at, "at", "", "restore `SET`: a set ID, or a time, for the newest complete set at or before it (default: the newest complete set)")
+	f.BoolVar(&o.force, "force", false, "overwrite volumes that have other data")
 	return c
 }
 
@@ -92,7 +92,7 @@ func (a *app) rebuild(ctx context.Context, arg string, o rebuildOptions) error {
 				which += " --" + trustFlag
 			}
 			for _, next := range []string{"status", "snapshot", "down"} { // what else is said of the document means another cluster
-				a.rep.Message("go on with: rekindle " + next + " " + arg + which)
+				a.rep.Message("continue with: rekindle " + next + " " + arg + which)
 			}
 		}
 		return nil

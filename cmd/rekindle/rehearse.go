@@ -12,13 +12,13 @@ func (a *app) rehearseCommand() *cobra.Command {
 	o := runOptions{jobOptions: jobOptions{provider: kwok.Name}}
 	c := &cobra.Command{
 		Use:   "rehearse FILE|URL//PATH",
-		Short: "The same document on simulated nodes, then away: can this repository be rebuilt?",
-		Long: `rehearse runs up of the same document on simulated nodes, under a name of its own, and
-removes the cluster again, whatever became of it, unless --keep leaves it. It needs no containers. What simulated
-nodes can not show (webhooks, aggregated APIs, the content of volumes, checks by HTTP) is
-named in the report as not proven. Made for CI: --source-from . tests the checkout.
+		Short: "Bring the cluster up on simulated nodes, then delete it (for CI)",
+		Long: `Run up with the same document on simulated nodes, under a temporary name, and delete the cluster,
+also after a failure, unless --keep keeps it. No containers are needed. What simulated nodes cannot
+show (webhooks, aggregated APIs, the content of volumes, checks by HTTP or Job) is reported as not
+proven. In CI, --source-from . tests the checkout.
 
-A rehearsal that is killed leaves its cluster; rekindle gc removes it.`,
+A killed rehearsal leaves its cluster behind; rekindle gc deletes it.`,
 		Example: `  rekindle rehearse clusters/prod/cluster.yaml --source-from .
   rekindle rehearse clusters/prod/cluster.yaml --source-from . --artifacts out`,
 		GroupID: "cluster",

@@ -23,11 +23,11 @@ func (a *app) repository(ctx context.Context, docs *config.Documents, keyDir str
 func (a *app) repositoryOf(ctx context.Context, docs *config.Documents, keyDir, cluster string) (*state.Repository, error) {
 	spec := docs.Cluster.Spec.State
 	if spec == nil {
-		return nil, fault.New(fault.Usage, "the document has no spec.state: it names no repository of snapshots").At(docs.Place("spec"))
+		return nil, fault.New(fault.Usage, "the document has no spec.state, which names the backup repository").At(docs.Place("spec"))
 	}
 	password, err := secretValue(ctx, spec.Password, keyDir)
 	if err != nil {
-		return nil, fault.Wrap(err, fault.KindOf(err), "the password of the state repository").At(docs.Place("spec.state.password"))
+		return nil, fault.Wrap(err, fault.KindOf(err), "the password of the backup repository").At(docs.Place("spec.state.password"))
 	}
 	cache, err := assets.Open("")
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -49,23 +50,23 @@ func (a *app) runCommand() *cobra.Command {
 	var o runOptions
 	c := &cobra.Command{
 		Use:   "run FILE|URL//PATH [flags] -- CMD [ARG...]",
-		Short: "An ephemeral cluster around a command",
-		Long: `run makes a cluster of its own from the document, runs CMD with KUBECONFIG and
-REKINDLE_CLUSTER in its environment, and removes the cluster again: also when CMD fails, when
-it is interrupted, and when it hangs until the TTL is over. The exit code is CMD's. On a
-terminal CMD may ask: it reads what is typed, Ctrl-C ends CMD alone, and Ctrl-Z does nothing.
+		Short: "Run a command in an ephemeral cluster",
+		Long: `Create a cluster with a temporary name from the document, run CMD with KUBECONFIG and
+REKINDLE_CLUSTER in its environment, and delete the cluster: also if CMD fails, is interrupted,
+or still runs when the TTL expires. The exit code is that of CMD. On a terminal, CMD gets the
+input, Ctrl-C ends CMD only, and Ctrl-Z does nothing.
 
-Your kubeconfig and its current context stay as they are. A run that is killed leaves its
-cluster, which carries the time of its end: rekindle gc removes it, from any machine.
+Your kubeconfig and its current context do not change. A killed run leaves its cluster behind,
+with an expiry time: rekindle gc deletes it, from any machine.
 
-Runs do not collide: each cluster has its own name, ports and kubeconfig. Only a kind config
-with fixed host ports can be used by one run at a time; the second is told so at once.`,
+Concurrent runs do not collide: each cluster has its own name, ports and kubeconfig. Only a kind
+configuration with fixed host ports is limited to one run at a time; a second run fails at once.`,
 		Example: `  rekindle run clusters/test/cluster.yaml --source-from . -- go test ./e2e/...
   rekindle run clusters/test/cluster.yaml --provider kwok --artifacts out -- ./smoke.sh`,
 		GroupID: "cluster",
 		Args: func(c *cobra.Command, args []string) error {
 			if c.ArgsLenAtDash() != 1 || len(args) < 2 {
-				return errors.New("it takes one document, then -- and a command")
+				return errors.New("requires one document, then -- and a command")
 			}
 			return nil
 		},
@@ -73,18 +74,28 @@ with fixed host ports can be used by one run at a time; the second is told so at
 	}
 	o.register(c)
 	f := c.Flags()
-	f.StringVar(&o.provider, "provider", "", "make it on `PROVIDER`: kwok or kind (default: the document's)")
+	f.StringVar(&o.provider, "provider", "", "create the cluster on `PROVIDER`: kwok or kind (default: the document's)")
 	_ = c.RegisterFlagCompletionFunc("provider", cobra.FixedCompletions([]string{kwok.Name, kind.Name}, cobra.ShellCompDirectiveNoFileComp))
 	o.registerStay(c)
+	document := c.ValidArgsFunction
+	c.ValidArgsFunction = func(c *cobra.Command, args []string, begin string) ([]string, cobra.ShellCompDirective) {
+		switch len(args) {
+		case 0:
+			return document(c, args, begin)
+		case 1:
+			return programs(begin), cobra.ShellCompDirectiveDefault
+		}
+		return nil, cobra.ShellCompDirectiveDefault
+	}
 	return c
 }
 
 // registerStay adds the flags that say how long the cluster of a run stays, and what is left of it.
 func (o *runOptions) registerStay(c *cobra.Command) {
 	f := c.Flags()
-	f.DurationVar(&o.ttl, "ttl", defaultTTL, "how long the cluster may live, a `DURATION`; what goes on in it is ended then")
-	f.StringVar(&o.keep, "keep", keepNever, "leave the cluster until its TTL is over: never, on-failure or always; `WHEN`")
-	f.StringVar(&o.artifacts, "artifacts", "", "when something fails, write events, pods and logs into a new folder in this `DIR`, named for the run")
+	f.DurationVar(&o.ttl, "ttl", defaultTTL, "stop the run after `DURATION`; gc may delete the cluster then")
+	f.StringVar(&o.keep, "keep", keepNever, "`WHEN` to keep the cluster until its TTL expires: never, on-failure or always")
+	f.StringVar(&o.artifacts, "artifacts", "", "after a failure, write events, pods and logs to a new folder in `DIR`, named after the run")
 	_ = c.MarkFlagDirname("artifacts")
 	_ = c.RegisterFlagCompletionFunc("keep", cobra.FixedCompletions([]string{keepNever, keepOnFailure, keepAlways}, cobra.ShellCompDirectiveNoFileComp))
 }
@@ -92,13 +103,31 @@ func (o *runOptions) registerStay(c *cobra.Command) {
 func (o *runOptions) check() error {
 	switch {
 	case o.provider != "" && o.provider != kwok.Name && o.provider != kind.Name:
-		return fault.New(fault.Usage, "--provider %s: there is no such provider for ephemeral clusters", o.provider).WithHint("use kwok or kind")
+		return fault.New(fault.Usage, "--provider %s: not supported for ephemeral clusters", o.provider).WithHint("use kwok or kind")
 	case o.keep != keepNever && o.keep != keepOnFailure && o.keep != keepAlways:
-		return fault.New(fault.Usage, "--keep %s: there is no such choice", o.keep).WithHint("use never, on-failure or always")
+		return fault.New(fault.Usage, "--keep %s: unknown value", o.keep).WithHint("use never, on-failure or always")
 	case o.ttl < time.Minute:
 		return fault.New(fault.Usage, "--ttl %s is too short for a cluster to come up", o.ttl).WithHint("give at least 1m")
 	}
 	return nil
+}
+
+// programs are those in PATH whose names begin like this. With none the shell completes files.
+func programs(begin string) []string {
+	var all []string
+	if begin == "" || strings.ContainsRune(begin, '/') {
+		return nil
+	}
+	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
+		entries, _ := os.ReadDir(dir) // of a folder that cannot be read nothing is run either
+		for _, e := range entries {
+			if strings.HasPrefix(e.Name(), begin) && !e.IsDir() {
+				all = append(all, e.Name())
+			}
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 func (a *app) runAround(ctx context.Context, arg string, command []string, o runOptions) error {
@@ -164,9 +193,9 @@ func (a *app) command(ctx, live context.Context, e *ephemeral, command []string)
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case live.Err() != nil:
-		return fault.New(fault.Failed, "%s had not ended when the TTL was over", text).WithHint("raise --ttl")
+		return fault.New(fault.Failed, "%s was still running when the TTL expired", text).WithHint("raise --ttl")
 	case err == nil:
-		a.rep.Message(fmt.Sprintf("%s ended well after %s", text, time.Since(start).Round(time.Second/10)))
+		a.rep.Message(fmt.Sprintf("%s succeeded after %s", text, time.Since(start).Round(time.Second/10)))
 		return nil
 	case errors.As(err, &exit) && exit.ExitCode() > 0:
 		return fault.New(fault.Failed, "%s ended with exit code %d", text, exit.ExitCode()).WithExit(exit.ExitCode())
@@ -175,7 +204,7 @@ func (a *app) command(ctx, live context.Context, e *ephemeral, command []string)
 	case errors.As(err, &exit):
 		return fault.Wrap(err, fault.Failed, "%s", text)
 	}
-	return fault.Wrap(err, fault.Failed, "%s could not be run", text).WithHint("the command is looked up in PATH; a shell's own needs: -- sh -c '…'")
+	return fault.Wrap(err, fault.Failed, "%s could not be run", text).WithHint("the command is searched in PATH; for shell syntax, use: -- sh -c '…'")
 }
 
 // collect writes what there is to see. That it can not is told, and hides no other failure.
@@ -184,7 +213,7 @@ func (a *app) collect(ctx context.Context, job *bootstrap.Job, dir string) {
 	defer cancel()
 	cluster := job.Cluster()
 	if cluster == nil || cluster.REST == nil {
-		a.rep.Message("no artifacts: there is no API server to ask")
+		a.rep.Message("no artifacts: there is no API server to read from")
 		return
 	}
 	err := func() error {
@@ -204,7 +233,7 @@ func (a *app) collect(ctx context.Context, job *bootstrap.Job, dir string) {
 		return err
 	}()
 	if err != nil {
-		a.rep.Message("not all artifacts could be had: " + strings.ReplaceAll(err.Error(), "\n", "; "))
+		a.rep.Message("some artifacts could not be collected: " + strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	a.rep.Message("artifacts are in " + dir)
 }
@@ -215,7 +244,7 @@ func (a *app) keep(e *ephemeral) error {
 	if project := gke.ProjectOf(e.Location); project != "" {
 		remove += " --project " + project // with which it is found from any machine
 	}
-	a.rep.Message(fmt.Sprintf("the cluster stays until %s: KUBECONFIG=%s; %s removes it before",
+	a.rep.Message(fmt.Sprintf("the cluster is kept until %s: KUBECONFIG=%s; %s deletes it earlier",
 		e.Expires.Local().Format(time.DateTime), e.Kubeconfig(), remove))
 	return e.Keep()
 }

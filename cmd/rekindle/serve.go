@@ -12,15 +12,15 @@ func (a *app) serveCommand() *cobra.Command {
 	var address string
 	c := &cobra.Command{
 		Use:   "serve DIR",
-		Short: "Serve a folder's Git repository read-only over HTTP, until interrupted",
-		Long: `serve makes a repository reachable for git, Flux and Argo CD over smart HTTP, and lets nobody
-write to it. A folder that is no repository is served as one with a single commit. The path of the
-URL has a random part: who reaches the port but was not given the URL reads nothing.`,
+		Short: "Serve a Git repository read-only over HTTP until interrupted",
+		Long: `Serve the Git repository in folder DIR to git, Flux and Argo CD over smart HTTP, read-only. A folder
+that is not a repository is served as a repository with one commit. The path of the URL has a
+random part: whoever reaches the port but does not know the URL cannot read anything.`,
 		GroupID: "tools",
 		Args:    cobra.ExactArgs(1),
 		RunE:    func(c *cobra.Command, args []string) error { return a.serve(c.Context(), args[0], address) },
 	}
-	c.Flags().StringVar(&address, "listen", "127.0.0.1:0", "`ADDRESS` to listen on; port 0 is any free one")
+	c.Flags().StringVar(&address, "listen", "127.0.0.1:0", "`ADDRESS` to listen on; port 0 is any free port")
 	c.ValidArgsFunction = func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return nil, cobra.ShellCompDirectiveFilterDirs
 	}

@@ -12,17 +12,16 @@ func (a *app) snapshotCommand() *cobra.Command {
 	var o jobOptions
 	c := &cobra.Command{
 		Use:   "snapshot FILE|URL//PATH",
-		Short: "Take what Git can not hold: the data of volumes, and kept objects",
-		Long: `snapshot takes a set of the cluster that the document declares, and writes it to the
-repository spec.state.repository: the data of every bound claim, read by restic beside the
-volume, and the objects of spec.state.objects. Commands in the annotations that Velero knows
-run before and after (pre.hook.backup.velero.io/command, post.hook...). The annotation
-rekindle.dev/snapshot: skip leaves a claim out.
+		Short: "Save the data of volumes and the kept objects as a snapshot set",
+		Long: `Take a snapshot set of the cluster and write it to spec.state.repository: the data of every
+bound claim, which restic reads next to the volume, and the objects in spec.state.objects. Hooks
+in the annotations of Velero (pre.hook.backup.velero.io/command, post.hook...) run before and
+after. Claims with the annotation rekindle.dev/snapshot: skip are left out.
 
-A set that lacks something is written, told as incomplete, and never restored by default;
-the exit code is 1 then.
+A set that lacks something is written and marked incomplete, and the exit code is 1. Incomplete
+sets are never restored by default.
 
-With --as the set is one of the cluster of that name: snapshots --as lists it, and a document
+With --as, the set belongs to the cluster of that name: snapshots --as lists it, and a document
 with that metadata.name restores it.`,
 		Example: `  rekindle snapshot clusters/prod/cluster.yaml`,
 		GroupID: "cluster",

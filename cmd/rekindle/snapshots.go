@@ -20,10 +20,10 @@ func (a *app) snapshotsCommand() *cobra.Command {
 	var as string
 	c := &cobra.Command{
 		Use:   "snapshots FILE|URL//PATH",
-		Short: "The snapshot sets of a cluster, the newest first",
-		Long: `snapshots lists what the repository spec.state.repository has of the cluster: each set with its
-age, its volumes and their size, and whether it is whole. rebuild takes the newest complete
-one unless --at says another; why newer ones are not complete is told. No cluster is asked.`,
+		Short: "List the snapshot sets of a cluster, newest first",
+		Long: `List the snapshot sets of the cluster in spec.state.repository: age, volumes, size, and whether
+each set is complete; if sets newer than the newest complete one are incomplete, also why. rebuild
+restores the newest complete set unless --at selects another. No cluster is contacted.`,
 		GroupID: "cluster",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -42,7 +42,7 @@ one unless --at says another; why newer ones are not complete is told. No cluste
 		},
 	}
 	completeDocument(c)
-	c.Flags().StringVar(&as, "as", "", "the sets of the cluster of this `NAME`, in place of the document's")
+	c.Flags().StringVar(&as, "as", "", "list the sets of the cluster `NAME` instead of the document's")
 	_ = c.RegisterFlagCompletionFunc("as", cobra.NoFileCompletions)
 	return c
 }
@@ -120,16 +120,16 @@ func (a *app) verifySnapshotCommand() *cobra.Command {
 	o := verifyOptions{}
 	c := &cobra.Command{
 		Use:   "verify FILE|URL//PATH",
-		Short: "Read a snapshot set back: is everything there that its manifest tells?",
-		Long: `verify looks whether the set has all snapshots that its manifest tells of, and has restic read
-the repository's data again and compare it with its checksums. No cluster is asked.`,
+		Short: "Verify a snapshot set by reading its data back",
+		Long: `Check that the repository has every snapshot in the set's manifest, and have restic read the
+repository's data and compare it with its checksums. No cluster is contacted.`,
 		Example: `  rekindle snapshot verify clusters/prod/cluster.yaml
   rekindle snapshot verify clusters/prod/cluster.yaml --read-data 5%`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return a.verifySnapshot(c.Context(), args[0], o) },
 	}
-	c.Flags().StringVar(&o.at, "at", "", "verify this `SET`: an id, or a time (default: the newest complete one)")
-	c.Flags().StringVar(&o.part, "read-data", "100%", "read this `PART` of the repository's data again: a percentage, n/t, or a size like 10G")
+	c.Flags().StringVar(&o.at, "at", "", "verify `SET`: a set ID, or a time, for the newest complete set at or before it (default: the newest complete set)")
+	c.Flags().StringVar(&o.part, "read-data", "100%", "read `PART` of the repository's data: a percentage, n/t, or a size such as 10G")
 	completeDocument(c)
 	return c
 }
@@ -149,7 +149,7 @@ func (a *app) verifySnapshot(ctx context.Context, arg string, o verifyOptions) e
 				},
 			})
 			p.Add(plan.Step{
-				ID: "data", Title: "read " + o.part + " of the data again", Timeout: 24 * time.Hour,
+				ID: "data", Title: "read " + o.part + " of the data", Timeout: 24 * time.Hour,
 				Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 					return plan.Unchanged, r.Verify(ctx, set, o.part, p)
 				},
@@ -176,11 +176,11 @@ func (a *app) keepCommand() *cobra.Command {
 	var o keepOptions
 	c := &cobra.Command{
 		Use:   "keep FILE|URL//PATH",
-		Short: "Remove the snapshot sets beyond those that are to be kept",
-		Long: `keep removes whole sets of the cluster: the complete ones beyond the newest spec.state.keep.last,
-and older than the newest complete one, those that are not whole and those that a migration took to
-carry data, which do not count. A set that a run may still be taking stays. Then it frees the data
-that nothing needs any more. Sets of other clusters in the same repository stay.`,
+		Short: "Delete snapshot sets beyond the number to keep",
+		Long: `Delete complete sets of the cluster beyond the newest spec.state.keep.last. Incomplete sets and
+the sets of migrations do not count; those older than the newest complete set are deleted too. A set
+that a run may still be taking is not deleted. Then free the data that no set needs any more. Sets
+of other clusters in the same repository are not deleted.`,
 		Example: `  rekindle keep clusters/prod/cluster.yaml --dry-run
   rekindle keep clusters/prod/cluster.yaml --last 30 --yes`,
 		GroupID: "cluster",
@@ -188,7 +188,7 @@ that nothing needs any more. Sets of other clusters in the same repository stay.
 		RunE:    func(c *cobra.Command, args []string) error { return a.keepSets(c.Context(), args[0], o) },
 	}
 	c.Flags().IntVar(&o.last, "last", 0, "keep the newest `N` complete sets (default: spec.state.keep.last)")
-	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "tell what would be removed, and remove nothing")
+	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "show what would be deleted; delete nothing")
 	completeDocument(c)
 	return c
 }
@@ -201,8 +201,8 @@ func (a *app) keepSets(ctx context.Context, arg string, o keepOptions) error {
 				last = docs.Cluster.Spec.State.Keep.Last
 			}
 			if last < 1 {
-				return fault.New(fault.Usage, "the document does not say how many sets are to be kept").At(docs.Place("spec.state")).
-					WithHint("write keep: {last: 14}, or give --last")
+				return fault.New(fault.Usage, "the document does not declare how many sets to keep").At(docs.Place("spec.state")).
+					WithHint("add keep: {last: 14}, or use --last")
 			}
 			sets, err := r.Sets(ctx)
 			if err != nil {
@@ -213,15 +213,15 @@ func (a *app) keepSets(ctx context.Context, arg string, o keepOptions) error {
 				return a.tellSets(over)
 			}
 			if len(over) == 0 {
-				a.rep.Message(fmt.Sprintf("nothing to remove: there are %d sets", len(sets)))
+				a.rep.Message(fmt.Sprintf("nothing to delete: there are %d sets", len(sets)))
 				return nil
 			}
-			if err := a.confirm(ctx, fmt.Sprintf("remove %d of %d snapshot sets, for ever", len(over), len(sets))); err != nil {
+			if err := a.confirm(ctx, fmt.Sprintf("delete %d of %d snapshot sets permanently", len(over), len(sets))); err != nil {
 				return err
 			}
 			p := plan.New("keep " + docs.Cluster.Metadata.Name)
 			p.Add(plan.Step{
-				ID: "remove", Title: fmt.Sprintf("remove %d snapshot sets", len(over)), Timeout: 24 * time.Hour,
+				ID: "remove", Title: fmt.Sprintf("delete %d snapshot sets", len(over)), Timeout: 24 * time.Hour,
 				Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 					sets, err := r.Sets(ctx) // others may have removed or taken some while somebody was asked
 					if err != nil {

@@ -21,7 +21,7 @@ func TestBadUsageHasAHint(t *testing.T) {
 		{"list --report x.html", "--report x.html: list runs nothing", "-o json"},
 		{"up cluster.yaml --report no/such/folder/x.html", "--report: open no/such/folder", "a folder that exists"},
 		{"version -o xml", `unknown output format "xml"`, "use -o text or -o json"},
-		{"up https://git.example.com/acme/ops.git", "names no document", "two slashes"},
+		{"up https://git.example.com/acme/ops.git", "does not name a document", "two slashes"},
 		{"up http://git.example.com/acme/ops.git//cluster.yaml", "is not encrypted", "use https:// or ssh://"},
 	} {
 		t.Run(test.args, func(t *testing.T) {

@@ -25,7 +25,7 @@ func buildVersion() string {
 func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:     "version",
-		Short:   "Tell the version of this binary",
+		Short:   "Print the version",
 		GroupID: "tools",
 		// It ends before a garbage collector is of any use: after startup.Done it would take a third longer.
 		PersistentPreRunE: func(c *cobra.Command, _ []string) error {

@@ -451,7 +451,7 @@ func TestUsersDecide(t *testing.T) {
 	}
 	broken.Store("new")
 	code, out, doc = w.run("migrate", "cutover", moveFrom, moveTo, "--yes")
-	if code != 1 || doc.Migration.Write != "old" || !strings.Contains(out, "does not do what old did: going back") {
+	if code != 1 || doc.Migration.Write != "old" || !strings.Contains(out, "does not work as old did: going back") {
 		t.Errorf("users get something else: exit %d, %s writes\n%s", code, doc.Migration.Write, out)
 	}
 	w.runs("old", "db", "mailer", "web")
@@ -514,7 +514,7 @@ func TestTwoMigrationsAtOnce(t *testing.T) {
 func TestTheSourceIsAwayAfterItsDataWasCarried(t *testing.T) {
 	w := moving(t)
 	w.must("migrate", "stage", moveFrom, moveTo)
-	if code, out, _ := w.run("migrate", "cutover", moveFrom, moveTo, "--yes", "--without-source"); code != 3 || !strings.Contains(out, "not all of its data is in new") {
+	if code, out, _ := w.run("migrate", "cutover", moveFrom, moveTo, "--yes", "--without-source"); code != 3 || !strings.Contains(out, "not all its data is in new") {
 		t.Errorf("before anything was carried: exit %d\n%s", code, out)
 	}
 	_, out, hit := w.strikeWhen(func(plan string, e event) bool {

@@ -217,7 +217,7 @@ func TestATargetThatIsRecalledIsNotOpened(t *testing.T) {
 	}
 	back := w.freeze("old")
 	defer back()
-	if code, out, _ := w.run("migrate", "cutover", moveFrom, moveTo, "--yes", "--without-source"); code != 3 || !strings.Contains(out, "not all of its data is in new") {
+	if code, out, _ := w.run("migrate", "cutover", moveFrom, moveTo, "--yes", "--without-source"); code != 3 || !strings.Contains(out, "not all its data is in new") {
 		t.Errorf("opened while the source may write: exit %d\n%s", code, out)
 	}
 	back()

@@ -50,7 +50,7 @@ func TestAQuestionEndsWithTheRun(t *testing.T) {
 		args  []string
 	}{
 		{"\x03", 130, "interrupted", []string{"down", bareFile}},
-		{"", 1, "nobody answered in time", []string{"down", bareFile, "--timeout", "5s"}},
+		{"", 1, "no answer in time", []string{"down", bareFile, "--timeout", "5s"}},
 		{"no\n", 3, "not confirmed", []string{"down", bareFile}},
 		{"yes\n", 0, "proven", []string{"down", bareFile}},
 	} {
