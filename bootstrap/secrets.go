@@ -90,5 +90,5 @@ func (j *Job) sourceAuth(ctx context.Context, name string) (gitrepo.Auth, error)
 		j.keepSecret(keys.Values(secrets)) // before anything is told of what they open
 		return gitrepo.AuthFrom(secrets[0].Data), nil
 	}
-	return gitrepo.Auth{}, fault.New(fault.Usage, "%q is none of spec.keys", name).At(j.docs.Place("spec.source.auth.secret"))
+	return gitrepo.Auth{}, fault.New(fault.Usage, "%q is not in spec.keys", name).At(j.docs.Place("spec.source.auth.secret"))
 }

@@ -27,7 +27,7 @@ func TestWhatIsInTheWayOfTheDataIsToldAtOnce(t *testing.T) {
 			"claim shop/data-db-1: it asks for 1Gi, and the one in the snapshot had 2Gi", "never shrinks"}},
 		"a volume of another mode": {"fast: standard", func(l *lab) { l.set.Claims[0].VolumeMode = "Block" }, []string{
 			"claim shop/data-db-0: the snapshot is of a volume in mode Block"}},
-		"two at once": {"", func(l *lab) { l.set.Claims[0].Size = "1Ti" }, []string{"data-db-0: it asks for 1Gi", `class "fast"`, "2 faults"}},
+		"two at once": {"", func(l *lab) { l.set.Claims[0].Size = "1Ti" }, []string{"data-db-0: it asks for 1Gi", `class "fast"`, "2 errors"}},
 		"a class that the chart makes": {"", func(l *lab) {
 			l.chart += "---\napiVersion: storage.k8s.io/v1\nkind: StorageClass\nmetadata: {name: fast}\nprovisioner: example.com/fast\n"
 		}, nil},

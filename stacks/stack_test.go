@@ -170,7 +170,7 @@ func TestFaultsOfValuesNameTheirPlace(t *testing.T) {
 	wants(t, err, fault.Usage,
 		"stacks/platform.yaml:11: release c: bad.yaml: this is no values file", "line 1",
 		"stacks/platform.yaml:15: release d", "size",
-		"2 faults")
+		"2 errors")
 }
 
 func TestTheDeclaredVersionReachesTheCharts(t *testing.T) {

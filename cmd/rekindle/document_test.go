@@ -104,7 +104,7 @@ func TestADocumentOfARepositoryUsesNothingOfThisMachine(t *testing.T) {
 			t.Errorf("%s: exit code %d with:\n%s", command, code, out)
 		}
 		for _, field := range []string{"spec.keys[0].from.exec", "spec.keys[1].from.file", "spec.state.password.exec"} {
-			if !strings.Contains(out, field+": a document of a repository uses no commands") {
+			if !strings.Contains(out, field+": a document in a repository may not use commands") {
 				t.Errorf("%s: no word of %s in:\n%s", command, field, out)
 			}
 		}

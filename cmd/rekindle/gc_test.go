@@ -95,7 +95,7 @@ func TestAMachineWithoutDockerHasNoKindClusters(t *testing.T) {
 			t.Errorf("%s: exit code %d with:\n%s", command, code, out)
 		}
 	}
-	if code, out := call(t, "gc", "--run", "typo"); code != fault.ExitUsage || !strings.Contains(out, "no cluster of such a run was found") {
+	if code, out := call(t, "gc", "--run", "typo"); code != fault.ExitUsage || !strings.Contains(out, "no cluster of this run was found") {
 		t.Errorf("exit code %d with:\n%s", code, out)
 	}
 }

@@ -29,17 +29,17 @@ func checkRepoURL(s string) error {
 	}
 	u, err := url.Parse(s)
 	if err != nil {
-		return errors.New("this is no URL")
+		return errors.New("not a valid URL")
 	}
 	switch u.Scheme {
 	case "ssh":
 	case "https", "http":
 		return checkHTTPURL(s)
 	default:
-		return fmt.Errorf("%q: want https://…, ssh://… or git@host:path", s)
+		return fmt.Errorf("%q: must be https://…, ssh://… or git@host:path", s)
 	}
 	if u.Host == "" {
-		return fmt.Errorf("%q names no host", s)
+		return fmt.Errorf("%q has no host", s)
 	}
 	if _, has := u.User.Password(); has {
 		return errors.New("a password in a URL ends up in logs: use spec.source.auth")
@@ -52,15 +52,15 @@ func checkHTTPURL(s string) error {
 	u, err := url.Parse(s)
 	switch {
 	case err != nil:
-		return errors.New("this is no URL")
+		return errors.New("not a valid URL")
 	case u.Scheme != "https" && u.Scheme != "http":
-		return fmt.Errorf("%q: want https://…", s)
+		return fmt.Errorf("%q: must be https://…", s)
 	case u.Host == "":
-		return fmt.Errorf("%q names no host", s)
+		return fmt.Errorf("%q has no host", s)
 	case u.User != nil:
 		return errors.New("credentials in a URL end up in logs: use spec.source.auth")
 	case u.Scheme == "http" && !IsNear(u.Hostname()):
-		return fmt.Errorf("%q is not encrypted: want https:// (http:// only to loopback and private addresses)", s)
+		return fmt.Errorf("%q is not encrypted: must be https:// (http:// only to loopback and private addresses)", s)
 	}
 	return nil
 }
@@ -70,11 +70,11 @@ func checkProbeURL(s string) error {
 	u, err := url.Parse(s)
 	switch {
 	case err != nil:
-		return errors.New("this is no URL")
+		return errors.New("not a valid URL")
 	case u.Scheme != "https" && u.Scheme != "http":
-		return fmt.Errorf("%q: want https://… or http://…", s)
+		return fmt.Errorf("%q: must be https://… or http://…", s)
 	case u.Host == "":
-		return fmt.Errorf("%q names no host", s)
+		return fmt.Errorf("%q has no host", s)
 	case u.User != nil:
 		return errors.New("credentials in a URL end up in logs")
 	}

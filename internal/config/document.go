@@ -36,19 +36,19 @@ func newDocument(file string, root *yaml.Node, variables map[string]string) *doc
 	}
 	root, d.root = copied, copied
 	if root.Kind != yaml.MappingNode {
-		d.add(root, "", "want a document with apiVersion and kind, found %s", found(root))
+		d.add(root, "", "expected a document with apiVersion and kind, found %s", found(root))
 		return d
 	}
 	version, kind := field(root, "apiVersion"), field(root, "kind")
 	switch {
 	case version == nil:
-		d.add(root, "apiVersion", "is missing, want %s", APIVersion)
+		d.add(root, "apiVersion", "is missing; must be %s", APIVersion)
 	case version.Value != APIVersion:
-		d.add(version, "apiVersion", "%q is not read by this version of rekindle, want %s", version.Value, APIVersion)
+		d.add(version, "apiVersion", "%q is not supported by this version of rekindle; must be %s", version.Value, APIVersion)
 	case kind == nil:
-		d.add(root, "kind", "is missing, want Cluster or Stack")
+		d.add(root, "kind", "is missing; must be Cluster or Stack")
 	case kind.Tag != "!!str" || kind.Value == "":
-		d.add(kind, "kind", "want Cluster or Stack, found %s", found(kind))
+		d.add(kind, "kind", "must be Cluster or Stack, found %s", found(kind))
 	default:
 		d.kind = kind.Value
 	}
@@ -82,7 +82,7 @@ func variablesOf(root *yaml.Node) map[string]string {
 }
 
 func (d *document) unknownKind(want string) {
-	d.add(field(d.root, "kind"), "kind", "%q is no kind that is read here, want %s", d.kind, want)
+	d.add(field(d.root, "kind"), "kind", "%q is not expected here; must be %s", d.kind, want)
 }
 
 // add records a fault at a node.
@@ -161,13 +161,13 @@ func (d *document) fields(n *yaml.Node, t reflect.Type, at string) {
 		defer func(was bool) { d.hides = was }(d.hides)
 		d.hides = true
 		if n.Kind != yaml.MappingNode {
-			d.add(n, at, "want %s", forms)
+			d.add(n, at, "must be %s", forms)
 			putAway(n)
 			return
 		}
 	}
 	if n.Kind != yaml.MappingNode {
-		d.add(n, at, "want an object, found %s", d.found(n))
+		d.add(n, at, "expected an object, found %s", d.found(n))
 		putAway(n)
 		return
 	}
@@ -177,7 +177,7 @@ func (d *document) fields(n *yaml.Node, t reflect.Type, at string) {
 	d.eachEntry(n, at, func(key, value *yaml.Node, name string) bool {
 		f, ok := known[key.Value]
 		if !ok {
-			d.add(key, name, "unknown field%s", didYouMean(key.Value, names(known)))
+			d.add(key, name, "%s", unknownField(t, at, key.Value))
 			if meant := nearest(key.Value, names(known)); meant != "" {
 				d.bad = append(d.bad, join(at, meant)) // and so not missing
 			}
@@ -195,12 +195,37 @@ func (d *document) fields(n *yaml.Node, t reflect.Type, at string) {
 	d.union(t, written, at, len(d.bad) > before)
 }
 
+// unknownField tells of a field that a struct has not, and of the one that was probably meant.
+func unknownField(t reflect.Type, at, name string) string {
+	known := fieldsOf(t)
+	switch u := unionOf(t.Name()); t {
+	case reflect.TypeFor[Provider](), reflect.TypeFor[Reconciler]():
+		return fmt.Sprintf("unknown %s %q; supported: %s", strings.ToLower(t.Name()), name, strings.Join(u.members, ", "))
+	}
+	for _, outer := range names(known) { // written one level too high
+		inner, suffix := structIn(known[outer].Type)
+		if inner == nil || suffix != "" {
+			continue
+		}
+		if _, ok := fieldsOf(inner)[name]; ok {
+			return fmt.Sprintf("unknown field (did you mean %s?)", join(join(at, outer), name))
+		}
+	}
+	if hint := didYouMean(name, names(known)); hint != "" || len(known) > maxListed {
+		return "unknown field" + hint
+	}
+	return "unknown field; supported: " + strings.Join(names(known), ", ")
+}
+
+// maxListed is up to how many fields a fault lists all of them.
+const maxListed = 12
+
 // missing tells a field that is not written, at the line of its object.
 func (d *document) missing(at, name string, r rule) {
 	field := join(at, name)
 	d.lines[field] = d.lines[at]
 	if r.says != "" {
-		d.addAt(d.lines[at], field, "is missing, want %s", r.says)
+		d.addAt(d.lines[at], field, "is missing; must be %s", r.says)
 		return
 	}
 	d.addAt(d.lines[at], field, "is missing")
@@ -222,9 +247,9 @@ func (d *document) union(t reflect.Type, written map[string]bool, at string, fau
 		for _, name := range have {
 			where = append(where, fmt.Sprintf("%s (line %d)", name, d.lines[join(at, name)]))
 		}
-		d.addAt(d.lines[at], at, "%s are set, want %s", strings.Join(where, " and "), u.wants())
+		d.addAt(d.lines[at], at, "%s are set; set %s of %s", strings.Join(where, " and "), u.wants(), strings.Join(u.members, ", "))
 	case len(have) == 0 && u.required && !faulty:
-		d.addAt(d.lines[at], at, "is missing, want one of %s", strings.Join(u.members, ", "))
+		d.addAt(d.lines[at], at, "is missing; set one of %s", strings.Join(u.members, ", "))
 	}
 }
 
@@ -234,7 +259,7 @@ func (d *document) entries(n *yaml.Node, t reflect.Type, r rule, at string) {
 	case isNull(n) && !r.filled:
 		return
 	case n.Kind != yaml.MappingNode:
-		d.add(n, at, "want an object, found %s", d.found(n))
+		d.add(n, at, "expected an object, found %s", d.found(n))
 		putAway(n)
 		return
 	case r.filled && len(n.Content) == 0:
@@ -242,7 +267,7 @@ func (d *document) entries(n *yaml.Node, t reflect.Type, r rule, at string) {
 	}
 	d.eachEntry(n, at, func(key, value *yaml.Node, name string) bool {
 		if r.keys != nil && !r.keys.MatchString(key.Value) {
-			d.add(key, name, "%q is no name that can stand here: want %s", key.Value, r.keysSay)
+			d.add(key, name, "%q is not a valid name: must be %s", key.Value, r.keysSay)
 			return false
 		}
 		d.walk(value, t, r.elements(), name)
@@ -263,10 +288,10 @@ func (d *document) eachEntry(n *yaml.Node, at string, take func(key, value *yaml
 			d.add(key, at, "a key must be a plain word, found %s", d.found(key))
 			continue
 		case key.Tag == "!!merge":
-			d.add(key, name, "merge keys are not read: write the fields out")
+			d.add(key, name, "merge keys are not supported: write the fields out")
 			continue
 		case seen[key.Value] > 0:
-			d.add(key, name, "is written twice, first on line %d", seen[key.Value])
+			d.add(key, name, "is set twice, first on line %d", seen[key.Value])
 			continue
 		}
 		seen[key.Value] = key.Line
@@ -283,7 +308,7 @@ func (d *document) items(n *yaml.Node, t reflect.Type, r rule, at string) {
 	case isNull(n) && !r.filled:
 		return
 	case n.Kind != yaml.SequenceNode:
-		d.add(n, at, "want a list, found %s", d.found(n))
+		d.add(n, at, "expected a list, found %s", d.found(n))
 		putAway(n)
 		return
 	case r.filled && len(n.Content) == 0:

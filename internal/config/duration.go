@@ -16,11 +16,11 @@ func (d *Duration) UnmarshalJSON(raw []byte) error {
 	}
 	var s string
 	if err := json.Unmarshal(raw, &s); err != nil {
-		return fmt.Errorf("want a duration as a string, like \"5m\"")
+		return fmt.Errorf("expected a duration as a string, such as \"5m\"")
 	}
 	v, err := time.ParseDuration(s)
 	if err != nil {
-		return fmt.Errorf("%q is no duration, write it like 90s, 5m or 1h30m", s)
+		return fmt.Errorf("%q is not a valid duration, such as 90s, 5m or 1h30m", s)
 	}
 	d.Duration = v
 	return nil

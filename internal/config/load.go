@@ -89,15 +89,22 @@ func LoadFS(fsys fs.FS, file string) (*Documents, error) {
 }
 
 func load(fsys fs.FS, file, shown string) (*Documents, error) {
+	switch info, err := fs.Stat(fsys, file); {
+	case err != nil:
+		return nil, fault.New(fault.Usage, "%s", cause(err)).At(shown, 0).WithHint("give the Cluster document, such as clusters/prod/cluster.yaml")
+	case info.IsDir():
+		return nil, fault.New(fault.Usage, "expected a file, found a folder").At(shown, 0).
+			WithHint("give the Cluster document, such as %s", path.Join(filepath.ToSlash(shown), "cluster.yaml"))
+	}
 	d := &Documents{FS: fsys, File: file, Dir: path.Dir(file), shown: shown, stack: map[*Stack]*place{}}
 	errs := d.each(file, shown, nil, func(doc *document) {
 		switch {
 		case doc.kind == "Stack":
-			doc.add(doc.root, "kind", "a Stack stands in a file of its own, named by spec.stack[].file")
+			doc.add(doc.root, "kind", "a Stack must be in a file of its own, listed in spec.stack[].file")
 		case doc.kind != "Cluster":
 			doc.unknownKind("Cluster")
 		case d.Cluster != nil:
-			doc.add(doc.root, "", "a second Cluster document, the first is on line %d: want one in a file", d.place.lines[""])
+			doc.add(doc.root, "", "a second Cluster document, the first is on line %d: a file can have only one", d.place.lines[""])
 		default:
 			d.Cluster = &Cluster{}
 			doc.variables = variablesOf(doc.root)
@@ -107,7 +114,7 @@ func load(fsys fs.FS, file, shown string) (*Documents, error) {
 	})
 	if d.Cluster == nil {
 		if len(errs) == 0 {
-			errs = append(errs, fault.New(fault.Usage, "no Cluster document in it").At(shown, 1).
+			errs = append(errs, fault.New(fault.Usage, "there is no Cluster document in this file").At(shown, 1).
 				WithHint("a Cluster document begins with: apiVersion: %s, kind: Cluster", APIVersion))
 		}
 		return nil, inOrder(errs)
@@ -149,7 +156,7 @@ func inOrder(errs []error) error {
 	if n := len(errs) - maxFaults; n > 0 {
 		var f *fault.Error
 		_ = errors.As(errs[maxFaults], &f)
-		errs = append(errs[:maxFaults:maxFaults], fault.New(fault.Usage, "and %d more faults", n).At(f.File, f.Line))
+		errs = append(errs[:maxFaults:maxFaults], fault.New(fault.Usage, "and %d more errors", n).At(f.File, f.Line))
 	}
 	return fault.Join(errs...)
 }
@@ -166,7 +173,7 @@ func (d *Documents) loadStacks() []error {
 		file := path.Join(d.Dir, ref.File)
 		shown := path.Join(path.Dir(filepath.ToSlash(d.place.shown)), ref.File)
 		if before, again := first[file]; again {
-			errs = append(errs, d.fault(at, "%s is named twice, first by spec.stack[%d].file", ref.File, before))
+			errs = append(errs, d.fault(at, "%s is listed twice, first in spec.stack[%d].file", ref.File, before))
 			continue
 		}
 		first[file] = i
@@ -175,7 +182,7 @@ func (d *Documents) loadStacks() []error {
 			errs = append(errs, d.fault(at, "%s: %s", ref.File, cause(err)))
 			continue
 		case info.IsDir():
-			errs = append(errs, d.fault(at, "%s is a folder, want a file", ref.File))
+			errs = append(errs, d.fault(at, "%s: expected a file, found a folder", ref.File))
 			continue
 		}
 		before := len(d.Stacks)
@@ -190,7 +197,7 @@ func (d *Documents) loadStacks() []error {
 			d.stack[s] = &place{file: file, shown: shown, lines: doc.lines, bad: doc.bad}
 		})
 		if len(d.Stacks) == before && len(found) == 0 {
-			found = []error{fault.New(fault.Usage, "no Stack document in it").At(shown, 1)}
+			found = []error{fault.New(fault.Usage, "there is no Stack document in this file").At(shown, 1)}
 		}
 		errs = append(errs, found...)
 	}
@@ -204,7 +211,7 @@ func (d *Documents) each(file, shown string, variables map[string]string, take f
 		return []error{fault.New(fault.Usage, "%s", cause(err)).At(shown, 0)}
 	}
 	if !utf8.Valid(raw) {
-		return []error{fault.New(fault.Usage, "it is not UTF-8 text").At(shown, invalidLine(raw))}
+		return []error{fault.New(fault.Usage, "the file is not UTF-8 text").At(shown, invalidLine(raw))}
 	}
 	var errs []error
 	decoder := yaml.NewDecoder(bytes.NewReader(raw))
@@ -263,7 +270,7 @@ func readFile(fsys fs.FS, file string) ([]byte, error) {
 	defer func() { _ = f.Close() }()
 	raw, err := io.ReadAll(io.LimitReader(f, maxBytes+1))
 	if err == nil && len(raw) > maxBytes {
-		err = fmt.Errorf("it has more than 1 MiB: documents are written by hand, and values that large belong into a chart")
+		err = fmt.Errorf("the file is larger than 1 MiB: move large values into a chart")
 	}
 	return raw, err
 }

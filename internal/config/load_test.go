@@ -116,65 +116,68 @@ func faultCases(t *testing.T) map[string]faultCase {
 	}
 	return map[string]faultCase{
 		"unknown field":       {replace("kind: {config: kind.yaml}", "kind: {confg: kind.yaml}"), `clusters/prod.yaml:6: spec.provider.kind.confg: unknown field (did you mean "config"?)`},
-		"wrong type":          {replace(`version: "1.37"`, "version: 1.37"), `clusters/prod.yaml:7: spec.kubernetes.version: want a string, found the number 1.37; put it in quotes: "1.37"`},
-		"list for an object":  {replace("flux: {}", "flux: []"), `clusters/prod.yaml:12: spec.reconciler.flux: want an object, found a list`},
-		"two providers":       {replace("kind: {config: kind.yaml}", "kind: {config: kind.yaml}\n    kwok: {}"), `clusters/prod.yaml:5: spec.provider: kind (line 6) and kwok (line 7) are set, want exactly one`},
-		"no provider":         {replace("kind: {config: kind.yaml}", ""), `clusters/prod.yaml:5: spec.provider: is missing, want one of existing, gke, kind, kwok`},
-		"written twice":       {replace("metadata: {name: prod}", "metadata: {name: prod}\nmetadata: {name: b}"), `clusters/prod.yaml:4: metadata: is written twice, first on line 3`},
+		"unknown provider":    {replace("kind: {config: kind.yaml}", "eks: {}"), `clusters/prod.yaml:6: spec.provider.eks: unknown provider "eks"; supported: existing, gke, kind, kwok`},
+		"branch beside ref":   {replace("path: overlays/prod", "branch: main"), `clusters/prod.yaml:15: spec.source.branch: unknown field (did you mean spec.source.ref.branch?)`},
+		"far from any field":  {replace("flux: {}", "flux: {frequency: 5m}"), `clusters/prod.yaml:12: spec.reconciler.flux.frequency: unknown field; supported: chart, digest, name, namespace, serviceAccountName, timeout, values, version`},
+		"wrong type":          {replace(`version: "1.37"`, "version: 1.37"), `clusters/prod.yaml:7: spec.kubernetes.version: expected a string, found the number 1.37; put it in quotes: "1.37"`},
+		"list for an object":  {replace("flux: {}", "flux: []"), `clusters/prod.yaml:12: spec.reconciler.flux: expected an object, found a list`},
+		"two providers":       {replace("kind: {config: kind.yaml}", "kind: {config: kind.yaml}\n    kwok: {}"), `clusters/prod.yaml:5: spec.provider: kind (line 6) and kwok (line 7) are set; set exactly one of existing, gke, kind, kwok`},
+		"no provider":         {replace("kind: {config: kind.yaml}", ""), `clusters/prod.yaml:5: spec.provider: is missing; set one of existing, gke, kind, kwok`},
+		"written twice":       {replace("metadata: {name: prod}", "metadata: {name: prod}\nmetadata: {name: b}"), `clusters/prod.yaml:4: metadata: is set twice, first on line 3`},
 		"undefined variable":  {replace("ops.git", "${REGISTRI}.git"), `clusters/prod.yaml:14: spec.source.url: the variable ${REGISTRI} is not in spec.variables (did you mean "REGISTRY"?)`},
-		"bad name":            {replace("name: prod", "name: Prod_1"), `clusters/prod.yaml:3: metadata.name: "Prod_1": want at most 40 lower-case letters, digits and -, beginning and ending with a letter or digit`},
-		"unknown key":         {replace("auth: {secret: git}", "auth: {secret: gti}"), `clusters/prod.yaml:16: spec.source.auth.secret: "gti" is none of spec.keys (did you mean "git"?)`},
-		"path out of it":      {replace("path: overlays/prod", "path: ../prod"), `clusters/prod.yaml:15: spec.source.path: "../prod" leads out of the repository: want a path below its root`},
-		"plain http":          {replace("https://git", "http://git"), `clusters/prod.yaml:14: spec.source.url: "http://git.example.com/acme/ops.git" is not encrypted: want https:// (http:// only to loopback and private addresses)`},
+		"bad name":            {replace("name: prod", "name: Prod_1"), `clusters/prod.yaml:3: metadata.name: "Prod_1": must be at most 40 lower-case letters, digits and -, beginning and ending with a letter or digit`},
+		"unknown key":         {replace("auth: {secret: git}", "auth: {secret: gti}"), `clusters/prod.yaml:16: spec.source.auth.secret: "gti" is not in spec.keys (did you mean "git"?)`},
+		"path out of it":      {replace("path: overlays/prod", "path: ../prod"), `clusters/prod.yaml:15: spec.source.path: "../prod" leads out of the repository: must be a path below its root`},
+		"plain http":          {replace("https://git", "http://git"), `clusters/prod.yaml:14: spec.source.url: "http://git.example.com/acme/ops.git" is not encrypted: must be https:// (http:// only to loopback and private addresses)`},
 		"password in the URL": {replace("https://git", "https://u:p@git"), `clusters/prod.yaml:14: spec.source.url: credentials in a URL end up in logs: use spec.source.auth`},
 		"missing stack":       {replace("platform.yaml", "plattform.yaml"), `clusters/prod.yaml:10: spec.stack[0].file: ../stacks/plattform.yaml: no such file`},
-		"stack is a folder":   {replace("../stacks/platform.yaml", "../stacks"), `clusters/prod.yaml:10: spec.stack[0].file: ../stacks is a folder, want a file`},
+		"stack is a folder":   {replace("../stacks/platform.yaml", "../stacks"), `clusters/prod.yaml:10: spec.stack[0].file: ../stacks: expected a file, found a folder`},
 		"missing kind file":   {replace("kind.yaml", "kynd.yaml"), `clusters/prod.yaml:6: spec.provider.kind.config: kynd.yaml: no such file`},
-		"two key sources":     {replace("from: {file: keys.txt, key", "from: {file: keys.txt, exec: [a], key"), `clusters/prod.yaml:18: spec.keys[0].from: exec (line 18) and file (line 18) are set, want exactly one`},
-		"wrong version":       {replace("rekindle.dev/v1alpha1", "rekindle.dev/v2"), `clusters/prod.yaml:1: apiVersion: "rekindle.dev/v2" is not read by this version of rekindle, want rekindle.dev/v1alpha1`},
-		"wrong kind":          {replace("kind: Cluster", "kind: Clutser"), `clusters/prod.yaml:2: kind: "Clutser" is no kind that is read here, want Cluster`},
-		"no YAML":             {replace("spec:", "spec: ["), `clusters/prod.yaml:4: this is no YAML: did not find expected ',' or ']'`},
+		"two key sources":     {replace("from: {file: keys.txt, key", "from: {file: keys.txt, exec: [a], key"), `clusters/prod.yaml:18: spec.keys[0].from: exec (line 18) and file (line 18) are set; set exactly one of env, exec, file, repo`},
+		"wrong version":       {replace("rekindle.dev/v1alpha1", "rekindle.dev/v2"), `clusters/prod.yaml:1: apiVersion: "rekindle.dev/v2" is not supported by this version of rekindle; must be rekindle.dev/v1alpha1`},
+		"wrong kind":          {replace("kind: Cluster", "kind: Clutser"), `clusters/prod.yaml:2: kind: "Clutser" is not expected here; must be Cluster`},
+		"no YAML":             {replace("spec:", "spec: ["), `clusters/prod.yaml:4: invalid YAML: did not find expected ',' or ']'`},
 		"need unknown":        {inStack("needs: [base]", "needs: [bse]"), `stacks/platform.yaml:10: releases[1].needs[0]: there is no release "bse" (did you mean "base"?)`},
 		"circle":              {inStack("version: 1.0.0", "version: 1.0.0\n    needs: [top]"), `stacks/platform.yaml:9: releases[0].needs: releases need each other: base -> top -> base`},
-		"bad duration":        {inStack("90s", "90"), `stacks/platform.yaml:10: releases[1].timeout: want a duration like 90s, 5m or 1h30m, found the number 90`},
-		"no version":          {inStack("    version: 1.0.0\n", ""), `stacks/platform.yaml:5: releases[0].version: is missing: which version of oci://127.0.0.1:5001/charts/base?`},
-		"chart by name": {inStack("./charts/top", "top"), `stacks/platform.yaml:10: releases[1].repo: is missing: in which repository is the chart top? A chart in the ops repository is written with ./ or ../
-stacks/platform.yaml:10: releases[1].version: is missing: which version of top?`},
-		"bad digest":          {inStack("version: 1.0.0", "version: 1.0.0\n    digest: sha256:12"), `stacks/platform.yaml:9: releases[0].digest: "sha256:12": want sha256: and 64 hex digits`},
+		"bad duration":        {inStack("90s", "90"), `stacks/platform.yaml:10: releases[1].timeout: expected a duration such as 90s, 5m or 1h30m, found the number 90`},
+		"no version":          {inStack("    version: 1.0.0\n", ""), `stacks/platform.yaml:5: releases[0].version: is missing: set the version of oci://127.0.0.1:5001/charts/base`},
+		"chart by name": {inStack("./charts/top", "top"), `stacks/platform.yaml:10: releases[1].repo: is missing: set the chart repository of top; the path of a chart in the ops repository begins with ./ or ../
+stacks/platform.yaml:10: releases[1].version: is missing: set the version of top`},
+		"bad digest":          {inStack("version: 1.0.0", "version: 1.0.0\n    digest: sha256:12"), `stacks/platform.yaml:9: releases[0].digest: "sha256:12": must be sha256: and 64 hex digits`},
 		"values file":         {inStack("version: 1.0.0", "version: 1.0.0\n    valuesFiles: [values/v2.yaml]"), `stacks/platform.yaml:9: releases[0].valuesFiles[0]: values/v2.yaml: no such file`},
 		"same release":        {inStack("name: top", "name: base"), `stacks/platform.yaml:10: releases[1].name: the release base is declared twice, first at stacks/platform.yaml:5`},
-		"two documents":       {replace("apiVersion", "apiVersion: rekindle.dev/v1alpha1\nkind: Cluster\nmetadata: {name: a}\nspec: {provider: {kwok: }}\n---\napiVersion"), `clusters/prod.yaml:6: a second Cluster document, the first is on line 1: want one in a file`},
-		"stack within":        {replace("apiVersion", goodStack[:strings.Index(goodStack, "  - name")]+"---\napiVersion"), `clusters/prod.yaml:1: kind: a Stack stands in a file of its own, named by spec.stack[].file`},
-		"no kind":             {replace("kind: Cluster\n", ""), `clusters/prod.yaml:1: kind: is missing, want Cluster or Stack`},
-		"empty kind":          {replace("kind: Cluster", "kind:"), `clusters/prod.yaml:2: kind: want Cluster or Stack, found nothing`},
+		"two documents":       {replace("apiVersion", "apiVersion: rekindle.dev/v1alpha1\nkind: Cluster\nmetadata: {name: a}\nspec: {provider: {kwok: }}\n---\napiVersion"), `clusters/prod.yaml:6: a second Cluster document, the first is on line 1: a file can have only one`},
+		"stack within":        {replace("apiVersion", goodStack[:strings.Index(goodStack, "  - name")]+"---\napiVersion"), `clusters/prod.yaml:1: kind: a Stack must be in a file of its own, listed in spec.stack[].file`},
+		"no kind":             {replace("kind: Cluster\n", ""), `clusters/prod.yaml:1: kind: is missing; must be Cluster or Stack`},
+		"empty kind":          {replace("kind: Cluster", "kind:"), `clusters/prod.yaml:2: kind: must be Cluster or Stack, found nothing`},
 		"empty string":        {replace("url: https://git.example.com/acme/ops.git", "url:"), `clusters/prod.yaml:14: spec.source.url: is empty: write a string, or leave the field out`},
 		"missing field":       {replace("    url: https://git.example.com/acme/ops.git\n", ""), `clusters/prod.yaml:13: spec.source.url: is missing`},
-		"two refs":            {replace("path: overlays/prod", "path: overlays/prod\n    ref: {branch: a, tag: b}"), `clusters/prod.yaml:16: spec.source.ref: branch (line 16) and tag (line 16) are set, want at most one`},
-		"short commit":        {replace("path: overlays/prod", "path: overlays/prod\n    ref: {commit: abc1234}"), `clusters/prod.yaml:16: spec.source.ref.commit: "abc1234": want a full commit: 40 hex digits`},
-		"source alone":        {replace("  reconciler:\n    flux: {}\n", ""), `clusters/prod.yaml:4: spec.reconciler: is missing: who follows spec.source? write: reconciler: {flux: {}}`},
+		"two refs":            {replace("path: overlays/prod", "path: overlays/prod\n    ref: {branch: a, tag: b}"), `clusters/prod.yaml:16: spec.source.ref: branch (line 16) and tag (line 16) are set; set at most one of branch, commit, tag`},
+		"short commit":        {replace("path: overlays/prod", "path: overlays/prod\n    ref: {commit: abc1234}"), `clusters/prod.yaml:16: spec.source.ref.commit: "abc1234": must be a full commit: 40 hex digits`},
+		"source alone":        {replace("  reconciler:\n    flux: {}\n", ""), `clusters/prod.yaml:4: spec.reconciler: is missing: spec.source needs a reconciler that follows it; add reconciler: {flux: {}}`},
 		"reconciler alone":    {replace(goodCluster[strings.Index(goodCluster, "  source:"):strings.Index(goodCluster, "  keys:")], ""), `clusters/prod.yaml:4: spec.source: is missing: the reconciler needs a repository to follow`},
-		"variable in itself":  {replace(`NODES: "3"`, `NODES: "${REGISTRY}"`), `clusters/prod.yaml:8: spec.variables.NODES: a variable can not hold another one`},
-		"variable's name":     {replace(`NODES: "3"`, `no-des: "3"`), `clusters/prod.yaml:8: spec.variables.no-des: "no-des" is no name that can stand here: want letters, digits and _, not beginning with a digit`},
-		"a number's variable": {replace("{config: kind.yaml}", `{nodes: "${REGISTRY}"}`), `clusters/prod.yaml:6: spec.provider.kind.nodes: want a whole number, found "127.0.0.1:5001"`},
-		"too many nodes":      {replace("{config: kind.yaml}", "{nodes: 1000}"), `clusters/prod.yaml:6: spec.provider.kind.nodes: 1000: want 1 to 100`},
-		"config and nodes":    {replace("config: kind.yaml", "config: kind.yaml, nodes: 3"), `clusters/prod.yaml:6: spec.provider.kind.nodes: does not go with config: a kind configuration lists its nodes`},
-		"absolute path":       {replace("../stacks/platform.yaml", "/stacks/platform.yaml"), `clusters/prod.yaml:10: spec.stack[0].file: "/stacks/platform.yaml": want a path relative to the document`},
-		"a check of both":     {replace(`{http: "https://shop.example.com/healthz"}`, "{http: \"https://a.b\", job: a}"), `clusters/prod.yaml:21: spec.verify[0]: http (line 21) and job (line 21) are set, want exactly one`},
-		"a check of nothing":  {replace(`{http: "https://shop.example.com/healthz"}`, "{timeout: 5m}"), `clusters/prod.yaml:21: spec.verify[0]: is missing, want one of http, job`},
-		"job without place":   {replace(`{http: "https://shop.example.com/healthz"}`, "{job: smoke}"), `clusters/prod.yaml:21: spec.verify[0].namespace: is missing: where is the job smoke?`},
-		"same Secret": {replace("name: git, from", "name: sops-age, from"), `clusters/prod.yaml:16: spec.source.auth.secret: "git" is none of spec.keys
-clusters/prod.yaml:19: spec.keys[1].name: the Secret flux-system/sops-age is declared twice, first by spec.keys[0]`},
-		"environment":        {replace("GIT_USER", "GIT-USER"), `clusters/prod.yaml:19: spec.keys[1].from.env.username: want the name of an environment variable`},
-		"unknown anchor":     {replace("name: prod", "name: *prod"), `clusters/prod.yaml:3: this is no YAML: unknown anchor 'prod' referenced`},
+		"variable in itself":  {replace(`NODES: "3"`, `NODES: "${REGISTRY}"`), `clusters/prod.yaml:8: spec.variables.NODES: a variable cannot contain another variable`},
+		"variable's name":     {replace(`NODES: "3"`, `no-des: "3"`), `clusters/prod.yaml:8: spec.variables.no-des: "no-des" is not a valid name: must be letters, digits and _, not beginning with a digit`},
+		"a number's variable": {replace("{config: kind.yaml}", `{nodes: "${REGISTRY}"}`), `clusters/prod.yaml:6: spec.provider.kind.nodes: expected a whole number, found "127.0.0.1:5001"`},
+		"too many nodes":      {replace("{config: kind.yaml}", "{nodes: 1000}"), `clusters/prod.yaml:6: spec.provider.kind.nodes: 1000: must be 1 to 100`},
+		"config and nodes":    {replace("config: kind.yaml", "config: kind.yaml, nodes: 3"), `clusters/prod.yaml:6: spec.provider.kind.nodes: cannot be combined with config: the kind configuration lists its nodes`},
+		"absolute path":       {replace("../stacks/platform.yaml", "/stacks/platform.yaml"), `clusters/prod.yaml:10: spec.stack[0].file: "/stacks/platform.yaml": must be a path relative to the document`},
+		"a check of both":     {replace(`{http: "https://shop.example.com/healthz"}`, "{http: \"https://a.b\", job: a}"), `clusters/prod.yaml:21: spec.verify[0]: http (line 21) and job (line 21) are set; set exactly one of http, job`},
+		"a check of nothing":  {replace(`{http: "https://shop.example.com/healthz"}`, "{timeout: 5m}"), `clusters/prod.yaml:21: spec.verify[0]: is missing; set one of http, job`},
+		"job without place":   {replace(`{http: "https://shop.example.com/healthz"}`, "{job: smoke}"), `clusters/prod.yaml:21: spec.verify[0].namespace: is missing: set the namespace of the job smoke`},
+		"same Secret": {replace("name: git, from", "name: sops-age, from"), `clusters/prod.yaml:16: spec.source.auth.secret: "git" is not in spec.keys
+clusters/prod.yaml:19: spec.keys[1].name: the Secret flux-system/sops-age is declared twice, first in spec.keys[0]`},
+		"environment":        {replace("GIT_USER", "GIT-USER"), `clusters/prod.yaml:19: spec.keys[1].from.env.username: must be the name of an environment variable`},
+		"unknown anchor":     {replace("name: prod", "name: *prod"), `clusters/prod.yaml:3: invalid YAML: unknown anchor 'prod' referenced`},
 		"self need":          {inStack("needs: [base]", "needs: [top]"), `stacks/platform.yaml:10: releases[1].needs: releases need each other: top -> top`},
-		"infinite value":     {inStack("replicas: 2", "replicas: .inf"), `stacks/platform.yaml:9: releases[0].values.replicas: .inf is no number that values can hold`},
-		"YAML tag":           {inStack("replicas: 2", "replicas: !secret x"), `stacks/platform.yaml:9: releases[0].values.replicas: the YAML tag !secret is not read`},
-		"no Stack":           {map[string]string{"stacks/platform.yaml": "# later\n"}, `stacks/platform.yaml:1: no Stack document in it`},
-		"a Cluster as Stack": {map[string]string{"stacks/platform.yaml": goodCluster}, `stacks/platform.yaml:2: kind: "Cluster" is no kind that is read here, want Stack`},
-		"absolute chart":     {inStack("./charts/top", "/charts/top"), `stacks/platform.yaml:10: releases[1].chart: "/charts/top": want a path relative to the document, beginning with ./ or ../`},
-		"https chart":        {inStack("./charts/top", "https://charts.example.com/top.tgz"), `stacks/platform.yaml:10: releases[1].chart: "https://charts.example.com/top.tgz": want oci://…, a path beginning with ./ or ../, or a chart's name with repo: https://…`},
-		"negative timeout":   {inStack("90s", "-90s"), `stacks/platform.yaml:10: releases[1].timeout: -90s: want more than nothing`},
-		"merge key":          {inStack("values: {", "values: {<<: {a: 1}, "), `stacks/platform.yaml:9: releases[0].values.<<: merge keys are not read: write the fields out`},
+		"infinite value":     {inStack("replicas: 2", "replicas: .inf"), `stacks/platform.yaml:9: releases[0].values.replicas: .inf is not a number that values can hold`},
+		"YAML tag":           {inStack("replicas: 2", "replicas: !secret x"), `stacks/platform.yaml:9: releases[0].values.replicas: the YAML tag !secret is not supported`},
+		"no Stack":           {map[string]string{"stacks/platform.yaml": "# later\n"}, `stacks/platform.yaml:1: there is no Stack document in this file`},
+		"a Cluster as Stack": {map[string]string{"stacks/platform.yaml": goodCluster}, `stacks/platform.yaml:2: kind: "Cluster" is not expected here; must be Stack`},
+		"absolute chart":     {inStack("./charts/top", "/charts/top"), `stacks/platform.yaml:10: releases[1].chart: "/charts/top": must be a path relative to the document, beginning with ./ or ../`},
+		"https chart":        {inStack("./charts/top", "https://charts.example.com/top.tgz"), `stacks/platform.yaml:10: releases[1].chart: "https://charts.example.com/top.tgz": must be oci://…, a path beginning with ./ or ../, or a chart's name with repo: https://…`},
+		"negative timeout":   {inStack("90s", "-90s"), `stacks/platform.yaml:10: releases[1].timeout: -90s: must be greater than zero`},
+		"merge key":          {inStack("values: {", "values: {<<: {a: 1}, "), `stacks/platform.yaml:9: releases[0].values.<<: merge keys are not supported: write the fields out`},
 	}
 }
 
@@ -193,6 +196,23 @@ func TestFaults(t *testing.T) {
 				t.Errorf("got  %s\nwant %s", err, c.want)
 			}
 		})
+	}
+}
+
+// TestHints shows what is told of mistakes whose fault alone does not say what to do.
+func TestHints(t *testing.T) {
+	fsys := files(map[string]string{
+		"clusters/bare.yaml": strings.Replace(goodCluster, `"https://shop.example.com/healthz"`, "https://${REGISTRY}/healthz", 1),
+	})
+	for file, want := range map[string]string{
+		"clusters/bare.yaml": `inside { } and [ ], put a value with ${…} in quotes: {domain: "${DOMAIN}"}`,
+		"nothere.yaml":       "give the Cluster document, such as clusters/prod/cluster.yaml",
+		"clusters":           "give the Cluster document, such as clusters/cluster.yaml",
+	} {
+		_, err := LoadFS(fsys, file)
+		if hints := fault.Hints(err); len(hints) != 1 || hints[0] != want {
+			t.Errorf("%s: %v, hints %q, want %q", file, err, hints, want)
+		}
 	}
 }
 
@@ -222,7 +242,7 @@ func TestSyntaxFaultsHaveTheirLine(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := LoadFS(files(map[string]string{"clusters/prod.yaml": c.text}), "clusters/prod.yaml")
-			if f := new(fault.Error); !errors.As(err, &f) || !strings.Contains(f.What, "no YAML") || f.Line != c.line {
+			if f := new(fault.Error); !errors.As(err, &f) || !strings.Contains(f.What, "invalid YAML") || f.Line != c.line {
 				t.Errorf("got %v, want line %d of\n%.200s", err, c.line, c.text)
 			}
 		})
@@ -315,13 +335,13 @@ func TestDocumentedDefaults(t *testing.T) {
 // Whoever writes a credential where its source should be named does not find it in the terminal and the logs of CI.
 func TestAMisplacedCredentialIsNotShown(t *testing.T) {
 	for _, c := range []struct{ spec, says string }{
-		{"state: {repository: r, password: hunter2}", "spec.state.password: want {env: …}, {file: …} or {exec: […]}"},
-		{"state: {repository: r, password: {env: hunter2!}}", "spec.state.password.env: want the name of an environment variable"},
-		{"state: {repository: r, password: {exec: hunter2}}", "spec.state.password.exec: want a list, found a value that is not shown"},
-		{"state: {repository: r, password: {file: 42424242}}", "spec.state.password.file: want a string, found a value that is not shown"},
-		{"keys: [{name: a, namespace: b, from: hunter2}]", "spec.keys[0].from: want {file: …}, {env: {ENTRY: VARIABLE}}"},
-		{"keys: [{name: a, namespace: b, from: {env: hunter2}}]", "spec.keys[0].from.env: want an object, found a value that is not shown"},
-		{"keys: [{name: a, namespace: b, from: {env: {password: hunter2!}}}]", "spec.keys[0].from.env.password: want the name of an environment variable"},
+		{"state: {repository: r, password: hunter2}", "spec.state.password: must be {env: …}, {file: …} or {exec: […]}"},
+		{"state: {repository: r, password: {env: hunter2!}}", "spec.state.password.env: must be the name of an environment variable"},
+		{"state: {repository: r, password: {exec: hunter2}}", "spec.state.password.exec: expected a list, found a value that is not shown"},
+		{"state: {repository: r, password: {file: 42424242}}", "spec.state.password.file: expected a string, found a value that is not shown"},
+		{"keys: [{name: a, namespace: b, from: hunter2}]", "spec.keys[0].from: must be {file: …}, {env: {ENTRY: VARIABLE}}"},
+		{"keys: [{name: a, namespace: b, from: {env: hunter2}}]", "spec.keys[0].from.env: expected an object, found a value that is not shown"},
+		{"keys: [{name: a, namespace: b, from: {env: {password: hunter2!}}}]", "spec.keys[0].from.env.password: must be the name of an environment variable"},
 	} {
 		_, err := LoadFS(fstest.MapFS{"c.yaml": {Data: []byte("apiVersion: rekindle.dev/v1alpha1\nkind: Cluster\nmetadata: {name: prod}\nspec:\n  provider: {kwok: {}}\n  " + c.spec + "\n")}}, "c.yaml")
 		if err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "4242") {

@@ -26,22 +26,21 @@ func Reference() ([]byte, error) {
 const introduction = `<!-- Made from internal/config/types*.go: change those, then run: go generate ./internal/config -->
 # The documents
 
-An ops repository holds a **Cluster** document for each cluster, and **Stack** documents beside it. ` + "`rekindle schema`" + ` prints the
-JSON Schema of both; an editor that knows YAML's language server takes it with a first line like
+An ops repository has a **Cluster** document for each cluster, and **Stack** documents with Helm releases. ` + "`rekindle schema`" + ` prints the
+JSON Schema of both. Editors with the YAML language server use it if the first line of a document is, for example,
 ` + "`# yaml-language-server: $schema=rekindle.schema.json`" + `.
 
-Complete documents with comments are in [examples](examples).
+[examples](examples) has complete, commented documents.
 
-- Reading is strict: an unknown field, a key written twice or a value of another type is a fault. All faults of all documents
-  are told at once, each as ` + "`file:line: field: what is wrong`" + `, and nothing is begun.
-- Every document begins with ` + "`apiVersion: rekindle.dev/v1alpha1`" + `. A file has one Cluster document; Stacks stand in files of their own, several
-  in a file if you like. All releases of all Stacks are one graph.
-- Paths are relative to the document that they are written in. Keys are the exception: they are on this machine, and ` + "`~`" + ` is the home folder.
-- ` + "`${NAME}`" + ` in a string stands for a value of ` + "`spec.variables`" + `, in the Cluster document and in its Stacks, and for nothing else: not for the
-  environment. It stays a string, whatever the variable holds, unless the field wants a number or a boolean. ` + "`$${`" + ` is the text ` + "`${`" + `. Names of fields
-  and the files of ` + "`valuesFiles`" + ` are left as they are.
-- Anchors and aliases are read; merge keys (` + "`<<`" + `) are not. A file has at most 1 MiB.
-- A field that must be written is marked **required**.
+- Unknown fields, duplicate keys and values of a wrong type are errors. All errors in all documents are reported at once, as
+  ` + "`file:line: field: message`" + `, and nothing is changed.
+- Every document begins with ` + "`apiVersion: rekindle.dev/v1alpha1`" + `. A file has one Cluster document, or one or more Stack documents. All releases of
+  all Stacks form one graph.
+- Paths are relative to the document that contains them. Paths of keys are on this machine, and ` + "`~`" + ` is the home folder.
+- ` + "`${NAME}`" + ` in a string is replaced with the value in ` + "`spec.variables`" + `, in the Cluster document and its Stacks. Environment variables are never used. The
+  result is a string, except in fields that are a number or a boolean. ` + "`$${`" + ` is a literal ` + "`${`" + `. Keys, and the files in ` + "`valuesFiles`" + `, are left unchanged.
+  Inside ` + "`{ }`" + ` and ` + "`[ ]`" + `, YAML requires quotes: ` + "`{domain: \"${DOMAIN}\"}`" + `.
+- Anchors and aliases are supported, merge keys (` + "`<<`" + `) are not. The maximum file size is 1 MiB.
 `
 
 type reference struct {
@@ -54,9 +53,14 @@ type reference struct {
 func (r *reference) object(t reflect.Type, at, parent string) {
 	r.done[t.Name()] = true
 	if at != "" {
-		fmt.Fprintf(&r.out, "\n### %s\n\n%s\n", at, r.comments.ofType(t.Name()))
-	} else {
-		fmt.Fprintf(&r.out, "\n%s\n", r.comments.ofType(t.Name()))
+		fmt.Fprintf(&r.out, "\n### %s\n", at)
+	}
+	fmt.Fprintf(&r.out, "\n%s\n", asWritten(t, r.comments.ofType(t.Name())))
+	if example := exampleOf(t, at); example != "" {
+		fmt.Fprintf(&r.out, "\n```yaml\n%s\n```\n", example)
+	}
+	if t.NumField() == 0 {
+		return
 	}
 	r.out.WriteString("\n| Field | Type | Default | Meaning |\n|---|---|---|---|\n")
 	for i := range t.NumField() {
@@ -87,11 +91,11 @@ func (r *reference) row(t reflect.Type, f reflect.StructField, parent string) {
 	if rule.says != "" && !strings.Contains(meaning, rule.says) {
 		limits = append(limits, rule.says)
 	}
-	if rule.keysSay != "" {
-		limits = append(limits, "names: "+rule.keysSay)
-	}
 	if len(limits) > 0 {
-		meaning += " Wants " + strings.Join(limits, "; ") + "."
+		meaning += " Must be " + strings.Join(limits, "; ") + "."
+	}
+	if rule.keysSay != "" {
+		meaning += " Keys: " + rule.keysSay + "."
 	}
 	typ := typeName(f.Type)
 	if inner, _ := structIn(f.Type); inner != nil && r.done[inner.Name()] {

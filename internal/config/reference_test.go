@@ -5,7 +5,11 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"reflect"
+	"strings"
 	"testing"
+
+	"gopkg.in/yaml.v3"
 )
 
 var update = flag.Bool("update", false, "write the generated files instead of comparing them")
@@ -34,6 +38,49 @@ func TestGeneratedFilesAreCurrent(t *testing.T) {
 		}
 		if got, err := os.ReadFile(file); err != nil || !bytes.Equal(got, want) {
 			t.Errorf("%s is not current (%v): run go generate ./internal/config", file, err)
+		}
+	}
+}
+
+// TestExamplesOfTheReferenceAreRight reads each as the part of a document that it is.
+func TestExamplesOfTheReferenceAreRight(t *testing.T) {
+	reference, err := Reference()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at, text := range examples() {
+		if !bytes.Contains(reference, []byte(strings.TrimSpace(text))) {
+			t.Errorf("%s is no section of the reference", at)
+		}
+		var root yaml.Node
+		if err := yaml.Unmarshal([]byte(text), &root); err != nil {
+			t.Errorf("%s: %v", at, err)
+			continue
+		}
+		whole := reflect.TypeFor[Cluster]()
+		switch {
+		case strings.HasSuffix(at, "autoscaling"):
+			whole = reflect.TypeFor[struct {
+				Autoscaling GKEAutoscaling `json:"autoscaling"`
+			}]()
+		case strings.HasSuffix(at, ".from"):
+			whole = reflect.TypeFor[struct {
+				From KeySource `json:"from"`
+			}]()
+		case strings.HasSuffix(at, ".password"):
+			whole = reflect.TypeFor[struct {
+				Password ValueSource `json:"password"`
+			}]()
+		case at == "Stack" || strings.HasPrefix(at, "releases[]"):
+			whole = reflect.TypeFor[Stack]()
+		}
+		budget := maxNodes
+		d := &document{file: at, lines: map[string]int{}, variables: map[string]string{"DOMAIN": "x"}}
+		d.walk(expand(root.Content[0], &budget, 0), whole, rule{}, "")
+		for _, fault := range d.faults {
+			if !strings.Contains(fault.Error(), ": is missing") { // as of a part
+				t.Error(fault)
+			}
 		}
 	}
 }

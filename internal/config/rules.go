@@ -103,7 +103,7 @@ func gkeRule(field string) rule {
 	count := rule{min: 0, max: 15_000}
 	switch field {
 	case "GKE.Project":
-		return rule{pattern: gkeProject, says: "the id of a Google Cloud project, like acme-prod", filled: true}
+		return rule{pattern: gkeProject, says: "the ID of a Google Cloud project, like acme-prod", filled: true}
 	case "GKE.Location":
 		return rule{pattern: gkeLocation, says: "a region like europe-west6 or a zone like europe-west6-a", filled: true}
 	case "GKE.NodeLocations", "GKENodePool.Locations":

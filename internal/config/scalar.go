@@ -34,21 +34,21 @@ func (d *document) free(n *yaml.Node, at string) {
 		return
 	case "!!int", "!!float", "!!bool", "!!null", "!!timestamp":
 		if err := n.Decode(&v); err != nil {
-			d.add(n, at, "%q is not what its tag says", n.Value)
+			d.add(n, at, "%q does not match its YAML tag", n.Value)
 			putAway(n)
 		} else if f, ok := v.(float64); ok && (math.IsNaN(f) || math.IsInf(f, 0)) {
-			d.add(n, at, "%s is no number that values can hold", n.Value)
+			d.add(n, at, "%s is not a number that values can hold", n.Value)
 			putAway(n)
 		}
 	default:
-		d.add(n, at, "the YAML tag %s is not read", n.Tag)
+		d.add(n, at, "the YAML tag %s is not supported", n.Tag)
 		putAway(n)
 	}
 }
 
 func (d *document) scalar(n *yaml.Node, t reflect.Type, r rule, at string) {
 	if n.Kind != yaml.ScalarNode {
-		d.add(n, at, "want %s, found %s", wanted(t), d.found(n))
+		d.add(n, at, "expected %s, found %s", wanted(t), d.found(n))
 		return
 	}
 	was := len(d.faults)
@@ -62,18 +62,18 @@ func (d *document) scalar(n *yaml.Node, t reflect.Type, r rule, at string) {
 	case reflect.Bool:
 		value := strings.ToLower(n.Value)
 		if (n.Tag != "!!bool" && !replaced) || (value != "true" && value != "false") {
-			d.add(n, at, "want true or false, found %s", d.found(n))
+			d.add(n, at, "expected true or false, found %s", d.found(n))
 			return
 		}
 		n.Style, n.Tag, n.Value = 0, "!!bool", value
 	default:
 		v, err := strconv.Atoi(n.Value)
 		if err != nil || (n.Tag != "!!int" && !replaced) {
-			d.add(n, at, "want a whole number, found %s", d.found(n))
+			d.add(n, at, "expected a whole number, found %s", d.found(n))
 			return
 		}
 		if r.max > 0 && (v < r.min || v > r.max) {
-			d.add(n, at, "%d: want %d to %d", v, r.min, r.max)
+			d.add(n, at, "%d: must be %d to %d", v, r.min, r.max)
 		}
 		n.Style, n.Tag, n.Value = 0, "!!int", strconv.Itoa(v)
 	}
@@ -85,21 +85,21 @@ func (d *document) text(n *yaml.Node, r rule, at string) {
 	case isNull(n):
 		d.add(n, at, "is empty: write a string, or leave the field out")
 	case n.Tag != "!!str":
-		d.add(n, at, "want a string, found %s; put it in quotes%s", d.found(n), d.shown(": %q", n.Value))
+		d.add(n, at, "expected a string, found %s; put it in quotes%s", d.found(n), d.shown(": %q", n.Value))
 	case r.filled && n.Value == "":
 		d.add(n, at, "is empty")
 	case n.Value == "":
 	case r.enum != nil && !slices.Contains(r.enum, n.Value):
-		d.add(n, at, "%swant %s%s", d.shown("%q: ", n.Value), r.says, didYouMean(n.Value, r.enum))
+		d.add(n, at, "%smust be %s%s", d.shown("%q: ", n.Value), r.says, didYouMean(n.Value, r.enum))
 	case r.pattern != nil && !r.pattern.MatchString(n.Value), r.length > 0 && len(n.Value) > r.length:
-		d.add(n, at, "%swant %s", d.shown("%q: ", n.Value), r.says)
+		d.add(n, at, "%smust be %s", d.shown("%q: ", n.Value), r.says)
 	}
 	n.Style, n.Tag = yaml.DoubleQuotedStyle, "!!str"
 }
 
 func (d *document) duration(n *yaml.Node, at string) {
 	if n.Kind != yaml.ScalarNode || n.Tag != "!!str" {
-		d.add(n, at, "want a duration like 90s, 5m or 1h30m, found %s", d.found(n))
+		d.add(n, at, "expected a duration such as 90s, 5m or 1h30m, found %s", d.found(n))
 		return
 	}
 	was := len(d.faults)
@@ -114,7 +114,7 @@ func (d *document) duration(n *yaml.Node, at string) {
 	if err != nil {
 		d.add(n, at, "%v", err)
 	} else if v.Duration <= 0 {
-		d.add(n, at, "%s: want more than nothing", n.Value)
+		d.add(n, at, "%s: must be greater than zero", n.Value)
 	}
 	n.Style = yaml.DoubleQuotedStyle
 }

@@ -50,7 +50,7 @@ func (g *schemaMaker) define(t reflect.Type) object {
 	if _, done := g.defs[t.Name()]; done {
 		return ref
 	}
-	def := object{"type": "object", "description": g.comments.ofType(t.Name()), "additionalProperties": false}
+	def := object{"type": "object", "description": asWritten(t, g.comments.ofType(t.Name())), "additionalProperties": false}
 	g.defs[t.Name()] = def
 	properties, required := object{}, []string{}
 	for i := range t.NumField() {
@@ -59,7 +59,7 @@ func (g *schemaMaker) define(t reflect.Type) object {
 			required = append(required, jsonName(f))
 		}
 		p := g.of(f.Type, ruleOf(t.Name(), f.Name))
-		p["description"] = g.comments.ofField(t.Name(), f.Name)
+		p["description"] = asWritten(t, g.comments.ofField(t.Name(), f.Name))
 		properties[jsonName(f)] = p
 	}
 	def["properties"] = properties

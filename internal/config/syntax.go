@@ -31,11 +31,42 @@ func syntaxFault(file string, raw []byte, err error) error {
 	if _, anchor, ok := strings.Cut(text, "unknown anchor '"); ok {
 		line = aliasLine(raw, line, strings.TrimSuffix(anchor, "' referenced"))
 	}
-	f := fault.New(fault.Usage, "this is no YAML: %s", text).At(file, line)
+	f := fault.New(fault.Usage, "invalid YAML: %s", text).At(file, line)
 	if strings.Contains(text, "cannot start any token") {
-		return f.WithHint("YAML is indented with spaces, and a text that begins with a sign like @, %% or ` stands in quotes")
+		return f.WithHint("indent with spaces, and put a text that begins with a sign like @, %% or ` in quotes")
+	}
+	if lines := bytes.Split(raw, []byte("\n")); line <= len(lines) && bareVariable(string(lines[line-1])) {
+		return f.WithHint(`inside { } and [ ], put a value with ${…} in quotes: {domain: "${DOMAIN}"}`)
 	}
 	return f
+}
+
+// bareVariable says whether a line has a ${…} outside of quotes and inside of brackets, where YAML takes its brace for one
+// more object.
+func bareVariable(line string) bool {
+	depth, quote := 0, byte(0)
+	for i := range len(line) {
+		c := line[i]
+		switch {
+		case quote != 0:
+			if c == quote {
+				quote = 0
+			}
+		case c == '"' || c == '\'':
+			quote = c
+		case c == '#' && i > 0 && line[i-1] == ' ':
+			return false
+		case c == '{' && i > 0 && line[i-1] == '$':
+			if depth > 0 {
+				return true
+			}
+		case c == '{' || c == '[':
+			depth++
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return false
 }
 
 // faultyLine is the first line without which all before it is YAML: the one with the fault, or the first of the list or

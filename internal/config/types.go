@@ -9,166 +9,169 @@ type Cluster struct {
 	APIVersion string `json:"apiVersion"`
 	// Kind is always Cluster.
 	Kind string `json:"kind"`
-	// Metadata names the cluster.
+	// Metadata is the name of the cluster.
 	Metadata Metadata `json:"metadata"`
-	// Spec is what is declared.
+	// Spec is the declaration of the cluster.
 	Spec ClusterSpec `json:"spec"`
 }
 
-// Metadata names a document.
+// Metadata is the name of a document.
 type Metadata struct {
-	// Name of the object: a DNS label, at most 40 characters, so that it fits every provider.
+	// Name of the cluster or Stack, a DNS label that fits every provider.
 	Name string `json:"name"`
 }
 
-// ClusterSpec is what a Cluster document declares.
+// ClusterSpec is the declaration of a cluster.
 type ClusterSpec struct {
-	// Provider says what the cluster runs on; exactly one field is set.
+	// Provider is where the cluster runs. Set exactly one field.
 	Provider Provider `json:"provider"`
-	// Kubernetes is the wanted version of the cluster.
+	// Kubernetes is the version of the cluster.
 	Kubernetes Kubernetes `json:"kubernetes,omitempty"`
-	// Variables are the only values that ${NAME} stands for, in this document and the stacks it names.
+	// Variables are the only values that ${NAME} is replaced with, in this document and the Stacks it lists.
 	Variables map[string]string `json:"variables,omitempty"`
-	// Stack lists the Stack documents to install, all as one graph.
+	// Stack is the list of Stack documents to install. All their releases form one graph.
 	Stack []StackRef `json:"stack,omitempty"`
-	// Reconciler is the controller that keeps the cluster equal to the repository; at most one field is set.
+	// Reconciler is the controller that keeps the cluster equal to the repository. Set at most one field.
 	Reconciler Reconciler `json:"reconciler,omitempty"`
-	// Source is the ops repository; required when there is a reconciler.
+	// Source is the ops repository that the reconciler follows. Required with a reconciler.
 	Source *Source `json:"source,omitempty"`
 	// Keys are Secrets that must exist before the first sync.
 	Keys []Key `json:"keys,omitempty"`
-	// State declares what Git can not hold, and where its snapshots live.
+	// State is what Git cannot hold, and the repository for its snapshots.
 	State *State `json:"state,omitempty"`
-	// Verify lists checks that must pass before the cluster counts as proven.
+	// Verify is a list of checks that must pass before the cluster counts as proven.
 	Verify []Check `json:"verify,omitempty"`
-	// Migration says how the cluster takes over from another one.
+	// Migration is how this cluster takes over from another one in `rekindle migrate`.
 	Migration *Migration `json:"migration,omitempty"`
 }
 
-// Provider is a union: exactly one field is set.
+// Provider is where the cluster runs. Set exactly one field.
 type Provider struct {
-	// Kind runs the cluster as containers on this machine.
+	// Kind is a cluster in containers on this machine. It needs Docker.
 	Kind *Kind `json:"kind,omitempty"`
-	// GKE runs the cluster on Google Kubernetes Engine.
+	// GKE is a cluster on Google Kubernetes Engine.
 	GKE *GKE `json:"gke,omitempty"`
-	// Kwok runs a real control plane with simulated nodes on this machine.
+	// Kwok is a real control plane with simulated nodes on this machine. It needs no containers.
 	Kwok *Kwok `json:"kwok,omitempty"`
-	// Existing uses a cluster that somebody else made.
+	// Existing is a cluster that rekindle did not create.
 	Existing *Existing `json:"existing,omitempty"`
 }
 
-// Kind runs the cluster as containers on this machine.
+// Kind is a cluster in containers on this machine.
 type Kind struct {
-	// Config is the path of a kind.x-k8s.io/v1alpha4 file, taken as it is; excludes Nodes.
+	// Config is the path of a kind configuration file (kind.x-k8s.io/v1alpha4), which is used as it is. Cannot be
+	// combined with `nodes`.
 	Config string `json:"config,omitempty"`
-	// Nodes is the number of nodes, the first one being the control plane; default 1.
+	// Nodes is the number of nodes; the first one is the control plane; default 1.
 	Nodes int `json:"nodes,omitempty"`
-	// Image is the node image; default is that of the kind release built in.
+	// Image is the node image; default is that of the built-in kind release.
 	Image string `json:"image,omitempty"`
 }
 
-// Kwok runs a real control plane on this machine with simulated nodes. It needs no containers.
+// Kwok is a real control plane with simulated nodes on this machine. It needs no containers.
 type Kwok struct {
 	// Nodes is the number of simulated nodes; default 1.
 	Nodes int `json:"nodes,omitempty"`
 }
 
-// Existing uses a cluster that somebody else made.
+// Existing is a cluster that rekindle did not create.
 type Existing struct {
-	// Context of the kubeconfig that reaches it.
+	// Context of the kubeconfig that leads to the cluster.
 	Context string `json:"context"`
-	// Kubeconfig is the file with that context; default is kubectl's rule ($KUBECONFIG, ~/.kube/config).
+	// Kubeconfig is the file that contains the context; default is kubectl's rule ($KUBECONFIG, ~/.kube/config).
 	Kubeconfig string `json:"kubeconfig,omitempty"`
 }
 
-// Kubernetes is the wanted version.
+// Kubernetes is the version of the cluster.
 type Kubernetes struct {
-	// Version as 1.37 or 1.37.2; default is the provider's.
+	// Version of Kubernetes, in quotes; default is the provider's.
 	Version string `json:"version,omitempty"`
 }
 
-// StackRef names a Stack document.
+// StackRef is a reference to a Stack document.
 type StackRef struct {
-	// File is its path.
+	// File is the path of a file with Stack documents.
 	File string `json:"file"`
 }
 
-// Reconciler is a union: at most one field is set.
+// Reconciler is the controller that keeps the cluster equal to the repository. Set at most one field.
 type Reconciler struct {
-	// Flux installs Flux and points it at the source.
+	// Flux is Flux, installed by its Helm chart and pointed at the source.
 	Flux *Flux `json:"flux,omitempty"`
-	// ArgoCD installs Argo CD and points it at the source.
+	// ArgoCD is Argo CD, installed by its Helm chart and pointed at the source.
 	ArgoCD *ArgoCD `json:"argocd,omitempty"`
 }
 
-// Flux installs Flux and points it at the source.
+// Flux is Flux, installed by its Helm chart and pointed at the source.
 type Flux struct {
 	// Namespace of the controllers and of the sync objects; default flux-system.
 	Namespace string `json:"namespace,omitempty"`
-	// Name of the GitRepository and of the Kustomization that point Flux at the source: flux-system where Kustomizations of the
-	// repository say sourceRef: {kind: GitRepository, name: flux-system}, as flux bootstrap has them; default rekindle.
+	// Name of the GitRepository and the Kustomization that point Flux at the source. Set flux-system if Kustomizations of
+	// the repository have sourceRef: {kind: GitRepository, name: flux-system}, as after flux bootstrap; default rekindle.
 	Name string `json:"name,omitempty"`
-	// ServiceAccountName is the account, in Namespace, as which the Kustomization applies. Without one it is that of the controller,
-	// also where the values of the chart set multitenancy.enabled.
+	// ServiceAccountName is the service account, in `namespace`, that the Kustomization applies as. Without it, Flux uses
+	// that of the controller, even if the chart's values set multitenancy.enabled.
 	ServiceAccountName string `json:"serviceAccountName,omitempty"`
-	// Chart that brings the controllers; default oci://ghcr.io/fluxcd-community/charts/flux2.
+	// Chart that contains the controllers; default oci://ghcr.io/fluxcd-community/charts/flux2.
 	Chart string `json:"chart,omitempty"`
-	// Version of the chart; default is the one this build was tested with.
+	// Version of the chart; default is the one that this build was tested with.
 	Version string `json:"version,omitempty"`
-	// Digest of the chart, sha256:…; checked when given.
+	// Digest of the chart. If set, a chart with another digest is refused.
 	Digest string `json:"digest,omitempty"`
-	// Values for the chart, passed through untouched.
+	// Values for the chart, passed on unchanged.
 	Values map[string]any `json:"values,omitempty"`
-	// Timeout of one reconciliation, as Flux understands it; how long rekindle waits is source.timeout; default 5m.
+	// Timeout of one reconciliation, the field `timeout` of the Kustomization. How long rekindle waits is
+	// spec.source.timeout; default 5m.
 	Timeout Duration `json:"timeout,omitempty"`
 }
 
-// ArgoCD installs Argo CD and points it at the source.
+// ArgoCD is Argo CD, installed by its Helm chart and pointed at the source.
 type ArgoCD struct {
 	// Namespace of the controllers and of the Application; default argocd.
 	Namespace string `json:"namespace,omitempty"`
-	// Chart that brings the controllers; default oci://ghcr.io/argoproj/argo-helm/argo-cd.
+	// Chart that contains the controllers; default oci://ghcr.io/argoproj/argo-helm/argo-cd.
 	Chart string `json:"chart,omitempty"`
-	// Version of the chart, which must bring Argo CD 3.2 or newer. Only a chart that is a path needs none.
+	// Version of the chart, which must contain Argo CD 3.2 or newer. Required, unless the chart is a path.
 	Version string `json:"version,omitempty"`
-	// Digest of the chart, sha256:…; checked when given.
+	// Digest of the chart. If set, a chart with another digest is refused.
 	Digest string `json:"digest,omitempty"`
-	// Values for the chart, passed through untouched; where they leave configs.cm."timeout.reconciliation" open,
-	// it is source.interval.
+	// Values for the chart, passed on unchanged. configs.cm."timeout.reconciliation" is spec.source.interval unless it is
+	// set here.
 	Values map[string]any `json:"values,omitempty"`
 }
 
-// Source is the ops repository at one ref and path.
+// Source is the ops repository, at one ref and path.
 type Source struct {
-	// URL is https://…, ssh://… or git@host:path; http:// only to a loopback or private address.
+	// URL of the repository: https://…, ssh://… or git@host:path. http:// is allowed to loopback and private addresses
+	// only.
 	URL string `json:"url"`
-	// Ref is what to follow; exactly one field; default branch main.
+	// Ref is what to follow. Set at most one field; default branch main.
 	Ref Ref `json:"ref,omitempty"`
-	// Path inside the repository that the reconciler applies; default its root.
+	// Path of the folder in the repository that the reconciler applies; default its root.
 	Path string `json:"path,omitempty"`
-	// Auth names the key below with the credentials.
+	// Auth is the key with the credentials of the repository.
 	Auth *Auth `json:"auth,omitempty"`
-	// Interval between two looks of the reconciler; default 1m.
+	// Interval at which the reconciler looks for new commits; default 1m.
 	Interval Duration `json:"interval,omitempty"`
-	// Timeout until everything that the reconciler applies must be in sync and ready; default 10m, or twice flux.timeout if
+	// Timeout for everything that the reconciler applies to be in sync and ready; default 10m, or twice flux.timeout if
 	// that is longer.
 	Timeout Duration `json:"timeout,omitempty,omitzero"`
 }
 
-// Ref is a union: at most one field is set.
+// Ref is what to follow. Set at most one field.
 type Ref struct {
-	// Branch whose head is followed; default main, when nothing else is set.
+	// Branch to follow; default main, if nothing else is set.
 	Branch string `json:"branch,omitempty"`
-	// Tag that is followed, if somebody moves it.
+	// Tag to follow. The cluster changes only if the tag is moved.
 	Tag string `json:"tag,omitempty"`
-	// Commit as all 40 hex digits; the cluster stays there.
+	// Commit to stay at.
 	Commit string `json:"commit,omitempty"`
 }
 
-// Auth names a key.
+// Auth is the key with the credentials of the repository.
 type Auth struct {
-	// Secret is the name of one of spec.keys. Its entries decide the way: username and password
-	// (basic), bearerToken, identity with known_hosts (ssh); ca.crt beside any is a private CA.
+	// Secret is the name of an entry of spec.keys. Its entries decide how to authenticate: username and password (basic),
+	// bearerToken, or identity with known_hosts (ssh). The entry ca.crt adds a private CA to any of them.
 	Secret string `json:"secret"`
 }
 
@@ -178,95 +181,96 @@ type Key struct {
 	Name string `json:"name"`
 	// Namespace of the Secret; default that of the reconciler.
 	Namespace string `json:"namespace,omitempty"`
-	// From says where its entries come from; exactly one field is set.
+	// From is where the entries of the Secret come from. Set exactly one of `file`, `env`, `exec` and `repo`.
 	From KeySource `json:"from"`
 }
 
-// KeySource is a union: exactly one of File, Env, Exec and Repo is set.
+// KeySource is where the entries of the Secret come from. Set exactly one of `file`, `env`, `exec` and `repo`.
 type KeySource struct {
 	// File is a path on this machine; ~ is the home folder.
 	File string `json:"file,omitempty"`
-	// Key is the entry of the Secret that File, Exec or a Repo file fills; default the file's name.
+	// Key is the entry of the Secret that `file`, `exec` or `repo` fills. Required with `exec`, cannot be combined with
+	// `env`; default the file's name.
 	Key string `json:"key,omitempty"`
-	// Env maps entries of the Secret to environment variables.
+	// Env is a map from entries of the Secret to environment variables of this machine.
 	Env map[string]string `json:"env,omitempty"`
-	// Exec is a command, without a shell, whose standard output is the entry.
+	// Exec is a command, run without a shell, whose standard output is the entry.
 	Exec []string `json:"exec,omitempty"`
-	// Repo is an age-encrypted file of the repository, opened by an identity of IdentityFile.
+	// Repo is an age-encrypted file in the repository, which `identityFile` decrypts.
 	Repo string `json:"repo,omitempty"`
-	// IdentityFile holds the age identities that open Repo; ~ is the home folder.
+	// IdentityFile is a file on this machine with the age identities for `repo`; ~ is the home folder.
 	IdentityFile string `json:"identityFile,omitempty"`
 }
 
-// Check is a union: exactly one of HTTP and Job is set.
+// Check is something that must be true of the cluster. Set exactly one of `http` and `job`.
 type Check struct {
 	// HTTP is a URL that must answer.
 	HTTP string `json:"http,omitempty"`
-	// Status wanted of HTTP; default 200.
+	// Status that `http` must answer with; default 200.
 	Status int `json:"status,omitempty"`
-	// Host header to send with HTTP, where the name does not resolve yet.
+	// Host header to send with `http`, for names that do not resolve yet.
 	Host string `json:"host,omitempty"`
-	// Contains is a text that the body must contain.
+	// Contains is a text that the answer to `http` must contain.
 	Contains string `json:"contains,omitempty"`
-	// Job is the name of a CronJob, suspended or not, whose Job up runs once for each commit and which must succeed.
+	// Job is the name of a CronJob, suspended or not. up creates a Job of it once per commit, which must succeed.
 	Job string `json:"job,omitempty"`
-	// Namespace of Job.
+	// Namespace of the CronJob. Required with `job`.
 	Namespace string `json:"namespace,omitempty"`
-	// Timeout until the check must pass; default 2m.
+	// Timeout for the check to pass; default 2m.
 	Timeout Duration `json:"timeout,omitempty"`
 }
 
-// Stack is a set of Helm releases with their order.
+// Stack is a set of Helm releases with their dependencies.
 type Stack struct {
 	// APIVersion is always rekindle.dev/v1alpha1.
 	APIVersion string `json:"apiVersion"`
 	// Kind is always Stack.
 	Kind string `json:"kind"`
-	// Metadata names the stack.
+	// Metadata is the name of the Stack.
 	Metadata Metadata `json:"metadata"`
-	// Releases in any order; their needs decide when each starts.
+	// Releases in any order. Their `needs` decide when each one starts.
 	Releases []Release `json:"releases"`
 }
 
 // Release is one Helm release.
 type Release struct {
-	// Name of the release, unique in the cluster's graph.
+	// Name of the release, unique among all Stacks of the cluster.
 	Name string `json:"name"`
-	// Namespace it is installed in, made when missing.
+	// Namespace of the release, which is created if it is missing.
 	Namespace string `json:"namespace"`
-	// Chart is oci://…, a path beginning with ./ or ../, or the chart's name in Repo.
+	// Chart to install: oci://…, a path that begins with ./ or ../, or the name of a chart in `repo`.
 	Chart string `json:"chart"`
-	// Repo is the https:// chart repository of a Chart given by name. One that wants a login gets that which Docker's
-	// configuration has for its host.
+	// Repo is the URL of the chart repository, https://…, if `chart` is a name. If it needs a login, the one for its host
+	// in Docker's configuration is used.
 	Repo string `json:"repo,omitempty"`
-	// Version of the chart; required unless Chart is a path.
+	// Version of the chart. Required, unless `chart` is a path.
 	Version string `json:"version,omitempty"`
-	// Digest of the chart archive, sha256:…; checked when given.
+	// Digest of the chart archive. If set, a chart with another digest is refused.
 	Digest string `json:"digest,omitempty"`
-	// Values pass through to the chart untouched; they win over ValuesFiles.
+	// Values for the chart, passed on unchanged. They override `valuesFiles`.
 	Values map[string]any `json:"values,omitempty"`
-	// ValuesFiles are read in order, a later one winning. One that SOPS encrypted is opened with the age identities of
-	// spec.keys.
+	// ValuesFiles are files with values, read in order. Later files override earlier ones. Files encrypted by SOPS are
+	// decrypted with the age identities of spec.keys.
 	ValuesFiles []string `json:"valuesFiles,omitempty"`
-	// Ignore names fields that something in the cluster manages: they are not compared, and an upgrade leaves them as they are.
-	// The replicas of what an autoscaler scales need no entry.
+	// Ignore is a list of fields that something in the cluster manages. They are not compared, and an upgrade does not
+	// change them. replicas that an autoscaler sets need no entry.
 	Ignore []IgnoredField `json:"ignore,omitempty"`
-	// SkipCRDs leaves out what is in the crds/ folders of the chart, as --skip-crds of Helm does: something else brings these
-	// CRDs, such as another release.
+	// SkipCRDs is whether to leave out the crds/ folders of the chart, as helm --skip-crds does, because something else
+	// installs these CRDs.
 	SkipCRDs bool `json:"skipCRDs,omitempty"`
-	// Needs names releases of the graph that must be Ready before this one starts.
+	// Needs are the names of releases that must be ready before this one starts.
 	Needs []string `json:"needs,omitempty"`
-	// Timeout until it must be Ready; default 5m.
+	// Timeout for the release to become ready; default 5m.
 	Timeout Duration `json:"timeout,omitempty"`
 }
 
-// IgnoredField is a field of objects of a release.
+// IgnoredField is a field of a release's objects that is not compared.
 type IgnoredField struct {
 	// Kind of the object, such as Deployment.
 	Kind string `json:"kind"`
-	// Name of the object; without it, all objects of the kind.
+	// Name of the object; default all objects of the kind.
 	Name string `json:"name,omitempty"`
-	// Path of the field as status shows it, such as spec.replicas; * stands for every item of a list, as in
+	// Path of the field as status shows it, such as spec.replicas. * is every item of a list, as in
 	// webhooks.*.failurePolicy.
 	Path string `json:"path"`
 }

@@ -35,7 +35,7 @@ func (c *checker) want(ok bool, field, format string, args ...any) {
 func (d *Documents) validate() []error {
 	c := &checker{at: d.fault, place: &d.place}
 	for name, value := range d.Cluster.Spec.Variables {
-		c.want(!strings.Contains(value, "${"), "spec.variables."+name, "a variable can not hold another one")
+		c.want(!strings.Contains(value, "${"), "spec.variables."+name, "a variable cannot contain another variable")
 	}
 	d.validateProvider(c)
 	d.validateReconciler(c)
@@ -50,7 +50,7 @@ func (d *Documents) validate() []error {
 func (d *Documents) validateProvider(c *checker) {
 	p := d.Cluster.Spec.Provider
 	if k := p.Kind; k != nil && k.Config != "" {
-		c.want(k.Nodes == 0, "spec.provider.kind.nodes", "does not go with config: a kind configuration lists its nodes")
+		c.want(k.Nodes == 0, "spec.provider.kind.nodes", "cannot be combined with config: the kind configuration lists its nodes")
 		d.wantFile(c, "spec.provider.kind.config", d.Path(nil, k.Config), k.Config)
 	}
 	if p.GKE != nil {
@@ -64,7 +64,7 @@ func (d *Documents) wantFile(c *checker, field, file, written string) {
 	case err != nil:
 		c.fail(field, "%s: %s", written, cause(err))
 	case info.IsDir():
-		c.fail(field, "%s is a folder, want a file", written)
+		c.fail(field, "%s: expected a file, found a folder", written)
 	}
 }
 
@@ -73,13 +73,13 @@ func (d *Documents) validateReconciler(c *checker) {
 	r := spec.Reconciler
 	has := r.Flux != nil || r.ArgoCD != nil
 	c.want(!has || spec.Source != nil, "spec.source", "is missing: the reconciler needs a repository to follow")
-	c.want(has || spec.Source == nil, "spec.reconciler", "is missing: who follows spec.source? write: reconciler: {flux: {}}")
+	c.want(has || spec.Source == nil, "spec.reconciler", "is missing: spec.source needs a reconciler that follows it; add reconciler: {flux: {}}")
 	if f := r.Flux; f != nil {
 		validateOwnChart(c, "spec.reconciler.flux", f.Chart, f.Version)
 	}
 	if a := r.ArgoCD; a != nil {
 		validateOwnChart(c, "spec.reconciler.argocd", a.Chart, a.Version)
-		c.want(a.Chart != "" || a.Version != "", "spec.reconciler.argocd.version", "is missing: the version of the chart argo-cd, 9.1.0 or newer")
+		c.want(a.Chart != "" || a.Version != "", "spec.reconciler.argocd.version", "is missing: set the version of the argo-cd chart, 9.1.0 or newer")
 	}
 }
 
@@ -88,8 +88,8 @@ func validateOwnChart(c *checker, at, chart, version string) {
 	if chart == "" {
 		return
 	}
-	c.want(isPath(chart) || strings.HasPrefix(chart, "oci://"), at+".chart", "%q: want oci://… or a path beginning with ./ or ../", chart)
-	c.want(version != "" || isPath(chart), at+".version", "is missing: a chart of your own needs its version")
+	c.want(isPath(chart) || strings.HasPrefix(chart, "oci://"), at+".chart", "%q: must be oci://… or a path beginning with ./ or ../", chart)
+	c.want(version != "" || isPath(chart), at+".version", "is missing: required for a chart of your own")
 }
 
 func (d *Documents) validateSource(c *checker) {
@@ -100,7 +100,7 @@ func (d *Documents) validateSource(c *checker) {
 	if err := checkRepoURL(s.URL); err != nil {
 		c.fail("spec.source.url", "%v", err)
 	}
-	c.want(!strings.HasPrefix(s.Path, "/") && !slices.Contains(strings.Split(s.Path, "/"), ".."), "spec.source.path", "%q leads out of the repository: want a path below its root", s.Path)
+	c.want(!strings.HasPrefix(s.Path, "/") && !slices.Contains(strings.Split(s.Path, "/"), ".."), "spec.source.path", "%q leads out of the repository: must be a path below its root", s.Path)
 	if s.Auth == nil {
 		return
 	}
@@ -108,7 +108,7 @@ func (d *Documents) validateSource(c *checker) {
 	for _, k := range d.Cluster.Spec.Keys {
 		known = append(known, k.Name)
 	}
-	c.want(slices.Contains(known, s.Auth.Secret), "spec.source.auth.secret", "%q is none of spec.keys%s", s.Auth.Secret, didYouMean(s.Auth.Secret, known))
+	c.want(slices.Contains(known, s.Auth.Secret), "spec.source.auth.secret", "%q is not in spec.keys%s", s.Auth.Secret, didYouMean(s.Auth.Secret, known))
 }
 
 func (d *Documents) validateKeys(c *checker) {
@@ -117,15 +117,15 @@ func (d *Documents) validateKeys(c *checker) {
 		at := fmt.Sprintf("spec.keys[%d]", i)
 		id := or(k.Namespace, d.reconcilerNamespace()) + "/" + k.Name
 		if before, again := first[id]; again && k.Name != "" {
-			c.fail(at+".name", "the Secret %s is declared twice, first by spec.keys[%d]", id, before)
+			c.fail(at+".name", "the Secret %s is declared twice, first in spec.keys[%d]", id, before)
 		} else {
 			first[id] = i
 		}
 		f := k.From
-		c.want(len(f.Exec) == 0 || f.Key != "", at+".from.key", "is missing: under which entry does the output of exec go?")
-		c.want(len(f.Env) == 0 || f.Key == "", at+".from.key", "does not go with env, which names its entries")
-		c.want(f.Repo == "" || f.IdentityFile != "", at+".from.identityFile", "is missing: what opens %s?", f.Repo)
-		c.want(f.IdentityFile == "" || f.Repo != "", at+".from.identityFile", "goes with repo only")
+		c.want(len(f.Exec) == 0 || f.Key != "", at+".from.key", "is missing: set the entry that gets the output of exec")
+		c.want(len(f.Env) == 0 || f.Key == "", at+".from.key", "cannot be combined with env, which names the entries itself")
+		c.want(f.Repo == "" || f.IdentityFile != "", at+".from.identityFile", "is missing: required to decrypt %s", f.Repo)
+		c.want(f.IdentityFile == "" || f.Repo != "", at+".from.identityFile", "is allowed with repo only")
 	}
 }
 
@@ -138,7 +138,7 @@ func (d *Documents) validateState(c *checker) {
 		c.fail("spec.state.repository", "%s", why)
 	}
 	for from, to := range s.StorageClasses {
-		c.want(objectName.MatchString(from) && objectName.MatchString(to), "spec.state.storageClasses."+from, "%q: want the name of a storage class on both sides", to)
+		c.want(objectName.MatchString(from) && objectName.MatchString(to), "spec.state.storageClasses."+from, "%q: both sides must be names of storage classes", to)
 	}
 }
 
@@ -151,20 +151,20 @@ func showsPassword(repository string) string {
 	found := repositoryURL.FindStringSubmatch(repository)
 	if found == nil {
 		if strings.HasPrefix(repository, "rest:") {
-			return "want an http or https URL after rest:"
+			return "must have an http or https URL after rest:"
 		}
 		return ""
 	}
 	u, err := url.Parse(found[1])
 	switch {
 	case err != nil:
-		return "the URL in it can not be read. It is not shown, as it may have a password, which ends up in logs"
+		return "not a valid URL; it is not shown, because it may contain a password"
 	case u.User != nil:
 		if _, has := u.User.Password(); has {
 			return why
 		}
 	case u.Port() != "" && strings.Contains(found[1], "@"): // https://user:12/34@host has the host "user"
-		return why + "; an @ that is of no password is written %40"
+		return why + "; write an @ that does not belong to a password as %40"
 	}
 	return ""
 }
@@ -175,12 +175,12 @@ func (d *Documents) validateMigration(c *checker) {
 	if m == nil {
 		return
 	}
-	c.want(d.Cluster.Spec.State != nil, "spec.migration", "needs spec.state: the data goes through its repository")
+	c.want(d.Cluster.Spec.State != nil, "spec.migration", "requires spec.state: the data is copied through its repository")
 	for i, probe := range m.Probes {
-		c.want(probe.Job == "", fmt.Sprintf("spec.migration.probes[%d].job", i), "a probe is an http one: jobs go into spec.verify")
+		c.want(probe.Job == "", fmt.Sprintf("spec.migration.probes[%d].job", i), "is not allowed: a probe has http; put jobs into spec.verify")
 	}
 	validateChecks(c, "spec.migration.probes", m.Probes)
-	c.want(m.Traffic.ExternalDNS == nil || len(m.Probes) > 0, "spec.migration.probes", "is missing: how is it known that the names lead to the other cluster?")
+	c.want(m.Traffic.ExternalDNS == nil || len(m.Probes) > 0, "spec.migration.probes", "is missing: required with externalDNS, to check that the names lead to the other cluster")
 }
 
 func validateChecks(c *checker, list string, checks []Check) {
@@ -190,12 +190,12 @@ func validateChecks(c *checker, list string, checks []Check) {
 			if err := checkProbeURL(check.HTTP); err != nil {
 				c.fail(at+".http", "%v", err)
 			}
-			c.want(check.Namespace == "", at+".namespace", "goes with job only")
+			c.want(check.Namespace == "", at+".namespace", "is allowed with job only")
 			continue
 		}
-		c.want(check.Namespace != "", at+".namespace", "is missing: where is the job %s?", check.Job)
+		c.want(check.Namespace != "", at+".namespace", "is missing: set the namespace of the job %s", check.Job)
 		for field, is := range map[string]bool{"status": check.Status != 0, "host": check.Host != "", "contains": check.Contains != ""} {
-			c.want(!is, at+"."+field, "goes with http only")
+			c.want(!is, at+"."+field, "is allowed with http only")
 		}
 	}
 }

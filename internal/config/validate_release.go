@@ -65,21 +65,21 @@ func (d *Documents) validateChart(c *checker, at string, r Release) {
 	switch {
 	case r.Chart == "": // told already
 	case strings.HasPrefix(r.Chart, "/"):
-		c.fail(at+".chart", "%q: want a path relative to the document, beginning with ./ or ../", r.Chart)
+		c.fail(at+".chart", "%q: must be a path relative to the document, beginning with ./ or ../", r.Chart)
 	case strings.HasPrefix(r.Chart, "oci://"):
-		c.want(r.Repo == "", at+".repo", "does not go with an oci:// chart")
-		c.want(r.Version != "", at+".version", "is missing: which version of %s?", r.Chart)
+		c.want(r.Repo == "", at+".repo", "cannot be combined with an oci:// chart")
+		c.want(r.Version != "", at+".version", "is missing: set the version of %s", r.Chart)
 	case isPath(r.Chart):
-		c.want(r.Repo == "", at+".repo", "does not go with a chart that is a path")
+		c.want(r.Repo == "", at+".repo", "cannot be combined with a chart that is a path")
 	case strings.Contains(r.Chart, "://"):
-		c.fail(at+".chart", "%q: want oci://…, a path beginning with ./ or ../, or a chart's name with repo: https://…", r.Chart)
+		c.fail(at+".chart", "%q: must be oci://…, a path beginning with ./ or ../, or a chart's name with repo: https://…", r.Chart)
 	default:
 		if r.Repo == "" {
-			c.fail(at+".repo", "is missing: in which repository is the chart %s? A chart in the ops repository is written with ./ or ../", r.Chart)
+			c.fail(at+".repo", "is missing: set the chart repository of %s; the path of a chart in the ops repository begins with ./ or ../", r.Chart)
 		} else if err := checkHTTPURL(r.Repo); err != nil {
 			c.fail(at+".repo", "%v", err)
 		}
-		c.want(r.Version != "", at+".version", "is missing: which version of %s?", r.Chart)
+		c.want(r.Version != "", at+".version", "is missing: set the version of %s", r.Chart)
 	}
 }
 

@@ -277,7 +277,7 @@ func Text(err error) string {
 		}
 	}
 	if len(all) > 1 {
-		fmt.Fprintf(&b, "%d faults\n", len(all))
+		fmt.Fprintf(&b, "%d errors\n", len(all))
 	}
 	return b.String()
 }

@@ -50,7 +50,7 @@ func TestErrorText(t *testing.T) {
 		t.Errorf("got  %s\nwant %s", err, want)
 	}
 	text := Text(Join(err, New(Usage, "two\nlines")))
-	wantText := "error: " + want + "\n  hint: check the registry\nerror: two\n    lines\n2 faults\n"
+	wantText := "error: " + want + "\n  hint: check the registry\nerror: two\n    lines\n2 errors\n"
 	if text != wantText {
 		t.Errorf("got\n%s\nwant\n%s", text, wantText)
 	}

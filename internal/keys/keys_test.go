@@ -144,7 +144,7 @@ func TestAllFaultsAtOnceAndNoValueInThem(t *testing.T) {
 		"key noprogram: the command names no program",
 		"key entry: it says not which entry", "key wrong: no identity of", "key damaged:", "holds no age identities",
 		"key norepo: read none.age of the repository", "key notage: decrypt bad.age", "key big: its values have", "key nothing: it says not where",
-		"14 faults",
+		"14 errors",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("want %q in:\n%s", want, text)

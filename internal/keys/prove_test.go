@@ -154,7 +154,7 @@ func TestProveNamesEachFileThatDoesNotOpen(t *testing.T) {
 	for _, want := range []string{
 		"a.yaml: it is for " + other.Recipient().String() + "; the keys have " + id.Recipient().String(), "sops updatekeys a.yaml",
 		"b.json: it is for", "c.yaml: it was changed after it was encrypted", "d.yaml: its values do not decrypt",
-		"e.yaml: not a file that SOPS wrote", "gone.yaml:", "6 faults",
+		"e.yaml: not a file that SOPS wrote", "gone.yaml:", "6 errors",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("want %q in:\n%s", want, text)

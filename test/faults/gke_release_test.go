@@ -85,7 +85,7 @@ func TestGCReleasesOnGKE(t *testing.T) {
 	g.must("up", file) // which is to stay
 	code, out, doc := g.run("run", file, "--keep", "always", "--", "true")
 	_, run, _ := strings.Cut(doc.Name, "-run-")
-	if code != 0 || !strings.Contains(out, "rekindle gc --run "+run+" --project acme-prod removes it before") {
+	if code != 0 || !strings.Contains(out, "rekindle gc --run "+run+" --project acme-prod deletes it earlier") {
 		t.Fatalf("run: exit %d\n%s", code, out)
 	}
 	client := g.behindRun()
@@ -99,7 +99,7 @@ func TestGCReleasesOnGKE(t *testing.T) {
 	if out := g.call(0, "list", "--provider", "gke"); !strings.Contains(out, run) {
 		t.Errorf("the run %s is not in the list\n%s", run, out)
 	}
-	if code, out, doc := g.run(append(gc, "--run", "typo")...); code != 2 || !strings.Contains(told(doc), "no cluster of such a run") {
+	if code, out, doc := g.run(append(gc, "--run", "typo")...); code != 2 || !strings.Contains(told(doc), "no cluster of this run") {
 		t.Errorf("gc of a run that is none: exit %d\n%s", code, out)
 	}
 	code, out, doc = g.run(append(gc, "--run", run, "--timeout", "15s")...)

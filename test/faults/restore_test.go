@@ -43,7 +43,7 @@ func TestTheRepositoryOfStateDoesNotAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, out, _ = w.run("rebuild", dev, "--as", "second")
-	if code != 0 || !strings.Contains(out, "go on with: rekindle status "+dev+" --as second") {
+	if code != 0 || !strings.Contains(out, "continue with: rekindle status "+dev+" --as second") {
 		t.Errorf("exit %d\n%s", code, out)
 	}
 	for _, next := range []string{"status", "down"} { // the commands that it names mean the same cluster
