@@ -263,7 +263,7 @@ func (j *Job) listLeftovers() plan.Step {
 			left, err := j.tools.Provider.Leftovers(ctx, j.ref())
 			if err != nil {
 				return "", fault.Wrap(err, fault.Failed, "list what is left").On("cluster %s", j.ref()).
-					WithHint("run the same command again: as long as the list can not be had, nothing is called clean")
+					WithHint("run the same command again: as long as the list cannot be had, nothing is called clean")
 			}
 			var errs []error
 			for _, r := range left {

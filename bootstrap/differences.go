@@ -91,7 +91,7 @@ func mentions(value any, names []string) bool {
 	return false
 }
 
-// isMissing says whether an encrypted object is not there: what is in it can not be compared.
+// isMissing says whether an encrypted object is not there: what is in it cannot be compared.
 func (j *Job) isMissing(ctx context.Context, obj *unstructured.Unstructured) (bool, error) {
 	if _, encrypted := obj.Object["sops"]; !encrypted {
 		return false, nil

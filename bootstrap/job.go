@@ -75,7 +75,7 @@ type Job struct {
 	endLease  context.CancelFunc // gives the lease back
 }
 
-// New checks what documents alone can not tell: that this build can do what they ask for.
+// New checks what documents alone cannot tell: that this build can do what they ask for.
 func New(docs *config.Documents, name string, tools Tools) (*Job, error) {
 	j := &Job{docs: docs, tools: tools, name: name, state: noState{}}
 	if j.name == "" {

@@ -1,6 +1,6 @@
 // Package bootstrap is the main job: it turns documents into the plans of up, status and down.
 //
-// It plans and never acts: a plan is run by internal/engine, which this package can not import.
+// It plans and never acts: a plan is run by internal/engine, which this package cannot import.
 // Read [Job.Prepare] and [Job.Up] first; everything else is what their steps do.
 package bootstrap
 

@@ -32,7 +32,7 @@ type Snapshots interface {
 	Expose(ctx context.Context, host string) (a state.Access, end func(), err error)
 }
 
-// checkSchedule tells what of spec.state.schedule can not be.
+// checkSchedule tells what of spec.state.schedule cannot be.
 func checkSchedule(docs *config.Documents) error {
 	s := docs.Cluster.Spec.State
 	if s == nil || s.Schedule == "" {
@@ -136,7 +136,7 @@ func (j *Job) scheduled(ctx context.Context, p plan.Progress) (state.Manifest, [
 			taken++
 		}
 		if len(v.Hooked) > 0 {
-			p.Warn(fmt.Sprintf("claim %s: a schedule can not run the hooks of the pod %s: its data is what a crash would leave", v, v.Hooked[0].Name))
+			p.Warn(fmt.Sprintf("claim %s: a schedule cannot run the hooks of the pod %s: its data is what a crash would leave", v, v.Hooked[0].Name))
 		}
 	}
 	if err := fault.Join(errs...); err != nil {

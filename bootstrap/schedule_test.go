@@ -19,7 +19,7 @@ import (
 
 const remoteState = "  state:\n    repository: s3:https://s3.example.com/x\n    password: {env: X}\n"
 
-// away is a repository that can not be reached.
+// away is a repository that cannot be reached.
 func away(context.Context) (bootstrap.Snapshots, error) {
 	return nil, errors.New("connection refused")
 }

@@ -77,7 +77,7 @@ func namespaceObjects(name string) []*unstructured.Unstructured {
 	}}}
 }
 
-// sourceAuth reads the one key that opens the repository, which can not itself be in the repository.
+// sourceAuth reads the one key that opens the repository, which cannot itself be in the repository.
 func (j *Job) sourceAuth(ctx context.Context, name string) (gitrepo.Auth, error) {
 	for _, key := range j.docs.Cluster.Spec.Keys {
 		if key.Name != name {

@@ -13,7 +13,7 @@ import (
 	"github.com/rekindle-dev/rekindle/providers"
 )
 
-// State is what a rebuild adds to the plans of a cluster: the data that Git can not hold. Each method may add steps
+// State is what a rebuild adds to the plans of a cluster: the data that Git cannot hold. Each method may add steps
 // to the plan, and gives the ids of those that others have to wait for; see [Job.Up] for the order.
 type State interface {
 	// Choose adds to Prepare what can be known of the data before there is a cluster.
@@ -84,7 +84,7 @@ func isAboutVolumes(obj *unstructured.Unstructured) bool {
 	return false
 }
 
-// holdBack has releases not wait for workloads that can not start in a cluster that stands by: those with claims, and
+// holdBack has releases not wait for workloads that cannot start in a cluster that stands by: those with claims, and
 // those with pods that are held.
 func (j *Job) holdBack(held func(labels map[string]string) bool) {
 	for _, r := range j.stack.Releases {

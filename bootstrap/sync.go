@@ -115,7 +115,7 @@ func (j *Job) followSource() *plan.Step {
 }
 
 // applyPath waits until the reconciler has applied the path, before what it applied is healthy: that may wait for its data. A path
-// that can not be applied is told at once.
+// that cannot be applied is told at once.
 func (j *Job) applyPath() *plan.Step {
 	if j.follower == nil || !j.waitsForData() {
 		return nil
@@ -255,7 +255,7 @@ func (j *Job) sourceReachable(ctx context.Context) error {
 		return nil
 	}
 	if err := j.ReachesHost(ctx); err != nil {
-		return fault.Wrap(err, fault.Usage, "pods of the cluster can not reach this machine").On("--source-from").
+		return fault.Wrap(err, fault.Usage, "pods of the cluster cannot reach this machine").On("--source-from").
 			WithHint("push the commit and let the cluster pull from spec.source.url")
 	}
 	return nil
@@ -288,7 +288,7 @@ func (j *Job) remote(ctx context.Context) (gitrepo.Remote, error) {
 	return remote, err
 }
 
-// syncCaveats says what syncing the path can not show.
+// syncCaveats says what syncing the path cannot show.
 func (j *Job) syncCaveats() []string {
 	caveats := j.volumeCaveats()
 	if d, ok := j.follower.(reconciler.Doubter); ok && j.rendered != nil {
@@ -297,7 +297,7 @@ func (j *Job) syncCaveats() []string {
 	return caveats
 }
 
-// volumeCaveats says what of the repository's volumes simulated nodes can not show.
+// volumeCaveats says what of the repository's volumes simulated nodes cannot show.
 func (j *Job) volumeCaveats() []string {
 	if !j.simulated || j.rendered == nil {
 		return nil

@@ -50,5 +50,5 @@ func (j *Job) check(i int, c config.Check, ask jobCheck) plan.Step {
 	return s
 }
 
-// unproven is what a step does that can not be shown here.
+// unproven is what a step does that cannot be shown here.
 func unproven(context.Context, plan.Progress) (plan.Outcome, error) { return plan.Unproven, nil }

@@ -61,7 +61,7 @@ func checkVersion(ctx context.Context, c *kube.Client, p plan.Progress) error {
 	return ctx.Err()
 }
 
-// checkClaims tells which claims move, and refuses those that can not.
+// checkClaims tells which claims move, and refuses those that cannot.
 func (h *Handover) checkClaims(ctx context.Context, c *kube.Client, p plan.Progress) error {
 	all, err := volumes.Find(ctx, c)
 	if err != nil {

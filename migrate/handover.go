@@ -381,7 +381,7 @@ func (h *Handover) Open() *plan.Plan {
 	}, stopped)
 	dismissed := p.Add(plan.Step{
 		ID: "movers", Title: "end the movers", Timeout: openTimeout, Retries: 2,
-		Reason: "where one mounts a claim, pods on other nodes can not",
+		Reason: "where one mounts a claim, pods on other nodes cannot",
 		Do: func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
 			return plan.Unchanged, h.dismiss(ctx)
 		},

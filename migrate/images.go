@@ -35,11 +35,11 @@ const (
 const apart = "volume node affinity conflict"
 
 // noProgram is the command of a container that is to do nothing: no image has it. The kubelet pulls the image, and then
-// can not begin the container. So nothing of the image runs, and the image needs nothing that could: no shell, no sleep.
+// cannot begin the container. So nothing of the image runs, and the image needs nothing that could: no shell, no sleep.
 const noProgram = "/rekindle-only-pulls-this-image"
 
 // addImages adds a step that has the receiver's nodes pull what the pods run which are held back: when they are let go, it
-// is there; and what can not be had is known while the giver still runs.
+// is there; and what cannot be had is known while the giver still runs.
 func (h *Handover) addImages(p *plan.Plan) {
 	if h.receiver.Simulated() {
 		return
@@ -73,7 +73,7 @@ func (h *Handover) pull(ctx context.Context, p plan.Progress) (plan.Outcome, err
 	return plan.Unchanged, fault.Join(errs...)
 }
 
-// pullFor pulls the images of one pod, where it will run. Only an image that can not be had is an error, and volumes that no
+// pullFor pulls the images of one pod, where it will run. Only an image that cannot be had is an error, and volumes that no
 // node can have together: whoever else does not let its puller run may let the pod.
 func (h *Handover) pullFor(ctx context.Context, pod *corev1.Pod, p plan.Progress) (err error) {
 	c := h.receiver.Client()
@@ -202,7 +202,7 @@ func pulled(puller, of *corev1.Pod, cluster string) (all bool, detail string, er
 		switch {
 		case is.Waiting == nil: // it was begun, in vain
 		case slices.Contains([]string{"ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}, is.Waiting.Reason):
-			errs = append(errs, fault.New(fault.Failed, "its image %s can not be pulled: %s", c.Image, is.Waiting.Message).On("Pod %s/%s of %s", of.Namespace, of.Name, cluster).
+			errs = append(errs, fault.New(fault.Failed, "its image %s cannot be pulled: %s", c.Image, is.Waiting.Message).On("Pod %s/%s of %s", of.Namespace, of.Name, cluster).
 				WithHint("nothing was stopped: let the nodes of %s reach it, then run the same command again", cluster))
 		case slices.Contains([]string{"", "ContainerCreating", "PodInitializing", "ErrImagePull"}, is.Waiting.Reason):
 			wants = append(wants, c.Image+" "+is.Waiting.Message)

@@ -35,7 +35,7 @@ func (h *Handover) CheckAhead() *plan.Plan {
 			ID: "schedule", Title: h.receiver.Name() + " will take snapshots as " + h.giver.Name() + " does", Timeout: lookTimeout,
 			Do: func(context.Context, plan.Progress) (plan.Outcome, error) { return plan.Unchanged, h.checkSchedule() },
 		})
-		if !h.Stopped() { // else they can not answer
+		if !h.Stopped() { // else they cannot answer
 			h.addProbes(p)
 		}
 	}

@@ -96,7 +96,7 @@ func priorityOf(c state.Claim) (int, error) {
 	return n, nil
 }
 
-// fits says why the data of a claim can not go into the one that the repository makes.
+// fits says why the data of a claim cannot go into the one that the repository makes.
 func fits(c state.Claim, want wanted) error {
 	if mode := cmp.Or(c.VolumeMode, want.mode()); mode != want.mode() {
 		return fault.New(fault.Usage, "the snapshot is of a volume in mode %s, the repository makes one in mode %s", mode, want.mode()).On("claim %s", want.Claim)

@@ -185,7 +185,7 @@ func TestOnSimulatedNodesNoVolumeIsProven(t *testing.T) {
 	p := job.Up(t.Context())
 	defer job.Close()
 	if p.Step("gate") != nil || p.Step("open") != nil {
-		t.Error("a gate is put up for data that can not come")
+		t.Error("a gate is put up for data that cannot come")
 	}
 	step := p.Step("restore/shop/data-db-0")
 	if outcome, err := step.Do(t.Context(), nil); outcome != "unproven" || err != nil || len(step.Caveats) != 1 {

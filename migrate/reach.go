@@ -7,7 +7,7 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/fault"
 )
 
-// reaches refuses a repository of state that is a folder of this machine where a cluster's pods can not reach that.
+// reaches refuses a repository of state that is a folder of this machine where a cluster's pods cannot reach that.
 func reaches(ctx context.Context, local bool, jobs ...*bootstrap.Job) error {
 	var errs []error
 	for _, job := range jobs {

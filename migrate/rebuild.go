@@ -110,7 +110,7 @@ func (r *Rebuild) Close() {
 func (r *Rebuild) Choose(p *plan.Plan, needs ...plan.ID) {
 	p.Add(plan.Step{
 		ID: "state", Title: "choose the snapshot set", Timeout: chooseTimeout, Retries: 2,
-		Reason: "data that can not be brought back is known before anything is built",
+		Reason: "data that cannot be brought back is known before anything is built",
 		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 			if err := reaches(ctx, r.o.Sets.Local(), r.job); err != nil {
 				return "", err

@@ -199,7 +199,7 @@ func (l *lab) pods() string {
 // mover is what movers do, as far as an API server sees it: it has the claim bound.
 type mover struct {
 	client *kube.Client
-	fails  string // the claim that can not be restored
+	fails  string // the claim that cannot be restored
 
 	replaces string // the claim that somebody makes anew, once, while it is filled
 

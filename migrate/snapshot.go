@@ -244,7 +244,7 @@ func (s *Snapshot) serve(ctx context.Context) error {
 
 func stepOf(v *volumes.Volume) plan.ID { return plan.ID("volume/" + v.String()) }
 
-// refuse tells of a volume that can not be taken.
+// refuse tells of a volume that cannot be taken.
 func (s *Snapshot) refuse(v *volumes.Volume) plan.Step {
 	return plan.Step{
 		ID: stepOf(v), Title: "take " + v.String(),

@@ -146,7 +146,7 @@ func TestASnapshotTellsWhatIsMissing(t *testing.T) {
 	c := newCamera(t)
 	c.objects = "{apiVersion: v1, kind: ConfigMap, namespace: shop, selector: '!kubernetes.io/x'}"
 
-	result := c.take() // the block device can not be taken
+	result := c.take() // the block device cannot be taken
 	if fault.KindOf(result.Err) != fault.Failed || !strings.Contains(fault.Text(result.Err), "claim shop/raw: it is a block device") ||
 		!strings.Contains(fault.Text(result.Err), "rekindle.dev/snapshot=skip") {
 		t.Errorf("got %v", result.Err)

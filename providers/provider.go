@@ -92,7 +92,7 @@ type Provider interface {
 	Preflight(ctx context.Context, s Spec) error
 	// Ensure returns a cluster that answers, with all its wanted nodes Ready: it makes it, adopts
 	// ours, or finishes or remakes one of ours that is half-made. It refuses (fault.Refused) to touch
-	// a cluster of that name which is not ours, and one of ours whose settings can not be changed.
+	// a cluster of that name which is not ours, and one of ours whose settings cannot be changed.
 	Ensure(ctx context.Context, s Spec, p plan.Progress) (*Cluster, error)
 	// Find returns the cluster without changing anything, or ErrNotFound, or ErrNotOwned.
 	Find(ctx context.Context, r Ref) (*Cluster, error)
@@ -132,7 +132,7 @@ type HostProcess struct {
 
 // HostReacher is a provider whose clusters' pods can reach this machine.
 type HostReacher interface {
-	// ReachesHost says why they can not after all, as far as can be known before there is a cluster; nil where they can.
+	// ReachesHost says why they cannot after all, as far as can be known before there is a cluster; nil where they can.
 	ReachesHost(ctx context.Context) error
 	// HostAddress is the address by which they do.
 	HostAddress(ctx context.Context, r Ref) (string, error)
@@ -141,7 +141,7 @@ type HostReacher interface {
 // Simulation is a provider whose nodes run nothing.
 type Simulation interface {
 	// Simulated says that no process runs behind pods on its nodes: webhooks, aggregated APIs and
-	// the content of volumes can not be proven there.
+	// the content of volumes cannot be proven there.
 	Simulated() bool
 }
 

@@ -56,7 +56,7 @@ func (f *Fetcher) fetch(ctx context.Context, r *Release, p plan.Progress) ([]byt
 			WithHint("somebody changed the chart behind its version, or the document: find out who before you change the digest")
 	}
 	if err := f.keep(archive); err != nil {
-		p.Warn("the chart cache can not be written: " + err.Error())
+		p.Warn("the chart cache cannot be written: " + err.Error())
 	}
 	return archive, nil
 }
@@ -202,7 +202,7 @@ func unreachable(ctx context.Context, err error) error {
 	if errors.As(err, &known) {
 		return known
 	}
-	return fault.Wrap(err, fault.Failed, "it can not be fetched").Transient().
+	return fault.Wrap(err, fault.Failed, "it cannot be fetched").Transient().
 		WithHint("nothing was changed: see whether the address is right and reachable; a chart with a digest is taken from the cache")
 }
 

@@ -299,7 +299,7 @@ func TestACacheThatCanNotBeWrittenIsAWarning(t *testing.T) {
 	s := newStack(t, repository("- {name: a, namespace: x, chart: ./app}\n", chartOf("app", nil)), stacks.Options{})
 	warned := ""
 	err := s.Fetch(t.Context(), stacks.NewFetcher(filepath.Join(file, "charts")), func(u plan.Update) { warned += u.Warning })
-	if err != nil || !strings.Contains(warned, "cache can not be written") {
+	if err != nil || !strings.Contains(warned, "cache cannot be written") {
 		t.Errorf("warned %q, %v", warned, err)
 	}
 }

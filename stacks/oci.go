@@ -28,7 +28,7 @@ func (f *Fetcher) pull(ctx context.Context, repository, version string) ([]byte,
 	if isLoopback(host) {
 		options = append(options, name.Insecure)
 	}
-	tag := strings.ReplaceAll(version, "+", "_") // as Helm does: a tag can not hold a +
+	tag := strings.ReplaceAll(version, "+", "_") // as Helm does: a tag cannot hold a +
 	ref, err := name.ParseReference(repository+":"+tag, options...)
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Usage, "this is no chart in an OCI registry")
@@ -83,7 +83,7 @@ func registryFault(ctx context.Context, err error, ref name.Reference, access []
 		return fault.New(fault.Failed, "the registry refuses %s: %s", ref, http.StatusText(answer.StatusCode)).
 			WithHint("log in: docker login %s (its file is read, as is that of podman login; that of helm registry login is not)", ref.Context().RegistryStr())
 	case answer.StatusCode == http.StatusTooManyRequests, answer.StatusCode >= 500:
-		return fault.Wrap(err, fault.Failed, "the registry can not answer now").Transient()
+		return fault.Wrap(err, fault.Failed, "the registry cannot answer now").Transient()
 	}
 	return fault.Wrap(err, fault.Failed, "the registry answered %d", answer.StatusCode)
 }

@@ -114,7 +114,7 @@ func (r *Release) Inputs() map[string]string {
 	return map[string]string{"chart": r.chart.Digest, "inputs": inputs}
 }
 
-// Caveats are what installing it here can not prove.
+// Caveats are what installing it here cannot prove.
 func (r *Release) Caveats() []string {
 	if !r.options.Simulated {
 		return nil
@@ -242,7 +242,7 @@ func (r *Release) notReady(ctx context.Context, err error) error {
 // Hold has Ensure not wait for objects of the release that something else holds back.
 func (r *Release) Hold(held func(*unstructured.Unstructured) bool) { r.held = held }
 
-// provable leaves out what simulated nodes can not show, and what is held back.
+// provable leaves out what simulated nodes cannot show, and what is held back.
 func (r *Release) provable(refs []kube.Ref) []kube.Ref {
 	back := map[kube.Ref]bool{}
 	for _, obj := range r.rendered {

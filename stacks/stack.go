@@ -195,7 +195,7 @@ func (s *Stack) crds() ([]*unstructured.Unstructured, error) {
 	return all, fault.Join(errs...)
 }
 
-// unprovable lists what of the objects simulated nodes can not show.
+// unprovable lists what of the objects simulated nodes cannot show.
 func unprovable(objs []*unstructured.Unstructured, promised map[schema.GroupKind]bool) []string {
 	var caveats []string
 	for _, obj := range objs {

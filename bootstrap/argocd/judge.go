@@ -40,7 +40,7 @@ func judged(to goal, ready func(state) bool) kube.Judge {
 	}
 }
 
-// fetched judges an Application: ready when it was compared with the commit, which it can not be before that is fetched
+// fetched judges an Application: ready when it was compared with the commit, which it cannot be before that is fetched
 // and rendered.
 func fetched(to goal) kube.Judge {
 	return judged(to, func(s state) bool { return s.at(to) })

@@ -30,7 +30,7 @@ type state struct {
 	phase, message         string // of the last operation
 	operated               string // the commit of that operation
 	current                bool   // the comparison is of the present spec, and of after the last request to look
-	complaint              string // why it can not compare, or not begin to sync
+	complaint              string // why it cannot compare, or not begin to sync
 	compared               bool   // it could compare
 	refused, refusedReason string // the first object that could not be applied
 }

@@ -32,7 +32,7 @@ func isUnrun(ref kube.Ref) bool {
 	return ref.Group == "apiregistration.k8s.io" || isFluxs(ref) && ref.Group != sourceGroup && ref.Group != kustomizeGroup
 }
 
-// Caveats name what syncing the path can not prove.
+// Caveats name what syncing the path cannot prove.
 func (f *Flux) Caveats(t reconciler.Target) []string {
 	var list []string
 	for _, obj := range t.Objects {

@@ -56,7 +56,7 @@ func (f *Flux) state(obj *unstructured.Unstructured, ref kube.Ref, commit string
 	return nil
 }
 
-// unhealthy gives a fault for each object that Flux applied and that is not healthy. What can not be proven, and what it leads to,
+// unhealthy gives a fault for each object that Flux applied and that is not healthy. What cannot be proven, and what it leads to,
 // is left out.
 func (f *Flux) unhealthy(ctx context.Context, c *kube.Client, t reconciler.Target) error {
 	ours, err := f.sources(ctx, c)

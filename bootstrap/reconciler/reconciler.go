@@ -78,13 +78,13 @@ type Observer interface {
 	AppliesAsRendered(obj *unstructured.Unstructured) bool
 }
 
-// Checker is a Reconciler that can not apply everything that renders.
+// Checker is a Reconciler that cannot apply everything that renders.
 type Checker interface {
 	// Check tells what of a repository it could not apply, or not reach, before there is a cluster. All faults are told.
 	Check(ctx context.Context, t Target) error
 }
 
-// Doubter is a Reconciler that can not prove everything that it applies.
+// Doubter is a Reconciler that cannot prove everything that it applies.
 type Doubter interface {
 	// Caveats name what syncing the target does not prove, and why: known before there is a cluster.
 	Caveats(t Target) []string

@@ -207,7 +207,7 @@ func (a *app) command(ctx, live context.Context, e *ephemeral, command []string)
 	return fault.Wrap(err, fault.Failed, "%s could not be run", text).WithHint("the command is searched in PATH; for shell syntax, use: -- sh -c '…'")
 }
 
-// collect writes what there is to see. That it can not is told, and hides no other failure.
+// collect writes what there is to see. That it cannot is told, and hides no other failure.
 func (a *app) collect(ctx context.Context, job *bootstrap.Job, dir string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), collectTimeout)
 	defer cancel()

@@ -9,7 +9,7 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/fault"
 )
 
-// TestBadUsageHasAHint shows that what can not be a run ends with the code of bad usage and the next step.
+// TestBadUsageHasAHint shows that what cannot be a run ends with the code of bad usage and the next step.
 func TestBadUsageHasAHint(t *testing.T) {
 	for _, test := range []struct {
 		args, text, hint string

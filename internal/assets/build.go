@@ -112,7 +112,7 @@ func (c *Cache) buildProgram(ctx context.Context, m Module, program Program, src
 	return nil
 }
 
-// countPackages is how many packages a program is made of; 0 when that can not be said. Those that
+// countPackages is how many packages a program is made of; 0 when that cannot be said. Those that
 // the go command has in its own cache are never told as compiled, so a build may end before it gets there.
 func (c *Cache) countPackages(ctx context.Context, src string, tags []string, pkg string) int64 {
 	out, err := c.goCommand(ctx, src, "list", "-deps", "-tags", strings.Join(tags, ","), pkg).Output()

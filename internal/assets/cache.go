@@ -78,7 +78,7 @@ type Asset struct {
 	Name    string   // of the program, "kube-apiserver"
 	Version string   // "v1.37.2"
 	Release *Release // nil: there is no release file that can be checked
-	Module  *Module  // nil: it can not be built; else one of its programs is called Name
+	Module  *Module  // nil: it cannot be built; else one of its programs is called Name
 }
 
 // Get gives the path of an asset's program. When the cache has none it is fetched or built, which p
@@ -153,7 +153,7 @@ func (c *Cache) buildAsset(ctx context.Context, a Asset, fetchErr error, p plan.
 		if fetchErr == nil {
 			fetchErr = fmt.Errorf("%s is %q", EnvMirror, MirrorOff)
 		}
-		return "", c.again(fetchErr, fault.Wrap(fetchErr, fault.Failed, "fetch it, and it can not be built").On("%s %s", a.Name, a.Version).
+		return "", c.again(fetchErr, fault.Wrap(fetchErr, fault.Failed, "fetch it, and it cannot be built").On("%s %s", a.Name, a.Version).
 			WithHint("set %s to a mirror that can be reached", EnvMirror))
 	}
 	paths, err := c.build(ctx, *a.Module, []string{a.Name}, p)

@@ -2,7 +2,7 @@
 //
 // A program comes from a pinned release file, fetched over https and checked against its published
 // SHA-256, or is built from a small Go module that is embedded as a txtar archive. Fetching is
-// tried first. What can not be reached is built instead, and said so; a file whose checksum is
+// tried first. What cannot be reached is built instead, and said so; a file whose checksum is
 // wrong is an error and never built around.
 //
 // An entry of the cache is named after everything that decides its content, is made once however

@@ -57,7 +57,7 @@ func New(dir string, redact func(string) string) (*Writer, error) {
 //	pods/NAMESPACE/POD.yaml         each pod with its status
 //	logs/NAMESPACE/POD/CONTAINER.log, and CONTAINER.previous.log of one that was restarted
 //
-// Containers of simulated nodes have no logs: withLogs is false there. What can not be had is named in
+// Containers of simulated nodes have no logs: withLogs is false there. What cannot be had is named in
 // the error; everything else is written.
 func (w *Writer) Cluster(ctx context.Context, c kubernetes.Interface, withLogs bool) error {
 	pods, err := c.CoreV1().Pods("").List(ctx, metav1.ListOptions{})

@@ -2,7 +2,7 @@
 //
 // Loading is strict. Every fault reads "file:line: field: what is wrong (did you mean …)". ${NAME} in a string stands for a value of
 // spec.variables and for nothing else; $${ stands for ${ itself. Substitution works on the parsed strings, so
-// that a variable can not bring in structure.
+// that a variable cannot bring in structure.
 //
 // docs/documents.md and docs/schema are made from the types, their comments and their rules.
 package config

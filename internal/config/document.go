@@ -25,7 +25,7 @@ type document struct {
 	hides     bool     // what is walked leads to a credential: no value of it is shown
 }
 
-// newDocument reads apiVersion and kind; kind is empty when the document can not be read further.
+// newDocument reads apiVersion and kind; kind is empty when the document cannot be read further.
 func newDocument(file string, root *yaml.Node, variables map[string]string) *document {
 	d := &document{file: file, root: root, variables: variables, lines: map[string]int{}}
 	budget := maxNodes

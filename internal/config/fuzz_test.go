@@ -35,7 +35,7 @@ func FuzzLoad(f *testing.F) {
 		}
 		again, err := LoadFS(fuzzFiles(written(t, d.Cluster), written(t, d.Stacks)), "c.yaml")
 		if err != nil {
-			t.Fatalf("what was read can not be read again: %v\n%s", err, written(t, d.Cluster))
+			t.Fatalf("what was read cannot be read again: %v\n%s", err, written(t, d.Cluster))
 		}
 		for _, pair := range [][2]any{{d.Cluster, again.Cluster}, {d.Stacks, again.Stacks}} {
 			if read, reread := written(t, pair[0]), written(t, pair[1]); read != reread {

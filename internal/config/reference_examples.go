@@ -1,6 +1,7 @@
 package config
 
 import (
+	"maps"
 	"reflect"
 	"strings"
 )
@@ -15,6 +16,13 @@ func exampleOf(t reflect.Type, at string) string {
 
 // examples are parts of documents, by the section that they explain.
 func examples() map[string]string {
+	all := providerExamples()
+	maps.Copy(all, clusterExamples())
+	maps.Copy(all, stateExamples())
+	return all
+}
+
+func providerExamples() map[string]string {
 	return map[string]string{
 		"Cluster": `
 apiVersion: rekindle.dev/v1alpha1
@@ -90,6 +98,11 @@ spec:
 spec:
   provider:
     existing: {context: on-prem}`,
+	}
+}
+
+func clusterExamples() map[string]string {
+	return map[string]string{
 		"spec.kubernetes": `
 spec:
   kubernetes: {version: "1.37"}`,
@@ -130,6 +143,11 @@ spec:
       from: {env: {username: GIT_USER, password: GIT_TOKEN}}`,
 		"spec.keys[].from": `
 from: {exec: [pass, show, ops/age], key: age.agekey}`,
+	}
+}
+
+func stateExamples() map[string]string {
+	return map[string]string{
 		"spec.state": `
 spec:
   state:

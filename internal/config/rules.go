@@ -25,7 +25,7 @@ var (
 const maxName = 40
 
 // rule is what a field demands beyond its type. The loader enforces it and the JSON Schema tells it, so
-// that an editor and the command can not disagree.
+// that an editor and the command cannot disagree.
 type rule struct {
 	pattern *regexp.Regexp // of a string, or of each string of a list or map
 	length  int            // the longest string; 0 is any

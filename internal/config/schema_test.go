@@ -38,7 +38,7 @@ func compile(t *testing.T) *jsonschema.Schema {
 	return s
 }
 
-// onlyLoader are faults that JSON has no form for: the schema can not know of them.
+// onlyLoader are faults that JSON has no form for: the schema cannot know of them.
 func onlyLoader(err error) bool {
 	for _, text := range []string{"the variable ${", `found "127.0.0.1:5001"`, "is set twice", "merge keys", "the YAML tag", "not a number that"} {
 		if strings.Contains(err.Error(), text) {

@@ -31,7 +31,7 @@ func (c *checker) want(ok bool, field, format string, args ...any) {
 	}
 }
 
-// validate checks what the types and their rules alone can not say.
+// validate checks what the types and their rules alone cannot say.
 func (d *Documents) validate() []error {
 	c := &checker{at: d.fault, place: &d.place}
 	for name, value := range d.Cluster.Spec.Variables {

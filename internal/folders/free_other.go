@@ -10,5 +10,5 @@ import (
 // Free is not known on this system.
 func Free(string) (uint64, error) { return 0, errors.ErrUnsupported }
 
-// isOwn can not be told on this system.
+// isOwn cannot be told on this system.
 func isOwn(os.FileInfo) bool { return true }

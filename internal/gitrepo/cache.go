@@ -141,7 +141,7 @@ func (c *Cache) place(r Remote, commit plumbing.Hash) string {
 	return filepath.Join(c.dir, hex.EncodeToString(sum[:8]), commit.String())
 }
 
-// prune removes what is long unused. It is a courtesy: what can not be removed stays.
+// prune removes what is long unused. It is a courtesy: what cannot be removed stays.
 func (c *Cache) prune(home string) {
 	entries, err := os.ReadDir(home)
 	if err != nil {

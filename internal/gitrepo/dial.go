@@ -33,7 +33,7 @@ type session interface {
 func dial(ctx context.Context, r Remote) (session, error) {
 	ep, err := transport.NewEndpoint(r.URL)
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Usage, "the URL can not be read").On("repository %s", r.name())
+		return nil, fault.Wrap(err, fault.Usage, "the URL cannot be read").On("repository %s", r.name())
 	}
 	switch ep.Protocol {
 	case "ssh":

@@ -74,7 +74,7 @@ func because(r Remote, err error) *fault.Error {
 	case errors.As(err, &noName) && noName.IsNotFound:
 		return wrap(fault.Failed, "its host is not known").WithHint("check spec.source.url and the machine's name service")
 	case errors.As(err, &netErr), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
-		return wrap(fault.Failed, "it can not be reached").Transient().
+		return wrap(fault.Failed, "it cannot be reached").Transient().
 			WithHint("check that it is up and that this machine may connect to it")
 	default:
 		return wrap(fault.Failed, "it does not answer as a git repository does")

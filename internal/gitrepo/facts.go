@@ -98,7 +98,7 @@ func images(v any, set map[string]bool) {
 	}
 }
 
-// VolumeCaveats says which volumes' content simulated nodes can not show; none without volumes.
+// VolumeCaveats says which volumes' content simulated nodes cannot show; none without volumes.
 func (r *Rendered) VolumeCaveats() []string {
 	set := map[string]bool{}
 	for _, o := range r.everything() {

@@ -35,7 +35,7 @@ func download(ctx context.Context, s session, refs *packp.AdvRefs, commit plumbi
 func request(refs *packp.AdvRefs, commit plumbing.Hash) *packp.UploadPackRequest {
 	req := packp.NewUploadPackRequestFromCapabilities(refs.Capabilities)
 	if refs.Capabilities.Supports(capability.NoProgress) {
-		_ = req.Capabilities.Set(capability.NoProgress) // it takes no value, so it can not fail
+		_ = req.Capabilities.Set(capability.NoProgress) // it takes no value, so it cannot fail
 	}
 	if !tips(refs, commit) && !refs.Capabilities.Supports(capability.AllowReachableSHA1InWant) {
 		for _, h := range refs.References {

@@ -160,7 +160,7 @@ func TestFaultsOfTheWay(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = Resolve(t.Context(), Remote{URL: "http://" + dead + "/x.git"})
-	wantFault(t, err, fault.Failed, "can not be reached", "connection refused")
+	wantFault(t, err, fault.Failed, "cannot be reached", "connection refused")
 	if !fault.IsTransient(err) {
 		t.Error("a refused connection may be tried again")
 	}

@@ -75,7 +75,7 @@ func FollowFolder(ctx context.Context, dir string) (*Folder, error) {
 func openFolder(dir string) (*Folder, error) {
 	info, err := os.Stat(dir)
 	if err != nil {
-		return nil, fault.Wrap(errors.Unwrap(err), fault.Usage, "it can not be opened").On("folder %s", dir)
+		return nil, fault.Wrap(errors.Unwrap(err), fault.Usage, "it cannot be opened").On("folder %s", dir)
 	}
 	if !info.IsDir() {
 		return nil, fault.New(fault.Usage, "it is not a folder").On("folder %s", dir)
@@ -86,7 +86,7 @@ func openFolder(dir string) (*Folder, error) {
 	case err == nil:
 		f.git = true
 	case !errors.Is(err, git.ErrRepositoryNotExists):
-		return nil, fault.Wrap(err, fault.Failed, "its repository can not be read").On("folder %s", dir)
+		return nil, fault.Wrap(err, fault.Failed, "its repository cannot be read").On("folder %s", dir)
 	}
 	return f, nil
 }

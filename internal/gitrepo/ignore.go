@@ -73,7 +73,7 @@ func leftOut(ctx context.Context, dir string) (out func(name string) bool, root 
 			out, err := leftOutOf(ctx, repo, root, dir)
 			return out, root, err
 		case err != nil && !errors.Is(err, git.ErrRepositoryNotExists):
-			return nil, "", fault.Wrap(err, fault.Failed, "its repository can not be read").On("folder %s", root)
+			return nil, "", fault.Wrap(err, fault.Failed, "its repository cannot be read").On("folder %s", root)
 		case root == filepath.Dir(root):
 			out, err := gitIgnores(ctx, dir)
 			return out, dir, err

@@ -14,7 +14,7 @@ import (
 // mostNames is how many names of a repository a fault lists.
 const mostNames = 8
 
-// checkCommit refuses what is not a full SHA-1: an abbreviated one can not be asked for.
+// checkCommit refuses what is not a full SHA-1: an abbreviated one cannot be asked for.
 func checkCommit(r Remote) error {
 	if plumbing.IsHash(r.Ref.Commit) && len(r.Ref.Commit) == 40 {
 		return nil

@@ -168,12 +168,12 @@ func (s *Server) route(p string) (string, bool) {
 func (s *Server) advertise(ctx context.Context, w http.ResponseWriter) {
 	v, err := s.folder.look(ctx)
 	if err != nil {
-		http.Error(w, "the repository can not be read: "+err.Error(), http.StatusInternalServerError)
+		http.Error(w, "the repository cannot be read: "+err.Error(), http.StatusInternalServerError)
 		return
 	}
 	refs, err := v.advertised()
 	if err != nil {
-		http.Error(w, "the repository can not be read: "+err.Error(), http.StatusInternalServerError)
+		http.Error(w, "the repository cannot be read: "+err.Error(), http.StatusInternalServerError)
 		return
 	}
 	s.mu.Lock()

@@ -333,10 +333,10 @@ func TestTheServerEnds(t *testing.T) {
 	}
 	for _, url := range []string{s.URL(), second} {
 		_, err := Resolve(t.Context(), Remote{URL: url})
-		wantFault(t, err, fault.Failed, "can not be reached")
+		wantFault(t, err, fault.Failed, "cannot be reached")
 	}
 	_, err = Serve(t.Context(), f, "192.0.2.1:0")
 	wantFault(t, err, fault.Failed, "listen on 192.0.2.1:0")
 	_, err = FollowFolder(t.Context(), filepath.Join(dir, "none"))
-	wantFault(t, err, fault.Usage, "can not be opened")
+	wantFault(t, err, fault.Usage, "cannot be opened")
 }

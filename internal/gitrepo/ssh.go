@@ -143,17 +143,17 @@ func sshConfig(ep *transport.Endpoint, addr string, r Remote) (*ssh.ClientConfig
 		}
 		signer, err := parseIdentity(r.Auth)
 		if err != nil {
-			return nil, on(fault.Wrap(err, fault.Usage, "the entry identity of its key can not be read"))
+			return nil, on(fault.Wrap(err, fault.Usage, "the entry identity of its key cannot be read"))
 		}
 		signers = func() ([]ssh.Signer, error) { return []ssh.Signer{signer}, nil }
 	}
 	if len(r.Auth.KnownHosts) == 0 {
-		return nil, on(fault.New(fault.Usage, "its key has no entry known_hosts, so the server can not be told from another")).
+		return nil, on(fault.New(fault.Usage, "its key has no entry known_hosts, so the server cannot be told from another")).
 			WithHint("%s", scanHint(ep.Host, ep.Port))
 	}
 	db, err := parseKnownHosts(r.Auth.KnownHosts)
 	if err != nil {
-		return nil, on(fault.Wrap(err, fault.Usage, "the entry known_hosts of its key can not be read"))
+		return nil, on(fault.Wrap(err, fault.Usage, "the entry known_hosts of its key cannot be read"))
 	}
 	user := ep.User
 	if user == "" {

@@ -261,7 +261,7 @@ func (w *walker) find(file, dir, entry string) (string, fs.FileInfo) {
 // elsewhere notes something that kustomize would fetch.
 func (w *walker) elsewhere(file, what string) {
 	w.faults = append(w.faults, fault.New(fault.Usage, "the remote base %s", what).At(file, 0).
-		WithHint("keep a copy in the repository: what a server elsewhere says can not be pinned or proven"))
+		WithHint("keep a copy in the repository: what a server elsewhere says cannot be pinned or proven"))
 }
 
 func (w *walker) take(p string) bool {

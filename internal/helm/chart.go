@@ -47,7 +47,7 @@ func Load(archive []byte) (*Chart, error) {
 		return nil, fault.Wrap(err, fault.Usage, "this is no chart archive")
 	}
 	if c.Metadata.Type == "library" {
-		return nil, fault.New(fault.Usage, "%s is a library chart: it can not be installed", c.Name())
+		return nil, fault.New(fault.Usage, "%s is a library chart: it cannot be installed", c.Name())
 	}
 	if err := action.CheckDependencies(c, c.Metadata.Dependencies); err != nil {
 		return nil, fault.Wrap(err, fault.Usage, "the chart %s is incomplete", c.Name()).

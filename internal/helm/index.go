@@ -16,7 +16,7 @@ import (
 func chartName(raw []byte) (string, error) {
 	var meta chart.Metadata
 	if err := yaml.Unmarshal(raw, &meta); err != nil {
-		return "", fmt.Errorf("can not read Chart.yaml: %w", err)
+		return "", fmt.Errorf("cannot read Chart.yaml: %w", err)
 	}
 	if meta.Name == "" || strings.ContainsAny(meta.Name, `/\`) {
 		return "", fmt.Errorf("the name %q in Chart.yaml is none", meta.Name)
@@ -44,7 +44,7 @@ func OtherSpelling(version string) string {
 func Locate(index []byte, base, name, version string) (*Located, error) {
 	var file repo.IndexFile
 	if err := yaml.Unmarshal(index, &file); err != nil {
-		return nil, fmt.Errorf("can not read index.yaml: %w", err)
+		return nil, fmt.Errorf("cannot read index.yaml: %w", err)
 	}
 	found, ok := file.Entries[name]
 	if !ok {

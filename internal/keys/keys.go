@@ -198,7 +198,7 @@ func run(ctx context.Context, command []string, dir string) ([]byte, error) {
 		return nil, fault.New(fault.Failed, "the command %s ended with %s", command[0], exit.ProcessState).
 			WithHint("run it by hand to see why; its output is not shown here because it may be secret")
 	case err != nil:
-		return nil, fault.Wrap(cmp.Or(errors.Unwrap(err), err), fault.Usage, "the command %s can not be run", command[0]).WithHint(form)
+		return nil, fault.Wrap(cmp.Or(errors.Unwrap(err), err), fault.Usage, "the command %s cannot be run", command[0]).WithHint(form)
 	}
 	if one := strings.TrimRight(string(raw), "\r\n"); !strings.Contains(one, "\n") {
 		return []byte(one), nil

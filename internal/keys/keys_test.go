@@ -140,7 +140,7 @@ func TestAllFaultsAtOnceAndNoValueInThem(t *testing.T) {
 	for _, want := range []string{
 		"key file: read " + dir + "/none.txt: no such file", "key empty: its source is empty",
 		"key env: the environment variable REKINDLE_TEST_UNSET_A", "REKINDLE_TEST_UNSET_B",
-		"key exit: the command sh ended with exit status 3", "key absent: the command rekindle-no-such-program can not be run",
+		"key exit: the command sh ended with exit status 3", "key absent: the command rekindle-no-such-program cannot be run",
 		"key noprogram: the command names no program",
 		"key entry: it says not which entry", "key wrong: no identity of", "key damaged:", "holds no age identities",
 		"key norepo: read none.age of the repository", "key notage: decrypt bad.age", "key big: its values have", "key nothing: it says not where",

@@ -52,7 +52,7 @@ func Prove(ctx context.Context, secrets []Secret, repo fs.FS, files []string) er
 	return fault.Join(faults...)
 }
 
-// Caveats says which of the files can not be proven here: no age identity of the secrets opens them,
+// Caveats says which of the files cannot be proven here: no age identity of the secrets opens them,
 // but a key service or PGP may, with an identity that the cluster has and this machine has not.
 func Caveats(secrets []Secret, repo fs.FS, files []string) []string {
 	ring, err := newRing(secrets)
@@ -144,7 +144,7 @@ func (r *ring) explain(err error, tree *sops.Tree, file string) error {
 	}
 	var none *age.NoIdentityMatchError
 	if !errors.As(err, &none) {
-		return fault.Wrap(err, fault.Failed, "its key can not be read").At(file, 0)
+		return fault.Wrap(err, fault.Failed, "its key cannot be read").At(file, 0)
 	}
 	return fault.Wrap(errNoKey, fault.Failed, "it is for %s; %s", strings.Join(recipients(tree), ", "), had).At(file, 0).
 		WithHint("give the identity in an entry ending in %s of spec.keys, or run sops updatekeys %s with a recipient added for one that is there",

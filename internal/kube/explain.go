@@ -15,7 +15,7 @@ import (
 
 // Explain says why objects are stuck, one line for each object that has a cause: conditions that are
 // not as they should be, what its pods and containers say with the last lines of their logs, the last
-// warning. It is for people; what can not be found out is left out.
+// warning. It is for people; what cannot be found out is left out.
 func (c *Client) Explain(ctx context.Context, refs []Ref) []string {
 	found := c.explainEach(ctx, refs)
 	var lines []string

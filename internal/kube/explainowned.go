@@ -30,7 +30,7 @@ func (c *Client) explainOwned(ctx context.Context, owner *unstructured.Unstructu
 	return lines
 }
 
-// owned lists the workloads of a namespace that have an owner. What can not be listed is left out.
+// owned lists the workloads of a namespace that have an owner. What cannot be listed is left out.
 func (c *Client) owned(ctx context.Context, namespace string, owner types.UID) []Ref {
 	var refs []Ref
 	keep := func(group, kind string, meta metav1.ObjectMeta) {

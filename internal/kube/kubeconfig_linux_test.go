@@ -21,7 +21,7 @@ func TestAMountedFileIsWrittenInItsPlace(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := syscall.Mount(real, mounted, "", syscall.MS_BIND, ""); err != nil {
-		t.Skipf("a file can not be mounted here: %v", err)
+		t.Skipf("a file cannot be mounted here: %v", err)
 	}
 	t.Cleanup(func() {
 		if err := syscall.Unmount(mounted, 0); err != nil {

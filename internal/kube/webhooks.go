@@ -24,7 +24,7 @@ type webhook struct {
 	name      string
 	mutating  bool
 	client    admissionv1.WebhookClientConfig
-	mustCall  bool // the API server refuses requests when it can not call it
+	mustCall  bool // the API server refuses requests when it cannot call it
 	rules     []admissionv1.RuleWithOperations
 	namespace *metav1.LabelSelector
 	object    *metav1.LabelSelector
@@ -45,7 +45,7 @@ type proof int
 const (
 	silent   proof = iota // it does not answer yet
 	answered              // the API server called it and got an answer
-	unclear               // this way of asking can not tell
+	unclear               // this way of asking cannot tell
 )
 
 // ProveWebhooks waits until every webhook of the given configurations answers the API server. The

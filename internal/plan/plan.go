@@ -24,7 +24,7 @@ const (
 	Unchanged Outcome = "unchanged" // it was already as wanted
 	Changed   Outcome = "changed"   // it was made so
 	Adopted   Outcome = "adopted"   // something of ours, left by an earlier run, was taken over or finished
-	Unproven  Outcome = "unproven"  // it can not be shown here, as the step's caveats say; never counts as proven
+	Unproven  Outcome = "unproven"  // it cannot be shown here, as the step's caveats say; never counts as proven
 )
 
 // Do finds, compares, changes and returns. Running it again is always legal. It honours its
@@ -37,7 +37,7 @@ type Step struct {
 	Title   string            // what it does, as a person says it: "install cert-manager 1.21.2"
 	Reason  string            // why it is in the plan, or what it will change; may be empty
 	Inputs  map[string]string // what the result depends on: digests, commits, hashes; never a secret
-	Caveats []string          // what this step can not prove here; carried into every report
+	Caveats []string          // what this step cannot prove here; carried into every report
 	Timeout time.Duration     // bound of the step, all tries together; 0 is no bound of its own
 	Retries int               // further tries after an error that fault.IsTransient; 0 is one try only
 	Always  bool              // runs even when a need failed or the run was cancelled: clean-up

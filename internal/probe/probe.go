@@ -31,7 +31,7 @@ func NewClient(timeout time.Duration) *http.Client {
 }
 
 // Ask makes the request of an http check. The detail says what was wrong with the answer, and is empty for a good one. An
-// error is a check that can not be asked at all.
+// error is a check that cannot be asked at all.
 func Ask(ctx context.Context, client *http.Client, c config.Check) (detail string, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.HTTP, nil)
 	if err != nil {

@@ -18,7 +18,7 @@ const mostPacks = 50
 // damagedPack is how restic check names one, and where its id is.
 const damagedPack = `pack ([0-9a-f]{64})`
 
-// damage says what a check that failed means for a set: which of its claims can not be restored whole.
+// damage says what a check that failed means for a set: which of its claims cannot be restored whole.
 func (r *Repository) damage(ctx context.Context, m *Manifest, failed error) error {
 	var exit *exitError
 	if failed == nil || !errors.As(failed, &exit) || exit.code != 1 {
@@ -39,10 +39,10 @@ func (r *Repository) damage(ctx context.Context, m *Manifest, failed error) erro
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err != nil:
-			errs = append(errs, r.on(fault.Wrap(err, fault.Failed, "claim %s/%s of the set %s can not be restored whole: which files it has can not be read",
+			errs = append(errs, r.on(fault.Wrap(err, fault.Failed, "claim %s/%s of the set %s cannot be restored whole: which files it has cannot be read",
 				c.Namespace, c.Name, m.ID).WithHint("%s", hint)))
 		case len(files) > 0:
-			errs = append(errs, r.on(fault.New(fault.Failed, "claim %s/%s of the set %s can not be restored whole: %d of its files are damaged or lost, such as %s",
+			errs = append(errs, r.on(fault.New(fault.Failed, "claim %s/%s of the set %s cannot be restored whole: %d of its files are damaged or lost, such as %s",
 				c.Namespace, c.Name, m.ID, len(files), files[0]).WithHint("%s", hint)))
 		}
 	}

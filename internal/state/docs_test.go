@@ -45,7 +45,7 @@ func TestTheDocumentedCommandsOfResticWork(t *testing.T) {
 		t.Fatalf("what became of the commands?\n%s", before)
 	}
 	run := func(script string) string {
-		// What a test can not have for itself: the folder /srv/state, and /data as a mover mounts it.
+		// What a test cannot have for itself: the folder /srv/state, and /data as a mover mounts it.
 		script = strings.NewReplacer("/srv/state", r.dir, "latest:/data", "latest:"+r.data).Replace(script)
 		cmd := exec.Command("sh", "-euxc", script)
 		cmd.Dir = home

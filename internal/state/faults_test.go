@@ -38,7 +38,7 @@ func (r *repo) packs() []string {
 	return packs
 }
 
-// TestALostFileOfTheRepositoryNamesTheClaim tells what can not be restored any more, and of which set, not only that
+// TestALostFileOfTheRepositoryNamesTheClaim tells what cannot be restored any more, and of which set, not only that
 // something is lost.
 func TestALostFileOfTheRepositoryNamesTheClaim(t *testing.T) {
 	t.Parallel()
@@ -58,7 +58,7 @@ func TestALostFileOfTheRepositoryNamesTheClaim(t *testing.T) {
 		if err == nil || !strings.Contains(text, newer.ID) {
 			t.Errorf("%s is lost: %v", filepath.Base(pack), err)
 		}
-		if strings.Contains(text, "claim shop/data of the set "+newer.ID+" can not be restored whole") {
+		if strings.Contains(text, "claim shop/data of the set "+newer.ID+" cannot be restored whole") {
 			claims++
 		}
 		if strings.Contains(text, "5 of its files are damaged or lost, such as "+r.data+"/0") {

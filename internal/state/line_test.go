@@ -148,7 +148,7 @@ func TestABitThatIsChangedOnItsWay(t *testing.T) {
 	}
 	b.line.Flip(1 << 20) // every answer is wrong
 	if err := b.restore(); err == nil || !strings.Contains(err.Error(), b.from) {
-		t.Errorf("a file that can not be had as it was is not named: %v", err)
+		t.Errorf("a file that cannot be had as it was is not named: %v", err)
 	}
 }
 

@@ -1,4 +1,4 @@
-// Package state keeps what Git can not hold in a restic repository: sets of snapshots of volumes, and objects.
+// Package state keeps what Git cannot hold in a restic repository: sets of snapshots of volumes, and objects.
 //
 // A set is one restic snapshot for each claim and one that holds the manifest. It is written last: a set without
 // one is not whole. Whoever has the repository and its password can read all of it with restic alone.

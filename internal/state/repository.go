@@ -87,7 +87,7 @@ func (r *Repository) name() string {
 }
 
 // Init makes the repository unless there is one, from which it takes away the locks of runs that are surely dead: movers, which
-// come after it, can not.
+// come after it, cannot.
 // It is an error when the password does not open the one there is.
 func (r *Repository) Init(ctx context.Context) (created bool, err error) {
 	if err := r.look(ctx); err == nil {
@@ -123,7 +123,7 @@ func (r *Repository) Expose(ctx context.Context, host string) (a Access, end fun
 	dir, local := isLocal(r.settings.Repository)
 	if !local {
 		if file := r.settings.Env["GOOGLE_APPLICATION_CREDENTIALS"]; file != "" {
-			return Access{}, nil, fault.New(fault.Usage, "GOOGLE_APPLICATION_CREDENTIALS is the file %s of this machine: pods can not read it", file).
+			return Access{}, nil, fault.New(fault.Usage, "GOOGLE_APPLICATION_CREDENTIALS is the file %s of this machine: pods cannot read it", file).
 				On("repository %s", r.name()).WithHint("set GOOGLE_ACCESS_TOKEN instead: GOOGLE_ACCESS_TOKEN=$(gcloud auth print-access-token)")
 		}
 		if strings.HasPrefix(r.settings.Repository, "sftp:") {
@@ -137,7 +137,7 @@ func (r *Repository) Expose(ctx context.Context, host string) (a Access, end fun
 		return Access{URL: r.settings.Repository, Env: env}, func() {}, nil
 	}
 	if host == "" {
-		return Access{}, nil, fault.New(fault.Usage, "it is a folder of this machine, which the cluster's pods can not reach").On("repository %s", r.name()).
+		return Access{}, nil, fault.New(fault.Usage, "it is a folder of this machine, which the cluster's pods cannot reach").On("repository %s", r.name()).
 			WithHint("name a repository that both reach, such as s3:… or rest:…, in spec.state.repository")
 	}
 	server, err := rest.Serve(ctx, dir, net.JoinHostPort(host, "0"))

@@ -158,7 +158,7 @@ func (r *Repository) explain(e *exitError) error {
 		return fault.New(fault.Usage, "the password does not open it").On("repository %s", r.name()).
 			WithHint("spec.state.password has to be the one that the repository was made with")
 	case e.code == exitNoRepository:
-		return errors.Join(errNoRepository, fault.New(fault.Failed, "there is no repository, or it can not be reached: %s", e.text).On("repository %s", r.name()).
+		return errors.Join(errNoRepository, fault.New(fault.Failed, "there is no repository, or it cannot be reached: %s", e.text).On("repository %s", r.name()).
 			WithHint("see whether spec.state.repository and its credentials are right; the first snapshot makes a repository"))
 	case e.code == exitLocked:
 		return f.WithHint("another run uses it; wait until it has ended, and run this again; the lock of one that was killed is taken away when nobody has renewed it for half an hour").Transient()

@@ -288,11 +288,11 @@ func parseTime(text string) (time.Time, bool) {
 func (r *Repository) manifest(ctx context.Context, id, of string) (*Manifest, error) {
 	raw, err := r.run(ctx, call{args: []string{"dump", "--no-lock", id, "/" + manifestFile}})
 	if err != nil {
-		return nil, r.on(fault.Wrap(err, fault.KindOf(err), "the manifest %s can not be read", of))
+		return nil, r.on(fault.Wrap(err, fault.KindOf(err), "the manifest %s cannot be read", of))
 	}
 	var m Manifest
 	if err := json.Unmarshal(raw, &m); err != nil {
-		return nil, r.on(fault.Wrap(err, fault.Failed, "the manifest %s can not be read", of))
+		return nil, r.on(fault.Wrap(err, fault.Failed, "the manifest %s cannot be read", of))
 	}
 	if m.Version != Version {
 		return nil, r.on(fault.New(fault.Failed, "the manifest %s has version %d, this build reads %d", of, m.Version, Version).

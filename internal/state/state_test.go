@@ -254,7 +254,7 @@ func TestTheWrongPasswordAndNoRepository(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	if _, err := nobody.Sets(ctx); err == nil {
-		t.Error("no error of a repository that can not be reached")
+		t.Error("no error of a repository that cannot be reached")
 	}
 	if _, err := state.Open(state.Settings{Repository: r.dir}); fault.KindOf(err) != fault.Usage {
 		t.Errorf("no password: %v", err)

@@ -139,7 +139,7 @@ func Remove(ctx context.Context, c *kube.Client, name string, p plan.Progress) (
 }
 
 // Prove waits until the server follows the newest change of a policy. holds asks it by a dry run whether the policy holds
-// what only its newest state does; the detail says why that can not be known.
+// what only its newest state does; the detail says why that cannot be known.
 func Prove(ctx context.Context, what string, want bool, holds func(ctx context.Context) (held bool, detail string), p plan.Progress) error {
 	text := fmt.Sprintf("the %s holds", what)
 	if !want {

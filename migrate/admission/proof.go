@@ -21,7 +21,7 @@ type Probe struct {
 	Refusal string // what the policy says of it
 }
 
-// Refused tries to make the pod, by a dry run. The detail says why that can not be known.
+// Refused tries to make the pod, by a dry run. The detail says why that cannot be known.
 func (p Probe) Refused(ctx context.Context, c *kube.Client) (refused bool, detail string) {
 	_, err := c.Typed().CoreV1().Pods(proofNamespace).Create(ctx, &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{GenerateName: p.Policy + "-probe-", Namespace: proofNamespace, Labels: map[string]string{p.Label: p.Nonce}},

@@ -216,7 +216,7 @@ func found(policy *unstructured.Unstructured) (*Found, error) {
 		err = json.Unmarshal([]byte(marks[rulesMark]), &f.Rules)
 	}
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Refused, "its marks can not be read: somebody has changed it").On("%s", kube.RefOf(policy)).
+		return nil, fault.Wrap(err, fault.Refused, "its marks cannot be read: somebody has changed it").On("%s", kube.RefOf(policy)).
 			WithHint("if no migration is under way, delete it with its binding")
 	}
 	return f, nil
@@ -240,7 +240,7 @@ func (r Rules) text() string {
 	r.Exempt = slices.Clone(r.Exempt)
 	slices.SortFunc(r.Exempt, func(a, b Claim) int { return strings.Compare(a.String(), b.String()) })
 	raw, err := json.Marshal(r)
-	if err != nil { // strings and booleans: it can not be
+	if err != nil { // strings and booleans: it cannot be
 		return fmt.Sprint(err)
 	}
 	return string(raw)

@@ -47,7 +47,7 @@ func TestAFenceThatWasHalfPutUpIsFinished(t *testing.T) {
 }
 
 // TestWhatWasRefusedIsTriedAgain pokes what lacks its pods, also when the run that took the fence away was killed before it
-// did, or while it did; and what can not be poked is no reason to fail.
+// did, or while it did; and what cannot be poked is no reason to fail.
 func TestWhatWasRefusedIsTriedAgain(t *testing.T) {
 	w := newWorld(t, "poked")
 	if _, err := fence.New(w.client).PutUp(t.Context(), mark(1), fence.Rules{Claims: true}, nil); err != nil {

@@ -2,7 +2,7 @@
 //
 // The gate is an admission policy of the API server itself: nothing runs in the cluster, and it holds however a
 // workload arrives and whether or not rekindle still runs. A pod that mounts a waiting claim gets a scheduling gate;
-// where the server can not change pods by a policy, it is refused instead. Pods that mount no waiting claim, and the
+// where the server cannot change pods by a policy, it is refused instead. Pods that mount no waiting claim, and the
 // movers that bring the data, pass.
 package gate
 

@@ -350,7 +350,7 @@ func TestAStrangersPolicyIsLeftAlone(t *testing.T) {
 	}
 }
 
-// Where the server can not change pods by a policy, they are refused, and made as soon as their data is there.
+// Where the server cannot change pods by a policy, they are refused, and made as soon as their data is there.
 func TestPodsAreRefusedWhereTheyCanNotBeHeld(t *testing.T) {
 	w := newWorld(t, "refused")
 	g := gate.NewRefusing(w.client)

@@ -18,7 +18,7 @@ const (
 	isNoMover = `object.metadata.?labels[?'` + MoverMark + `'].orValue('') != 'true'`
 	// addGate holds a pod back.
 	addGate = `Object{spec: Object.spec{schedulingGates: [Object.spec.schedulingGates{name: "` + PodGate + `"}]}}`
-	// refusal is told to whoever makes the pod, where it can not be held back.
+	// refusal is told to whoever makes the pod, where it cannot be held back.
 	refusal = "a claim of this pod waits for its data, which rekindle rebuild restores: the pod is let in after that (gate " + Name + ")"
 )
 

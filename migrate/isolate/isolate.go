@@ -63,7 +63,7 @@ func PutUp(ctx context.Context, c *kube.Client, apps []string, p plan.Progress) 
 	quiets, err := admission.Version(c, admission.Mutating)
 	switch {
 	case meta.IsNoMatchError(err):
-		p.Warn("this API server can not change what it admits (Kubernetes can from 1.36 on): whatever waits for a workload that is held back waits in vain")
+		p.Warn("this API server cannot change what it admits (Kubernetes can from 1.36 on): whatever waits for a workload that is held back waits in vain")
 	case err != nil:
 		return "", err
 	default:

@@ -24,7 +24,7 @@ import (
 const mark = "rekindle.dev/poked"
 
 // Workloads has the controllers of a namespace, or of all when it is empty, try at once to make the pods that were
-// refused: by themselves they wait longer after each refusal, up to a quarter of an hour. One that can not be changed comes
+// refused: by themselves they wait longer after each refusal, up to a quarter of an hour. One that cannot be changed comes
 // by itself, later: that is told, and is no error, as what refused it is away.
 func Workloads(ctx context.Context, c *kube.Client, namespace string, p plan.Progress) {
 	refs, err := short(ctx, c, namespace)

@@ -31,7 +31,7 @@ func (s Switch) findCommand() error {
 		program = filepath.Join(s.Dir, program)
 	}
 	if _, err := exec.LookPath(program); err != nil {
-		return fault.Wrap(errors.Unwrap(err), fault.Usage, "it can not be run").On("command %s", s.Traffic.Exec[0]).
+		return fault.Wrap(errors.Unwrap(err), fault.Usage, "it cannot be run").On("command %s", s.Traffic.Exec[0]).
 			WithHint("spec.migration.traffic.exec is a list: the program, then its arguments, without a shell; it runs in the folder of the document")
 	}
 	return nil
@@ -82,7 +82,7 @@ func (s Switch) run(ctx context.Context, to Side, from string, addresses []strin
 func (s Switch) commandFault(err error, said []string) error {
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) {
-		return fault.Wrap(err, fault.Failed, "it can not be run").On("command %s", s.Traffic.Exec[0])
+		return fault.Wrap(err, fault.Failed, "it cannot be run").On("command %s", s.Traffic.Exec[0])
 	}
 	return fault.New(fault.Failed, "it ended with %s%s", exit.ProcessState, told(said)).On("command %s", s.Traffic.Exec[0]).
 		WithHint("run it by hand, with the environment that docs/traffic.md names")

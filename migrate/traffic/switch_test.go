@@ -333,8 +333,8 @@ func TestACommandThatCanNotBeRunIsKnownBefore(t *testing.T) {
 	}
 	for want, s := range map[string]traffic.Switch{
 		"": good,
-		"command ./lead.sh: it can not be run: permission denied": notRunnable,
-		"command rekindle-is-not-called-so: it can not be run: executable file not found in $PATH": {
+		"command ./lead.sh: it cannot be run: permission denied": notRunnable,
+		"command rekindle-is-not-called-so: it cannot be run: executable file not found in $PATH": {
 			Traffic: config.Traffic{Exec: []string{"rekindle-is-not-called-so"}},
 		},
 	} {

@@ -60,7 +60,7 @@ func (p *Provider) alone() (*clientcmdapi.Config, error) {
 		return nil, fault.Wrap(err, fault.Usage, "the context %q is not whole", p.settings.Context)
 	}
 	if err := clientcmdapi.FlattenConfig(all); err != nil {
-		return nil, fault.Wrap(err, fault.Usage, "the context %q names a file that can not be read", p.settings.Context)
+		return nil, fault.Wrap(err, fault.Usage, "the context %q names a file that cannot be read", p.settings.Context)
 	}
 	return all, nil
 }

@@ -82,7 +82,7 @@ func (bearerCredentials) RequireTransportSecurity() bool { return true }
 
 // call makes a call, and once more when its token is refused.
 func call[T any](ctx context.Context, a *api, do func(context.Context) (T, error)) (T, error) {
-	// Asked for here, a token that can not be had is told as it is, and not as what gRPC makes of it.
+	// Asked for here, a token that cannot be had is told as it is, and not as what gRPC makes of it.
 	token, _, err := a.tokens.get(ctx)
 	if err != nil {
 		var none T

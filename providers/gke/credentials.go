@@ -180,7 +180,7 @@ func (b *bearer) RoundTrip(r *http.Request) (*http.Response, error) {
 	again := r.Clone(r.Context())
 	if r.Body != nil && r.Body != http.NoBody {
 		if r.GetBody == nil {
-			return resp, nil // it can not be sent twice; the next request has a new token
+			return resp, nil // it cannot be sent twice; the next request has a new token
 		}
 		if again.Body, err = r.GetBody(); err != nil {
 			return resp, nil //nolint:nilerr // the refusal is the answer

@@ -24,5 +24,5 @@
 // # What a cluster leaves
 //
 // GKE does not promise that load balancers and disks go with their cluster. Delete looks for them when
-// the cluster is gone, and fails as long as there are any, or as long as it can not see all of them.
+// the cluster is gone, and fails as long as there are any, or as long as it cannot see all of them.
 package gke

@@ -67,7 +67,7 @@ func labelsFor(g config.GKE, s providers.Spec, now time.Time) map[string]string 
 	return labels
 }
 
-// hashOf is a digest of the settings that a cluster can not change: all but its labels. The version is not part
+// hashOf is a digest of the settings that a cluster cannot change: all but its labels. The version is not part
 // of them: GKE upgrades clusters by itself.
 func hashOf(g config.GKE) string {
 	g.Labels = nil
@@ -103,7 +103,7 @@ func foreign(at place) error {
 		WithHint("choose another metadata.name, or remove it yourself: gcloud container clusters delete %s %s", at.name, at.flags())
 }
 
-// compare refuses what can not be changed in a cluster of ours.
+// compare refuses what cannot be changed in a cluster of ours.
 func (p *Provider) compare(at place, c *containerpb.Cluster) error {
 	if markOf(c).hash == hashOf(p.settings) {
 		return nil

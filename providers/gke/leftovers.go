@@ -60,7 +60,7 @@ func (p *Provider) Leftovers(ctx context.Context, r providers.Ref) ([]providers.
 func (p *Provider) leftovers(ctx context.Context, a *api, at place, t traces) ([]leftover, error) {
 	living, err := p.listAll(ctx, a, at.project)
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Failed, "whose the leftovers are can not be told").On("cluster %s", at.ref()).Transient()
+		return nil, fault.Wrap(err, fault.Failed, "whose the leftovers are cannot be told").On("cluster %s", at.ref()).Transient()
 	}
 	c, err := p.compute(at)
 	if err != nil {
@@ -119,7 +119,7 @@ func (s *sweep) disks(ctx context.Context) error {
 }
 
 // firewalls of load balancers are for the nodes' tag, "gke-prod-1a2b3c4d-node": its end is of the cluster's id. Their names tell
-// those of the load balancers, also when the cluster itself can not be asked any more.
+// those of the load balancers, also when the cluster itself cannot be asked any more.
 func (s *sweep) firewalls(ctx context.Context) error {
 	list, err := s.global(ctx, "firewalls")
 	if err != nil {

@@ -185,7 +185,7 @@ func TestEverySetting(t *testing.T) {
 			}
 			settings.PrivateNodes = !settings.PrivateNodes
 			if _, err := provider(t, s, settings).Ensure(t.Context(), spec, nil); fault.KindOf(err) != fault.Refused {
-				t.Errorf("with what can not be changed: %v", err)
+				t.Errorf("with what cannot be changed: %v", err)
 			}
 			if err := p.Delete(t.Context(), ref(spec.Name), nil); err != nil {
 				t.Error(err)

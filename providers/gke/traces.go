@@ -72,7 +72,7 @@ func contentHash(text string) string {
 	return string(id[:])
 }
 
-// traces reads the ids from a cluster that is about to go; what can not be had stays empty.
+// traces reads the ids from a cluster that is about to go; what cannot be had stays empty.
 func (j *job) traces(ctx context.Context, wire *containerpb.Cluster) (t traces) {
 	c, err := j.describe(j.at, wire)
 	if err != nil || c.REST == nil {

@@ -64,7 +64,7 @@ func (s Settings) effective() (*v1alpha4.Cluster, error) {
 	return cfg, nil
 }
 
-// bringsNoNetwork says whether the nodes can not get Ready before a stack brings a network plugin.
+// bringsNoNetwork says whether the nodes cannot get Ready before a stack brings a network plugin.
 func (s Settings) bringsNoNetwork() bool {
 	cfg, err := s.effective()
 	return err == nil && cfg.Networking.DisableDefaultCNI

@@ -117,7 +117,7 @@ func isDown(text string) bool {
 }
 
 // list gives the nodes of a cluster, or of all kind clusters when the name is empty. A container that
-// comes or goes at this moment is listed, but can not be described: then it looks again.
+// comes or goes at this moment is listed, but cannot be described: then it looks again.
 func (r runtime) list(ctx context.Context, cluster string) (nodes []container, err error) {
 	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()

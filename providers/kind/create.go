@@ -111,7 +111,7 @@ func (p *Provider) adopt(ctx context.Context, s providers.Spec, m *mark, nodes [
 	}
 	version, made, err := p.made(ctx, control)
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Failed, "its container %s can not be looked into; nothing was changed", control.Name).On("cluster %s", ref).
+		return nil, fault.Wrap(err, fault.Failed, "its container %s cannot be looked into; nothing was changed", control.Name).On("cluster %s", ref).
 			WithHint("see why: %[1]s logs %[2]s, %[1]s inspect %[2]s. If the cluster is lost: rekindle down, then rekindle up", p.runtime.command, control.Name)
 	}
 	if !made {
@@ -122,7 +122,7 @@ func (p *Provider) adopt(ctx context.Context, s providers.Spec, m *mark, nodes [
 		return nil, err
 	}
 	if m.hash != hash {
-		return nil, fault.New(fault.Refused, "it was made from another kind configuration, and kind can not change one").On("cluster %s", ref).
+		return nil, fault.New(fault.Refused, "it was made from another kind configuration, and kind cannot change one").On("cluster %s", ref).
 			WithHint("go back to the old configuration, or take the cluster down and up again")
 	}
 	if err := p.ready(ctx, c, nodes, s, outcome == plan.Adopted, progress); err != nil {
@@ -156,7 +156,7 @@ func (p *Provider) startStopped(ctx context.Context, ref providers.Ref, nodes []
 	return nodes, outcome, err
 }
 
-// create runs kind's own creation. It can not be cancelled: when ctx ends, the containers are removed
+// create runs kind's own creation. It cannot be cancelled: when ctx ends, the containers are removed
 // under it until it has returned. When it fails, the network goes too that came with it: no mark tells of that any more.
 func (p *Provider) create(ctx context.Context, s providers.Spec, cfg *v1alpha4.Cluster, hash string, progress plan.Progress) error {
 	existed, _, err := p.runtime.hasNetwork(ctx)
@@ -237,7 +237,7 @@ func (p *Provider) createFault(ctx context.Context, name string, err error) erro
 	f := fault.New(fault.Failed, "kind could not make it: %s", text).On("cluster kind/%s", name)
 	switch {
 	case strings.Contains(text, "pull") && strings.Contains(text, "image"):
-		f = f.WithHint("the node image can not be had: docker pull it yourself to see why, or name another in spec.provider.kind.image")
+		f = f.WithHint("the node image cannot be had: docker pull it yourself to see why, or name another in spec.provider.kind.image")
 	case strings.Contains(text, "no space left"):
 		f = f.WithHint("the disk is full: docker system df shows what takes the space")
 	case strings.Contains(text, "port is already allocated"), strings.Contains(text, "address already in use"):

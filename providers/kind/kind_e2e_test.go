@@ -250,14 +250,14 @@ func TestReadyMeansThatTheNodesAre(t *testing.T) {
 		t.Errorf("after it was refused: %v", err)
 	}
 
-	// What can not be looked into is not half-made, and nothing that would be made anew.
+	// What cannot be looked into is not half-made, and nothing that would be made anew.
 	before := docker(t, "inspect", "--format", "{{.Id}}", node)
 	docker(t, "exec", node, "mv", "/bin/sh", "/bin/sh.away")
 	if blind, err := p.Ensure(t.Context(), providers.Spec{Name: c.Ref.Name}, nil); fault.KindOf(err) != fault.Failed || len(fault.Hints(err)) == 0 {
-		t.Errorf("a cluster that can not be looked into is %+v, %v", blind, err)
+		t.Errorf("a cluster that cannot be looked into is %+v, %v", blind, err)
 	}
 	if after := docker(t, "inspect", "--format", "{{.Id}}", node); after != before {
-		t.Error("a cluster that can not be looked into was made anew")
+		t.Error("a cluster that cannot be looked into was made anew")
 	}
 }
 

@@ -21,7 +21,7 @@ const booting = "kind: starting control-plane"
 
 // prefetch has a node pull the images that it will need while kind boots the control plane on it. It is only
 // done for a single node, which is sure to need them all, and it is help, not a promise: an image that
-// can not be pulled now (its credentials are in the cluster's Secrets, say) is left to the kubelet.
+// cannot be pulled now (its credentials are in the cluster's Secrets, say) is left to the kubelet.
 //
 // It gives the progress to be told to kind's creation, by which it knows when to begin, and a function that
 // ends it.

@@ -95,7 +95,7 @@ func owner(nodes []container) (*mark, error) {
 	return ours, nil
 }
 
-// describe fills in what can be known of a cluster of ours without changing it. One that can not be looked into is not
+// describe fills in what can be known of a cluster of ours without changing it. One that cannot be looked into is not
 // Complete: whoever would remove it for that has to ask made.
 func (p *Provider) describe(ctx context.Context, name string, m *mark, nodes []container) (*providers.Cluster, error) {
 	control := controlPlane(nodes)

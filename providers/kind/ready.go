@@ -21,7 +21,7 @@ import (
 // bound of its own.
 const readyTimeout = 5 * time.Minute
 
-// readyPause is the longest pause between two looks at an API server that boots: it can not be watched.
+// readyPause is the longest pause between two looks at an API server that boots: it cannot be watched.
 const readyPause = 300 * time.Millisecond
 
 // ready waits until the API server is ready and every container is a Ready node. After a restart it waits too
@@ -137,6 +137,6 @@ func versionFits(c *providers.Cluster, wanted string) error {
 		return nil
 	}
 	return fault.New(fault.Refused, "it runs Kubernetes %s, the document wants %s", c.Version, wanted).On("cluster %s", c.Ref).
-		WithHint("kind can not change the version of a cluster: set spec.kubernetes.version to %s, or make it anew (rekindle down, then up), "+
+		WithHint("kind cannot change the version of a cluster: set spec.kubernetes.version to %s, or make it anew (rekindle down, then up), "+
 			"with an image of the wanted version in spec.provider.kind.image", strings.TrimPrefix(c.Version, "v"))
 }

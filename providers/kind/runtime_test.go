@@ -41,11 +41,11 @@ func TestTheRuntimeIsWhatItsCommandSays(t *testing.T) {
 		on   map[string]string
 		want string
 	}{
-		"docker":                    {map[string]string{"docker": dockerVersion, "podman": shim}, "docker"},
-		"podman under two names":    {map[string]string{"docker": shim, "podman": shim}, "podman"},
-		"nerdctl":                   {map[string]string{"docker": shim, "nerdctl": `-v) echo "nerdctl version 2.1.2";;`}, "nerdctl"},
-		"none":                      {nil, "docker"},
-		"a docker that can not run": {map[string]string{"docker": ""}, "docker"},
+		"docker":                   {map[string]string{"docker": dockerVersion, "podman": shim}, "docker"},
+		"podman under two names":   {map[string]string{"docker": shim, "podman": shim}, "podman"},
+		"nerdctl":                  {map[string]string{"docker": shim, "nerdctl": `-v) echo "nerdctl version 2.1.2";;`}, "nerdctl"},
+		"none":                     {nil, "docker"},
+		"a docker that cannot run": {map[string]string{"docker": ""}, "docker"},
 	} {
 		commands(t, c.on)
 		if got := detect().command; got != c.want {

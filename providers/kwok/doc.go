@@ -13,7 +13,7 @@
 // there and the supervisor is not; Ensure starts it again on the same data.
 // etcd writes without fsync: a simulated cluster may lose data when the machine loses power.
 //
-// # What simulated nodes can show, and what they can not
+// # What simulated nodes can show, and what they cannot
 //
 // Pods are scheduled for real and then told to be Running and Ready; pods that run to completion
 // (restartPolicy other than Always, as those of Jobs) are told to have succeeded. Claims are bound to volumes

@@ -240,7 +240,7 @@ func ask(ctx context.Context, client *http.Client, url string) (string, error) {
 // are nothing: who starts before the API server answers may give up once.
 const maxRestarts = 5
 
-// crashed is the fault of a process that can not be kept running, nil when there is none.
+// crashed is the fault of a process that cannot be kept running, nil when there is none.
 func (p *Provider) crashed(name string) error {
 	folder := p.folder(name)
 	status, err := folder.Status()

@@ -119,17 +119,17 @@ func (p *Provider) Preflight(ctx context.Context, s providers.Spec) error {
 	return p.compare(m, s)
 }
 
-// compare refuses what can not be changed in a cluster that exists.
+// compare refuses what cannot be changed in a cluster that exists.
 func (p *Provider) compare(m mark, s providers.Spec) error {
 	if m.Hash == specHash() {
 		return nil
 	}
-	return fault.New(fault.Refused, "it was made with Kubernetes %s and other settings of this provider, which can not be changed", m.Version).
+	return fault.New(fault.Refused, "it was made with Kubernetes %s and other settings of this provider, which cannot be changed", m.Version).
 		On("cluster %s", p.ref(s.Name)).
 		WithHint("run rekindle down, and then up again")
 }
 
-// specHash covers what a cluster can not change: the versions of its programs and the layout of its
+// specHash covers what a cluster cannot change: the versions of its programs and the layout of its
 // folder. The number of nodes is not part of it.
 func specHash() string { return hashOf("1", KubernetesVersion, etcdVersion, kwokVersion) }
 

@@ -19,7 +19,7 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/wait"
 )
 
-// finishNamespaces ends namespaces that are empty and can not go only because an aggregated API has no
+// finishNamespaces ends namespaces that are empty and cannot go only because an aggregated API has no
 // process behind it. Their controller wants to see all APIs before it lets a namespace go; of this one it
 // never will, and nothing can be stored in it. It returns when ctx is done.
 func finishNamespaces(ctx context.Context, folder string) {

@@ -63,7 +63,7 @@ func (s state) room() error {
 	}
 	free, err := folders.Free(dir)
 	if err != nil {
-		return nil //nolint:nilerr // what can not be asked is left to the first write
+		return nil //nolint:nilerr // what cannot be asked is left to the first write
 	}
 	if free < minFree {
 		return fault.New(fault.Failed, "only %d MiB are free in %s, a cluster needs %d", free>>20, dir, minFree>>20).On("disk").

@@ -22,8 +22,8 @@
 //	restore-boot  the step of that which brings the volume back, while everything else boots
 //	restic-backup-4, restic-restore-4, volumes-4, restores-4   the same data in four volumes: restic with all of them, one after
 //	            the other, and the steps of rekindle that take and bring them, side by side
-//	restart     how long a workload can not write that is scaled to 0 and up again where it is, by its own log
-//	move-100MiB, move-1GiB, move-4GiB   how long a workload with so much data and 10 000 small files can not write
+//	restart     how long a workload cannot write that is scaled to 0 and up again where it is, by its own log
+//	move-100MiB, move-1GiB, move-4GiB   how long a workload with so much data and 10 000 small files cannot write
 //	            while rekindle migrate moves it to another cluster, by its own log
 //	byhand-…    the same, when it is scaled to 0, copied by restic alone and scaled up on the other cluster
 //	version     rekindle version: the time to start

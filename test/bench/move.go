@@ -25,7 +25,7 @@ func moveOf(name string, mib int, byHand bool) contest {
 	return contest{name: name, once: func(ctx context.Context, s *stage) (sample, error) { return s.moved(ctx, mib, byHand) }}
 }
 
-// restart measures how long the workload of a move can not write when nothing moves: it stops, and starts where it was.
+// restart measures how long the workload of a move cannot write when nothing moves: it stops, and starts where it was.
 func restart(ctx context.Context, s *stage) (sample, error) {
 	return s.withPair(ctx, 100, func(_, _, source string) (time.Duration, error) {
 		if err := scale(ctx, "old", 0); err != nil {

@@ -139,7 +139,7 @@ metadata: {name: data}
 spec: {capacity: {storage: 1Gi}, accessModes: [ReadWriteOnce], storageClassName: standard, hostPath: {path: /data}}
 `
 
-// helmLine installs a release of a chart of the checkout. On simulated nodes helm can not wait for aggregated APIs; it
+// helmLine installs a release of a chart of the checkout. On simulated nodes helm cannot wait for aggregated APIs; it
 // does not try to.
 func (s *stage) helmLine(line func(string, ...any), r config.Release) error {
 	values := ""

@@ -159,8 +159,8 @@ func TestATargetThatIsSpoiltOrFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	doc := w.phase(1, nil, "stage")
-	if !strings.Contains(faults(doc), "postgresql:none can not be pulled") {
-		t.Errorf("an image that can not be had: %s", faults(doc))
+	if !strings.Contains(faults(doc), "postgresql:none cannot be pulled") {
+		t.Errorf("an image that cannot be had: %s", faults(doc))
 	}
 	w.replace("clusters/pair/new.yaml", "new-stack.yaml", "stack.yaml")
 	w.phase(0, nil, "stage")

@@ -76,7 +76,7 @@ func (w *world) withState(age time.Duration) {
 	w.env = append(w.env, "STATE_PASSWORD="+statePassword)
 }
 
-// TestADrill proves itself, tells what it can not prove, and leaves nothing.
+// TestADrill proves itself, tells what it cannot prove, and leaves nothing.
 func TestADrill(t *testing.T) {
 	w := newWorld(t)
 	w.withState(time.Hour)

@@ -51,7 +51,7 @@ func hold(t *testing.T, client kubernetes.Interface, finalizers string) {
 	}
 }
 
-// TestTheAPIServerIsGone: what the cluster has outside can not be deleted before it. The cluster goes all the same, and
+// TestTheAPIServerIsGone: what the cluster has outside cannot be deleted before it. The cluster goes all the same, and
 // what stays is listed with the command that removes it, until somebody does.
 func TestTheAPIServerIsGone(t *testing.T) {
 	g := newGoogle(t)

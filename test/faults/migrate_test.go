@@ -463,7 +463,7 @@ func TestUsersDecide(t *testing.T) {
 	w.must("migrate", "stage", moveFrom, moveTo)
 	code, out, doc = w.run("migrate", "cutover", moveFrom, moveTo, "--yes")
 	if code != 1 || doc.Migration.Write != "old" || !strings.Contains(out, "no such zone") {
-		t.Errorf("requests can not be led: exit %d, %s writes\n%s", code, doc.Migration.Write, out)
+		t.Errorf("requests cannot be led: exit %d, %s writes\n%s", code, doc.Migration.Write, out)
 	}
 	w.runs("old", "db", "mailer", "web")
 }

@@ -213,7 +213,7 @@ func TestATargetThatIsRecalledIsNotOpened(t *testing.T) {
 		t.Fatal(err)
 	}
 	if code, out, _ := w.run("migrate", "rollback", moveFrom, moveTo, "--yes"); code != 3 {
-		t.Errorf("the fence can not be lifted: exit %d\n%s", code, out)
+		t.Errorf("the fence cannot be lifted: exit %d\n%s", code, out)
 	}
 	back := w.freeze("old")
 	defer back()

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// stuck is a stack whose second release can not be scheduled: no node has that label.
+// stuck is a stack whose second release cannot be scheduled: no node has that label.
 const stuck = `apiVersion: rekindle.dev/v1alpha1
 kind: Stack
 metadata: {name: stuck}
@@ -175,7 +175,7 @@ func TestAFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := syscall.Mount("tmpfs", state, "tmpfs", 0, "size=1m"); err != nil {
-		t.Skipf("a small file system can not be mounted here: %v", err)
+		t.Skipf("a small file system cannot be mounted here: %v", err)
 	}
 	t.Cleanup(func() {
 		w.away()

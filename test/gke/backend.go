@@ -24,7 +24,7 @@ const poolLabel = "cloud.google.com/gke-nodepool"
 
 // backend runs the control planes that stand behind the clusters.
 type backend interface {
-	// ensure has a control plane run, and gives access to it with all rights. Where its nodes can not be changed
+	// ensure has a control plane run, and gives access to it with all rights. Where its nodes cannot be changed
 	// later, it has those.
 	ensure(ctx context.Context, id string, nodes []*corev1.Node) (*rest.Config, error)
 	// nodes makes the nodes be exactly those, and waits until they are Ready.

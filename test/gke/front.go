@@ -79,7 +79,7 @@ func openFront(port int, config *rest.Config, clusterCA, publicCA *ca, tokens *a
 	return f, nil
 }
 
-// upgrading sends requests that change the protocol, as exec and port-forward do, over HTTP/1: HTTP/2 can not.
+// upgrading sends requests that change the protocol, as exec and port-forward do, over HTTP/1: HTTP/2 cannot.
 type upgrading struct{ plain, upgrade http.RoundTripper }
 
 func (u upgrading) RoundTrip(r *http.Request) (*http.Response, error) {

@@ -145,7 +145,7 @@ func (a api) CancelOperation(_ context.Context, req *containerpb.CancelOperation
 	case o == nil:
 		return nil, failure(codes.NotFound, "", "Not found: %s.", p.operation())
 	case !o.running() || !o.outcome().Stuck:
-		return nil, failure(codes.FailedPrecondition, "", "Operation %s can not be cancelled.", p.name)
+		return nil, failure(codes.FailedPrecondition, "", "Operation %s cannot be cancelled.", p.name)
 	}
 	a.s.finish(o, &rpcstatus.Status{Code: int32(codes.Canceled), Message: "Operation was cancelled."})
 	return &emptypb.Empty{}, a.s.state.save()

@@ -68,7 +68,7 @@ func (a api) CreateNodePool(ctx context.Context, req *containerpb.CreateNodePool
 	return a.s.change(ctx, containerpb.Operation_CREATE_NODE_POOL, p, func(c *containerpb.Cluster) error {
 		switch {
 		case c.GetAutopilot().GetEnabled():
-			return invalid("Node pools can not be created on Autopilot clusters.")
+			return invalid("Node pools cannot be created on Autopilot clusters.")
 		case poolNamed(c, p.pool) != nil:
 			return failure(codes.AlreadyExists, "", "Already exists: %s/nodePools/%s.", p.cluster(), p.pool)
 		}

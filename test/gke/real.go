@@ -55,7 +55,7 @@ func (b real) nodes(ctx context.Context, id string, want []*corev1.Node) error {
 		return err
 	}
 	if len(have) < len(want) {
-		return fmt.Errorf("there are %d nodes and %d are wanted: they can not be added to this kind of cluster", len(have), len(want))
+		return fmt.Errorf("there are %d nodes and %d are wanted: they cannot be added to this kind of cluster", len(have), len(want))
 	}
 	for i, like := range want {
 		err := retry.RetryOnConflict(retry.DefaultRetry, func() error { return dress(ctx, client, have[i].Name, like) })

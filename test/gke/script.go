@@ -160,7 +160,7 @@ type restCall struct{}
 // outcomeKey is where the context of a call has the outcome of the operation that it starts.
 type outcomeKey struct{}
 
-// missingKey is where the context of a list has the zones that it can not reach.
+// missingKey is where the context of a list has the zones that it cannot reach.
 type missingKey struct{}
 
 func withMissing(ctx context.Context, zones []string) context.Context {

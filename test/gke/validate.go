@@ -87,9 +87,9 @@ func validateShape(p place, c *containerpb.Cluster) error {
 	case auto && zoneName.MatchString(p.location):
 		return invalid("Autopilot clusters must be regional clusters.")
 	case auto && (len(c.GetNodePools()) > 0 || c.GetInitialNodeCount() > 0 || c.GetNodeConfig() != nil):
-		return invalid("Node pools can not be configured on Autopilot clusters.")
+		return invalid("Node pools cannot be configured on Autopilot clusters.")
 	case auto && (c.GetLoggingService() != "" || c.GetMonitoringService() != ""):
-		return invalid("Logging and monitoring services can not be configured on Autopilot clusters.")
+		return invalid("Logging and monitoring services cannot be configured on Autopilot clusters.")
 	case auto:
 		return nil
 	case len(c.GetNodePools()) > 0 && (c.GetInitialNodeCount() > 0 || c.GetNodeConfig() != nil):
@@ -110,7 +110,7 @@ func (s *Server) validateNetwork(p place, c *containerpb.Cluster) error {
 	}
 	ip := c.GetIpAllocationPolicy()
 	if ip.GetUseIpAliases() && c.GetClusterIpv4Cidr() != "" {
-		return invalid("Cluster.cluster_ipv4_cidr can not be set together with ip_allocation_policy.use_ip_aliases.")
+		return invalid("Cluster.cluster_ipv4_cidr cannot be set together with ip_allocation_policy.use_ip_aliases.")
 	}
 	if ip.GetClusterIpv4CidrBlock() != "" && ip.GetClusterSecondaryRangeName() != "" {
 		return invalid("ip_allocation_policy: cluster_ipv4_cidr_block and cluster_secondary_range_name are mutually exclusive.")

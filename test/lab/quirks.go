@@ -11,7 +11,7 @@ import (
 // Quirks are what some machines lack. They are found out, never assumed.
 type Quirks struct {
 	CgroupV1      bool // no unified cgroup hierarchy: the kubelet must be told that this is fine
-	NoSysResource bool // CAP_SYS_RESOURCE can not be given away: nothing may ask for it
+	NoSysResource bool // CAP_SYS_RESOURCE cannot be given away: nothing may ask for it
 }
 
 const capSysResource = 24

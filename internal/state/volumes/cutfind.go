@@ -25,7 +25,7 @@ const (
 const defaultClass = "snapshot.storage.kubernetes.io/is-default-class"
 
 // Cuts finds the volumes that can be read as they were at one moment: those of a CSI driver for which the cluster has a
-// VolumeSnapshotClass, as long as pods have them mounted. It sets their Cut, and takes the fault off those that can not be
+// VolumeSnapshotClass, as long as pods have them mounted. It sets their Cut, and takes the fault off those that cannot be
 // read in another way.
 func Cuts(ctx context.Context, c *kube.Client, all []Volume) error {
 	if !slices.ContainsFunc(all, func(v Volume) bool { return v.cuttable() }) {

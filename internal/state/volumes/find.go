@@ -28,7 +28,7 @@ const (
 // Volume is a claim of a cluster, as a snapshot finds it.
 type Volume struct {
 	state.Claim        // Skipped says why its data is left out on purpose
-	Fault       error  // why its data can not be had, although it should; nil for most
+	Fault       error  // why its data cannot be had, although it should; nil for most
 	Node        string // where a pod has it mounted; empty when none has
 	Hooked      []Pod  // running pods that mount it and have hooks
 	Cut         string // class of the VolumeSnapshot that its data is read from, found by Cuts; empty: from itself
@@ -49,7 +49,7 @@ func (v *Volume) Taken() bool { return v.Skipped == "" && v.Fault == nil }
 func (v *Volume) OptedOut() bool { return v.Annotations[SkipMark] == skipValue }
 
 // Find lists the claims of the cluster in their order: those whose data a snapshot takes, those that are skipped, and
-// those that ought to be taken and can not be, each with the reason.
+// those that ought to be taken and cannot be, each with the reason.
 func Find(ctx context.Context, c *kube.Client) ([]Volume, error) {
 	claims, err := c.Typed().CoreV1().PersistentVolumeClaims("").List(ctx, metav1.ListOptions{})
 	if err != nil {
@@ -152,7 +152,7 @@ func skipped(pvc *corev1.PersistentVolumeClaim) string {
 	return ""
 }
 
-// unreadable says why the data of a claim can not be read by a mover.
+// unreadable says why the data of a claim cannot be read by a mover.
 func unreadable(pvc *corev1.PersistentVolumeClaim) *fault.Error {
 	optOut := leaveOut(pvc)
 	switch {

@@ -190,7 +190,7 @@ func (m *Mover) follow(ctx context.Context, pod *corev1.Pod, p plan.Progress) (*
 			return true, "", nil
 		}
 		unread++
-		return read(ctx) == nil || unread == logTries, "its log can not be read", nil
+		return read(ctx) == nil || unread == logTries, "its log cannot be read", nil
 	})
 	if err := wait.Poll(ctx, done, lookEvery, p); err != nil {
 		if errors.Is(context.Cause(ctx), errHangs) {

@@ -31,7 +31,7 @@ const (
 )
 
 // Standing are the movers of one cluster that stay where they are when their task is done: they have the claim mounted,
-// and begin the next task at once. What they are is only a matter of time: a task that one of them can not do is done by a
+// and begin the next task at once. What they are is only a matter of time: a task that one of them cannot do is done by a
 // mover of its own. [Dismiss] ends them. The zero value has none yet.
 type Standing struct {
 	mu     sync.Mutex
@@ -128,7 +128,7 @@ func (m *Mover) place(ctx context.Context, t *task, p plan.Progress) (*standing,
 	return nil, err
 }
 
-// tell has a mover that stands do a task, and reads what it says until it is done. One that can not be told, or that is
+// tell has a mover that stands do a task, and reads what it says until it is done. One that cannot be told, or that is
 // lost while it is at it, counts as ended by something else.
 func (m *Mover) tell(ctx context.Context, one *standing, t *task, p plan.Progress) (*message, error) {
 	return obey(ctx, p, func(ctx context.Context, stdout, stderr io.Writer) error {
