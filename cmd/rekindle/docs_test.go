@@ -36,7 +36,7 @@ func reference(root *cobra.Command) []byte {
 	b.WriteString("<!-- Made from cmd/rekindle: change the commands, then run: make docs -->\n# The commands\n\n")
 	b.WriteString(strings.Split(root.Long, "\n\n")[0] + "\n\n")
 	b.WriteString("[exit-codes.md](exit-codes.md) lists the exit codes, [documents.md](documents.md) the fields of the documents.\n")
-	b.WriteString("`FILE` is a Cluster document on this machine; `URL//PATH` is one in a Git repository, at its default branch.\n\n")
+	b.WriteString("`FILE` is a Cluster document on this machine; `URL//PATH` is one in a Git repository, at its default branch or at that of `?ref=NAME`.\n\n")
 	for _, c := range documented(root) {
 		fmt.Fprintf(&b, "- [`%s`](#%s): %s\n", c.CommandPath(), strings.ReplaceAll(c.CommandPath(), " ", "-"), c.Short)
 	}

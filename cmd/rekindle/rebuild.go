@@ -33,7 +33,8 @@ mount a volume start when its data is restored and verified by reading it back; 
 starts meanwhile.
 
 You can kill rebuild at any point and run it again: what is restored is not restored twice.
-Volumes that have other data are refused without --force.`,
+Volumes that have other data are refused without --force, which also fills again, after a
+question, what an earlier rebuild from the same set has filled.`,
 		Example: `  rekindle rebuild clusters/prod/cluster.yaml
   rekindle rebuild clusters/prod/cluster.yaml --at 2026-11-23T06:00:00Z
   rekindle rebuild clusters/prod/cluster.yaml --as prod-2 --provider kind`,

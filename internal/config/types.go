@@ -212,7 +212,8 @@ type Check struct {
 	Host string `json:"host,omitempty"`
 	// Contains is a text that the answer to `http` must contain.
 	Contains string `json:"contains,omitempty"`
-	// Job is the name of a CronJob, suspended or not. up creates a Job of it once per commit, which must succeed.
+	// Job is the name of a CronJob, suspended or not. up creates a Job of it, which must succeed, for each commit and whenever
+	// something that it checks has changed.
 	Job string `json:"job,omitempty"`
 	// Namespace of the CronJob. Required with `job`.
 	Namespace string `json:"namespace,omitempty"`
