@@ -40,7 +40,7 @@ func (j *Job) noteChange(id plan.ID, do plan.Do) plan.Do {
 }
 
 // checkJob runs the Job of a CronJob, and wants it to succeed. Where one has succeeded on all that there is now, and this run
-// changed nothing, that is the proof. In a rebuild it is run always.
+// changed nothing, that is the proof. Bringing data back is a change.
 func (j *Job) checkJob(ctx context.Context, c config.Check, p plan.Progress) (plan.Outcome, error) {
 	job, err := j.jobOf(ctx, c)
 	if err != nil {
@@ -149,7 +149,7 @@ func succeeded(obj *unstructured.Unstructured) kube.Health {
 
 // startJob makes a Job unless it is there and shows what is to be shown. Those of before are removed.
 func (j *Job) startJob(ctx context.Context, job *batchv1.Job, p plan.Progress) (plan.Outcome, error) {
-	anew := j.changed.Load() || j.waitsForData()
+	anew := j.changed.Load()
 	jobs := j.client.Typed().BatchV1().Jobs(job.Namespace)
 	list, err := jobs.List(ctx, metav1.ListOptions{LabelSelector: providers.LabelOwner + "=" + providers.Owner})
 	if err != nil {
