@@ -172,17 +172,12 @@ func (r *Release) ready(ctx context.Context, w *kube.Watcher, objs []*unstructur
 	var last []kube.Ref
 	g, within := errgroup.WithContext(ctx)
 	for _, obj := range objs {
-		if !helm.Ends(obj) {
+		if !kube.GoesByItself(obj) {
 			last = append(last, kube.RefOf(obj))
 			continue
 		}
 		g.Go(func() error {
-			return w.Until(within, kube.RefOf(obj), "complete", func(state *unstructured.Unstructured) kube.Health {
-				if state == nil {
-					return kube.Health{Ready: true}
-				}
-				return kube.HealthOf(state)
-			}, p)
+			return w.Until(within, kube.RefOf(obj), "complete", kube.DoneOrGone, p)
 		})
 	}
 	g.Go(func() error { return w.Ready(within, r.provable(last), p) })

@@ -111,7 +111,7 @@ func (pr *proof) awaitSpecial(ctx context.Context, refs []kube.Ref, by *unstruct
 		case ref.Group == helmGroup && ref.Kind == kindRelease:
 			judge = pr.answered(ref, existing(kube.HealthOf))
 		case pr.goes(ref, by):
-			judge = doneOrGone
+			judge = kube.DoneOrGone
 		default:
 			plain = append(plain, ref)
 			continue
@@ -150,19 +150,10 @@ func (pr *proof) goes(ref kube.Ref, by *unstructured.Unstructured) bool {
 	}
 	for _, obj := range pr.target.Objects {
 		if newest(kube.RefOf(obj)) == ref {
-			_, limited, _ := unstructured.NestedFieldNoCopy(obj.Object, "spec", "ttlSecondsAfterFinished")
-			return limited
+			return kube.GoesByItself(obj)
 		}
 	}
 	return true
-}
-
-// doneOrGone judges a Job that goes by itself.
-func doneOrGone(obj *unstructured.Unstructured) kube.Health {
-	if obj == nil {
-		return kube.Health{Ready: true}
-	}
-	return kube.HealthOf(obj)
 }
 
 // withoutDone leaves out the Jobs that are done and gone.

@@ -9,17 +9,11 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/kube"
 )
 
-// Ends says of an object of a release whether the cluster takes it away once its work is done: a Job with a time to live.
-func Ends(obj *unstructured.Unstructured) bool {
-	_, limited, _ := unstructured.NestedFieldNoCopy(obj.Object, "spec", "ttlSecondsAfterFinished")
-	return limited && obj.GetKind() == "Job" && obj.GroupVersionKind().Group == "batch"
-}
-
 // withoutEnded leaves out Jobs that were made, have ended and are gone: one that is missing would be made again, and run again.
 func withoutEnded(ctx context.Context, c *kube.Client, objs []*unstructured.Unstructured) ([]*unstructured.Unstructured, error) {
 	var there []*unstructured.Unstructured
 	for _, obj := range objs {
-		if Ends(obj) {
+		if kube.GoesByItself(obj) {
 			live, err := c.Get(ctx, kube.RefOf(obj))
 			if err != nil {
 				return nil, fmt.Errorf("read %s: %w", kube.RefOf(obj), err)
