@@ -102,7 +102,7 @@ func TestADrill(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, out, doc := w.run("drill", dev, "--provider", "kwok", "--baseline", last, "--max-rto", "1s", "--max-rpo", "10m")
-	if code != 1 || !strings.Contains(out, "RTO: it is") || !strings.Contains(out, "RPO: it is 1h") || !strings.Contains(out, "--max-rpo") {
+	if code != 1 || !strings.Contains(out, "RTO: measured") || !strings.Contains(out, "RPO: measured 1h") || !strings.Contains(out, "--max-rpo") {
 		t.Errorf("worse than it may be: exit %d\n%s", code, out)
 	}
 	if doc.Drill.Baseline == nil || doc.Drill.Baseline.RTOSeconds != d.RTOSeconds {
