@@ -8,37 +8,34 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/operate"
 	"github.com/rekindle-dev/rekindle/internal/report"
 	"github.com/rekindle-dev/rekindle/internal/startup"
 )
 
 // app is one run of the command: its streams, its global flags, and what tells of it.
 type app struct {
+	operate.Caller // with the flags that it knows
+
 	stdin          io.Reader
 	stdout, stderr *os.File
 
 	output     string
 	reportFile string
-	timeout    time.Duration
 	yes        bool
-	kubeconfig string
 	verbose    bool
-	trust      bool // a document of a repository may use this machine
 
 	hurry   <-chan struct{} // closed when it was interrupted
-	lost    func(error)     // ends the session: a lease that it held was lost
-	secrets *report.Redactor
-	telling sync.Mutex // guards rep against message, which a signal calls at any time
+	telling sync.Mutex      // guards rep against message, which a signal calls at any time
 	rep     *report.Reporter
 }
 
 func newApp(stdin io.Reader, stdout, stderr *os.File) *app {
-	return &app{stdin: stdin, stdout: stdout, stderr: stderr, secrets: report.NewRedactor()}
+	return &app{stdin: stdin, stdout: stdout, stderr: stderr, Caller: operate.Caller{Secrets: report.NewRedactor()}}
 }
 
 // root is the command with everything below it. This is the one place that lists the commands.
@@ -75,10 +72,10 @@ Exit codes: 0 proven, 1 failed, 2 bad usage or documents, 3 refused, 130 interru
 	f := root.PersistentFlags()
 	f.StringVarP(&a.output, "output", "o", "text", "output `FORMAT`: text, or json (one event per line)")
 	f.StringVar(&a.reportFile, "report", "", "write a self-contained HTML report to `FILE`")
-	f.DurationVar(&a.timeout, "timeout", 0, "stop the run after `DURATION`, such as 20m (default: no limit; every step has its own)")
+	f.DurationVar(&a.Timeout, "timeout", 0, "stop the run after `DURATION`, such as 20m (default: no limit; every step has its own)")
 	f.BoolVarP(&a.yes, "yes", "y", false, "answer yes to every question, including that of cutover")
-	f.StringVar(&a.kubeconfig, "kubeconfig", "", "kubeconfig `FILE` that gets the cluster's context, or has that of an existing cluster (default: the document's, $KUBECONFIG or ~/.kube/config)")
-	f.BoolVar(&a.trust, trustFlag, false, "let a document given as URL//PATH run commands and read files of this machine")
+	f.StringVar(&a.Kubeconfig, "kubeconfig", "", "kubeconfig `FILE` that gets the cluster's context, or has that of an existing cluster (default: the document's, $KUBECONFIG or ~/.kube/config)")
+	f.BoolVar(&a.Trust, operate.TrustFlag, false, "let a document given as URL//PATH run commands and read files of this machine")
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "also show notes and every change in what a step is waiting for")
 
 	root.AddGroup(
@@ -192,7 +189,7 @@ func (a *app) open() error {
 	if err != nil {
 		return err
 	}
-	a.tellBy(report.Options{Format: format, HTML: a.reportFile, Verbose: a.verbose, Redactor: a.secrets})
+	a.tellBy(report.Options{Format: format, HTML: a.reportFile, Verbose: a.verbose, Redactor: a.Secrets})
 	return nil
 }
 
@@ -201,6 +198,7 @@ func (a *app) tellBy(o report.Options) {
 	defer a.telling.Unlock()
 	o.Hurry = a.hurry
 	a.rep = report.New(a.stdout, a.stderr, o)
+	a.Tell = a.rep
 }
 
 // message tells something that belongs to no step; before there is a reporter there is nothing to tell.
@@ -216,7 +214,7 @@ func (a *app) message(text string) {
 func (a *app) fault(err error) {
 	if a.rep == nil { // the arguments were wrong: it is told in the format asked for, as far as that is known
 		format, _ := report.ParseFormat(a.output)
-		a.tellBy(report.Options{Format: format, Redactor: a.secrets})
+		a.tellBy(report.Options{Format: format, Redactor: a.Secrets})
 	}
 	a.rep.Fault(err)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/rekindle-dev/rekindle/internal/assets"
 	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/operate"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/state"
 	"github.com/rekindle-dev/rekindle/providers/kwok"
@@ -45,8 +46,8 @@ $REKINDLE_ASSETS_MIRROR is an https URL that replaces the hosts of release files
 			case list:
 				return a.listAssets(cache, wanted)
 			}
-			return a.session(c.Context(), func(ctx context.Context, s *session) error {
-				return s.run(ctx, assetsPlan(cache, wanted))
+			return a.Session(c.Context(), func(ctx context.Context, s *operate.Session) error {
+				return s.Run(ctx, assetsPlan(cache, wanted))
 			})
 		},
 	}

@@ -4,6 +4,9 @@ import (
 	"context"
 
 	"github.com/spf13/cobra"
+
+	"github.com/rekindle-dev/rekindle/bootstrap"
+	"github.com/rekindle-dev/rekindle/internal/operate"
 )
 
 func (a *app) downCommand() *cobra.Command {
@@ -19,16 +22,11 @@ not exist, succeed.`,
 		GroupID:    "cluster",
 		Args:       cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.session(c.Context(), func(ctx context.Context, s *session) error {
-				job, closeJob, err := a.job(ctx, args[0], o)
-				if err != nil {
-					return err
-				}
-				defer closeJob()
+			return a.work(c.Context(), args[0], o, func(ctx context.Context, s *operate.Session, job *bootstrap.Job) error {
 				if err := a.confirm(ctx, job.WhatGoes()); err != nil {
 					return err
 				}
-				return s.run(ctx, job.Down(ctx))
+				return s.Run(ctx, job.Down(ctx))
 			})
 		},
 	}

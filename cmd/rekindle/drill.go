@@ -10,8 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/rekindle-dev/rekindle/bootstrap"
-	"github.com/rekindle-dev/rekindle/internal/engine"
 	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/operate"
 	"github.com/rekindle-dev/rekindle/internal/report"
 	"github.com/rekindle-dev/rekindle/migrate"
 	"github.com/rekindle-dev/rekindle/providers/kind"
@@ -21,11 +21,10 @@ import (
 // drillOptions are the flags of drill.
 type drillOptions struct {
 	jobOptions
+	operate.Stay
 	at             string
 	hold           []string
 	sentinels      []string
-	ttl            time.Duration
-	keep           string
 	baseline       string
 	maxRTO, maxRPO time.Duration
 }
@@ -55,20 +54,15 @@ A killed drill leaves its cluster behind; rekindle gc deletes it.`,
 	}
 	o.register(c)
 	f := c.Flags()
-	f.StringVar(&o.provider, "provider", kind.Name, "create the cluster on `PROVIDER`: kind or kwok")
+	f.StringVar(&o.Provider, "provider", kind.Name, "create the cluster on `PROVIDER`: kind or kwok")
 	f.StringVar(&o.at, "at", "", "restore `SET`: a set ID, or a time, for the newest complete set at or before it (default: the newest complete set)")
 	f.StringSliceVar(&o.hold, "hold", nil, "also hold back application `NAME` (label app.kubernetes.io/name of its pods); may be repeated")
 	f.StringArrayVar(&o.sentinels, "sentinel", nil, "measure the age of the data by `FILE`, NAMESPACE/CLAIM/PATH, which an application writes regularly; may be repeated (default: the time of the set)")
-	f.DurationVar(&o.ttl, "ttl", defaultTTL, "stop the drill after `DURATION`; gc may delete the cluster then")
-	f.StringVar(&o.keep, "keep", keepNever, "`WHEN` to keep the cluster until its TTL expires: never, on-failure or always")
 	f.StringVar(&o.baseline, "baseline", "", "compare with an earlier drill, whose -o json output is in `FILE`")
 	f.DurationVar(&o.maxRTO, "max-rto", 0, "fail if the rebuild takes longer than `DURATION`")
 	f.DurationVar(&o.maxRPO, "max-rpo", 0, "fail if the data is older than `DURATION`")
-	for flag, values := range map[string][]string{
-		"provider": {kind.Name, kwok.Name}, "keep": {keepNever, keepOnFailure, keepAlways},
-	} {
-		_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
-	}
+	_ = c.RegisterFlagCompletionFunc("provider", cobra.FixedCompletions([]string{kind.Name, kwok.Name}, cobra.ShellCompDirectiveNoFileComp))
+	registerStay(c, &o.Stay)
 	return c
 }
 
@@ -81,8 +75,7 @@ func (o *drillOptions) check() error {
 	if o.maxRTO < 0 || o.maxRPO < 0 {
 		return fault.New(fault.Usage, "--max-rto and --max-rpo must not be negative").WithHint("for example 20m or 6h")
 	}
-	run := runOptions{jobOptions: o.jobOptions, ttl: o.ttl, keep: o.keep}
-	return run.check()
+	return o.Check(o.Provider)
 }
 
 // sentinelsOf reads NAMESPACE/CLAIM/PATH.
@@ -101,7 +94,7 @@ func sentinelsOf(texts []string) ([]migrate.Sentinel, error) {
 
 // drilling is one drill at work.
 type drilling struct {
-	*session
+	*operate.Session
 	o     drillOptions
 	start time.Time
 	drill *migrate.Drill
@@ -116,58 +109,55 @@ func (a *app) drill(ctx context.Context, arg string, o drillOptions) error {
 	if err := fault.Join(err, bad, unread); err != nil {
 		return err
 	}
-	docs, keyDir, err := a.load(ctx, arg)
+	docs, err := a.Load(ctx, arg)
 	if err != nil {
 		return err
 	}
-	repository, err := a.repository(ctx, docs, keyDir)
+	repository, err := a.Repository(ctx, docs, "")
 	if err != nil {
 		return err
 	}
 	if m := docs.Cluster.Spec.Migration; m != nil {
 		o.hold = append(o.hold, m.Hold...)
 	}
-	o.trial = true
-	e, err := a.newEphemeral(ctx, arg, "drill", o.jobOptions, o.ttl)
+	o.Trial = true
+	e, err := a.NewEphemeral(docs, "drill", o.Options, o.Stay)
 	if err != nil {
 		return err
 	}
-	return a.session(ctx, func(ctx context.Context, s *session) error {
-		s.name = "drill " + e.Cluster
+	return a.Session(ctx, func(ctx context.Context, s *operate.Session) error {
+		s.Name = "drill " + e.Cluster
 		live, cancel := context.WithDeadline(ctx, e.Expires)
 		defer cancel()
-		job, end, err := a.job(ctx, arg, e.options)
+		job, end, err := s.Job(ctx, docs, e.Options)
 		if err != nil {
 			return fault.Join(err, e.End())
 		}
 		defer end()
-		d := &drilling{session: s, o: o, start: start, told: report.Drill{Baseline: baseline}}
-		d.drill = migrate.NewDrill(job, restoring(docs, repository, o.at, false), migrate.DrillOptions{
+		d := &drilling{Session: s, o: o, start: start, told: report.Drill{Baseline: baseline}}
+		d.drill = migrate.NewDrill(job, operate.Restoring(docs.Documents, repository, o.at, false), migrate.DrillOptions{
 			Hold: o.hold, Sentinels: sentinels, Files: repository.Files,
 		})
 		defer d.drill.Close()
 		err = d.prove(live, job)
 		a.rep.Drill(d.told)
-		if o.keep == keepAlways || o.keep == keepOnFailure && err != nil {
-			return fault.Join(err, a.keep(e))
-		}
-		return fault.Join(err, s.away(ctx, e, job))
+		return e.Close(ctx, s, job, err)
 	})
 }
 
 // prove rebuilds, measures that, and judges what came up.
 func (d *drilling) prove(ctx context.Context, job *bootstrap.Job) error {
 	defer d.tell()
-	if err := d.run(ctx, job.Prepare()); err != nil {
+	if err := d.Run(ctx, job.Prepare()); err != nil {
 		return err
 	}
-	d.waiting = d.drill.Claims()
-	if err := d.run(ctx, job.Up(ctx)); err != nil {
+	d.Waiting = d.drill.Claims()
+	if err := d.Run(ctx, job.Up(ctx)); err != nil {
 		return err
 	}
 	d.told.RTOSeconds = time.Since(d.start).Seconds()
-	d.told.Slowest = report.Slowest(engine.Join(d.results...))
-	err := d.run(ctx, d.drill.Judge())
+	d.told.Slowest = report.Slowest(d.Result())
+	err := d.Run(ctx, d.drill.Judge())
 	d.tell()
 	return fault.Join(err, d.limits())
 }

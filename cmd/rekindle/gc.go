@@ -10,6 +10,7 @@ import (
 	"github.com/rekindle-dev/rekindle/bootstrap"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/folders"
+	"github.com/rekindle-dev/rekindle/internal/operate"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/runs"
 	"github.com/rekindle-dev/rekindle/providers"
@@ -38,7 +39,7 @@ deleted before the cluster, as by down.`,
 		GroupID: "cluster",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.session(c.Context(), func(ctx context.Context, s *session) error { return s.gc(ctx, o) })
+			return a.Session(c.Context(), func(ctx context.Context, s *operate.Session) error { return a.gc(ctx, s, o) })
 		},
 	}
 	o.register(c)
@@ -47,7 +48,7 @@ deleted before the cluster, as by down.`,
 	return c
 }
 
-func (s *session) gc(ctx context.Context, o gcOptions) error {
+func (a *app) gc(ctx context.Context, s *operate.Session, o gcOptions) error {
 	all, err := o.listers()
 	if err != nil {
 		return err
@@ -73,7 +74,7 @@ func (s *session) gc(ctx context.Context, o gcOptions) error {
 	var errs []error
 	met := o.run == ""
 	for _, provider := range all {
-		clusters, err := s.app.clustersOf(ctx, provider)
+		clusters, err := a.clustersOf(ctx, provider)
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -85,9 +86,9 @@ func (s *session) gc(ctx context.Context, o gcOptions) error {
 			WithHint("rekindle list shows the runs; one on GKE that another machine made is found with --project")
 	}
 	if len(p.Steps()) == 0 && len(errs) == 0 {
-		s.app.rep.Message("no cluster has passed its TTL")
+		a.rep.Message("no cluster has passed its TTL")
 	}
-	return fault.Join(s.run(ctx, p), fault.Join(errs...))
+	return fault.Join(s.Run(ctx, p), fault.Join(errs...))
 }
 
 // withoutEmpty removes the records that name no cluster: their runs were killed as they began.

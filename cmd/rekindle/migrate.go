@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/operate"
 )
 
 // migrateOptions are the flags of migrate and of each of its phases.
@@ -97,22 +98,21 @@ func (o *migrateOptions) register(f *pflag.FlagSet, names ...string) {
 
 // migrate runs a phase, or all of them, as one run.
 func (a *app) migrate(ctx context.Context, args []string, o migrateOptions, do func(*migration, context.Context) error) error {
-	return a.session(ctx, func(ctx context.Context, s *session) error {
+	return a.Session(ctx, func(ctx context.Context, s *operate.Session) error {
 		m := &migration{app: a, s: s, o: o}
 		for i, end := range []*end{&m.from, &m.to} {
-			end.arg = args[i]
 			var err error
-			if end.docs, end.dir, err = a.load(ctx, end.arg); err != nil {
+			if end.docs, err = a.Load(ctx, args[i]); err != nil {
 				return err
 			}
 		}
-		s.name = fmt.Sprintf("migrate %s to %s", m.from.name(), m.to.name())
+		s.Name = fmt.Sprintf("migrate %s to %s", m.from.name(), m.to.name())
 		if err := m.agree(); err != nil {
 			return err
 		}
 		var err error
 		for _, end := range []*end{&m.from, &m.to} {
-			if end.repository, err = a.repository(ctx, end.docs, end.dir); err != nil {
+			if end.repository, err = a.Repository(ctx, end.docs, ""); err != nil {
 				return err
 			}
 		}

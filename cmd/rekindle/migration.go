@@ -6,9 +6,9 @@ import (
 	"time"
 
 	"github.com/rekindle-dev/rekindle/bootstrap"
-	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/operate"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/report"
 	"github.com/rekindle-dev/rekindle/internal/state"
@@ -26,8 +26,7 @@ const (
 
 // end is one of the two clusters of a migration.
 type end struct {
-	arg, dir   string
-	docs       *config.Documents
+	docs       *operate.Documents
 	repository *state.Repository // the sets of this cluster
 }
 
@@ -36,7 +35,7 @@ func (e *end) name() string { return e.docs.Cluster.Metadata.Name }
 // migration runs the phases of a migration.
 type migration struct {
 	app      *app
-	s        *session
+	s        *operate.Session
 	o        migrateOptions
 	from, to end
 	closers  []func()
@@ -53,7 +52,7 @@ func (m *migration) close() {
 
 // job is a new job for a cluster: each is for one plan of those that connect. The migration closes it, or the function.
 func (m *migration) job(ctx context.Context, e *end) (*bootstrap.Job, func(), error) {
-	job, closeJob, err := m.app.job(ctx, e.arg, jobOptions{})
+	job, closeJob, err := m.s.Job(ctx, e.docs, operate.Options{})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -76,7 +75,7 @@ func (m *migration) visit(ctx context.Context, e *end) (*bootstrap.Job, func(), 
 	if err != nil {
 		return nil, nil, err
 	}
-	return job, closeJob, m.s.run(ctx, job.Look(ctx))
+	return job, closeJob, m.s.Run(ctx, job.Look(ctx))
 }
 
 func (m *migration) handover(ctx context.Context, giver, receiver *bootstrap.Job, sets *state.Repository) *migrate.Handover {
@@ -86,7 +85,7 @@ func (m *migration) handover(ctx context.Context, giver, receiver *bootstrap.Job
 			hold = append(hold, spec.Hold...)
 		}
 	}
-	way := traffic.Switch{Dir: m.to.dir}
+	way := traffic.Switch{Dir: m.to.docs.Dir}
 	if spec := m.to.docs.Cluster.Spec.Migration; spec != nil {
 		way.Traffic, way.Probes = spec.Traffic, spec.Probes
 	}
@@ -107,7 +106,7 @@ func (m *migration) handover(ctx context.Context, giver, receiver *bootstrap.Job
 
 // dismiss ends the movers that passes have left standing, unless another run has the clusters now: they may be its own.
 func (m *migration) dismiss(ctx context.Context, h *migrate.Handover) {
-	if m.s.held.Err() != nil {
+	if m.s.Lost() != nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), dismissTimeout)
@@ -136,7 +135,7 @@ func (m *migration) check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := m.s.each(ctx, to.Prepare, func() *plan.Plan { return to.Seek(ctx) }); err != nil {
+	if err := m.s.Each(ctx, to.Prepare, func() *plan.Plan { return to.Seek(ctx) }); err != nil {
 		return err
 	}
 	from, _, err := m.visit(ctx, &m.from)
@@ -144,10 +143,10 @@ func (m *migration) check(ctx context.Context) error {
 		return err
 	}
 	h := m.handover(ctx, from, to, m.from.repository)
-	if err := m.s.run(ctx, h.Agree()); err != nil {
+	if err := m.s.Run(ctx, h.Agree()); err != nil {
 		return err
 	}
-	return fault.Join(m.s.run(ctx, h.CheckAhead()), m.s.run(ctx, h.Check())) // all of it at once
+	return fault.Join(m.s.Run(ctx, h.CheckAhead()), m.s.Run(ctx, h.Check())) // all of it at once
 }
 
 // stage brings up the target and carries the data, until a pass is short or gets no shorter.
@@ -158,32 +157,32 @@ func (m *migration) stage(ctx context.Context) error {
 	}
 	snapshot := migrate.NewSnapshot(from, m.from.repository)
 	defer snapshot.Close()
-	if err := m.s.run(ctx, snapshot.Look(ctx)); err != nil {
+	if err := m.s.Run(ctx, snapshot.Look(ctx)); err != nil {
 		return err
 	}
 	h := m.handover(ctx, from, to, m.from.repository)
-	if err := m.s.each(ctx, h.Agree, h.Begin); err != nil {
+	if err := m.s.Each(ctx, h.Agree, h.Begin); err != nil {
 		return err
 	}
 	begun := time.Now()
-	if err := m.s.run(ctx, snapshot.Take()); err != nil {
+	if err := m.s.Run(ctx, snapshot.Take()); err != nil {
 		return err
 	}
 	set := snapshot.Set()
 	m.passed(set, begun)
-	o := restoring(m.to.docs, m.from.repository, set.ID, false)
+	o := operate.Restoring(m.to.docs.Documents, m.from.repository, set.ID, false)
 	o.Selected = m.from.docs.Cluster.Spec.State.Objects
 	o.Standby = &migrate.Standby{Migration: h.Record().ID, Epoch: h.Record().Epoch, From: m.from.name(), Hold: h.Hold()}
 	rebuild := migrate.NewRebuild(to, o)
 	defer rebuild.Close()
-	if err := m.s.run(ctx, to.Prepare()); err != nil {
+	if err := m.s.Run(ctx, to.Prepare()); err != nil {
 		return err
 	}
-	m.s.waiting = rebuild.Claims()
-	if err := m.s.run(ctx, to.Standby(ctx, h.Holds)); err != nil {
+	m.s.Waiting = rebuild.Claims()
+	if err := m.s.Run(ctx, to.Standby(ctx, h.Holds)); err != nil {
 		return err
 	}
-	if err := m.s.run(ctx, h.Begin()); err != nil { // the target knows it too from now on
+	if err := m.s.Run(ctx, h.Begin()); err != nil { // the target knows it too from now on
 		return err
 	}
 	return m.passes(ctx, h)
@@ -210,10 +209,10 @@ func (m *migration) passes(ctx context.Context, h *migrate.Handover) error {
 // pass carries what changed; with all, all of it is read back.
 func (m *migration) pass(ctx context.Context, h *migrate.Handover, all bool) error {
 	begun := time.Now()
-	if err := m.s.run(ctx, h.Look()); err != nil {
+	if err := m.s.Run(ctx, h.Look()); err != nil {
 		return err
 	}
-	if err := m.s.run(ctx, h.Carry(all)); err != nil {
+	if err := m.s.Run(ctx, h.Carry(all)); err != nil {
 		return err
 	}
 	m.passed(h.Set(), begun)
@@ -238,14 +237,14 @@ func (m *migration) confirm(ctx context.Context) error {
 		return err
 	}
 	h := m.handover(ctx, from, to, m.from.repository)
-	if err := m.s.run(ctx, h.Agree()); err != nil {
+	if err := m.s.Run(ctx, h.Agree()); err != nil {
 		return err
 	}
 	if r := h.Record(); r == nil || r.Phase != migrate.Confirmed { // else an earlier run has come further, and the source may be gone
-		if err := m.s.run(ctx, from.Look(ctx)); err != nil {
+		if err := m.s.Run(ctx, from.Look(ctx)); err != nil {
 			return err
 		}
-		if err := m.s.each(ctx, h.Agree, func() *plan.Plan { return h.Confirm(m.o.keepSource) }); err != nil {
+		if err := m.s.Each(ctx, h.Agree, func() *plan.Plan { return h.Confirm(m.o.keepSource) }); err != nil {
 			return err
 		}
 	}
@@ -257,7 +256,7 @@ func (m *migration) confirm(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return m.s.run(ctx, down.Down(ctx))
+	return m.s.Run(ctx, down.Down(ctx))
 }
 
 // status tells how far it is, and changes nothing.
@@ -266,10 +265,10 @@ func (m *migration) status(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	errs := []error{m.s.run(ctx, from.Find(ctx)), m.s.run(ctx, to.Find(ctx))}
+	errs := []error{m.s.Run(ctx, from.Find(ctx)), m.s.Run(ctx, to.Find(ctx))}
 	if errs[0] != nil && errs[1] != nil {
 		return fault.Join(errs...)
 	}
 	h := m.handover(ctx, from, to, m.from.repository)
-	return m.s.each(ctx, h.Agree, h.Tell)
+	return m.s.Each(ctx, h.Agree, h.Tell)
 }

@@ -43,7 +43,7 @@ func (m *migration) giveTo(ctx context.Context, giving, receiving *end) error {
 		return err
 	}
 	if !away {
-		if err := m.s.run(ctx, giver.Look(ctx)); err != nil {
+		if err := m.s.Run(ctx, giver.Look(ctx)); err != nil {
 			return err
 		}
 	}
@@ -51,21 +51,21 @@ func (m *migration) giveTo(ctx context.Context, giving, receiving *end) error {
 	if err != nil {
 		return err
 	}
-	if err := m.s.run(ctx, proof.Prepare()); err != nil {
+	if err := m.s.Run(ctx, proof.Prepare()); err != nil {
 		return err
 	}
 	receiver, closeReceiver, err := m.job(ctx, receiving)
 	if err != nil {
 		return err
 	}
-	if err := m.s.run(ctx, receiver.Prepare()); err != nil {
+	if err := m.s.Run(ctx, receiver.Prepare()); err != nil {
 		return err
 	}
-	if err := m.s.run(ctx, receiver.Look(ctx)); err != nil {
+	if err := m.s.Run(ctx, receiver.Look(ctx)); err != nil {
 		return err
 	}
 	h := m.handover(ctx, giver, receiver, giving.repository)
-	if err := m.s.each(ctx, h.Agree, h.Share); err != nil {
+	if err := m.s.Each(ctx, h.Agree, h.Share); err != nil {
 		return err
 	}
 	if err := mayGive(h.Record(), giving, receiving, m.from.name()); err != nil {
@@ -97,17 +97,17 @@ func (m *migration) giveTo(ctx context.Context, giving, receiving *end) error {
 	}
 	closeReceiver() // its lease is the proof's now
 	proof.ProveAnew()
-	if err := m.s.run(ctx, proof.Up(ctx)); err != nil {
+	if err := m.s.Run(ctx, proof.Up(ctx)); err != nil {
 		return &openedError{err}
 	}
 	h.Proven(proof)
 	if !m.stopped.IsZero() {
 		m.told.StoppedSeconds, m.stopped = time.Since(m.stopped).Seconds(), time.Time{}
 	}
-	if err := m.s.run(ctx, h.Lead()); err != nil {
+	if err := m.s.Run(ctx, h.Lead()); err != nil {
 		return &openedError{err}
 	}
-	return m.s.run(ctx, h.Done())
+	return m.s.Run(ctx, h.Done())
 }
 
 // mayGive refuses a handover that does not follow from what was done before.
@@ -132,7 +132,7 @@ func (m *migration) carry(ctx context.Context, h *migrate.Handover) error {
 		within, cancel = m.nobodyWrites(ctx)
 		defer cancel()
 	}
-	err := m.s.run(within, h.CheckAhead())
+	err := m.s.Run(within, h.CheckAhead())
 	if err == nil {
 		// A last pass while the giver writes reads everything back. Where an earlier run has put up the fence, that one has done
 		// so right before, or was told not to; since then neither side was written to but by movers, which read back what they
@@ -143,7 +143,7 @@ func (m *migration) carry(ctx context.Context, h *migrate.Handover) error {
 		return err
 	}
 	if err == nil {
-		err = m.s.run(within, h.Quiet())
+		err = m.s.Run(within, h.Quiet())
 	}
 	if err == nil {
 		err = m.stop(within, h)
@@ -156,7 +156,7 @@ func (m *migration) carry(ctx context.Context, h *migrate.Handover) error {
 
 // open lets the receiver write. When that fails before it is recorded that it may, the giver gets back its writers.
 func (m *migration) open(ctx context.Context, h *migrate.Handover, away bool) error {
-	err := m.s.run(ctx, h.Open())
+	err := m.s.Run(ctx, h.Open())
 	switch {
 	case err == nil:
 		return nil
@@ -177,7 +177,7 @@ func (m *migration) goBack(ctx context.Context, h *migrate.Handover, err error) 
 	m.app.rep.Message("the target was not opened: going back")
 	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), backTimeout)
 	defer cancel()
-	back := m.s.run(after, h.GoBack())
+	back := m.s.Run(after, h.GoBack())
 	if !m.stopped.IsZero() {
 		m.told.StoppedSeconds, m.stopped = time.Since(m.stopped).Seconds(), time.Time{}
 	}
@@ -200,14 +200,14 @@ func (m *migration) stop(ctx context.Context, h *migrate.Handover) error {
 		ctx, cancel = m.nobodyWrites(ctx)
 		defer cancel()
 	}
-	if err := m.s.run(ctx, h.Fence()); err != nil {
+	if err := m.s.Run(ctx, h.Fence()); err != nil {
 		return err
 	}
 	begun := time.Now()
-	if err := m.s.run(ctx, h.Look()); err != nil {
+	if err := m.s.Run(ctx, h.Look()); err != nil {
 		return err
 	}
-	err := m.s.run(ctx, h.CarryLast())
+	err := m.s.Run(ctx, h.CarryLast())
 	if set := h.Set(); set.Complete {
 		m.passed(set, begun)
 		m.told.Passes[len(m.told.Passes)-1].Stopped = true
@@ -226,13 +226,13 @@ func (m *migration) rollback(ctx context.Context) error {
 		return err
 	}
 	if !m.o.withoutTarget {
-		if err := m.s.run(ctx, to.Look(ctx)); err != nil {
+		if err := m.s.Run(ctx, to.Look(ctx)); err != nil {
 			return fault.Wrap(err, fault.Refused, "unknown what was written in it").On("cluster %s", m.to.name()).
 				WithHint("make it reachable, or give up its data with --without-target")
 		}
 	}
 	h := m.handover(ctx, from, to, m.from.repository)
-	if err := m.s.each(ctx, h.Agree, h.Share); err != nil {
+	if err := m.s.Each(ctx, h.Agree, h.Share); err != nil {
 		return err
 	}
 	r := h.Record()
@@ -245,14 +245,14 @@ func (m *migration) rollback(ctx context.Context) error {
 		if err := m.app.confirm(ctx, fmt.Sprintf("let %s go on with what it has, without what was written in %s", m.from.name(), m.to.name())); err != nil {
 			return err
 		}
-		return m.s.run(ctx, h.Abandon())
+		return m.s.Run(ctx, h.Abandon())
 	case r.Towards == m.from.name() && r.Phase == migrate.Staged:
-		return m.s.run(ctx, h.Abandon())
+		return m.s.Run(ctx, h.Abandon())
 	case r.Towards == m.to.name() && (r.Phase == migrate.Fencing || r.Phase == migrate.Carried):
-		if err := m.s.run(ctx, h.GoBack()); err != nil {
+		if err := m.s.Run(ctx, h.GoBack()); err != nil {
 			return err
 		}
-		return m.s.run(ctx, h.Abandon())
+		return m.s.Run(ctx, h.Abandon())
 	}
 	if err := m.app.confirm(ctx, fmt.Sprintf("stop the writers of %s and go back to %s", m.to.name(), m.from.name())); err != nil {
 		return err

@@ -17,7 +17,7 @@ func (m *migration) learn(r *migrate.Record) {
 	}
 	m.told.ID, m.told.Epoch, m.told.Phase, m.told.Write = r.ID, r.Epoch, string(r.Phase), r.Writer()
 	m.told.Remains = nil
-	args := m.from.arg + " " + m.to.arg
+	args := m.from.docs.Arg + " " + m.to.docs.Arg
 	switch r.Phase {
 	case migrate.Staged:
 		m.told.Remains = []string{"rekindle migrate cutover " + args}

@@ -2,6 +2,8 @@ package main
 
 import (
 	"github.com/spf13/cobra"
+
+	"github.com/rekindle-dev/rekindle/internal/operate"
 )
 
 func (a *app) planCommand() *cobra.Command {
@@ -16,15 +18,19 @@ have equal hashes.`,
 		GroupID:    "cluster",
 		Args:       cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			ctx, s, end := a.begin(c.Context())
+			ctx, s, end := a.Begin(c.Context())
 			defer end()
-			job, closeJob, err := a.job(ctx, args[0], o)
+			docs, err := a.Load(ctx, args[0])
 			if err != nil {
-				return inTime(ctx, err)
+				return operate.InTime(ctx, err)
+			}
+			job, closeJob, err := s.Job(ctx, docs, o.Options)
+			if err != nil {
+				return operate.InTime(ctx, err)
 			}
 			defer closeJob()
-			if err := s.run(ctx, job.Prepare()); err != nil {
-				return a.rep.End(s.results[0], err)
+			if err := s.Run(ctx, job.Prepare()); err != nil {
+				return s.End(operate.InTime(ctx, err))
 			}
 			return a.rep.Plan(job.Up(ctx))
 		},

@@ -1,16 +1,12 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
-	"github.com/rekindle-dev/rekindle/internal/config"
-	"github.com/rekindle-dev/rekindle/internal/kube"
-	"github.com/rekindle-dev/rekindle/internal/state"
-	"github.com/rekindle-dev/rekindle/internal/state/volumes"
+	"github.com/rekindle-dev/rekindle/internal/operate"
 	"github.com/rekindle-dev/rekindle/migrate"
 	"github.com/rekindle-dev/rekindle/providers/existing"
 )
@@ -45,38 +41,38 @@ question, what an earlier rebuild from the same set has filled.`,
 	o.register(c)
 	o.registerWhich(c)
 	f := c.Flags()
-	f.BoolVar(&o.use, "use", false, "make the cluster's context the current context")
+	f.BoolVar(&o.Use, "use", false, "make the cluster's context the current context")
 	f.StringVar(&o.at, "at", "", "restore `SET`: a set ID, or a time, for the newest complete set at or before it (default: the newest complete set)")
 	f.BoolVar(&o.force, "force", false, "overwrite volumes that have other data")
 	return c
 }
 
 func (a *app) rebuild(ctx context.Context, arg string, o rebuildOptions) error {
-	return a.session(ctx, func(ctx context.Context, s *session) error {
-		docs, keyDir, err := a.load(ctx, arg)
+	return a.Session(ctx, func(ctx context.Context, s *operate.Session) error {
+		docs, err := a.Load(ctx, arg)
 		if err != nil {
 			return err
 		}
-		s.name = "rebuild " + nameOf(docs, o.jobOptions)
-		repository, err := a.repository(ctx, docs, keyDir)
+		s.Name = "rebuild " + o.NameOf(docs.Documents)
+		repository, err := a.Repository(ctx, docs, "")
 		if err != nil {
 			return err
 		}
-		job, closeJob, err := a.job(ctx, arg, o.jobOptions)
+		job, closeJob, err := s.Job(ctx, docs, o.Options)
 		if err != nil {
 			return err
 		}
 		defer closeJob()
-		rebuild := migrate.NewRebuild(job, restoring(docs, repository, o.at, o.force))
+		rebuild := migrate.NewRebuild(job, operate.Restoring(docs.Documents, repository, o.at, o.force))
 		defer rebuild.Close()
-		if err := s.run(ctx, job.Prepare()); err != nil {
+		if err := s.Run(ctx, job.Prepare()); err != nil {
 			return err
 		}
 		what := ""
 		switch {
 		case o.force:
 			what = "overwrite what the volumes of %s have with the set %s"
-		case providerOf(docs, o.jobOptions) == existing.Name:
+		case o.ProviderOf(docs.Documents) == existing.Name:
 			what = "restore into %s, which exists and may be in use, the set %s"
 		}
 		if what != "" {
@@ -84,13 +80,13 @@ func (a *app) rebuild(ctx context.Context, arg string, o rebuildOptions) error {
 				return err
 			}
 		}
-		s.waiting = rebuild.Claims()
-		if err := s.run(ctx, job.Up(ctx)); err != nil {
+		s.Waiting = rebuild.Claims()
+		if err := s.Run(ctx, job.Up(ctx)); err != nil {
 			return err
 		}
-		if which := o.which(); which != "" {
-			if a.trust {
-				which += " --" + trustFlag
+		if which := o.Flags(); which != "" {
+			if a.Trust {
+				which += " --" + operate.TrustFlag
 			}
 			for _, next := range []string{"status", "snapshot", "down"} { // what else is said of the document means another cluster
 				a.rep.Message("continue with: rekindle " + next + " " + arg + which)
@@ -98,15 +94,4 @@ func (a *app) rebuild(ctx context.Context, arg string, o rebuildOptions) error {
 		}
 		return nil
 	})
-}
-
-// restoring brings back what the documents keep in their repository of state.
-func restoring(docs *config.Documents, repository *state.Repository, at string, force bool) migrate.RebuildOptions {
-	image := cmp.Or(docs.Cluster.Spec.State.Image, volumes.DefaultImage)
-	return migrate.RebuildOptions{
-		Sets: repository, At: at, Force: force, PutBack: volumes.PutBack, Images: []string{image},
-		Restorer: func(c *kube.Client, access state.Access, set *state.Manifest) migrate.Restorer {
-			return &volumes.Mover{Client: c, Access: access, Image: image, Set: set.ID, Cluster: set.Cluster}
-		},
-	}
 }

@@ -5,11 +5,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/rekindle-dev/rekindle/internal/operate"
 	"github.com/rekindle-dev/rekindle/providers/kwok"
 )
 
 func (a *app) rehearseCommand() *cobra.Command {
-	o := runOptions{jobOptions: jobOptions{provider: kwok.Name}}
+	o := runOptions{jobOptions: jobOptions{operate.Options{Provider: kwok.Name}}}
 	c := &cobra.Command{
 		Use:   "rehearse FILE|URL//PATH",
 		Short: "Bring the cluster up on simulated nodes, then delete it (for CI)",
@@ -24,10 +25,10 @@ A killed rehearsal leaves its cluster behind; rekindle gc deletes it.`,
 		GroupID: "cluster",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.within(c.Context(), args[0], "rehearse", o, func(context.Context, context.Context, *ephemeral) error { return nil })
+			return a.within(c.Context(), args[0], "rehearse", o, func(context.Context, context.Context, *operate.Ephemeral) error { return nil })
 		},
 	}
 	o.register(c)
-	o.registerStay(c)
+	registerStay(c, &o.Stay)
 	return c
 }

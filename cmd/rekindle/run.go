@@ -15,36 +15,21 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rekindle-dev/rekindle/bootstrap"
-	"github.com/rekindle-dev/rekindle/internal/collect"
 	"github.com/rekindle-dev/rekindle/internal/fault"
-	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/operate"
 	"github.com/rekindle-dev/rekindle/internal/report"
-	"github.com/rekindle-dev/rekindle/providers"
-	"github.com/rekindle-dev/rekindle/providers/gke"
 	"github.com/rekindle-dev/rekindle/providers/kind"
 	"github.com/rekindle-dev/rekindle/providers/kwok"
 )
 
-const (
-	defaultTTL     = 2 * time.Hour
-	commandGrace   = 10 * time.Second // between asking the command to end and ending it
-	collectTimeout = 2 * time.Minute
-)
+// commandGrace is the time between asking the command to end and ending it.
+const commandGrace = 10 * time.Second
 
 // runOptions are the flags of run.
 type runOptions struct {
 	jobOptions
-	ttl       time.Duration
-	keep      string
-	artifacts string
+	operate.Stay
 }
-
-// Values of --keep.
-const (
-	keepNever     = "never"
-	keepOnFailure = "on-failure"
-	keepAlways    = "always"
-)
 
 func (a *app) runCommand() *cobra.Command {
 	var o runOptions
@@ -74,9 +59,9 @@ configuration with fixed host ports is limited to one run at a time; a second ru
 	}
 	o.register(c)
 	f := c.Flags()
-	f.StringVar(&o.provider, "provider", "", "create the cluster on `PROVIDER`: kwok or kind (default: the document's)")
+	f.StringVar(&o.Provider, "provider", "", "create the cluster on `PROVIDER`: kwok or kind (default: the document's)")
 	_ = c.RegisterFlagCompletionFunc("provider", cobra.FixedCompletions([]string{kwok.Name, kind.Name}, cobra.ShellCompDirectiveNoFileComp))
-	o.registerStay(c)
+	registerStay(c, &o.Stay)
 	document := c.ValidArgsFunction
 	c.ValidArgsFunction = func(c *cobra.Command, args []string, begin string) ([]string, cobra.ShellCompDirective) {
 		switch len(args) {
@@ -91,25 +76,20 @@ configuration with fixed host ports is limited to one run at a time; a second ru
 }
 
 // registerStay adds the flags that say how long the cluster of a run stays, and what is left of it.
-func (o *runOptions) registerStay(c *cobra.Command) {
+func registerStay(c *cobra.Command, o *operate.Stay) {
 	f := c.Flags()
-	f.DurationVar(&o.ttl, "ttl", defaultTTL, "stop the run after `DURATION`; gc may delete the cluster then")
-	f.StringVar(&o.keep, "keep", keepNever, "`WHEN` to keep the cluster until its TTL expires: never, on-failure or always")
-	f.StringVar(&o.artifacts, "artifacts", "", "after a failure, write events, pods and logs to a new folder in `DIR`, named after the run")
+	registerKeep(c, o)
+	f.StringVar(&o.Artifacts, "artifacts", "", "after a failure, write events, pods and logs to a new folder in `DIR`, named after the run")
 	_ = c.MarkFlagDirname("artifacts")
-	_ = c.RegisterFlagCompletionFunc("keep", cobra.FixedCompletions([]string{keepNever, keepOnFailure, keepAlways}, cobra.ShellCompDirectiveNoFileComp))
 }
 
-func (o *runOptions) check() error {
-	switch {
-	case o.provider != "" && o.provider != kwok.Name && o.provider != kind.Name:
-		return fault.New(fault.Usage, "--provider %s: not supported for ephemeral clusters", o.provider).WithHint("use kwok or kind")
-	case o.keep != keepNever && o.keep != keepOnFailure && o.keep != keepAlways:
-		return fault.New(fault.Usage, "--keep %s: unknown value", o.keep).WithHint("use never, on-failure or always")
-	case o.ttl < time.Minute:
-		return fault.New(fault.Usage, "--ttl %s is too short for a cluster to come up", o.ttl).WithHint("give at least 1m")
-	}
-	return nil
+// registerKeep adds those of them that a drill has too.
+func registerKeep(c *cobra.Command, o *operate.Stay) {
+	f := c.Flags()
+	f.DurationVar(&o.TTL, "ttl", operate.DefaultTTL, "stop the run after `DURATION`; gc may delete the cluster then")
+	f.StringVar((*string)(&o.Keep), "keep", string(operate.KeepNever), "`WHEN` to keep the cluster until its TTL expires: never, on-failure or always")
+	values := []string{string(operate.KeepNever), string(operate.KeepOnFailure), string(operate.KeepAlways)}
+	_ = c.RegisterFlagCompletionFunc("keep", cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 }
 
 // programs are those in PATH whose names begin like this. With none the shell completes files.
@@ -131,47 +111,27 @@ func programs(begin string) []string {
 }
 
 func (a *app) runAround(ctx context.Context, arg string, command []string, o runOptions) error {
-	return a.within(ctx, arg, "run", o, func(ctx, live context.Context, e *ephemeral) error {
+	return a.within(ctx, arg, "run", o, func(ctx, live context.Context, e *operate.Ephemeral) error {
 		return a.command(ctx, live, e, command)
 	})
 }
 
-// within makes an ephemeral cluster, lets do its work in it, and removes it again or leaves it, as the options say. word becomes
-// part of its name.
-func (a *app) within(ctx context.Context, arg, word string, o runOptions, do func(ctx, live context.Context, e *ephemeral) error) error {
-	if err := o.check(); err != nil {
+// within lets do its work in an ephemeral cluster. word becomes part of its name.
+func (a *app) within(ctx context.Context, arg, word string, o runOptions, do func(ctx, live context.Context, e *operate.Ephemeral) error) error {
+	if err := o.Check(o.Provider); err != nil {
 		return err
 	}
-	o.use = true // in the run's own kubeconfig
-	e, err := a.newEphemeral(ctx, arg, word, o.jobOptions, o.ttl)
+	docs, err := a.Load(ctx, arg)
 	if err != nil {
 		return err
 	}
-	return a.session(ctx, func(ctx context.Context, s *session) error {
-		s.name = word + " " + e.Cluster
-		live, cancel := context.WithDeadline(ctx, e.Expires)
-		defer cancel()
-		job, end, err := a.job(ctx, arg, e.options)
-		if err != nil {
-			return fault.Join(err, e.End())
-		}
-		defer end()
-		err = s.up(live, job)
-		if err == nil {
-			err = do(ctx, live, e)
-		}
-		if err != nil && o.artifacts != "" {
-			a.collect(ctx, job, filepath.Join(o.artifacts, e.ID))
-		}
-		if o.keep == keepAlways || o.keep == keepOnFailure && err != nil {
-			return fault.Join(err, a.keep(e))
-		}
-		return fault.Join(err, s.away(ctx, e, job))
+	return a.Within(ctx, docs, word, o.Options, o.Stay, func(ctx, live context.Context, e *operate.Ephemeral, _ *bootstrap.Job) error {
+		return do(ctx, live, e)
 	})
 }
 
 // command runs the user's command until it ends, the run is interrupted (ctx), or the TTL is over (live).
-func (a *app) command(ctx, live context.Context, e *ephemeral, command []string) error {
+func (a *app) command(ctx, live context.Context, e *operate.Ephemeral, command []string) error {
 	text := strings.Join(command, " ")
 	a.rep.Pause("run " + text)
 	cmd := exec.CommandContext(live, command[0], command[1:]...)
@@ -205,46 +165,4 @@ func (a *app) command(ctx, live context.Context, e *ephemeral, command []string)
 		return fault.Wrap(err, fault.Failed, "%s", text)
 	}
 	return fault.Wrap(err, fault.Failed, "%s could not be run", text).WithHint("the command is searched in PATH; for shell syntax, use: -- sh -c '…'")
-}
-
-// collect writes what there is to see. That it cannot is told, and hides no other failure.
-func (a *app) collect(ctx context.Context, job *bootstrap.Job, dir string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), collectTimeout)
-	defer cancel()
-	cluster := job.Cluster()
-	if cluster == nil || cluster.REST == nil {
-		a.rep.Message("no artifacts: there is no API server to read from")
-		return
-	}
-	err := func() error {
-		client, err := kube.Connect(cluster.REST)
-		if err != nil {
-			return err
-		}
-		defer client.Close()
-		to, err := collect.New(dir, a.secrets.Redact)
-		if err != nil {
-			return err
-		}
-		err = to.Cluster(ctx, client.Typed(), !job.Simulated())
-		if logger, ok := job.Provider().(providers.HostLogger); ok {
-			err = errors.Join(err, to.Logs(logger.HostLogs(cluster.Ref)))
-		}
-		return err
-	}()
-	if err != nil {
-		a.rep.Message("some artifacts could not be collected: " + strings.ReplaceAll(err.Error(), "\n", "; "))
-	}
-	a.rep.Message("artifacts are in " + dir)
-}
-
-// keep leaves the cluster for a person to look at.
-func (a *app) keep(e *ephemeral) error {
-	remove := "rekindle gc --run " + e.ID
-	if project := gke.ProjectOf(e.Location); project != "" {
-		remove += " --project " + project // with which it is found from any machine
-	}
-	a.rep.Message(fmt.Sprintf("the cluster is kept until %s: KUBECONFIG=%s; %s deletes it earlier",
-		e.Expires.Local().Format(time.DateTime), e.Kubeconfig(), remove))
-	return e.Keep()
 }

@@ -2,11 +2,15 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/rekindle-dev/rekindle/internal/gitrepo"
 )
+
+// serveGrace is how long requests that are being answered may take when serving ends.
+const serveGrace = 10 * time.Second
 
 func (a *app) serveCommand() *cobra.Command {
 	var address string
@@ -43,7 +47,7 @@ func (a *app) serve(ctx context.Context, dir, address string) error {
 		return err
 	}
 	<-ctx.Done()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), serveGrace)
 	defer cancel()
 	return server.Close(ctx)
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/rekindle-dev/rekindle/internal/operate"
 	"github.com/rekindle-dev/rekindle/migrate"
 )
 
@@ -35,26 +36,26 @@ with that metadata.name restores it.`,
 }
 
 func (a *app) snapshot(ctx context.Context, arg string, o jobOptions) error {
-	return a.session(ctx, func(ctx context.Context, s *session) error {
-		docs, keyDir, err := a.load(ctx, arg)
+	return a.Session(ctx, func(ctx context.Context, s *operate.Session) error {
+		docs, err := a.Load(ctx, arg)
 		if err != nil {
 			return err
 		}
-		s.name = "snapshot " + nameOf(docs, o)
-		repository, err := a.repositoryOf(ctx, docs, keyDir, nameOf(docs, o))
+		s.Name = "snapshot " + o.NameOf(docs.Documents)
+		repository, err := a.Repository(ctx, docs, o.NameOf(docs.Documents))
 		if err != nil {
 			return err
 		}
-		job, closeJob, err := a.job(ctx, arg, o)
+		job, closeJob, err := s.Job(ctx, docs, o.Options)
 		if err != nil {
 			return err
 		}
 		defer closeJob()
 		snapshot := migrate.NewSnapshot(job, repository)
 		defer snapshot.Close()
-		if err := s.run(ctx, snapshot.Look(ctx)); err != nil {
+		if err := s.Run(ctx, snapshot.Look(ctx)); err != nil {
 			return err
 		}
-		return s.run(ctx, snapshot.Take())
+		return s.Run(ctx, snapshot.Take())
 	})
 }

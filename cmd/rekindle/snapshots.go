@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/operate"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/state"
 )
@@ -27,7 +27,7 @@ restores the newest complete set unless --at selects another. No cluster is cont
 		GroupID: "cluster",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			ctx, cancel := a.limit(c.Context())
+			ctx, cancel := a.Limit(c.Context())
 			defer cancel()
 			return a.withRepository(ctx, args[0], as, func(_ *config.Documents, r *state.Repository) error {
 				sets, err := r.Sets(ctx)
@@ -66,15 +66,15 @@ func (a *app) tellFaults(ctx context.Context, r *state.Repository, sets []state.
 
 // withRepository opens the state repository of a document, for the cluster of this name, or for its own.
 func (a *app) withRepository(ctx context.Context, arg, cluster string, do func(docs *config.Documents, r *state.Repository) error) error {
-	docs, keyDir, err := a.load(ctx, arg)
+	docs, err := a.Load(ctx, arg)
 	if err != nil {
 		return err
 	}
-	r, err := a.repositoryOf(ctx, docs, keyDir, cmp.Or(cluster, docs.Cluster.Metadata.Name))
+	r, err := a.Repository(ctx, docs, cluster)
 	if err != nil {
 		return err
 	}
-	return do(docs, r)
+	return do(docs.Documents, r)
 }
 
 func (a *app) tellSets(sets []state.Summary) error {
@@ -135,7 +135,7 @@ repository's data and compare it with its checksums. No cluster is contacted.`,
 }
 
 func (a *app) verifySnapshot(ctx context.Context, arg string, o verifyOptions) error {
-	return a.session(ctx, func(ctx context.Context, s *session) error {
+	return a.Session(ctx, func(ctx context.Context, s *operate.Session) error {
 		return a.withRepository(ctx, arg, "", func(docs *config.Documents, r *state.Repository) error {
 			var set *state.Manifest
 			p := plan.New("verify " + docs.Cluster.Metadata.Name)
@@ -154,16 +154,9 @@ func (a *app) verifySnapshot(ctx context.Context, arg string, o verifyOptions) e
 					return plan.Unchanged, r.Verify(ctx, set, o.part, p)
 				},
 			}, chosen)
-			return s.run(ctx, p)
+			return s.Run(ctx, p)
 		})
 	})
-}
-
-// completeDocument completes the argument to a document's file.
-func completeDocument(c *cobra.Command) {
-	c.ValidArgsFunction = func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		return []string{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt
-	}
 }
 
 // keepOptions are the flags of keep.
@@ -194,7 +187,7 @@ of other clusters in the same repository are not deleted.`,
 }
 
 func (a *app) keepSets(ctx context.Context, arg string, o keepOptions) error {
-	return a.session(ctx, func(ctx context.Context, s *session) error {
+	return a.Session(ctx, func(ctx context.Context, s *operate.Session) error {
 		return a.withRepository(ctx, arg, "", func(docs *config.Documents, r *state.Repository) error {
 			last := o.last
 			if last == 0 {
@@ -233,7 +226,7 @@ func (a *app) keepSets(ctx context.Context, arg string, o keepOptions) error {
 					return plan.Changed, r.Remove(ctx, still, p)
 				},
 			})
-			return s.run(ctx, p)
+			return s.Run(ctx, p)
 		})
 	})
 }

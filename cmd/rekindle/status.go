@@ -4,6 +4,9 @@ import (
 	"context"
 
 	"github.com/spf13/cobra"
+
+	"github.com/rekindle-dev/rekindle/bootstrap"
+	"github.com/rekindle-dev/rekindle/internal/operate"
 )
 
 func (a *app) statusCommand() *cobra.Command {
@@ -19,16 +22,11 @@ left of earlier documents. Print every difference with its cause. Change nothing
 		GroupID:    "cluster",
 		Args:       cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.session(c.Context(), func(ctx context.Context, s *session) error {
-				job, closeJob, err := a.job(ctx, args[0], o)
-				if err != nil {
+			return a.work(c.Context(), args[0], o, func(ctx context.Context, s *operate.Session, job *bootstrap.Job) error {
+				if err := s.Run(ctx, job.Prepare()); err != nil {
 					return err
 				}
-				defer closeJob()
-				if err := s.run(ctx, job.Prepare()); err != nil {
-					return err
-				}
-				return s.run(ctx, job.Status(ctx))
+				return s.Run(ctx, job.Status(ctx))
 			})
 		},
 	}

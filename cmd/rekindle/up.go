@@ -4,6 +4,9 @@ import (
 	"context"
 
 	"github.com/spf13/cobra"
+
+	"github.com/rekindle-dev/rekindle/bootstrap"
+	"github.com/rekindle-dev/rekindle/internal/operate"
 )
 
 func (a *app) upCommand() *cobra.Command {
@@ -22,22 +25,14 @@ documents, and that are no longer declared, stay and are listed; --prune removes
 		GroupID:    "cluster",
 		Args:       cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.session(c.Context(), func(ctx context.Context, s *session) error {
-				job, closeJob, err := a.job(ctx, args[0], o)
-				if err != nil {
-					return err
-				}
-				defer closeJob()
-				if err := s.run(ctx, job.Prepare()); err != nil {
-					return err
-				}
-				return s.run(ctx, job.Up(ctx))
+			return a.work(c.Context(), args[0], o, func(ctx context.Context, s *operate.Session, job *bootstrap.Job) error {
+				return s.Up(ctx, job)
 			})
 		},
 	}
 	o.register(c)
 	o.registerWhich(c)
 	o.registerPrune(c)
-	c.Flags().BoolVar(&o.use, "use", false, "make the cluster's context the current context")
+	c.Flags().BoolVar(&o.Use, "use", false, "make the cluster's context the current context")
 	return c
 }

@@ -1,4 +1,4 @@
-package main
+package operate
 
 import (
 	"testing"
@@ -16,7 +16,7 @@ func TestAClusterOnAnotherProviderHasNoSchedule(t *testing.T) {
 		t.Fatal(err)
 	}
 	for provider, has := range map[string]bool{"": true, "existing": true, "kind": false, "kwok": false} {
-		tools, err := (&app{}).tools(docs, "", jobOptions{provider: provider})
+		tools, err := (&Session{caller: caller(t)}).tools(&Documents{Documents: docs}, Options{Provider: provider})
 		if err != nil || (tools.State != nil) != has {
 			t.Errorf("on %q: it has a schedule: %v; %v", provider, err == nil && tools.State != nil, err)
 		}

@@ -1,4 +1,4 @@
-package main
+package operate
 
 import (
 	"context"
@@ -16,30 +16,43 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/gitrepo"
 )
 
-// trustFlag is the flag by which a document of a repository may use this machine.
-const trustFlag = "trust-document"
+// TrustFlag is the flag of the command by which a document of a repository may use this machine.
+const TrustFlag = "trust-document"
 
-// load reads the documents from this machine, or, for URL//PATH, from a repository.
-func (a *app) load(ctx context.Context, arg string) (docs *config.Documents, keyDir string, err error) {
+// Documents are a Cluster document and those that it names.
+type Documents struct {
+	*config.Documents
+	Arg string // how the caller named it
+	Dir string // of this machine, from which relative paths of it start
+}
+
+// Load reads the documents from this machine, or, for URL//PATH, from a repository.
+func (c *Caller) Load(ctx context.Context, arg string) (*Documents, error) {
 	at, remote, err := parseDocument(arg)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	if !remote {
-		docs, err = config.Load(arg)
-		return docs, filepath.Dir(arg), err
+		docs, err := config.Load(arg)
+		if err != nil {
+			return nil, err
+		}
+		return &Documents{docs, arg, filepath.Dir(arg)}, nil
 	}
-	tree, err := a.openDocument(ctx, at)
+	tree, err := c.openDocument(ctx, at)
 	if err != nil {
-		return nil, "", orClone(err)
+		return nil, orClone(err)
 	}
-	if docs, err = config.LoadFS(tree.FS(), at.path); err != nil {
-		return nil, "", err
+	docs, err := config.LoadFS(tree.FS(), at.path)
+	if err != nil {
+		return nil, err
 	}
-	if !a.trust {
-		err = checkTrust(docs)
+	if !c.Trust {
+		if err := checkTrust(docs); err != nil {
+			return nil, err
+		}
 	}
-	return docs, ".", err
+	return &Documents{docs, arg, "."}, nil
 }
 
 // document is one in a repository.
@@ -89,7 +102,7 @@ func (d document) refs() []config.Ref {
 }
 
 // openDocument opens the repository of a document with what git on this machine would enter it with.
-func (a *app) openDocument(ctx context.Context, at document) (*gitrepo.Tree, error) {
+func (c *Caller) openDocument(ctx context.Context, at document) (*gitrepo.Tree, error) {
 	if u, err := url.Parse(at.url); err == nil && u.Scheme == "http" && !config.IsNear(u.Hostname()) {
 		return nil, fault.New(fault.Usage, "the connection to %s is not encrypted: an attacker on it could decide what the cluster runs", u.Host).WithHint("use https:// or ssh://")
 	}
@@ -105,7 +118,7 @@ func (a *app) openDocument(ctx context.Context, at document) (*gitrepo.Tree, err
 	tree, err := at.open(ctx, cache, auth)
 	if errors.Is(err, transport.ErrAuthenticationRequired) {
 		if auth := credential(ctx, at.url); auth.Password != "" {
-			a.secrets.Add(auth.Password)
+			c.Secrets.Add(auth.Password)
 			return at.open(ctx, cache, auth)
 		}
 	}
@@ -152,7 +165,7 @@ func checkTrust(docs *config.Documents) error {
 	var errs []error
 	for _, field := range usesOfThisMachine(&docs.Cluster.Spec) {
 		errs = append(errs, fault.New(fault.Refused, "%s: a document in a repository may not use commands or files of this machine", field).
-			At(docs.Place(field)).WithHint("read the document; if you trust it and its repository, add --%s", trustFlag))
+			At(docs.Place(field)).WithHint("read the document; if you trust it and its repository, add --%s", TrustFlag))
 	}
 	return fault.Join(errs...)
 }

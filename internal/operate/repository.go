@@ -1,7 +1,8 @@
-package main
+package operate
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"os"
 
@@ -13,19 +14,14 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/state"
 )
 
-// repository opens the repository of state that the documents name, and has its secrets kept out of all output. keyDir
-// is where relative paths of this machine start.
-func (a *app) repository(ctx context.Context, docs *config.Documents, keyDir string) (*state.Repository, error) {
-	return a.repositoryOf(ctx, docs, keyDir, docs.Cluster.Metadata.Name)
-}
-
-// repositoryOf is repository for the sets of a cluster of another name.
-func (a *app) repositoryOf(ctx context.Context, docs *config.Documents, keyDir, cluster string) (*state.Repository, error) {
+// Repository opens the backup repository that the documents name, for the sets of a cluster of this name, or of the
+// documents' own, and has its secrets kept out of all that is told.
+func (c *Caller) Repository(ctx context.Context, docs *Documents, cluster string) (*state.Repository, error) {
 	spec := docs.Cluster.Spec.State
 	if spec == nil {
 		return nil, fault.New(fault.Usage, "the document has no spec.state, which names the backup repository").At(docs.Place("spec"))
 	}
-	password, err := secretValue(ctx, spec.Password, keyDir)
+	password, err := secretValue(ctx, spec.Password, docs.Dir)
 	if err != nil {
 		return nil, fault.Wrap(err, fault.KindOf(err), "the password of the backup repository").At(docs.Place("spec.state.password"))
 	}
@@ -35,21 +31,21 @@ func (a *app) repositoryOf(ctx context.Context, docs *config.Documents, keyDir, 
 	}
 	restic, err := cache.Get(ctx, state.ResticAsset(), func(u plan.Update) {
 		if u.Note != "" {
-			a.rep.Message(u.Note)
+			c.Tell.Message(u.Note)
 		}
 	})
 	if err != nil {
 		return nil, err
 	}
-	where := state.Locate(spec.Repository, keyDir)
+	where := state.Locate(spec.Repository, docs.Dir)
 	r, err := state.Open(state.Settings{
 		Repository: where, Password: password, Env: state.Credentials(where, os.Environ()), Restic: restic,
-		Cluster: cluster,
+		Cluster: cmp.Or(cluster, docs.Cluster.Metadata.Name),
 	})
 	if err != nil {
 		return nil, err
 	}
-	r.Secrets(a.secrets.Add)
+	r.Secrets(c.Secrets.Add)
 	return r, nil
 }
 
