@@ -100,10 +100,17 @@ func (c *Caller) Within(ctx context.Context, docs *Documents, word string, o Opt
 			return fault.Join(err, e.End())
 		}
 		defer end()
+		ended := false
+		defer func() {
+			if !ended { // do panicked, or ended its goroutine
+				_ = s.End(e.Close(ctx, s, job, fault.New(fault.Failed, "the run was aborted")))
+			}
+		}()
 		err = s.Up(live, job)
 		if err == nil {
 			err = do(ctx, live, e, job)
 		}
+		ended = true
 		return e.Close(ctx, s, job, err)
 	})
 }

@@ -93,7 +93,7 @@ func (c *Caller) choose(t *bootstrap.Tools, docs *Documents, o Options) (err err
 		if spec.Kwok != nil {
 			settings = *spec.Kwok
 		}
-		t.Provider, err = kwok.New(kwok.Options{Nodes: settings.Nodes, Supervisor: c.program("supervise")})
+		t.Provider, err = kwok.New(kwok.Options{Nodes: settings.Nodes, Supervisor: c.program(SuperviseCommand)})
 	case kind.Name:
 		var settings config.Kind
 		if spec.Kind != nil {
@@ -103,7 +103,7 @@ func (c *Caller) choose(t *bootstrap.Tools, docs *Documents, o Options) (err err
 	case gke.Name:
 		t.At.Location = gke.LocationOf(spec.GKE.Project, spec.GKE.Location)
 		t.Where = gke.Name + " " + spec.GKE.Project + "/" + spec.GKE.Location
-		t.Provider, err = gke.New(gke.Options{Settings: *spec.GKE, Override: gke.OverrideFrom(os.Getenv), TokenCommand: c.program("token")})
+		t.Provider, err = gke.New(gke.Options{Settings: *spec.GKE, Override: gke.OverrideFrom(os.Getenv), TokenCommand: c.program(TokenCommand)})
 	case existing.Name:
 		t.Context = cmp.Or(o.Context, spec.Existing.Context)
 		if o.Use {

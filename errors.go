@@ -1,0 +1,19 @@
+package rekindle
+
+import "github.com/rekindle-dev/rekindle/internal/fault"
+
+// What an error means. The numbers are the exit codes of the command (docs/exit-codes.md).
+const (
+	Proven      = fault.ExitProven      // no error
+	Failed      = fault.ExitFailed      // something failed, or differs
+	BadUsage    = fault.ExitUsage       // options or documents are wrong; nothing was changed
+	Refused     = fault.ExitRefused     // it would touch what is not rekindle's, or nobody has confirmed it
+	Interrupted = fault.ExitInterrupted // the context ended
+)
+
+// ExitCode says what an error of this package means.
+func ExitCode(err error) int { return fault.Code(err) }
+
+// Explain gives the faults of an error and what to do about each, as the command prints them: lines that end with a line
+// break. Of nil it is empty.
+func Explain(err error) string { return fault.Text(err) }

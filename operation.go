@@ -1,0 +1,130 @@
+package rekindle
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+
+	"github.com/rekindle-dev/rekindle/bootstrap"
+	"github.com/rekindle-dev/rekindle/internal/engine"
+	"github.com/rekindle-dev/rekindle/internal/operate"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/internal/report"
+	"github.com/rekindle-dev/rekindle/internal/state"
+)
+
+// operate lets do its work with a job for the cluster, as one run.
+func (c *Cluster) operate(ctx context.Context, do func(ctx context.Context, s *operate.Session, job *bootstrap.Job) error) (*Report, error) {
+	return c.tell(func(caller *operate.Caller) error {
+		return caller.Session(ctx, func(ctx context.Context, s *operate.Session) error {
+			job, end, err := s.Job(ctx, c.docs, c.options)
+			if err != nil {
+				return err
+			}
+			defer end()
+			return do(ctx, s, job)
+		})
+	})
+}
+
+// stateful is what operations on data work with.
+type stateful struct {
+	job  *bootstrap.Job
+	sets *state.Repository
+}
+
+// withState is operate with the backup repository, for the sets of the cluster of this name, or of the documents' own.
+func (c *Cluster) withState(ctx context.Context, name string, do func(ctx context.Context, s *operate.Session, w stateful) error) (*Report, error) {
+	return c.tell(func(caller *operate.Caller) error {
+		return caller.Session(ctx, func(ctx context.Context, s *operate.Session) error {
+			sets, err := caller.Repository(ctx, c.docs, name)
+			if err != nil {
+				return err
+			}
+			job, end, err := s.Job(ctx, c.docs, c.options)
+			if err != nil {
+				return err
+			}
+			defer end()
+			return do(ctx, s, stateful{job, sets})
+		})
+	})
+}
+
+// tell lets do one operation whose caller is told as the options say, and gives what was told at its end.
+func (c *Cluster) tell(do func(*operate.Caller) error) (*Report, error) {
+	told := newTelling(c.o, c.caller.Secrets)
+	defer told.close()
+	caller := c.caller
+	caller.Tell = told
+	err := do(&caller)
+	return told.report, err
+}
+
+// telling tells an operation to everyone who wants to know. What programs get is what -o json prints, read back: so both are
+// the same, and secrets are in neither.
+type telling struct {
+	all    []*report.Reporter
+	events func(Event)
+	report *Report // once the operation has ended; nil before
+}
+
+func newTelling(o Options, secrets *report.Redactor) *telling {
+	t := &telling{events: o.Events}
+	t.all = []*report.Reporter{report.New(t, io.Discard, report.Options{Format: report.JSON, HTML: o.ReportFile, Redactor: secrets})}
+	if o.Log != nil {
+		t.all = append(t.all, report.New(o.Log, o.Log, report.Options{Format: report.Plain, Redactor: secrets}))
+	}
+	return t
+}
+
+// Write takes a line of JSON.
+func (t *telling) Write(line []byte) (int, error) {
+	var event Event
+	if err := json.Unmarshal(line, &event); err != nil {
+		return 0, err
+	}
+	if event.Type == "report" {
+		t.report = &Report{}
+		return len(line), json.Unmarshal(line, t.report)
+	}
+	if t.events != nil {
+		t.events(event)
+	}
+	return len(line), nil
+}
+
+// Begin implements operate.Telling.
+func (t *telling) Begin(p *plan.Plan) {
+	for _, r := range t.all {
+		r.Begin(p)
+	}
+}
+
+// Event implements operate.Telling.
+func (t *telling) Event(e engine.Event) {
+	for _, r := range t.all {
+		r.Event(e)
+	}
+}
+
+// Message implements operate.Telling.
+func (t *telling) Message(text string) {
+	for _, r := range t.all {
+		r.Message(text)
+	}
+}
+
+// End implements operate.Telling. The page is written by the first, so that the others tell it too if it cannot be.
+func (t *telling) End(result *engine.Result, err error) error {
+	for _, r := range t.all {
+		err = r.End(result, err)
+	}
+	return err
+}
+
+func (t *telling) close() {
+	for _, r := range t.all {
+		r.Close()
+	}
+}

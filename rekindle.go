@@ -1,0 +1,214 @@
+// Package rekindle makes, proves and rebuilds Kubernetes clusters from an ops repository. It is the Go API of the rekindle
+// command: what that does in a terminal, a program or a test does by it.
+//
+//	cluster, err := rekindle.Open(ctx, "clusters/prod/cluster.yaml", rekindle.Options{Log: os.Stderr})
+//	if err != nil {
+//		return err // all faults of the documents, with file and line
+//	}
+//	report, err := cluster.Up(ctx)
+//
+// [Open] reads a document. [Cluster.Up], [Cluster.Status], [Cluster.Down], [Cluster.Snapshot] and [Cluster.Rebuild] are the
+// commands of these names. [Run] makes a cluster for the time of a function; package rekindletest makes one for a test.
+//
+// An operation returns nil only if everything is proven. It may be interrupted at any point, by its context or by a kill, and
+// called again. Migrations and drills are commands only.
+//
+// # What it works with
+//
+// The documents, the environment variables and the caches are those of the command: docs/documents.md and
+// docs/environment.md describe them. Simulated nodes (kwok) and GKE need the rekindle command beside the program, see
+// [Options.Program]. Kubernetes' client libraries log through klog and package log, which belong to the program.
+//
+// # Compatibility
+//
+// Until version 1 this API may change between minor versions; CHANGELOG.md says how.
+package rekindle
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/exec"
+
+	"k8s.io/client-go/rest"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/rekindle-dev/rekindle/bootstrap"
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/operate"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/internal/report"
+	"github.com/rekindle-dev/rekindle/migrate"
+	"github.com/rekindle-dev/rekindle/providers/gke"
+	"github.com/rekindle-dev/rekindle/providers/kwok"
+)
+
+// Options of all operations. The zero value does what the commands do without flags.
+type Options struct {
+	// Name is that of the cluster, in place of the document's.
+	Name string
+	// Provider is where the cluster is made, kind or kwok, in place of the document's.
+	Provider string
+	// Context is that of the kubeconfig, in place of the document's spec.provider.existing.context.
+	Context string
+	// Kubeconfig is the file that gets the cluster's context, or has that of an existing cluster; by default that of the
+	// document, of $KUBECONFIG, or ~/.kube/config.
+	Kubeconfig string
+	// UseContext makes the cluster's context the current one.
+	UseContext bool
+	// SourceFrom is a folder whose content, with uncommitted changes, is served to the cluster as its repository for as long as
+	// an operation runs. By default the cluster follows the document's URL.
+	SourceFrom string
+	// Prune has Up remove releases and keys that rekindle installed and that the documents no longer declare.
+	Prune bool
+	// TrustDocument lets a document that is given by URL run commands and read files of this machine.
+	TrustDocument bool
+
+	// Log gets the progress as lines of text, as the command prints it where there is no terminal; nil for none.
+	Log io.Writer
+	// Events is called with everything that happens, one call at a time. The operation waits for it. May be nil.
+	Events func(Event)
+	// ReportFile gets a self-contained HTML page about the operation; empty for none.
+	ReportFile string
+
+	// Program is the path of the rekindle command. It is needed where something outlives the calling program: by the processes
+	// of clusters on simulated nodes, and in kubeconfigs of GKE. Default is $REKINDLE_PROGRAM, or else rekindle in $PATH.
+	Program string
+}
+
+// ProgramEnv is the environment variable with the default of [Options.Program].
+const ProgramEnv = "REKINDLE_PROGRAM"
+
+// Cluster is what a document declares, whether it exists or not. Its methods must not be called at the same time; two
+// Clusters of one document exclude each other by the cluster's lease, as two commands do.
+type Cluster struct {
+	docs    *operate.Documents
+	o       Options
+	caller  operate.Caller
+	options operate.Options
+}
+
+// Open reads a Cluster document and those that it names: FILE of this machine, or URL//PATH of a repository. It contacts no
+// cluster. The error has all faults of the documents.
+func Open(ctx context.Context, document string, o Options) (*Cluster, error) {
+	c := &Cluster{
+		o:      o,
+		caller: operate.Caller{Kubeconfig: o.Kubeconfig, Trust: o.TrustDocument, Secrets: report.NewRedactor()},
+		options: operate.Options{
+			SourceFrom: o.SourceFrom, Use: o.UseContext, Prune: o.Prune, Name: o.Name, Provider: o.Provider, Context: o.Context,
+		},
+	}
+	docs, err := c.caller.Load(ctx, document)
+	if err != nil {
+		return nil, err
+	}
+	c.docs = docs
+	if provider := c.options.ProviderOf(docs.Documents); provider == kwok.Name || provider == gke.Name {
+		if c.caller.Program, err = o.program(provider); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// program finds the rekindle command.
+func (o *Options) program(provider string) (string, error) {
+	for _, path := range []string{o.Program, os.Getenv(ProgramEnv)} {
+		if path != "" {
+			return path, nil
+		}
+	}
+	path, err := exec.LookPath("rekindle")
+	if err != nil {
+		return "", fault.Wrap(err, fault.Usage, "clusters on %s need the rekindle command beside the program", provider).
+			WithHint("go install github.com/rekindle-dev/rekindle/cmd/rekindle, or set Options.Program or $%s; in tests call rekindletest.Main", ProgramEnv)
+	}
+	return path, nil
+}
+
+// Name is that of the cluster.
+func (c *Cluster) Name() string { return c.options.NameOf(c.docs.Documents) }
+
+// Up creates or updates the cluster and proves it. What is as it should be does not change. The report is nil if the operation
+// failed before its first step.
+func (c *Cluster) Up(ctx context.Context) (*Report, error) {
+	return c.operate(ctx, func(ctx context.Context, s *operate.Session, job *bootstrap.Job) error { return s.Up(ctx, job) })
+}
+
+// Status compares the live cluster with its documents and its repository, and changes nothing. Every difference is a fault
+// of the report. The report is nil if the operation failed before its first step.
+func (c *Cluster) Status(ctx context.Context) (*Report, error) {
+	return c.operate(ctx, func(ctx context.Context, s *operate.Session, job *bootstrap.Job) error {
+		return s.Each(ctx, job.Prepare, func() *plan.Plan { return job.Status(ctx) })
+	})
+}
+
+// Down deletes the cluster with all its data, if rekindle made it, and looks for what is left of it. From an existing cluster
+// (spec.provider.existing) it removes what Up installed. It asks nobody. A cluster that does not exist is no error. The report
+// is nil if the operation failed before its first step.
+func (c *Cluster) Down(ctx context.Context) (*Report, error) {
+	return c.operate(ctx, func(ctx context.Context, s *operate.Session, job *bootstrap.Job) error {
+		return s.Run(ctx, job.Down(ctx))
+	})
+}
+
+// Snapshot saves the volumes and the kept objects of the cluster in the backup repository of spec.state. A set that lacks
+// something is kept, marked as incomplete, and an error.
+func (c *Cluster) Snapshot(ctx context.Context) (*Report, error) {
+	return c.withState(ctx, c.Name(), func(ctx context.Context, s *operate.Session, w stateful) error {
+		snapshot := migrate.NewSnapshot(w.job, w.sets)
+		defer snapshot.Close()
+		return s.Each(ctx, func() *plan.Plan { return snapshot.Look(ctx) }, snapshot.Take)
+	})
+}
+
+// RebuildOptions say what is restored.
+type RebuildOptions struct {
+	// At is the ID of a set, or a time, which means the newest complete set at or before it; by default the newest complete set.
+	At string
+	// Force overwrites what volumes have already.
+	Force bool
+}
+
+// Rebuild is Up with the volumes and kept objects of a snapshot set: no pod starts before its data is restored. Volumes that
+// have data already are refused unless it is forced. It asks nobody, also not before it restores into an existing cluster.
+func (c *Cluster) Rebuild(ctx context.Context, o RebuildOptions) (*Report, error) {
+	return c.withState(ctx, "", func(ctx context.Context, s *operate.Session, w stateful) error {
+		rebuild := migrate.NewRebuild(w.job, operate.Restoring(c.docs.Documents, w.sets, o.At, o.Force))
+		defer rebuild.Close()
+		if err := s.Run(ctx, w.job.Prepare()); err != nil {
+			return err
+		}
+		s.Waiting = rebuild.Claims()
+		return s.Run(ctx, w.job.Up(ctx))
+	})
+}
+
+// Access is how a running cluster is reached.
+type Access struct {
+	Name    string       // of the cluster
+	Version string       // of its API server: "v1.37.2"
+	REST    *rest.Config // for client-go; it renews its own credentials
+	// Kubeconfig has exactly one cluster, user and context. It is nil for an existing cluster, whose kubeconfig the user has.
+	Kubeconfig *clientcmdapi.Config
+}
+
+// Access finds the cluster, which must exist.
+func (c *Cluster) Access(ctx context.Context) (*Access, error) {
+	var found *Access
+	quiet := *c
+	quiet.o.Log, quiet.o.Events, quiet.o.ReportFile = nil, nil, ""
+	_, err := quiet.operate(ctx, func(ctx context.Context, s *operate.Session, job *bootstrap.Job) error {
+		if err := s.Run(ctx, job.Find(ctx)); err != nil {
+			return err
+		}
+		found = accessTo(job)
+		return nil
+	})
+	return found, err
+}
+
+func accessTo(job *bootstrap.Job) *Access {
+	cluster := job.Cluster()
+	return &Access{Name: job.Name(), Version: cluster.Version, REST: rest.CopyConfig(cluster.REST), Kubeconfig: cluster.Kubeconfig}
+}

@@ -1,0 +1,118 @@
+// Package rekindletest gives Go tests ephemeral Kubernetes clusters, made and proven by rekindle.
+//
+//	func TestMain(m *testing.M) { os.Exit(rekindletest.Main(m)) }
+//
+//	func TestShop(t *testing.T) {
+//		cluster := rekindletest.Cluster(t, "../clusters/test/cluster.yaml", rekindle.Options{SourceFrom: ".."})
+//		client, err := kubernetes.NewForConfig(cluster.REST)
+//		…
+//	}
+//
+// With Provider "kwok" a cluster has a real API server and simulated nodes, needs no container, and is there in seconds.
+package rekindletest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rekindle-dev/rekindle"
+	"github.com/rekindle-dev/rekindle/internal/operate"
+)
+
+// beforeDeadline is when clusters are deleted before the time of a test binary is over: it would be killed with them there.
+const beforeDeadline = 30 * time.Second
+
+// errFailed is what a run whose test failed ends with.
+const errFailed = testError("the test failed")
+
+type testError string
+
+func (e testError) Error() string { return string(e) }
+
+// Main runs the tests of a package, for its TestMain, and gives the exit code. With it the test binary does what clusters on
+// simulated nodes need the rekindle command for, so that this need not be installed.
+func Main(m *testing.M) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if done, err := operate.Helper(ctx, os.Args[1:], os.Stdout); done {
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return 0
+	}
+	stop() // a signal ends the tests, as ever
+	self, err := os.Executable()
+	if err == nil && os.Getenv(rekindle.ProgramEnv) == "" {
+		err = os.Setenv(rekindle.ProgramEnv, self)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}
+
+// Cluster makes a cluster from a document for the time of a test, and of those below it, and fails the test if it does not come
+// up proven. It goes away in the test's cleanup, before what was registered earlier. Progress is in the log of the test. A test
+// that is killed leaves its cluster behind; rekindle gc deletes it.
+func Cluster(t testing.TB, document string, o rekindle.Options) *rekindle.Running {
+	t.Helper()
+	return ClusterFor(t, document, o, rekindle.RunOptions{})
+}
+
+// ClusterFor is Cluster that may leave something: the cluster or what there was to see, after the test has failed.
+func ClusterFor(t testing.TB, document string, o rekindle.Options, r rekindle.RunOptions) *rekindle.Running {
+	t.Helper()
+	if o.Log == nil {
+		o.Log = t.Output()
+	}
+	ctx, cancel := bounded(t)
+	up, over, ended := make(chan *rekindle.Running), make(chan struct{}), make(chan error, 1)
+	go func() {
+		defer cancel()
+		_, err := rekindle.Run(ctx, document, o, r, func(ctx context.Context, c *rekindle.Running) error {
+			up <- c
+			select {
+			case <-over:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+			if t.Failed() {
+				return errFailed
+			}
+			return nil
+		})
+		ended <- err
+	}()
+	select {
+	case err := <-ended:
+		t.Fatalf("a cluster of %s:\n%s", document, rekindle.Explain(err))
+		return nil
+	case c := <-up:
+		t.Cleanup(func() {
+			close(over)
+			if err := <-ended; err != nil && !errors.Is(err, errFailed) {
+				t.Errorf("the cluster %s:\n%s", c.Name, rekindle.Explain(err))
+			}
+		})
+		return c
+	}
+}
+
+// bounded is a context for what is cleaned up after a test, whose own context has ended by then.
+func bounded(t testing.TB) (context.Context, context.CancelFunc) {
+	ctx := context.WithoutCancel(t.Context())
+	if limited, ok := t.(interface{ Deadline() (time.Time, bool) }); ok {
+		if deadline, ok := limited.Deadline(); ok {
+			return context.WithDeadline(ctx, deadline.Add(-beforeDeadline))
+		}
+	}
+	return context.WithCancel(ctx)
+}
