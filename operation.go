@@ -10,7 +10,6 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/operate"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/report"
-	"github.com/rekindle-dev/rekindle/internal/state"
 )
 
 // operate lets do its work with a job for the cluster, as one run.
@@ -27,35 +26,14 @@ func (c *Cluster) operate(ctx context.Context, do func(ctx context.Context, s *o
 	})
 }
 
-// stateful is what operations on data work with.
-type stateful struct {
-	job  *bootstrap.Job
-	sets *state.Repository
-}
-
-// withState is operate with the backup repository, for the sets of the cluster of this name, or of the documents' own.
-func (c *Cluster) withState(ctx context.Context, name string, do func(ctx context.Context, s *operate.Session, w stateful) error) (*Report, error) {
-	return c.tell(func(caller *operate.Caller) error {
-		return caller.Session(ctx, func(ctx context.Context, s *operate.Session) error {
-			sets, err := caller.Repository(ctx, c.docs, name)
-			if err != nil {
-				return err
-			}
-			job, end, err := s.Job(ctx, c.docs, c.options)
-			if err != nil {
-				return err
-			}
-			defer end()
-			return do(ctx, s, stateful{job, sets})
-		})
-	})
-}
-
 // tell lets do one operation whose caller is told as the options say, and gives what was told at its end.
 func (c *Cluster) tell(do func(*operate.Caller) error) (*Report, error) {
-	told := newTelling(c.o, c.caller.Secrets)
+	return tell(c.o, c.caller, do)
+}
+
+func tell(o Options, caller operate.Caller, do func(*operate.Caller) error) (*Report, error) {
+	told := newTelling(o, caller.Secrets)
 	defer told.close()
-	caller := c.caller
 	caller.Tell = told
 	err := do(&caller)
 	return told.report, err
@@ -112,6 +90,20 @@ func (t *telling) Event(e engine.Event) {
 func (t *telling) Message(text string) {
 	for _, r := range t.all {
 		r.Message(text)
+	}
+}
+
+// Drill implements operate.Telling.
+func (t *telling) Drill(d report.Drill) {
+	for _, r := range t.all {
+		r.Drill(d)
+	}
+}
+
+// Migration implements operate.Telling.
+func (t *telling) Migration(m report.Migration) {
+	for _, r := range t.all {
+		r.Migration(m)
 	}
 }
 

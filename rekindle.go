@@ -8,10 +8,11 @@
 //	report, err := cluster.Up(ctx)
 //
 // [Open] reads a document. [Cluster.Up], [Cluster.Status], [Cluster.Down], [Cluster.Snapshot] and [Cluster.Rebuild] are the
-// commands of these names. [Run] makes a cluster for the time of a function; package rekindletest makes one for a test.
+// commands of these names, and so are [Drill] and [Migrate]. [Run] makes a cluster for the time of a function; package
+// rekindletest makes one for a test.
 //
 // An operation returns nil only if everything is proven. It may be interrupted at any point, by its context or by a kill, and
-// called again. Migrations and drills are commands only.
+// called again.
 //
 // # What it works with
 //
@@ -38,9 +39,6 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/operate"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/report"
-	"github.com/rekindle-dev/rekindle/migrate"
-	"github.com/rekindle-dev/rekindle/providers/gke"
-	"github.com/rekindle-dev/rekindle/providers/kwok"
 )
 
 // Options of all operations. The zero value does what the commands do without flags.
@@ -93,7 +91,7 @@ type Cluster struct {
 func Open(ctx context.Context, document string, o Options) (*Cluster, error) {
 	c := &Cluster{
 		o:      o,
-		caller: operate.Caller{Kubeconfig: o.Kubeconfig, Trust: o.TrustDocument, Secrets: report.NewRedactor()},
+		caller: o.caller(),
 		options: operate.Options{
 			SourceFrom: o.SourceFrom, Use: o.UseContext, Prune: o.Prune, Name: o.Name, Provider: o.Provider, Context: o.Context,
 		},
@@ -103,12 +101,12 @@ func Open(ctx context.Context, document string, o Options) (*Cluster, error) {
 		return nil, err
 	}
 	c.docs = docs
-	if provider := c.options.ProviderOf(docs.Documents); provider == kwok.Name || provider == gke.Name {
-		if c.caller.Program, err = o.program(provider); err != nil {
-			return nil, err
-		}
-	}
 	return c, nil
+}
+
+// caller is who asks for all operations of the options; whom they tell is set for each.
+func (o *Options) caller() operate.Caller {
+	return operate.Caller{Kubeconfig: o.Kubeconfig, Trust: o.TrustDocument, Secrets: report.NewRedactor(), Program: o.program}
 }
 
 // program finds the rekindle command.
@@ -155,11 +153,7 @@ func (c *Cluster) Down(ctx context.Context) (*Report, error) {
 // Snapshot saves the volumes and the kept objects of the cluster in the backup repository of spec.state. A set that lacks
 // something is kept, marked as incomplete, and an error.
 func (c *Cluster) Snapshot(ctx context.Context) (*Report, error) {
-	return c.withState(ctx, c.Name(), func(ctx context.Context, s *operate.Session, w stateful) error {
-		snapshot := migrate.NewSnapshot(w.job, w.sets)
-		defer snapshot.Close()
-		return s.Each(ctx, func() *plan.Plan { return snapshot.Look(ctx) }, snapshot.Take)
-	})
+	return c.tell(func(caller *operate.Caller) error { return caller.Snapshot(ctx, c.docs, c.options) })
 }
 
 // RebuildOptions say what is restored.
@@ -173,14 +167,8 @@ type RebuildOptions struct {
 // Rebuild is Up with the volumes and kept objects of a snapshot set: no pod starts before its data is restored. Volumes that
 // have data already are refused unless it is forced. It asks nobody, also not before it restores into an existing cluster.
 func (c *Cluster) Rebuild(ctx context.Context, o RebuildOptions) (*Report, error) {
-	return c.withState(ctx, "", func(ctx context.Context, s *operate.Session, w stateful) error {
-		rebuild := migrate.NewRebuild(w.job, operate.Restoring(c.docs.Documents, w.sets, o.At, o.Force))
-		defer rebuild.Close()
-		if err := s.Run(ctx, w.job.Prepare()); err != nil {
-			return err
-		}
-		s.Waiting = rebuild.Claims()
-		return s.Run(ctx, w.job.Up(ctx))
+	return c.tell(func(caller *operate.Caller) error {
+		return caller.Rebuild(ctx, c.docs, c.options, operate.RebuildOptions(o))
 	})
 }
 

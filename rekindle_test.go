@@ -100,8 +100,18 @@ func TestWhatIsWrongIsToldBefore(t *testing.T) {
 	}
 	t.Setenv(rekindle.ProgramEnv, "")
 	t.Setenv("PATH", "")
-	if _, err := rekindle.Open(t.Context(), document(t), rekindle.Options{}); !strings.Contains(rekindle.Explain(err), "rekindletest.Main") {
-		t.Errorf("without the command: %v", err)
+	c, err := rekindle.Open(t.Context(), document(t), rekindle.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if report, err := c.Up(t.Context()); report != nil || rekindle.ExitCode(err) != rekindle.BadUsage || !strings.Contains(rekindle.Explain(err), "rekindletest.Main") {
+		t.Errorf("without the command: %+v, %v", report, err)
+	}
+	if _, err := rekindle.Migrate(t.Context(), document(t), document(t), "begin", rekindle.Options{}, rekindle.MigrateOptions{}); !strings.Contains(rekindle.Explain(err), `no phase "begin"`) {
+		t.Errorf("%v", err)
+	}
+	if _, err := rekindle.Drill(t.Context(), document(t), rekindle.Options{}, rekindle.DrillOptions{}); !strings.Contains(rekindle.Explain(err), "spec.state") {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -17,6 +17,9 @@ type Report struct {
 	Plan         string    `json:"plan"`         // the hash of its plan
 	Start        time.Time `json:"start,omitzero"`
 	ExitCode     int       `json:"exitCode"` // of the command
+
+	Drill     *DrillReport     `json:"drill,omitempty"`     // of a drill
+	Migration *MigrationReport `json:"migration,omitempty"` // of a migration
 }
 
 // Link is one step of the critical path.

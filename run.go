@@ -23,6 +23,10 @@ type RunOptions struct {
 	Artifacts string        // a folder that gets events, pods and logs after a failure, in a new folder named after the run; empty for none
 }
 
+func (r *RunOptions) stay() operate.Stay {
+	return operate.Stay{TTL: cmp.Or(r.TTL, operate.DefaultTTL), Keep: cmp.Or(operate.Keep(r.Keep), operate.KeepNever), Artifacts: r.Artifacts}
+}
+
 // Running is an ephemeral cluster that is up and proven.
 type Running struct {
 	Access
@@ -37,7 +41,7 @@ type Running struct {
 //
 // The error is that of do, or what kept the cluster from coming up or from going away.
 func Run(ctx context.Context, document string, o Options, r RunOptions, do func(ctx context.Context, cluster *Running) error) (*Report, error) {
-	stay := operate.Stay{TTL: cmp.Or(r.TTL, operate.DefaultTTL), Keep: cmp.Or(operate.Keep(r.Keep), operate.KeepNever), Artifacts: r.Artifacts}
+	stay := r.stay()
 	if err := stay.Check(o.Provider); err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -26,16 +28,21 @@ type app struct {
 
 	output     string
 	reportFile string
+	timeout    time.Duration
 	yes        bool
 	verbose    bool
 
 	hurry   <-chan struct{} // closed when it was interrupted
+	limited context.Context // with the time limit of the run; nil before the flags are known
+	unlimit func()          // ends that
 	telling sync.Mutex      // guards rep against message, which a signal calls at any time
 	rep     *report.Reporter
 }
 
 func newApp(stdin io.Reader, stdout, stderr *os.File) *app {
-	return &app{stdin: stdin, stdout: stdout, stderr: stderr, Caller: operate.Caller{Secrets: report.NewRedactor()}}
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, Caller: operate.Caller{Secrets: report.NewRedactor()}}
+	a.Confirm = a.confirm
+	return a
 }
 
 // root is the command with everything below it. This is the one place that lists the commands.
@@ -55,6 +62,7 @@ Exit codes: 0 proven, 1 failed, 2 bad usage or documents, 3 refused, 130 interru
 		Version: buildVersion(),
 		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
 			startup.Done()
+			c.SetContext(a.limit(c.Context()))
 			if err := a.checkReport(c); err != nil {
 				return err
 			}
@@ -72,7 +80,7 @@ Exit codes: 0 proven, 1 failed, 2 bad usage or documents, 3 refused, 130 interru
 	f := root.PersistentFlags()
 	f.StringVarP(&a.output, "output", "o", "text", "output `FORMAT`: text, or json (one event per line)")
 	f.StringVar(&a.reportFile, "report", "", "write a self-contained HTML report to `FILE`")
-	f.DurationVar(&a.Timeout, "timeout", 0, "stop the run after `DURATION`, such as 20m (default: no limit; every step has its own)")
+	f.DurationVar(&a.timeout, "timeout", 0, "stop the run after `DURATION`, such as 20m (default: no limit; every step has its own)")
 	f.BoolVarP(&a.yes, "yes", "y", false, "answer yes to every question, including that of cutover")
 	f.StringVar(&a.Kubeconfig, "kubeconfig", "", "kubeconfig `FILE` that gets the cluster's context, or has that of an existing cluster (default: the document's, $KUBECONFIG or ~/.kube/config)")
 	f.BoolVar(&a.Trust, operate.TrustFlag, false, "let a document given as URL//PATH run commands and read files of this machine")
@@ -216,6 +224,9 @@ func (a *app) fault(err error) {
 		format, _ := report.ParseFormat(a.output)
 		a.tellBy(report.Options{Format: format, Redactor: a.Secrets})
 	}
+	if a.limited != nil {
+		err = operate.InTime(a.limited, err)
+	}
 	a.rep.Fault(err)
 }
 
@@ -230,7 +241,16 @@ func (l leavable) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// limit bounds the run by its time limit.
+func (a *app) limit(ctx context.Context) context.Context {
+	a.limited, a.unlimit = operate.WithTimeout(ctx, a.timeout)
+	return a.limited
+}
+
 func (a *app) close() {
+	if a.unlimit != nil {
+		a.unlimit()
+	}
 	if a.rep != nil {
 		a.rep.Close()
 	}

@@ -117,9 +117,7 @@ never mistaken for a complete one. --provider lists one provider only.`,
 		GroupID:    "cluster",
 		Args:       cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			ctx, cancel := a.Limit(c.Context())
-			defer cancel()
-			return a.list(ctx, o)
+			return a.list(c.Context(), o)
 		},
 	}
 	o.register(c)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"slices"
 	"testing"
 
@@ -25,13 +24,4 @@ func TestAPhaseTakesTheFlagsThatItFollows(t *testing.T) {
 			t.Errorf("%s takes %v, want %v", name, got[name], want)
 		}
 	}
-}
-
-// TestARunThatLostItsLeaseLeavesMovers: those that stand are of the run that has the clusters now.
-func TestARunThatLostItsLeaseLeavesMovers(t *testing.T) {
-	a := &app{}
-	_, s, end := a.Begin(t.Context())
-	defer end()
-	s.Lose(errors.New("another run has it"))
-	(&migration{app: a, s: s}).dismiss(t.Context(), nil) // without a handover there is nothing to end them by
 }

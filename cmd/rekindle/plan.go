@@ -22,11 +22,11 @@ have equal hashes.`,
 			defer end()
 			docs, err := a.Load(ctx, args[0])
 			if err != nil {
-				return operate.InTime(ctx, err)
+				return err
 			}
 			job, closeJob, err := s.Job(ctx, docs, o.Options)
 			if err != nil {
-				return operate.InTime(ctx, err)
+				return err
 			}
 			defer closeJob()
 			if err := s.Run(ctx, job.Prepare()); err != nil {

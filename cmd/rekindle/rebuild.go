@@ -1,21 +1,15 @@
 package main
 
 import (
-	"context"
-	"fmt"
-
 	"github.com/spf13/cobra"
 
 	"github.com/rekindle-dev/rekindle/internal/operate"
-	"github.com/rekindle-dev/rekindle/migrate"
-	"github.com/rekindle-dev/rekindle/providers/existing"
 )
 
 // rebuildOptions are the flags of rebuild.
 type rebuildOptions struct {
 	jobOptions
-	at    string
-	force bool
+	operate.RebuildOptions
 }
 
 func (a *app) rebuildCommand() *cobra.Command {
@@ -36,62 +30,19 @@ question, what an earlier rebuild from the same set has filled.`,
   rekindle rebuild clusters/prod/cluster.yaml --as prod-2 --provider kind`,
 		GroupID: "cluster",
 		Args:    cobra.ExactArgs(1),
-		RunE:    func(c *cobra.Command, args []string) error { return a.rebuild(c.Context(), args[0], o) },
+		RunE: func(c *cobra.Command, args []string) error {
+			docs, err := a.Load(c.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return a.Rebuild(c.Context(), docs, o.Options, o.RebuildOptions)
+		},
 	}
 	o.register(c)
 	o.registerWhich(c)
 	f := c.Flags()
 	f.BoolVar(&o.Use, "use", false, "make the cluster's context the current context")
-	f.StringVar(&o.at, "at", "", "restore `SET`: a set ID, or a time, for the newest complete set at or before it (default: the newest complete set)")
-	f.BoolVar(&o.force, "force", false, "overwrite volumes that have other data")
+	f.StringVar(&o.At, "at", "", "restore `SET`: a set ID, or a time, for the newest complete set at or before it (default: the newest complete set)")
+	f.BoolVar(&o.Force, "force", false, "overwrite volumes that have other data")
 	return c
-}
-
-func (a *app) rebuild(ctx context.Context, arg string, o rebuildOptions) error {
-	return a.Session(ctx, func(ctx context.Context, s *operate.Session) error {
-		docs, err := a.Load(ctx, arg)
-		if err != nil {
-			return err
-		}
-		s.Name = "rebuild " + o.NameOf(docs.Documents)
-		repository, err := a.Repository(ctx, docs, "")
-		if err != nil {
-			return err
-		}
-		job, closeJob, err := s.Job(ctx, docs, o.Options)
-		if err != nil {
-			return err
-		}
-		defer closeJob()
-		rebuild := migrate.NewRebuild(job, operate.Restoring(docs.Documents, repository, o.at, o.force))
-		defer rebuild.Close()
-		if err := s.Run(ctx, job.Prepare()); err != nil {
-			return err
-		}
-		what := ""
-		switch {
-		case o.force:
-			what = "overwrite what the volumes of %s have with the set %s"
-		case o.ProviderOf(docs.Documents) == existing.Name:
-			what = "restore into %s, which exists and may be in use, the set %s"
-		}
-		if what != "" {
-			if err := a.confirm(ctx, fmt.Sprintf(what, job.Name(), rebuild.Set().ID)); err != nil {
-				return err
-			}
-		}
-		s.Waiting = rebuild.Claims()
-		if err := s.Run(ctx, job.Up(ctx)); err != nil {
-			return err
-		}
-		if which := o.Flags(); which != "" {
-			if a.Trust {
-				which += " --" + operate.TrustFlag
-			}
-			for _, next := range []string{"status", "snapshot", "down"} { // what else is said of the document means another cluster
-				a.rep.Message("continue with: rekindle " + next + " " + arg + which)
-			}
-		}
-		return nil
-	})
 }

@@ -1,12 +1,7 @@
 package main
 
 import (
-	"context"
-
 	"github.com/spf13/cobra"
-
-	"github.com/rekindle-dev/rekindle/internal/operate"
-	"github.com/rekindle-dev/rekindle/migrate"
 )
 
 func (a *app) snapshotCommand() *cobra.Command {
@@ -27,35 +22,16 @@ with that metadata.name restores it.`,
 		Example: `  rekindle snapshot clusters/prod/cluster.yaml`,
 		GroupID: "cluster",
 		Args:    cobra.ExactArgs(1),
-		RunE:    func(c *cobra.Command, args []string) error { return a.snapshot(c.Context(), args[0], o) },
+		RunE: func(c *cobra.Command, args []string) error {
+			docs, err := a.Load(c.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return a.Snapshot(c.Context(), docs, o.Options)
+		},
 	}
 	completeDocument(c)
 	o.registerWhich(c)
 	c.AddCommand(a.verifySnapshotCommand())
 	return c
-}
-
-func (a *app) snapshot(ctx context.Context, arg string, o jobOptions) error {
-	return a.Session(ctx, func(ctx context.Context, s *operate.Session) error {
-		docs, err := a.Load(ctx, arg)
-		if err != nil {
-			return err
-		}
-		s.Name = "snapshot " + o.NameOf(docs.Documents)
-		repository, err := a.Repository(ctx, docs, o.NameOf(docs.Documents))
-		if err != nil {
-			return err
-		}
-		job, closeJob, err := s.Job(ctx, docs, o.Options)
-		if err != nil {
-			return err
-		}
-		defer closeJob()
-		snapshot := migrate.NewSnapshot(job, repository)
-		defer snapshot.Close()
-		if err := s.Run(ctx, snapshot.Look(ctx)); err != nil {
-			return err
-		}
-		return s.Run(ctx, snapshot.Take())
-	})
 }

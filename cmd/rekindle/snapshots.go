@@ -27,8 +27,7 @@ restores the newest complete set unless --at selects another. No cluster is cont
 		GroupID: "cluster",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			ctx, cancel := a.Limit(c.Context())
-			defer cancel()
+			ctx := c.Context()
 			return a.withRepository(ctx, args[0], as, func(_ *config.Documents, r *state.Repository) error {
 				sets, err := r.Sets(ctx)
 				if err != nil {

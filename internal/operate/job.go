@@ -63,7 +63,7 @@ func (s *Session) tools(docs *Documents, o Options) (*bootstrap.Tools, error) {
 		KeyDir: docs.Dir,
 		Charts: stacks.NewFetcher(filepath.Join(caches, "rekindle", "charts")), Git: git,
 		Use: o.Use, Prune: o.Prune, Run: o.Run, TTL: o.TTL, Secret: c.Secrets.Add, Redact: c.Secrets.Redact, Trial: o.Trial,
-		Lost: s.Lose,
+		Lost: s.lose,
 	}
 	t.At.Provider = o.ProviderOf(docs.Documents)
 	t.Borrowed = t.At.Provider != declared
@@ -85,7 +85,7 @@ func (s *Session) tools(docs *Documents, o Options) (*bootstrap.Tools, error) {
 }
 
 // choose sets the provider. This switch is the one place where the providers of documents are listed.
-func (c *Caller) choose(t *bootstrap.Tools, docs *Documents, o Options) (err error) {
+func (c *Caller) choose(t *bootstrap.Tools, docs *Documents, o Options) error {
 	spec := docs.Cluster.Spec.Provider
 	switch t.At.Provider {
 	case kwok.Name:
@@ -93,17 +93,29 @@ func (c *Caller) choose(t *bootstrap.Tools, docs *Documents, o Options) (err err
 		if spec.Kwok != nil {
 			settings = *spec.Kwok
 		}
-		t.Provider, err = kwok.New(kwok.Options{Nodes: settings.Nodes, Supervisor: c.program(SuperviseCommand)})
+		supervisor, err := c.program(kwok.Name, SuperviseCommand)
+		if err != nil {
+			return err
+		}
+		t.Provider, err = kwok.New(kwok.Options{Nodes: settings.Nodes, Supervisor: supervisor})
+		return err
 	case kind.Name:
 		var settings config.Kind
 		if spec.Kind != nil {
 			settings = *spec.Kind
 		}
+		var err error
 		t.Provider, err = kindProvider(docs, settings)
+		return err
 	case gke.Name:
 		t.At.Location = gke.LocationOf(spec.GKE.Project, spec.GKE.Location)
 		t.Where = gke.Name + " " + spec.GKE.Project + "/" + spec.GKE.Location
-		t.Provider, err = gke.New(gke.Options{Settings: *spec.GKE, Override: gke.OverrideFrom(os.Getenv), TokenCommand: c.program(TokenCommand)})
+		token, err := c.program(gke.Name, TokenCommand)
+		if err != nil {
+			return err
+		}
+		t.Provider, err = gke.New(gke.Options{Settings: *spec.GKE, Override: gke.OverrideFrom(os.Getenv), TokenCommand: token})
+		return err
 	case existing.Name:
 		t.Context = cmp.Or(o.Context, spec.Existing.Context)
 		if o.Use {
@@ -113,15 +125,16 @@ func (c *Caller) choose(t *bootstrap.Tools, docs *Documents, o Options) (err err
 		t.Where = "context " + t.Context
 		t.Provider = existing.New(existing.Settings{Context: t.Context, Kubeconfig: c.kubeconfigOf(spec.Existing, docs.Dir)})
 	}
-	return err
+	return nil
 }
 
-// program is a hidden command of rekindle; nil has the provider take the running program.
-func (c *Caller) program(command string) []string {
-	if c.Program == "" {
-		return nil
+// program is a hidden command of rekindle for a provider; nil has that take the running program.
+func (c *Caller) program(provider, command string) ([]string, error) {
+	if c.Program == nil {
+		return nil, nil
 	}
-	return []string{c.Program, command}
+	path, err := c.Program(provider)
+	return []string{path, command}, err
 }
 
 func kindProvider(docs *Documents, k config.Kind) (providers.Provider, error) {

@@ -28,7 +28,7 @@ type Session struct {
 	lost    context.CancelCauseFunc // ends held
 }
 
-// Session opens a run with the caller's time limit, lets do its work in it, and tells what became of it.
+// Session opens a run, lets do its work in it, and tells what became of it.
 func (c *Caller) Session(ctx context.Context, do func(ctx context.Context, s *Session) error) error {
 	ctx, s, end := c.Begin(ctx)
 	defer end()
@@ -38,11 +38,10 @@ func (c *Caller) Session(ctx context.Context, do func(ctx context.Context, s *Se
 // Begin opens a session, and gives the context that bounds it.
 func (c *Caller) Begin(ctx context.Context) (context.Context, *Session, func()) {
 	base := context.WithoutCancel(ctx)
-	ctx, cancel := c.Limit(ctx)
 	ctx, stop := context.WithCancelCause(ctx)
 	s := &Session{caller: c, base: base, stop: stop}
 	s.Hold()
-	return ctx, s, func() { stop(nil); cancel() }
+	return ctx, s, func() { stop(nil) }
 }
 
 // End tells what became of the session's plans, and returns err, or what telling it met beside that. A session without
@@ -95,8 +94,8 @@ func (s *Session) Hold() { s.held, s.lost = context.WithCancelCause(s.base) }
 // Lost says why a lease that the session held was lost; nil while it holds.
 func (s *Session) Lost() error { return context.Cause(s.held) }
 
-// Lose ends all that the session does: another run has the cluster's lease now.
-func (s *Session) Lose(why error) {
+// lose ends all that the session does: another run has the cluster's lease now.
+func (s *Session) lose(why error) {
 	s.stop(why)
 	s.lost(why)
 }
@@ -112,12 +111,12 @@ func (s *Session) whileHeld(ctx context.Context) (context.Context, func()) {
 	return ctx, func() { stop(); cancel(nil) }
 }
 
-// Limit bounds a context by the caller's time limit.
-func (c *Caller) Limit(ctx context.Context) (context.Context, context.CancelFunc) {
-	if c.Timeout <= 0 {
+// WithTimeout bounds a context by a time limit that the user gave; 0 is none. What it ends says so, see [InTime].
+func WithTimeout(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	if limit <= 0 {
 		return context.WithCancel(ctx)
 	}
-	return context.WithDeadlineCause(ctx, time.Now().Add(c.Timeout), timeUp{c.Timeout})
+	return context.WithDeadlineCause(ctx, time.Now().Add(limit), timeUp{limit})
 }
 
 // timeUp is why the context of a run ended that had a time limit.

@@ -42,7 +42,7 @@ func TestALostLeaseStopsTheSession(t *testing.T) {
 	}
 	err := caller(t).Session(t.Context(), func(ctx context.Context, s *Session) error {
 		lost := s.Run(ctx, only(func(step context.Context, _ plan.Progress) (plan.Outcome, error) {
-			go s.Lose(fault.Wrap(&kube.LeaseLostError{Holder: "far-away/7/other"}, fault.Failed, "lost").On("cluster dev"))
+			go s.lose(fault.Wrap(&kube.LeaseLostError{Holder: "far-away/7/other"}, fault.Failed, "lost").On("cluster dev"))
 			<-step.Done()
 			return "", step.Err()
 		}))
@@ -82,9 +82,9 @@ func TestATimeLimitIsTold(t *testing.T) {
 			}))
 		},
 	} {
-		c := caller(t)
-		c.Timeout = time.Millisecond
-		text := fault.Text(c.Session(t.Context(), do))
+		ctx, cancel := WithTimeout(t.Context(), time.Millisecond)
+		text := fault.Text(caller(t).Session(ctx, do))
+		cancel()
 		for _, want := range []string{"timed out after --timeout 1ms", "read the folder", "raise --timeout"} {
 			if !strings.Contains(text, want) {
 				t.Errorf("%s: no %q in\n%s", name, want, text)
@@ -99,4 +99,13 @@ func TestASessionWithoutAPlanTellsNothing(t *testing.T) {
 	if err := caller(t).Session(t.Context(), func(context.Context, *Session) error { return bad }); err != bad { //nolint:errorlint // not marked as told
 		t.Errorf("%v", err)
 	}
+}
+
+// TestARunThatLostItsLeaseLeavesMovers: those that stand are of the run that has the clusters now.
+func TestARunThatLostItsLeaseLeavesMovers(t *testing.T) {
+	c := caller(t)
+	_, s, end := c.Begin(t.Context())
+	defer end()
+	s.lose(errors.New("another run has it"))
+	(&migration{caller: c, s: s}).dismiss(t.Context(), nil) // without a handover there is nothing to end them by
 }

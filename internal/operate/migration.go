@@ -1,4 +1,4 @@
-package main
+package operate
 
 import (
 	"context"
@@ -8,7 +8,6 @@ import (
 	"github.com/rekindle-dev/rekindle/bootstrap"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
-	"github.com/rekindle-dev/rekindle/internal/operate"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/report"
 	"github.com/rekindle-dev/rekindle/internal/state"
@@ -26,7 +25,7 @@ const (
 
 // end is one of the two clusters of a migration.
 type end struct {
-	docs       *operate.Documents
+	docs       *Documents
 	repository *state.Repository // the sets of this cluster
 }
 
@@ -34,9 +33,9 @@ func (e *end) name() string { return e.docs.Cluster.Metadata.Name }
 
 // migration runs the phases of a migration.
 type migration struct {
-	app      *app
-	s        *operate.Session
-	o        migrateOptions
+	caller   *Caller
+	s        *Session
+	o        MigrateOptions
 	from, to end
 	closers  []func()
 	stopped  time.Time // when nobody could write any more; zero while somebody can
@@ -52,7 +51,7 @@ func (m *migration) close() {
 
 // job is a new job for a cluster: each is for one plan of those that connect. The migration closes it, or the function.
 func (m *migration) job(ctx context.Context, e *end) (*bootstrap.Job, func(), error) {
-	job, closeJob, err := m.s.Job(ctx, e.docs, operate.Options{})
+	job, closeJob, err := m.s.Job(ctx, e.docs, Options{})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -91,7 +90,7 @@ func (m *migration) handover(ctx context.Context, giver, receiver *bootstrap.Job
 	}
 	image := receiver.Documents().Cluster.Spec.State.Image
 	h := migrate.NewHandover(giver, receiver, sets, migrate.HandoverOptions{
-		From: m.from.name(), To: m.to.name(), Hold: hold, Jobs: m.o.jobs, Switch: way,
+		From: m.from.name(), To: m.to.name(), Hold: hold, Jobs: m.o.JobsTimeout, Switch: way,
 		Keep: volumes.Keep, PutBack: volumes.PutBack,
 		Restorer: func(c *kube.Client, a state.Access, pass migrate.Pass) migrate.Restorer {
 			return &volumes.Mover{
@@ -112,7 +111,7 @@ func (m *migration) dismiss(ctx context.Context, h *migrate.Handover) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), dismissTimeout)
 	defer cancel()
 	if err := h.Dismiss(ctx); err != nil {
-		m.app.rep.Message(fmt.Sprintf("movers may be left; the next run ends them: %v", err))
+		m.caller.Tell.Message(fmt.Sprintf("movers may be left; the next run ends them: %v", err))
 	}
 }
 
@@ -170,7 +169,7 @@ func (m *migration) stage(ctx context.Context) error {
 	}
 	set := snapshot.Set()
 	m.passed(set, begun)
-	o := operate.Restoring(m.to.docs.Documents, m.from.repository, set.ID, false)
+	o := restoring(m.to.docs.Documents, m.from.repository, RebuildOptions{At: set.ID})
 	o.Selected = m.from.docs.Cluster.Spec.State.Objects
 	o.Standby = &migrate.Standby{Migration: h.Record().ID, Epoch: h.Record().Epoch, From: m.from.name(), Hold: h.Hold()}
 	rebuild := migrate.NewRebuild(to, o)
@@ -191,13 +190,13 @@ func (m *migration) stage(ctx context.Context) error {
 // passes carries the data while the giver writes, until a pass is short or gets no shorter.
 func (m *migration) passes(ctx context.Context, h *migrate.Handover) error {
 	last := time.Duration(0)
-	for range m.o.passes {
+	for range m.o.Passes {
 		begun := time.Now()
 		if err := m.pass(ctx, h, false); err != nil { // what came before was read back as it was written
 			return err
 		}
 		took := time.Since(begun)
-		m.app.rep.Message(fmt.Sprintf("the last pass took %s: the cutover stops writers for about as long, plus the time that their pods take to stop and start", took.Round(time.Second)))
+		m.caller.Tell.Message(fmt.Sprintf("the last pass took %s: the cutover stops writers for about as long, plus the time that their pods take to stop and start", took.Round(time.Second)))
 		if took < smallPass || last > 0 && took > last*4/5 {
 			break
 		}
@@ -222,10 +221,10 @@ func (m *migration) pass(ctx context.Context, h *migrate.Handover, all bool) err
 // confirm gives up the source.
 func (m *migration) confirm(ctx context.Context) error {
 	what := "delete " + m.from.name()
-	if m.o.keepSource {
+	if m.o.KeepSource {
 		what = fmt.Sprintf("keep %s fenced permanently", m.from.name())
 	}
-	if err := m.app.confirm(ctx, what); err != nil {
+	if err := m.caller.confirm(ctx, what); err != nil {
 		return err
 	}
 	to, _, err := m.visit(ctx, &m.to)
@@ -244,12 +243,12 @@ func (m *migration) confirm(ctx context.Context) error {
 		if err := m.s.Run(ctx, from.Look(ctx)); err != nil {
 			return err
 		}
-		if err := m.s.Each(ctx, h.Agree, func() *plan.Plan { return h.Confirm(m.o.keepSource) }); err != nil {
+		if err := m.s.Each(ctx, h.Agree, func() *plan.Plan { return h.Confirm(m.o.KeepSource) }); err != nil {
 			return err
 		}
 	}
 	closeFrom()
-	if m.o.keepSource {
+	if m.o.KeepSource {
 		return nil
 	}
 	down, _, err := m.job(ctx, &m.from)

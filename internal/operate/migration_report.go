@@ -1,4 +1,4 @@
-package main
+package operate
 
 import (
 	"context"
@@ -36,7 +36,7 @@ func (m *migration) learn(r *migrate.Record) {
 func (m *migration) report() {
 	m.close()
 	m.told.From, m.told.To = m.from.name(), m.to.name()
-	m.app.rep.Migration(m.told)
+	m.caller.Tell.Migration(m.told)
 }
 
 // watch asks the probes until the function is called, which puts what users saw into the report.

@@ -1,4 +1,4 @@
-package main
+package operate
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 
 // cutover hands over from the source to the target.
 func (m *migration) cutover(ctx context.Context) error {
-	if err := m.app.confirm(ctx, fmt.Sprintf("stop the writers of %s and let %s write", m.from.name(), m.to.name())); err != nil {
+	if err := m.caller.confirm(ctx, fmt.Sprintf("stop the writers of %s and let %s write", m.from.name(), m.to.name())); err != nil {
 		return err
 	}
 	defer m.watch(ctx)()
@@ -22,7 +22,7 @@ func (m *migration) cutover(ctx context.Context) error {
 	if !errors.As(err, &opened) || ctx.Err() != nil {
 		return err
 	}
-	m.app.rep.Message(fmt.Sprintf("%s does not work as %s did: going back", m.to.name(), m.from.name()))
+	m.caller.Tell.Message(fmt.Sprintf("%s does not work as %s did: going back", m.to.name(), m.from.name()))
 	m.close()
 	if back := m.giveTo(ctx, &m.to, &m.from); back != nil {
 		return fault.Join(err, fault.Wrap(back, fault.KindOf(back), "go back").WithHint("rekindle migrate rollback continues it"))
@@ -37,7 +37,7 @@ func (e *openedError) Unwrap() error { return e.error }
 
 // giveTo hands the data, and the right to write, over from one cluster to the other, and proves that one.
 func (m *migration) giveTo(ctx context.Context, giving, receiving *end) error {
-	away := m.o.withoutSource && giving == &m.from
+	away := m.o.WithoutSource && giving == &m.from
 	giver, _, err := m.job(ctx, giving)
 	if err != nil {
 		return err
@@ -84,7 +84,7 @@ func (m *migration) giveTo(ctx context.Context, giving, receiving *end) error {
 		}
 	}
 	if away && !opened {
-		err := m.app.confirm(ctx, fmt.Sprintf("let %s write by what it knew %s ago, when all data of %s was in it; whether %s was let go on since, only that one knows",
+		err := m.caller.confirm(ctx, fmt.Sprintf("let %s write by what it knew %s ago, when all data of %s was in it; whether %s was let go on since, only that one knows",
 			receiving.name(), time.Since(record.Since).Round(time.Second), giving.name(), giving.name()))
 		if err != nil {
 			return err
@@ -137,7 +137,7 @@ func (m *migration) carry(ctx context.Context, h *migrate.Handover) error {
 		// A last pass while the giver writes reads everything back. Where an earlier run has put up the fence, that one has done
 		// so right before, or was told not to; since then neither side was written to but by movers, which read back what they
 		// write. Once more would only make the time longer in which nobody can write.
-		err = m.pass(within, h, !m.o.trustStaged && !h.Stopped())
+		err = m.pass(within, h, !m.o.TrustStaged && !h.Stopped())
 	}
 	if err != nil && !h.Begun() {
 		return err
@@ -174,7 +174,7 @@ func (m *migration) goBack(ctx context.Context, h *migrate.Handover, err error) 
 	if errors.As(err, &lost) { // another run has one of the two now, and the way back would go into its work
 		return err
 	}
-	m.app.rep.Message("the target was not opened: going back")
+	m.caller.Tell.Message("the target was not opened: going back")
 	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), backTimeout)
 	defer cancel()
 	back := m.s.Run(after, h.GoBack())
@@ -187,10 +187,10 @@ func (m *migration) goBack(ctx context.Context, h *migrate.Handover, err error) 
 // nobodyWrites begins the time in which nobody can write. It is bounded by --max-downtime.
 func (m *migration) nobodyWrites(ctx context.Context) (context.Context, context.CancelFunc) {
 	m.stopped = time.Now()
-	if m.o.maxDowntime <= 0 {
+	if m.o.MaxDowntime <= 0 {
 		return context.WithCancel(ctx)
 	}
-	return context.WithTimeout(ctx, m.o.maxDowntime)
+	return context.WithTimeout(ctx, m.o.MaxDowntime)
 }
 
 // stop is the part of it in which nobody can write.
@@ -225,7 +225,7 @@ func (m *migration) rollback(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !m.o.withoutTarget {
+	if !m.o.WithoutTarget {
 		if err := m.s.Run(ctx, to.Look(ctx)); err != nil {
 			return fault.Wrap(err, fault.Refused, "unknown what was written in it").On("cluster %s", m.to.name()).
 				WithHint("make it reachable, or give up its data with --without-target")
@@ -241,8 +241,8 @@ func (m *migration) rollback(ctx context.Context) error {
 		return fault.New(fault.Refused, "no migration from %s to %s is under way", m.from.name(), m.to.name())
 	case r.Phase == migrate.RolledBack:
 		return nil
-	case m.o.withoutTarget:
-		if err := m.app.confirm(ctx, fmt.Sprintf("let %s go on with what it has, without what was written in %s", m.from.name(), m.to.name())); err != nil {
+	case m.o.WithoutTarget:
+		if err := m.caller.confirm(ctx, fmt.Sprintf("let %s go on with what it has, without what was written in %s", m.from.name(), m.to.name())); err != nil {
 			return err
 		}
 		return m.s.Run(ctx, h.Abandon())
@@ -254,7 +254,7 @@ func (m *migration) rollback(ctx context.Context) error {
 		}
 		return m.s.Run(ctx, h.Abandon())
 	}
-	if err := m.app.confirm(ctx, fmt.Sprintf("stop the writers of %s and go back to %s", m.to.name(), m.from.name())); err != nil {
+	if err := m.caller.confirm(ctx, fmt.Sprintf("stop the writers of %s and go back to %s", m.to.name(), m.from.name())); err != nil {
 		return err
 	}
 	h.Close()
