@@ -69,6 +69,7 @@ func (p *Provider) ensure(ctx context.Context, s providers.Spec, cfg *v1alpha4.C
 	if err := p.pull(ctx, cfg, progress); err != nil {
 		return nil, err
 	}
+	p.warnOfInotify(ctx, cfg, progress)
 	progress, endPrefetch := p.prefetch(ctx, s, cfg, progress)
 	defer endPrefetch()
 	err = p.create(ctx, s, cfg, hash, progress)
