@@ -323,14 +323,19 @@ func TestACancelledCreationLeavesNothing(t *testing.T) {
 	}
 }
 
+// TestAnImageThatIsNowhereIsFoundBeforehand where its registry says so. Where that does not answer, pulling tells.
 func TestAnImageThatIsNowhereIsFoundBeforehand(t *testing.T) {
-	p := kind.New(kind.Settings{Image: "127.0.0.1:1/none/node:v1.37.2"})
-	for what, err := range map[string]error{
-		"preflight": p.Preflight(t.Context(), providers.Spec{Name: prefix + "image"}),
-		"ensure":    func() error { _, err := p.Ensure(t.Context(), providers.Spec{Name: prefix + "image"}, nil); return err }(),
-	} {
-		if fault.KindOf(err) != fault.Failed || !strings.Contains(fault.Text(err), "127.0.0.1:1/none/node") || len(fault.Hints(err)) == 0 {
-			t.Errorf("%s: %v", what, err)
+	for image, known := range map[string]bool{lab.RegistryHost + "/none/node:v1.37.2": true, "127.0.0.1:1/none/node:v1.37.2": false} {
+		p := kind.New(kind.Settings{Image: image})
+		_, err := p.Ensure(t.Context(), providers.Spec{Name: prefix + "image"}, nil)
+		told := []error{err}
+		if err := p.Preflight(t.Context(), providers.Spec{Name: prefix + "image"}); known || err != nil {
+			told = append(told, err)
+		}
+		for _, err := range told {
+			if fault.KindOf(err) != fault.Failed || !strings.Contains(fault.Text(err), image) || len(fault.Hints(err)) == 0 {
+				t.Errorf("%s: %v", image, err)
+			}
 		}
 	}
 	if left := containers(t, prefix+"image"); left != "" {
