@@ -18,7 +18,7 @@ func (a *app) schemaCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.rep.Object(json.RawMessage(raw), string(raw))
+			return a.rep.Verbatim(json.RawMessage(raw), string(raw))
 		},
 	}
 }

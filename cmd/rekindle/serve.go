@@ -43,7 +43,7 @@ func (a *app) serve(ctx context.Context, dir, address string) error {
 	if err != nil {
 		return err
 	}
-	if err := a.rep.Object(map[string]string{"url": server.URL()}, server.URL()); err != nil {
+	if err := a.rep.Object("server", map[string]string{"url": server.URL()}, server.URL()); err != nil {
 		return err
 	}
 	<-ctx.Done()

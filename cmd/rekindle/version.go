@@ -35,7 +35,7 @@ func (a *app) versionCommand() *cobra.Command {
 			return a.open()
 		},
 		RunE: func(*cobra.Command, []string) error {
-			return a.rep.Object(map[string]any{
+			return a.rep.Object("version", map[string]string{
 				"version": buildVersion(), "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH,
 			}, "rekindle "+buildVersion()+" ("+runtime.Version()+" "+runtime.GOOS+"/"+runtime.GOARCH+")")
 		},

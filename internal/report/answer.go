@@ -1,7 +1,9 @@
 package report
 
 import (
+	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 
 	"github.com/charmbracelet/lipgloss"
@@ -61,8 +63,19 @@ func joinIDs(ids []plan.ID) string {
 	return strings.Join(names, ", ")
 }
 
-// Object tells one value as the answer to a command: as text, or as one line of JSON made from v.
-func (r *Reporter) Object(v any, text string) error {
+// Object tells one value as the answer to a command: as text, or as one line of JSON with these fields
+// and kind as its type.
+func (r *Reporter) Object(kind string, fields map[string]string, text string) error {
+	return r.answer(typed(kind, fields), text)
+}
+
+// Verbatim tells a JSON document as the answer to a command: as text, or on one line. It gets no type,
+// which would make it another document.
+func (r *Reporter) Verbatim(document json.RawMessage, text string) error {
+	return r.answer(document, text)
+}
+
+func (r *Reporter) answer(v any, text string) error {
 	r.halt()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -74,6 +87,14 @@ func (r *Reporter) Object(v any, text string) error {
 	return nil
 }
 
+// typed is an object by whose type a program that reads a stream of lines tells it from all others.
+func typed(kind string, fields map[string]string) map[string]string {
+	object := map[string]string{}
+	maps.Copy(object, fields)
+	object["type"] = kind
+	return object
+}
+
 // Table tells rows as the answer to a command: aligned under their columns, or as one JSON object a
 // row with the columns as its keys and kind as its type.
 func (r *Reporter) Table(kind string, columns []string, rows [][]string) error {
@@ -82,13 +103,13 @@ func (r *Reporter) Table(kind string, columns []string, rows [][]string) error {
 	defer r.mu.Unlock()
 	if r.o.Format == JSON {
 		for _, row := range rows {
-			object := map[string]string{"type": kind}
+			fields := map[string]string{}
 			for i, cell := range row {
 				if i < len(columns) {
-					object[columns[i]] = cell
+					fields[columns[i]] = cell
 				}
 			}
-			r.printJSON(object)
+			r.printJSON(typed(kind, fields))
 		}
 		return nil
 	}

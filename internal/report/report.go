@@ -25,7 +25,8 @@
 //	plan     name, plan, steps as in begin
 //	report   the last line of a run, and of a command that failed; see [Document]
 //
-// A table is one object a row, an object is itself. A run of two plans (prepare, then do) has two
+// A table is one object a row, with the type that its command gives: cluster, set, asset. So is an
+// object: server, version. Only the schema has no type, since it is a document of its own. A run of two plans (prepare, then do) has two
 // begin lines and one report. docs/json.md has them all with examples.
 //
 // # What is kept out

@@ -96,7 +96,10 @@ func TestAnswers(t *testing.T) {
 		var out, errOut bytes.Buffer
 		r := New(&out, &errOut, Options{Format: f})
 		r.Message("hello\nthere")
-		if err := r.Object(map[string]any{"version": "1"}, "rekindle 1"); err != nil {
+		if err := r.Object("version", map[string]string{"version": "1"}, "rekindle 1"); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Verbatim(json.RawMessage("{\n  \"$id\": \"schema\"\n}"), "{}"); err != nil {
 			t.Fatal(err)
 		}
 		if err := r.Table("cluster", []string{"name", "state"}, [][]string{{"größer", "up"}, {"b"}}); err != nil {
@@ -104,12 +107,13 @@ func TestAnswers(t *testing.T) {
 		}
 		return errOut.String() + "--- stdout\n" + out.String()
 	}
-	want := "    0.0s  message    hello; there\n--- stdout\nrekindle 1\nNAME    STATE\ngrößer  up\nb\n"
+	want := "    0.0s  message    hello; there\n--- stdout\nrekindle 1\n{}\nNAME    STATE\ngrößer  up\nb\n"
 	if got := answer(Plain); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 	want = "--- stdout\n" + `{"type":"message","text":"hello\nthere"}
-{"version":"1"}
+{"type":"version","version":"1"}
+{"$id":"schema"}
 {"name":"größer","state":"up","type":"cluster"}
 {"name":"b","type":"cluster"}
 `

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -65,6 +66,37 @@ func TestAnInterruptIsNotTiedToItsTelling(t *testing.T) {
 		t.Errorf("%q, %v", url, err)
 	}
 	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Error(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestAProgramFindsTheURLOfTheServer reads the lines that serve prints, which may have messages before it.
+func TestAProgramFindsTheURLOfTheServer(t *testing.T) {
+	dir, env := home(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "rekindle", "serve", "shop", "-o", "json")
+	cmd.Dir, cmd.Env = dir, env
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var line struct{ Type, URL string }
+	for lines := json.NewDecoder(stdout); line.Type != "server"; {
+		if err := lines.Decode(&line); err != nil || line.Type == "" {
+			t.Fatalf("%+v, %v", line, err)
+		}
+	}
+	if !strings.HasPrefix(line.URL, "http://127.0.0.1:") {
+		t.Errorf("the URL is %q", line.URL)
+	}
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Error(err)
 	}
 	if err := cmd.Wait(); err != nil {

@@ -122,6 +122,28 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if got != want {
 		ts.Fatalf("exit code %d, want %d", got, want)
 	}
+	if asksForJSON(args[1:]) {
+		typed(ts)
+	}
+}
+
+// asksForJSON says whether a command line of rekindle has -o json. A schema is not one of its lines, but a document.
+func asksForJSON(args []string) bool {
+	if end := slices.Index(args, "--"); end >= 0 {
+		args = args[:end]
+	}
+	o := slices.Index(args, "-o")
+	return o > 0 && o+1 < len(args) && args[o+1] == "json" && args[0] == "rekindle" && args[1] != "schema"
+}
+
+// typed shows that every line of stdout is an object with a type, by which a program tells it from others.
+func typed(ts *testscript.TestScript) {
+	for line := range strings.Lines(ts.ReadFile("stdout")) {
+		var v struct{ Type string }
+		if err := json.Unmarshal([]byte(line), &v); err != nil || v.Type == "" {
+			ts.Fatalf("a line without a type (%v): %s", err, line)
+		}
+	}
 }
 
 // helps shows that each command answers --help with its own usage: helps COMMAND...
