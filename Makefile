@@ -38,13 +38,14 @@ assets: build ## The binaries that simulated clusters run on, into the cache
 test: assets ## Unit and integration tests, against a real API server
 	$(GO) test -run '$(RUN)' -timeout 40m -p $(SIDE_BY_SIDE) ./...
 	cd test/lab/apps && $(GO) test -run '$(RUN)' ./...
+	cd tools && $(GO) test -run '$(RUN)' ./...
 
 .PHONY: race
 race: assets ## The same under the race detector; RACE=./internal/engine is a part of it
 	CGO_ENABLED=1 $(GO) test -race -timeout 30m $(RACE)
 
 .PHONY: lint
-lint: ## gofmt, go vet, staticcheck, the rules of the house
+lint: ## gofmt, go vet, staticcheck, the licences of dependencies, the rules of the house
 	@ci/lint
 
 .PHONY: fuzz
