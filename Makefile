@@ -88,6 +88,10 @@ cover: assets ## Coverage of make test, by package
 	$(GO) test -coverprofile coverage.out -coverpkg ./... ./...
 	$(GO) tool cover -func coverage.out | tail -n 1
 
+.PHONY: release
+release: ## Archives for linux and darwin with licences and checksums, into dist/; of a commit with a tag, or VERSION=…
+	@ci/release
+
 .PHONY: clean
-clean: ## Remove what make build made; caches stay
-	rm -rf bin coverage.out
+clean: ## Remove what make build and make release made; caches stay
+	rm -rf bin dist coverage.out

@@ -7,9 +7,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// version is set by the linker in a release build (-X main.version=…); a build by go install has its
-// version in the build information instead.
-var version string
+// version and commit are set by the linker in a release build (-X main.version=… -X main.commit=…); other builds have them in
+// their build information, as far as the go command knew them.
+var version, commit string
 
 // buildVersion is the version of this binary: a tag, a commit, or "devel".
 func buildVersion() string {
@@ -20,6 +20,31 @@ func buildVersion() string {
 		return info.Main.Version
 	}
 	return "devel"
+}
+
+// buildCommit is the commit that this binary was built from, "-dirty" if there were changes; empty if it is not known, as in a
+// build from the module proxy.
+func buildCommit() string {
+	if commit != "" {
+		return commit
+	}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	var revision, dirty string
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision":
+			revision = s.Value
+		case s.Key == "vcs.modified" && s.Value == "true":
+			dirty = "-dirty"
+		}
+	}
+	if revision == "" {
+		return ""
+	}
+	return revision + dirty
 }
 
 func (a *app) versionCommand() *cobra.Command {
@@ -35,9 +60,14 @@ func (a *app) versionCommand() *cobra.Command {
 			return a.open()
 		},
 		RunE: func(*cobra.Command, []string) error {
-			return a.rep.Object("version", map[string]string{
-				"version": buildVersion(), "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH,
-			}, "rekindle "+buildVersion()+" ("+runtime.Version()+" "+runtime.GOOS+"/"+runtime.GOARCH+")")
+			platform := runtime.GOOS + "/" + runtime.GOARCH
+			fields := map[string]string{"version": buildVersion(), "go": runtime.Version(), "platform": platform}
+			text := "rekindle " + buildVersion() + " (" + runtime.Version() + " " + platform
+			if at := buildCommit(); at != "" {
+				fields["commit"] = at
+				text += ", commit " + at
+			}
+			return a.rep.Object("version", fields, text+")")
 		},
 	}
 }

@@ -176,6 +176,7 @@ func generated(f file) bool { return ast.IsGenerated(f.ast) }
 func globals() map[string]string {
 	return map[string]string{
 		"cmd/rekindle.version":          "the linker writes it",
+		"cmd/rekindle.commit":           "the same",
 		"internal/gitrepo.rendering":    "a lock around kustomize, which keeps its schema in a variable of its own",
 		"internal/config.kubeLabelKey":  "a pattern that is compiled once, when it is needed",
 		"internal/config.kubeLabelText": "the same",
