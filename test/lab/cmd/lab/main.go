@@ -72,7 +72,8 @@ func env(ctx context.Context, rep *report.Reporter, l *lab.Lab) error {
 	if err != nil {
 		return err
 	}
-	return rep.Object(e, fmt.Sprintf("REKINDLE_LAB_REGISTRY=%s\nREKINDLE_LAB_NODE=%s\nREKINDLE_LAB_GATEWAY=%s\n", e.Registry, e.Node, e.Gateway))
+	fields := map[string]string{"registry": e.Registry, "node": e.Node, "gateway": e.Gateway}
+	return rep.Object("lab", fields, fmt.Sprintf("REKINDLE_LAB_REGISTRY=%s\nREKINDLE_LAB_NODE=%s\nREKINDLE_LAB_GATEWAY=%s\n", e.Registry, e.Node, e.Gateway))
 }
 
 // status tells what there is; its error says what is missing.
