@@ -174,11 +174,11 @@ func (j *Job) findCluster(ctx context.Context) plan.Step {
 			cluster, err := j.tools.Provider.Find(step, j.ref())
 			switch {
 			case errors.Is(err, providers.ErrNotFound):
-				return "", fault.Wrap(err, fault.Failed, "it does not exist").On("cluster %s", j.ref()).WithHint("rekindle up makes it")
+				return "", fault.Wrap(err, fault.Failed, "does not exist").On("cluster %s", j.ref()).WithHint("rekindle up creates it")
 			case err != nil:
 				return "", j.notOurs(err)
 			case !cluster.Complete:
-				return "", fault.New(fault.Failed, "it is half-made").On("cluster %s", j.ref()).WithHint("rekindle up finishes it")
+				return "", fault.New(fault.Failed, "is incomplete").On("cluster %s", j.ref()).WithHint("rekindle up completes it")
 			}
 			if err := j.connect(ctx, cluster); err != nil {
 				return "", err
@@ -236,7 +236,7 @@ func (j *Job) notOurs(err error) error {
 	if !errors.Is(err, providers.ErrNotOwned) {
 		return err
 	}
-	return fault.Wrap(err, fault.Refused, "it was left untouched").On("cluster %s", j.ref()).
+	return fault.Wrap(err, fault.Refused, "left unchanged").On("cluster %s", j.ref()).
 		WithHint("choose another metadata.name, or remove that cluster yourself")
 }
 
@@ -263,7 +263,7 @@ func (j *Job) listLeftovers() plan.Step {
 			left, err := j.tools.Provider.Leftovers(ctx, j.ref())
 			if err != nil {
 				return "", fault.Wrap(err, fault.Failed, "list what is left").On("cluster %s", j.ref()).
-					WithHint("run the same command again: as long as the list cannot be had, nothing is called clean")
+					WithHint("run the same command again: until the list can be read, the cleanup is not proven")
 			}
 			var errs []error
 			for _, r := range left {

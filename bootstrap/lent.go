@@ -68,7 +68,7 @@ func (j *Job) inLent(id plan.ID, title string, do func(context.Context, plan.Pro
 				return plan.Unchanged, nil
 			}
 			if err := j.client.Answers(ctx); err != nil {
-				return "", fault.Wrap(err, fault.Failed, "its API server does not answer").On("cluster %s", j.ref()).
+				return "", fault.Wrap(err, fault.Failed, "the API server does not answer").On("cluster %s", j.ref()).
 					WithHint("what was installed in it stays until it does: run down again then")
 			}
 			return do(ctx, p)

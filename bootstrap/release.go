@@ -76,7 +76,7 @@ func (g going) release(ctx context.Context, kinds []schema.GroupKind, p plan.Pro
 	soon, cancel := context.WithTimeout(ctx, goingAnswers)
 	defer cancel()
 	if err := g.client.Answers(soon); err != nil && ctx.Err() == nil {
-		p.Warn("its API server does not answer: load balancers and disks of the cluster are looked for when it is gone")
+		p.Warn("the API server does not answer: load balancers and disks of the cluster are looked for after the cluster is deleted")
 		return plan.Unchanged, nil
 	}
 	return g.releaseAll(ctx, kinds, p)
@@ -105,9 +105,9 @@ func (g going) releaseAll(ctx context.Context, kinds []schema.GroupKind, p plan.
 		err = g.watcher.Gone(ctx, volumes, p)
 	}
 	if err != nil {
-		return plan.Changed, fault.Wrap(err, fault.Failed, "what it has outside itself is not gone").On("cluster %s", g.ref).
-			WithHint("the cluster was left, for its controllers to finish: run the same command again. " +
-				"Of an object that never goes, see its events, remove by hand what its finalizer is to remove, and then the finalizer")
+		return plan.Changed, fault.Wrap(err, fault.Failed, "its load balancers and volumes were not deleted").On("cluster %s", g.ref).
+			WithHint("the cluster was kept for its controllers to finish: run the same command again. " +
+				"If an object is never deleted, see its events, delete by hand what its finalizer should delete, and then remove the finalizer")
 	}
 	return plan.Changed, nil
 }

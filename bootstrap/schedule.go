@@ -101,7 +101,7 @@ func (j *Job) installSchedule(ctx context.Context, p plan.Progress) (plan.Outcom
 	defer end()
 	for _, name := range []string{"AWS_SESSION_TOKEN", "GOOGLE_ACCESS_TOKEN"} {
 		if access.Env[name] != "" {
-			p.Warn(fmt.Sprintf("%s is of short life, and the schedule fails when it ends: run up with credentials that last", name))
+			p.Warn(fmt.Sprintf("%s is short-lived, and scheduled snapshots fail when it expires: run up with long-lived credentials", name))
 		}
 	}
 	told, err := j.tellSchedule(ctx, repository, m, due)
@@ -136,7 +136,7 @@ func (j *Job) scheduled(ctx context.Context, p plan.Progress) (state.Manifest, [
 			taken++
 		}
 		if len(v.Hooked) > 0 {
-			p.Warn(fmt.Sprintf("claim %s: a schedule cannot run the hooks of the pod %s: its data is what a crash would leave", v, v.Hooked[0].Name))
+			p.Warn(fmt.Sprintf("claim %s: a schedule cannot run the hooks of the pod %s: its snapshots are only crash-consistent", v, v.Hooked[0].Name))
 		}
 	}
 	if err := fault.Join(errs...); err != nil {
@@ -242,7 +242,7 @@ func (j *Job) compareSchedule(ctx context.Context, p plan.Progress) (plan.Outcom
 // overdue is the fault that two ticks have passed, and a grace, since the newest complete set was begun; or, without one
 // or with one of before, since the schedule is there.
 func overdue(due state.Cron, begun, since, now time.Time) error {
-	from, what := begun, "the newest complete snapshot set is of "+begun.Format(time.RFC3339)
+	from, what := begun, "the newest complete snapshot set is from "+begun.Format(time.RFC3339)
 	if begun.IsZero() {
 		what = "there is no complete snapshot set"
 	}
@@ -254,7 +254,7 @@ func overdue(due state.Cron, begun, since, now time.Time) error {
 		return nil
 	}
 	return fault.New(fault.Failed, "%s; another was due by %s", what, by.UTC().Format(time.RFC3339)).On("the schedule %s", due).
-		WithHint("rekindle snapshots tells what later sets lack; rekindle snapshot takes one now")
+		WithHint("rekindle snapshots shows what later sets lack; rekindle snapshot takes one now")
 }
 
 // removeSchedule takes a schedule out of a cluster that somebody else made.

@@ -26,9 +26,9 @@ func away(context.Context) (bootstrap.Snapshots, error) {
 
 func TestAScheduleThatCanNotBeIsToldAtItsLine(t *testing.T) {
 	for spec, says := range map[string]string{
-		"  state:\n    schedule: 0 * * * *\n    repository: state\n    password: {env: X}\n":          "is a folder of it",
+		"  state:\n    schedule: 0 * * * *\n    repository: state\n    password: {env: X}\n":          "is a folder on it",
 		"  state:\n    schedule: 0 * * * *\n    repository: 'sftp:me@x:/y'\n    password: {env: X}\n": "pods have neither SSH keys",
-		"  state:\n    schedule: 61 * * * *\n    repository: 's3:x/y'\n    password: {env: X}\n":      "is no schedule",
+		"  state:\n    schedule: 61 * * * *\n    repository: 's3:x/y'\n    password: {env: X}\n":      "is not a valid schedule",
 		"  state:\n    schedule: 0 0 30 2 *\n    repository: 's3:x/y'\n    password: {env: X}\n":      "is never due",
 	} {
 		_, err := bootstrap.New(documents(t, "kind", spec), "", bootstrap.Tools{Provider: kind.New(kind.Settings{})})
@@ -104,7 +104,7 @@ func TestASetIsOverdueAfterTwoTicks(t *testing.T) {
 		says              string
 	}{
 		{at(6, 0), at(1, 0), at(8, 9), ""},
-		{at(6, 0), at(1, 0), at(8, 10), "the newest complete snapshot set is of 2026-11-23T06:00:00Z; another was due by 2026-11-23T08:10:00Z"},
+		{at(6, 0), at(1, 0), at(8, 10), "the newest complete snapshot set is from 2026-11-23T06:00:00Z; another was due by 2026-11-23T08:10:00Z"},
 		{at(1, 0), at(6, 30), at(8, 9), ""}, // the schedule is younger than the set
 		{time.Time{}, at(6, 30), at(8, 9), ""},
 		{time.Time{}, at(6, 30), at(8, 10), "there is no complete snapshot set"},

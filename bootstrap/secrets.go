@@ -45,7 +45,7 @@ func (j *Job) compareSecrets(ctx context.Context) error {
 	}
 	var errs []error
 	for _, d := range different {
-		errs = append(errs, fault.New(fault.Failed, "it is not as the keys say: %s", d).On("%s", d.Ref).WithHint("rekindle up puts it right"))
+		errs = append(errs, fault.New(fault.Failed, "differs from spec.keys: %s", d).On("%s", d.Ref).WithHint("rekindle up corrects it"))
 	}
 	return fault.Join(errs...)
 }

@@ -41,7 +41,7 @@ func (j *Job) holdLease(step, ctx context.Context, p plan.Progress) error {
 			return
 		}
 		j.tools.Lost(fault.Wrap(err, fault.Failed, "this run has lost its lease, and stopped").On("cluster %s", cluster).
-			WithHint("let that run end, then run the same command again: it goes on where this one stopped"))
+			WithHint("let that run end, then run the same command again: it continues where this one stopped"))
 	})
 }
 

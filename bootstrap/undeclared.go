@@ -70,7 +70,7 @@ func (j *Job) undeclaredFaults(u undeclared) error {
 	for _, r := range u.releases {
 		f := found("release " + r.Namespace + "/" + r.Name)
 		if j.reconcilerOf(r) != nil {
-			f = f.WithHint("it may delete what it has applied when it goes: see to that, then helm uninstall -n %s %s", r.Namespace, r.Name)
+			f = f.WithHint("uninstalling it may delete what it has applied: prevent that first, then helm uninstall -n %s %s", r.Namespace, r.Name)
 		}
 		errs = append(errs, f)
 	}

@@ -48,7 +48,7 @@ func (j *Job) checkJob(ctx context.Context, c config.Check, p plan.Progress) (pl
 	}
 	outcome, err := j.startJob(ctx, job, p)
 	if err != nil {
-		return "", fault.Wrap(err, fault.Failed, "start it").On("check of job %s/%s", c.Namespace, c.Job)
+		return "", fault.Wrap(err, fault.Failed, "start the Job").On("check of job %s/%s", c.Namespace, c.Job)
 	}
 	return outcome, j.awaitJob(ctx, c, job, p)
 }
@@ -65,7 +65,7 @@ func (j *Job) lookAtJob(ctx context.Context, c config.Check, p plan.Progress) (p
 		p.Note(fmt.Sprintf("there is no Job %s; rekindle up runs it", job.Name))
 		return plan.Unproven, nil
 	case err != nil:
-		return "", fault.Wrap(err, fault.Failed, "read it").On("check of job %s/%s", c.Namespace, c.Job)
+		return "", fault.Wrap(err, fault.Failed, "read the Job").On("check of job %s/%s", c.Namespace, c.Job)
 	}
 	return plan.Unchanged, j.awaitJob(ctx, c, job, p)
 }
@@ -74,7 +74,7 @@ func (j *Job) lookAtJob(ctx context.Context, c config.Check, p plan.Progress) (p
 func (j *Job) jobOf(ctx context.Context, c config.Check) (*batchv1.Job, error) {
 	cron, err := j.client.Typed().BatchV1().CronJobs(c.Namespace).Get(ctx, c.Job, metav1.GetOptions{})
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Failed, "there is no such CronJob").On("check of job %s/%s", c.Namespace, c.Job).
+		return nil, fault.Wrap(err, fault.Failed, "no such CronJob").On("check of job %s/%s", c.Namespace, c.Job).
 			WithHint("spec.verify[].job names a CronJob of the repository (suspend: true keeps it from running by itself)")
 	}
 	shown, err := j.shownBy(ctx, c, cron.Spec.JobTemplate.Spec)
@@ -129,7 +129,7 @@ func digest(values ...any) string {
 func (j *Job) awaitJob(ctx context.Context, c config.Check, job *batchv1.Job, p plan.Progress) error {
 	ref := kube.NewRef(batchv1.SchemeGroupVersion.WithKind("Job"), job.Namespace, job.Name)
 	if err := j.watcher.Until(ctx, ref, "complete", succeeded, p); err != nil {
-		return fault.Wrap(err, fault.Failed, "it did not succeed").On("check of job %s/%s", c.Namespace, c.Job).
+		return fault.Wrap(err, fault.Failed, "did not succeed").On("check of job %s/%s", c.Namespace, c.Job).
 			WithHint("after the cause is fixed: kubectl -n %s delete job %s, and run the same command again", job.Namespace, job.Name)
 	}
 	return nil

@@ -31,7 +31,7 @@ func (h *Handover) GoBack() *plan.Plan {
 			}
 			if h.record.Phase == Opening || h.record.Phase == Switched {
 				return "", fault.New(fault.Refused, "%s may have written already", h.receiver.Name()).On("migration %s", h.record.ID).
-					WithHint("rekindle migrate rollback carries that back")
+					WithHint("rekindle migrate rollback copies that back")
 			}
 			if err := h.shutSoon(ctx, p); err != nil {
 				return "", err

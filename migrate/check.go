@@ -54,7 +54,7 @@ func checkVersion(ctx context.Context, c *kube.Client, p plan.Progress) error {
 		return fmt.Errorf("version of the source: %w", err)
 	}
 	if is, err := version.ParseGeneric(info.GitVersion); err != nil || is.LessThan(version.MustParseGeneric(oldest)) {
-		return fault.New(fault.Refused, "it has Kubernetes %s, and a fence needs %s", info.GitVersion, oldest).On("source").
+		return fault.New(fault.Refused, "runs Kubernetes %s, and a fence needs %s", info.GitVersion, oldest).On("source").
 			WithHint("upgrade its control plane first")
 	}
 	p.Note("Kubernetes " + info.GitVersion)
@@ -102,9 +102,9 @@ func (h *Handover) comeBack(ctx context.Context, rules fence.Rules) error {
 	var errs []error
 	for i := range writers {
 		if pod := &writers[i]; metav1.GetControllerOf(pod) == nil && pod.DeletionTimestamp == nil {
-			errs = append(errs, fault.New(fault.Refused, "it mounts a claim or acts on the world outside, and nothing makes it again when it is stopped").
+			errs = append(errs, fault.New(fault.Refused, "mounts a claim or acts on external systems, and nothing recreates it once it is stopped").
 				On("Pod %s/%s of %s", pod.Namespace, pod.Name, h.giver.Name()).
-				WithHint("let a StatefulSet or a Deployment make it, or delete it"))
+				WithHint("let a StatefulSet or a Deployment create it, or delete it"))
 		}
 	}
 	return fault.Join(errs...)

@@ -53,7 +53,7 @@ func (h *Handover) checkTargetVersion(ctx context.Context, p plan.Progress) erro
 	case err != nil:
 		return fmt.Errorf("version of the target: %w", err)
 	case its.LessThan(version.MustParseGeneric(oldest)):
-		return fault.New(fault.Refused, "it has Kubernetes %s, and the way back needs %s: it would be fenced then", is.GitVersion, oldest).On("target")
+		return fault.New(fault.Refused, "runs Kubernetes %s, and a rollback needs %s, because it fences the target", is.GitVersion, oldest).On("target")
 	case its.Major() < old.Major() || its.Major() == old.Major() && its.Minor() < old.Minor():
 		p.Warn(fmt.Sprintf("%s is older: what is in the repository for the newer one may mean something else there", h.receiver.Name()))
 	}
@@ -129,7 +129,7 @@ func (h *Handover) checkRoom(ctx context.Context, p plan.Progress) error {
 	for _, name := range classesOf(all) {
 		if !made[name] && !slices.ContainsFunc(classes.Items, func(c storagev1.StorageClass) bool { return serves(&c, name) }) {
 			errs = append(errs, fault.New(fault.Refused, "%s does not have it, and claims ask for it", h.receiver.Name()).On("StorageClass %s", cmp.Or(name, "(default)")).
-				At(h.receiver.Documents().Place("spec.state")).WithHint("say which one stands for it: spec.state.storageClasses"))
+				At(h.receiver.Documents().Place("spec.state")).WithHint("map it to another class: spec.state.storageClasses"))
 		}
 	}
 	return fault.Join(append(errs, h.checkCapacity(ctx, all, p), h.checkQuotas(ctx, all))...)
@@ -233,7 +233,7 @@ func (h *Handover) checkCapacity(ctx context.Context, all []arrival, p plan.Prog
 	var errs []error
 	for _, a := range all {
 		if room, known := most[a.class]; known && room.Cmp(a.size) < 0 {
-			errs = append(errs, fault.New(fault.Refused, "it needs %s, and the storage class %s has %s at most", a.size.String(), a.class, room.String()).On("claim %s of %s", a, h.receiver.Name()))
+			errs = append(errs, fault.New(fault.Refused, "needs %s, and the storage class %s has %s at most", a.size.String(), a.class, room.String()).On("claim %s of %s", a, h.receiver.Name()))
 		}
 	}
 	for _, name := range classesOf(all) {

@@ -18,7 +18,7 @@ func (h *Handover) isStopped(ctx context.Context) error {
 	case err != nil:
 		return err
 	case found == nil || found.Migration != h.record.ID || !found.Rules.Claims || !found.Rules.Jobs:
-		return fault.New(fault.Failed, "its fence is not up: somebody has taken it away").On("cluster %s", h.giver.Name()).
+		return fault.New(fault.Failed, "the fence is not up: somebody deleted it").On("cluster %s", h.giver.Name()).
 			WithHint("nothing was opened; run the same command again")
 	}
 	if err := fence.New(c).Holds(ctx); err != nil {
@@ -32,7 +32,7 @@ func (h *Handover) isStopped(ctx context.Context) error {
 	}
 	var errs []error
 	for i := range writers {
-		errs = append(errs, fault.New(fault.Failed, "it is still there and may write").On("Pod %s/%s of %s", writers[i].Namespace, writers[i].Name, h.giver.Name()))
+		errs = append(errs, fault.New(fault.Failed, "is still there and may write").On("Pod %s/%s of %s", writers[i].Namespace, writers[i].Name, h.giver.Name()))
 	}
 	return fault.Join(errs...)
 }
@@ -51,7 +51,7 @@ func (h *Handover) isClosed(ctx context.Context) error {
 	byGate := gated != nil && gated.Set == gate.Migration(h.record.ID)
 	byFence := fenced != nil && fenced.Migration == h.record.ID && fenced.Rules.Claims
 	if !byGate && !byFence {
-		return fault.New(fault.Refused, "it is not held back by this migration: what runs there may write").On("cluster %s", h.receiver.Name()).
+		return fault.New(fault.Refused, "is not held back by this migration: what runs there may write").On("cluster %s", h.receiver.Name()).
 			WithHint("rekindle migrate stage prepares it")
 	}
 	rules := fence.Rules{Claims: true, Apps: h.o.Hold}
@@ -67,7 +67,7 @@ func (h *Handover) isClosed(ctx context.Context) error {
 		pod := &running[i]
 		gets := slices.ContainsFunc(pod.Spec.Volumes, mountsOneOf(pod.Namespace, gated))
 		if pod.Spec.NodeName != "" && (byFence || gets || h.Holds(pod.Labels)) {
-			errs = append(errs, fault.New(fault.Refused, "it runs, and mounts a claim that gets its data from %s or acts on the world outside", h.giver.Name()).
+			errs = append(errs, fault.New(fault.Refused, "runs, and mounts a claim that gets its data from %s or acts on external systems", h.giver.Name()).
 				On("Pod %s/%s of %s", pod.Namespace, pod.Name, h.receiver.Name()).
 				WithHint("rekindle migrate stage ends it, where nothing was stopped yet"))
 		}
@@ -102,7 +102,7 @@ func (h *Handover) shutSoon(ctx context.Context, p plan.Progress) error {
 	case err == nil:
 		return nil
 	case soon.Err() != nil && ctx.Err() == nil:
-		return fault.Wrap(err, fault.Failed, "it does not answer within %s: whether something writes there is not known", closedTimeout).On("cluster %s", h.receiver.Name()).
+		return fault.Wrap(err, fault.Failed, "does not answer within %s: whether something writes there is unknown", closedTimeout).On("cluster %s", h.receiver.Name()).
 			WithHint("%s stays fenced. When nothing writes in %s: rekindle migrate rollback, with --without-target as long as it does not answer", h.giver.Name(), h.receiver.Name())
 	}
 	return h.shut(ctx, p)

@@ -36,7 +36,7 @@ func TestARebuild(t *testing.T) {
 
 	l.mover.fails = "data-db-1"
 	result := l.rebuild()
-	if fault.KindOf(result.Err) != fault.Failed || !strings.Contains(result.Err.Error(), "claim shop/data-db-1: its data did not come back: the line is cut") {
+	if fault.KindOf(result.Err) != fault.Failed || !strings.Contains(result.Err.Error(), "claim shop/data-db-1: its data was not restored: the line is cut") {
 		t.Errorf("got %v", result.Err)
 	}
 	if got := l.pods(); !strings.Contains(got, "db-0 Running held=false, db-1 Pending held=true, web Running held=false") {

@@ -77,7 +77,7 @@ func NewDrill(job *bootstrap.Job, r RebuildOptions, o DrillOptions) *Drill {
 // Gate holds back what acts on the world outside, beside what waits for its data.
 func (d *Drill) Gate(p *plan.Plan, needs ...plan.ID) plan.ID {
 	d.isolated = p.Add(plan.Step{
-		ID: "isolate", Title: "keep the cluster from acting on the world outside", Timeout: gateTimeout, Retries: 1,
+		ID: "isolate", Title: "keep the cluster from acting on external systems", Timeout: gateTimeout, Retries: 1,
 		Reason: "the cluster that it stands for may be in use",
 		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 			return isolate.PutUp(ctx, d.job.Client(), d.apps, p)

@@ -77,7 +77,7 @@ func (r *Rebuild) look(ctx context.Context, c *kube.Client) (map[gate.Claim]bool
 		default:
 			waiting[one.at] = pvc.Annotations[RestoredMark] != r.set.ID
 			if waiting[one.at] && !r.o.Force && r.hasOther(pvc, found) {
-				errs = append(errs, fault.New(fault.Refused, "it has data that did not come from the set %s", r.set.ID).On("claim %s", one.at).
+				errs = append(errs, fault.New(fault.Refused, "has data that did not come from the set %s", r.set.ID).On("claim %s", one.at).
 					WithHint("to overwrite it, run rekindle rebuild --at %s --force; rekindle snapshot before that keeps what it has now, as the newest set", r.set.ID))
 			}
 		}
@@ -126,8 +126,8 @@ func (r *Rebuild) areFilled(ctx context.Context) error {
 		case err != nil:
 			return err
 		case pvc.Annotations[RestoredMark] != r.set.ID:
-			errs = append(errs, fault.New(fault.Failed, "it was made anew after its data was there, and is empty").On("claim %s", one.at).
-				WithHint("scale what mounts it to 0 and run the same command again: it is filled once more"))
+			errs = append(errs, fault.New(fault.Failed, "was recreated after its data was restored, and is empty").On("claim %s", one.at).
+				WithHint("scale what mounts it to 0 and run the same command again: it is filled again"))
 		}
 	}
 	return fault.Join(errs...)
@@ -162,8 +162,8 @@ func evict(ctx context.Context, job *bootstrap.Job, waiting map[gate.Claim]bool,
 			}
 			ref := kube.NewRef(corev1.SchemeGroupVersion.WithKind("Pod"), namespace, pod.Name)
 			if pod.Spec.NodeName != "" && !force {
-				errs = append(errs, fault.New(fault.Refused, "it runs with a claim that waits for its data").On("%s", ref).
-					WithHint("scale what made it to 0, or let --force delete it: it comes again when its data is there"))
+				errs = append(errs, fault.New(fault.Refused, "runs with a claim that waits for its data").On("%s", ref).
+					WithHint("scale its controller to 0, or let --force delete it: it is created again when its data is there"))
 				continue
 			}
 			early[ref] = pod.UID
@@ -185,7 +185,7 @@ func deletePod(ctx context.Context, job *bootstrap.Job, ref kube.Ref, uid types.
 		return nil
 	}
 	if err != nil {
-		return fault.Wrap(err, fault.Failed, "delete it, so that it comes again behind the gate").On("%s", ref)
+		return fault.Wrap(err, fault.Failed, "delete it, to be recreated behind the gate").On("%s", ref)
 	}
 	return job.Watcher().Until(ctx, ref, "gone", func(obj *unstructured.Unstructured) kube.Health {
 		return kube.Health{Ready: obj == nil || obj.GetUID() != uid, Message: "still exists"}
@@ -217,11 +217,11 @@ func (r *Rebuild) ensureClasses(ctx context.Context, c *kube.Client) error {
 		}
 		to, err := classes.Get(ctx, mapping[from], metav1.GetOptions{})
 		if err != nil {
-			return fault.Wrap(err, fault.Failed, "it shall stand for %s", from).On("StorageClass %s", mapping[from]).
-				WithHint("kubectl get storageclass lists those that there are; see spec.state.storageClasses")
+			return fault.Wrap(err, fault.Failed, "read the class that stands in for %s", from).On("StorageClass %s", mapping[from]).
+				WithHint("kubectl get storageclass lists the existing ones; see spec.state.storageClasses")
 		}
 		if _, err := classes.Create(ctx, standIn(from, to), metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
-			return fault.Wrap(err, fault.Failed, "make it").On("StorageClass %s", from)
+			return fault.Wrap(err, fault.Failed, "create it").On("StorageClass %s", from)
 		}
 	}
 	return nil
@@ -251,7 +251,7 @@ func (r *Rebuild) serve(ctx context.Context, c *kube.Client) error {
 	}
 	access, end, err := r.o.Sets.Expose(context.WithoutCancel(ctx), host) // for longer than this step: Close ends it
 	if err != nil {
-		return fault.Wrap(err, fault.Failed, "make it reachable for the cluster").On("state repository")
+		return fault.Wrap(err, fault.Failed, "make it reachable for the cluster").On("backup repository")
 	}
 	r.unserve, r.restorer = end, r.o.Restorer(c, access, r.set)
 	return nil
@@ -284,7 +284,7 @@ func (r *Rebuild) putBack(ctx context.Context, p plan.Progress) (plan.Outcome, e
 func ensureNamespace(ctx context.Context, c *kube.Client, name string) error {
 	_, err := c.Typed().CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
 	if err != nil && !apierrors.IsAlreadyExists(err) {
-		return fault.Wrap(err, fault.Failed, "make it").On("Namespace %s", name)
+		return fault.Wrap(err, fault.Failed, "create it").On("Namespace %s", name)
 	}
 	return nil
 }

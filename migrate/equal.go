@@ -73,8 +73,8 @@ func (h *Handover) sameSecrets(ctx context.Context) error {
 			errs = append(errs, err)
 		}
 		if live != nil && hasEncrypted(live.Object) {
-			errs = append(errs, fault.New(fault.Failed, "it is not decrypted").On("%s of %s", ref, h.receiver.Name()).
-				WithHint("see whether the reconciler of %s has its key, and is told to decrypt", h.receiver.Name()))
+			errs = append(errs, fault.New(fault.Failed, "is not decrypted").On("%s of %s", ref, h.receiver.Name()).
+				WithHint("check that the reconciler of %s has the key and is configured to decrypt", h.receiver.Name()))
 		}
 	}
 	return fault.Join(errs...)
@@ -115,7 +115,7 @@ func (h *Handover) sameCommit(ctx context.Context) error {
 		return fault.Wrap(err, fault.Failed, "what it follows").On("cluster %s", h.receiver.Name())
 	}
 	if was != is {
-		return fault.New(fault.Failed, "it has applied the commit %.12s, and %s %.12s", is, h.giver.Name(), was).On("cluster %s", h.receiver.Name()).
+		return fault.New(fault.Failed, "has applied the commit %.12s, but %s has applied %.12s", is, h.giver.Name(), was).On("cluster %s", h.receiver.Name()).
 			WithHint("let both follow the same ref; wait until both have applied it, then run the same command again")
 	}
 	return nil
@@ -147,9 +147,9 @@ func (h *Handover) sameKept(ctx context.Context) error {
 		ref := kube.RefOf(obj)
 		switch is, there := have[ref]; {
 		case !there:
-			errs = append(errs, fault.New(fault.Failed, "it is kept state, and not there").On("%s of %s", ref, h.receiver.Name()))
+			errs = append(errs, fault.New(fault.Failed, "is kept state, but missing").On("%s of %s", ref, h.receiver.Name()))
 		case !sameContent(obj.Object, is):
-			errs = append(errs, fault.New(fault.Failed, "it is kept state, and not as in %s", h.giver.Name()).On("%s of %s", ref, h.receiver.Name()).
+			errs = append(errs, fault.New(fault.Failed, "is kept state, but differs from %s", h.giver.Name()).On("%s of %s", ref, h.receiver.Name()).
 				WithHint("a controller there has made its own: delete it there, and run the same command again"))
 		}
 	}
@@ -189,7 +189,7 @@ func (h *Handover) sameClaims(ctx context.Context) error {
 	set := h.snapshot.Set()
 	var errs []error
 	if !set.Complete {
-		errs = append(errs, fault.New(fault.Failed, "it is not complete").On("set %s", set.ID))
+		errs = append(errs, fault.New(fault.Failed, "is incomplete").On("set %s", set.ID))
 	}
 	for _, c := range set.Claims {
 		if c.Snapshot == "" {
@@ -201,9 +201,9 @@ func (h *Handover) sameClaims(ctx context.Context) error {
 		case err != nil:
 			errs = append(errs, fault.Wrap(err, fault.Failed, "look at it").On("%s", on))
 		case pvc.Status.Phase != corev1.ClaimBound:
-			errs = append(errs, fault.New(fault.Failed, "it is %s", pvc.Status.Phase).On("%s", on))
+			errs = append(errs, fault.New(fault.Failed, "is %s", pvc.Status.Phase).On("%s", on))
 		case pvc.Annotations[RestoredMark] != set.ID:
-			errs = append(errs, fault.New(fault.Failed, "it does not have the data of the set %s", set.ID).On("%s", on))
+			errs = append(errs, fault.New(fault.Failed, "does not have the data of the set %s", set.ID).On("%s", on))
 		}
 	}
 	return fault.Join(errs...)
@@ -225,9 +225,9 @@ func (h *Handover) sameWorkloads(ctx context.Context) error {
 		switch {
 		case replicas == 0:
 		case !there:
-			errs = append(errs, fault.New(fault.Failed, "%s has it, with claims, and it is not there", h.giver.Name()).On("%s of %s", ref, h.receiver.Name()))
+			errs = append(errs, fault.New(fault.Failed, "is missing, but %s has it, with claims", h.giver.Name()).On("%s of %s", ref, h.receiver.Name()))
 		case now == 0:
-			errs = append(errs, fault.New(fault.Failed, "it is scaled to 0, and in %s to %d", h.giver.Name(), replicas).On("%s of %s", ref, h.receiver.Name()))
+			errs = append(errs, fault.New(fault.Failed, "is scaled to 0, but in %s to %d", h.giver.Name(), replicas).On("%s of %s", ref, h.receiver.Name()))
 		}
 	}
 	return fault.Join(errs...)

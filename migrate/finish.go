@@ -37,7 +37,7 @@ func (h *Handover) Abandon() *plan.Plan {
 				return "", err
 			}
 			if h.receiver.Client() != nil {
-				p.Note(fmt.Sprintf("%s is left as it is, held back: rekindle down takes it away, rekindle migrate stage begins again", h.o.To))
+				p.Note(fmt.Sprintf("%s is left as it is, held back: rekindle down deletes it, rekindle migrate stage starts again", h.o.To))
 			}
 			h.record.Epoch++ // a target that is away knows less than this, whatever it was told last
 			return outcome, h.note(ctx, RolledBack, h.o.From)
@@ -102,9 +102,9 @@ func (h *Handover) notWhole(came map[string]string, own []string) error {
 		at = own[i]
 	}
 	parts := slices.Sorted(maps.Keys(came))
-	return fault.New(fault.Refused, "some of what came back from %s is in it, and not all: claims %s", h.o.To, strings.Join(parts, ", ")).
+	return fault.New(fault.Refused, "has only a part of what came back from %s: claims %s", h.o.To, strings.Join(parts, ", ")).
 		On("cluster %s", h.o.From).
-		WithHint("it stays fenced: rekindle rebuild --at %s --force brings back what it had, with its pods refused still; then run the same command again", at)
+		WithHint("it stays fenced: rekindle rebuild --at %s --force brings back what it had, while its pods are still refused; then run the same command again", at)
 }
 
 // Confirm gives up the giver: it is never opened again. keep tells that it stays, fenced.
@@ -112,7 +112,7 @@ func (h *Handover) Confirm(keep bool) *plan.Plan {
 	p := plan.New("confirm")
 	p.Add(plan.Step{
 		ID: "confirm", Title: "give up " + h.o.From, Timeout: openTimeout, Retries: 2,
-		Reason: "after this there is no way back",
+		Reason: "no rollback after this",
 		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 			switch {
 			case h.record == nil:
@@ -120,14 +120,14 @@ func (h *Handover) Confirm(keep bool) *plan.Plan {
 			case h.record.Phase == Confirmed:
 				return plan.Unchanged, nil
 			case h.record.Phase != Switched:
-				return "", fault.New(fault.Refused, "it is %s: %s does not write yet, proven", h.record.Phase, h.o.To).On("migration %s", h.record.ID).
+				return "", fault.New(fault.Refused, "is %s: %s is not yet proven to write", h.record.Phase, h.o.To).On("migration %s", h.record.ID).
 					WithHint("rekindle migrate cutover comes first")
 			}
 			if err := h.isStopped(ctx); err != nil {
 				return "", err
 			}
 			if keep {
-				p.Note(fmt.Sprintf("%s stays fenced: kubectl delete validatingadmissionpolicy,validatingadmissionpolicybinding %s opens it, which is yours to answer for", h.o.From, fence.Name))
+				p.Note(fmt.Sprintf("%s stays fenced: kubectl delete validatingadmissionpolicy,validatingadmissionpolicybinding %s opens it, at your own risk", h.o.From, fence.Name))
 			}
 			return plan.Changed, h.note(ctx, Confirmed, h.o.To)
 		},
@@ -143,7 +143,7 @@ func (h *Handover) Tell() *plan.Plan {
 			ID: plan.ID("side/" + job.Name()), Title: "what " + job.Name() + " may do", Timeout: recordTimeout, Retries: 2,
 			Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 				if job.Client() == nil {
-					p.Note("it is away")
+					p.Note("unreachable")
 					return plan.Unchanged, nil
 				}
 				return plan.Unchanged, tell(ctx, job, p)
@@ -166,7 +166,7 @@ func tell(ctx context.Context, job *bootstrap.Job, p plan.Progress) error {
 	case fenced != nil && fenced.Rules.Claims:
 		p.Note(fmt.Sprintf("fenced since %s by the migration %s (epoch %d): %s writes", fenced.Since.UTC().Format(time.RFC3339), fenced.Migration, fenced.Epoch, fenced.Other))
 	case gated != nil:
-		p.Note(fmt.Sprintf("it stands by: the pods of %d claims are held back", len(gated.Waiting)))
+		p.Note(fmt.Sprintf("standby: the pods of %d claims are held back", len(gated.Waiting)))
 	default:
 		p.Note("it writes")
 	}

@@ -147,7 +147,7 @@ func (h *Handover) Agree() *plan.Plan {
 				}
 				r, err := readRecord(ctx, job.Client())
 				if err != nil {
-					return "", fault.Wrap(err, fault.KindOf(err), "its record").On("cluster %s", job.Name())
+					return "", fault.Wrap(err, fault.KindOf(err), "read the migration record").On("cluster %s", job.Name())
 				}
 				if err := h.fits(r, job); err != nil {
 					return "", err
@@ -232,8 +232,8 @@ func (h *Handover) Begin() *plan.Plan {
 				p.Note("migration " + h.record.ID)
 				return plan.Changed, h.note(ctx, Staged, h.o.From)
 			case h.record.Phase != Staged:
-				return "", fault.New(fault.Refused, "it is %s already", h.record.Phase).On("migration %s", h.record.ID).
-					WithHint("rekindle migrate cutover goes on with it, rekindle migrate rollback goes back")
+				return "", fault.New(fault.Refused, "is %s already", h.record.Phase).On("migration %s", h.record.ID).
+					WithHint("rekindle migrate cutover continues it, rekindle migrate rollback returns to the source")
 			}
 			return plan.Unchanged, h.note(ctx, Staged, h.o.From)
 		},
@@ -362,9 +362,9 @@ func (h *Handover) Open() *plan.Plan {
 				return plan.Unchanged, h.isStopped(ctx)
 			}
 			if h.record.Phase != Carried && h.record.Phase != Opening {
-				return "", fault.New(fault.Refused, "it is away, and it is not known that its writers were stopped").On("cluster %s", h.giver.Name())
+				return "", fault.New(fault.Refused, "unreachable, and it is unknown whether its writers were stopped").On("cluster %s", h.giver.Name())
 			}
-			p.Warn(h.giver.Name() + " is away: its fence was up, and is when it comes back")
+			p.Warn(h.giver.Name() + " is unreachable: its fence was up, and still is when it comes back")
 			return plan.Unchanged, nil
 		},
 	})
@@ -373,7 +373,7 @@ func (h *Handover) Open() *plan.Plan {
 		Reason: "what ran there is not run again here",
 		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 			if h.giver.Client() == nil {
-				p.Warn("it is not known when schedules ran last in " + h.giver.Name())
+				p.Warn("cannot find out when schedules last ran in " + h.giver.Name())
 				return plan.Unchanged, nil
 			}
 			return carrySchedules(ctx, h.giver.Client(), h.receiver.Client())
@@ -388,7 +388,7 @@ func (h *Handover) Open() *plan.Plan {
 	}, stopped)
 	noted := p.Add(plan.Step{
 		ID: "record", Title: "record that " + h.receiver.Name() + " may write", Timeout: recordTimeout, Retries: 2,
-		Reason: "from here on going back means to carry data back",
+		Reason: "from here on, a rollback copies data back",
 		Do: func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
 			return plan.Changed, h.note(ctx, Opening, h.receiver.Name())
 		},

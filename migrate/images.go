@@ -202,7 +202,7 @@ func pulled(puller, of *corev1.Pod, cluster string) (all bool, detail string, er
 		switch {
 		case is.Waiting == nil: // it was begun, in vain
 		case slices.Contains([]string{"ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}, is.Waiting.Reason):
-			errs = append(errs, fault.New(fault.Failed, "its image %s cannot be pulled: %s", c.Image, is.Waiting.Message).On("Pod %s/%s of %s", of.Namespace, of.Name, cluster).
+			errs = append(errs, fault.New(fault.Failed, "the image %s cannot be pulled: %s", c.Image, is.Waiting.Message).On("Pod %s/%s of %s", of.Namespace, of.Name, cluster).
 				WithHint("nothing was stopped: let the nodes of %s reach it, then run the same command again", cluster))
 		case slices.Contains([]string{"", "ContainerCreating", "PodInitializing", "ErrImagePull"}, is.Waiting.Reason):
 			wants = append(wants, c.Image+" "+is.Waiting.Message)

@@ -74,7 +74,7 @@ func TestWhatThereIsOfAPullersImages(t *testing.T) {
 		{"one is told to be wrong otherwise", failed, waiting("CreateContainerConfigError"), true, ""},
 		{"one is on its way", failed, waiting("ContainerCreating"), false, ""},
 		{"one failed once", failed, waiting("ErrImagePull"), false, ""},
-		{"one fails again and again", failed, waiting("ImagePullBackOff"), false, "Pod shop/db-0 of new: its image acme/tools:1 cannot be pulled: said so"},
+		{"one fails again and again", failed, waiting("ImagePullBackOff"), false, "Pod shop/db-0 of new: the image acme/tools:1 cannot be pulled: said so"},
 	} {
 		pod := &corev1.Pod{Spec: puller(heldPod(), nil).Spec.Template.Spec}
 		pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "db", State: c.db}, {Name: "prepare", State: c.tools}}

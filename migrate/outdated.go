@@ -20,7 +20,7 @@ import (
 // are made in their stead. A StatefulSet replaces a pod when it is ready, which one that is held back never is: it would
 // start as somebody has long corrected it not to. No such pod has ever run.
 func renewHeld(ctx context.Context, c *kube.Client, p plan.Progress) error {
-	return wait.Poll(ctx, wait.Func("the pods that are held back to be as their StatefulSets want them", func(ctx context.Context) (bool, string, error) {
+	return wait.Poll(ctx, wait.Func("the pods that are held back to be as their StatefulSets declare them", func(ctx context.Context) (bool, string, error) {
 		pods, err := c.Typed().CoreV1().Pods("").List(ctx, metav1.ListOptions{})
 		if err != nil {
 			return false, "", fmt.Errorf("list the pods that are held back: %w", err)
@@ -39,7 +39,7 @@ func renewHeld(ctx context.Context, c *kube.Client, p plan.Progress) error {
 			if pod.DeletionTimestamp != nil {
 				continue
 			}
-			p.Note(old + " is made anew: its StatefulSet has changed while it was held back")
+			p.Note(old + " is recreated: its StatefulSet has changed while it was held back")
 			err = c.Typed().CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(pod.UID))})
 			if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
 				return false, "", fmt.Errorf("delete the pod %s, which is held back and outdated: %w", old, err)

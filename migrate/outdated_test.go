@@ -94,7 +94,7 @@ func TestAHeldPodIsAsItsStatefulSetWantsIt(t *testing.T) {
 	}), pullLook, nil); err != nil {
 		t.Fatal(err)
 	}
-	if told := renew(); !strings.Contains(told, "outdated/db-0 is made anew") {
+	if told := renew(); !strings.Contains(told, "outdated/db-0 is recreated") {
 		t.Errorf("it is told as %q", told)
 	}
 	held("right")

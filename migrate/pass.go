@@ -153,7 +153,7 @@ func moves(v *volumes.Volume) bool { return v.Taken() || v.Skipped == simulated 
 func (h *Handover) fill(ctx context.Context, v *volumes.Volume, p plan.Progress) (plan.Outcome, error) {
 	claim, ok := h.snapshot.took(v)
 	if !ok {
-		return "", fault.New(fault.Failed, "it was not taken").On("claim %s", v)
+		return "", fault.New(fault.Failed, "was not taken").On("claim %s", v)
 	}
 	pvc, err := h.claimOf(ctx, claim)
 	if err != nil {
@@ -204,7 +204,7 @@ func (h *Handover) claimOf(ctx context.Context, c state.Claim) (*corev1.Persiste
 	}
 	pvc, err = claims.Create(ctx, pvc, metav1.CreateOptions{})
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Failed, "make it").On("claim %s/%s of %s", c.Namespace, c.Name, h.receiver.Name())
+		return nil, fault.Wrap(err, fault.Failed, "create it").On("claim %s/%s of %s", c.Namespace, c.Name, h.receiver.Name())
 	}
 	return pvc, nil
 }

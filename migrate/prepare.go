@@ -91,7 +91,7 @@ func priorityOf(c state.Claim) (int, error) {
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil {
-		return 0, fmt.Errorf("claim %s/%s: %s: %q is no number, and counts as 0", c.Namespace, c.Name, PriorityMark, text)
+		return 0, fmt.Errorf("claim %s/%s: %s: %q is not a number, and counts as 0", c.Namespace, c.Name, PriorityMark, text)
 	}
 	return n, nil
 }
@@ -99,7 +99,7 @@ func priorityOf(c state.Claim) (int, error) {
 // fits says why the data of a claim cannot go into the one that the repository makes.
 func fits(c state.Claim, want wanted) error {
 	if mode := cmp.Or(c.VolumeMode, want.mode()); mode != want.mode() {
-		return fault.New(fault.Usage, "the snapshot is of a volume in mode %s, the repository makes one in mode %s", mode, want.mode()).On("claim %s", want.Claim)
+		return fault.New(fault.Usage, "the snapshot has volume mode %s, the repository declares %s", mode, want.mode()).On("claim %s", want.Claim)
 	}
 	return holds(c, want.spec.Resources.Requests.Storage().String())
 }
@@ -115,7 +115,7 @@ func holds(c state.Claim, size string) error {
 		return fmt.Errorf("size of claim %s/%s: %w", c.Namespace, c.Name, err)
 	}
 	if is.Cmp(was) < 0 {
-		return fault.New(fault.Usage, "it asks for %s, and the one in the snapshot had %s", size, c.Size).On("claim %s/%s", c.Namespace, c.Name).
+		return fault.New(fault.Usage, "asks for %s, but the one in the snapshot had %s", size, c.Size).On("claim %s/%s", c.Namespace, c.Name).
 			WithHint("a volume never shrinks: let the repository ask for %s or more", c.Size)
 	}
 	return nil
@@ -163,7 +163,7 @@ func (r *Rebuild) checkClasses(wants map[gate.Claim]wanted, made map[string]bool
 		slices.Sort(users[class])
 		errs = append(errs, fault.New(fault.Usage, "%s ask for the storage class %q, which a cluster on %s does not have",
 			strings.Join(users[class], ", "), class, r.job.Ref().Provider).At(r.job.Documents().Place("spec.state")).
-			WithHint("say which one stands for it: spec.state.storageClasses: {%s: %s}", class, brought[0]))
+			WithHint("map it to another class: spec.state.storageClasses: {%s: %s}", class, brought[0]))
 	}
 	return fault.Join(errs...)
 }

@@ -24,10 +24,10 @@ func TestWhatIsInTheWayOfTheDataIsToldAtOnce(t *testing.T) {
 		"a class that is mapped to nothing": {"fast: quick", nil, []string{
 			`nothing brings the storage class "quick"`, "cluster.yaml:7: ", "this cluster has standard"}},
 		"a volume that shrinks": {"fast: standard", func(l *lab) { l.set.Claims[1].Size = "2Gi" }, []string{
-			"claim shop/data-db-1: it asks for 1Gi, and the one in the snapshot had 2Gi", "never shrinks"}},
+			"claim shop/data-db-1: asks for 1Gi, but the one in the snapshot had 2Gi", "never shrinks"}},
 		"a volume of another mode": {"fast: standard", func(l *lab) { l.set.Claims[0].VolumeMode = "Block" }, []string{
-			"claim shop/data-db-0: the snapshot is of a volume in mode Block"}},
-		"two at once": {"", func(l *lab) { l.set.Claims[0].Size = "1Ti" }, []string{"data-db-0: it asks for 1Gi", `class "fast"`, "2 errors"}},
+			"claim shop/data-db-0: the snapshot has volume mode Block"}},
+		"two at once": {"", func(l *lab) { l.set.Claims[0].Size = "1Ti" }, []string{"data-db-0: asks for 1Gi", `class "fast"`, "2 errors"}},
 		"a class that the chart makes": {"", func(l *lab) {
 			l.chart += "---\napiVersion: storage.k8s.io/v1\nkind: StorageClass\nmetadata: {name: fast}\nprovisioner: example.com/fast\n"
 		}, nil},

@@ -159,7 +159,7 @@ func (r *Rebuild) Gate(p *plan.Plan, needs ...plan.ID) plan.ID {
 	if r.o.Standby != nil {
 		return p.Add(plan.Step{
 			ID: "gate", Title: "hold back whatever writes", Timeout: gateTimeout, Retries: 1,
-			Reason: "it stands by: another cluster writes", Inputs: r.inputs(),
+			Reason: "standby: another cluster writes", Inputs: r.inputs(),
 			Do: r.standBy,
 		}, needs...)
 	}

@@ -96,12 +96,12 @@ func readRecord(ctx context.Context, c *kube.Client) (*Record, error) {
 		return nil, fmt.Errorf("read the record of the migration: %w", err)
 	}
 	if held.Labels[providers.LabelOwner] != providers.Owner {
-		return nil, fault.New(fault.Refused, "it exists and was not made by rekindle").On("ConfigMap %s/%s", recordNamespace, recordName).
+		return nil, fault.New(fault.Refused, "exists and was not made by rekindle").On("ConfigMap %s/%s", recordNamespace, recordName).
 			WithHint("a migration needs this name: rename or remove that object")
 	}
 	r := &Record{}
 	if err := json.Unmarshal([]byte(held.Data[recordEntry]), r); err != nil || r.Phase.rank() < 0 {
-		return nil, fault.New(fault.Refused, "it is no record of a migration that this build knows (%v)", err).On("ConfigMap %s/%s", recordNamespace, recordName)
+		return nil, fault.New(fault.Refused, "not a migration record that this build knows (%v)", err).On("ConfigMap %s/%s", recordNamespace, recordName)
 	}
 	return r, nil
 }

@@ -18,7 +18,7 @@ import (
 )
 
 // errReplaced says that a claim went while it was being filled: another of its name may be there, which is empty.
-var errReplaced = errors.New("the claim was made anew while its data came")
+var errReplaced = errors.New("the claim was recreated while its data was restored")
 
 // restore fills one claim, once it exists, and lets its pods start. One that is made anew meanwhile is filled again.
 func (r *Rebuild) restore(ctx context.Context, c *claim, p plan.Progress) (plan.Outcome, error) {
@@ -52,8 +52,8 @@ func (r *Rebuild) restoreOnce(ctx context.Context, c *claim, p plan.Progress) (p
 		if ctx.Err() != nil || errors.Is(err, errReplaced) {
 			return "", err
 		}
-		return "", fault.Wrap(err, fault.Failed, "its data did not come back").On("claim %s", c.at).
-			WithHint("its pods are held back by the gate, and nothing is lost: mend the cause and run the same command again")
+		return "", fault.Wrap(err, fault.Failed, "its data was not restored").On("claim %s", c.at).
+			WithHint("its pods are held back by the gate, and nothing is lost: fix the cause and run the same command again")
 	}
 	return plan.Changed, r.lift(ctx, c)
 }

@@ -33,7 +33,7 @@ func carrySchedules(ctx context.Context, from, to *kube.Client) (plan.Outcome, e
 		}
 		changed, err := carrySchedule(ctx, was, to)
 		if err != nil {
-			errs = append(errs, fault.Wrap(err, fault.Failed, "tell it when it ran last").On("CronJob %s/%s", was.Namespace, was.Name))
+			errs = append(errs, fault.Wrap(err, fault.Failed, "set the time of its last run").On("CronJob %s/%s", was.Namespace, was.Name))
 		}
 		if changed {
 			outcome = plan.Changed

@@ -132,7 +132,7 @@ func (s *Snapshot) open(ctx context.Context, p plan.Progress) (plan.Outcome, err
 		}
 	}
 	if created {
-		p.Note("it is new: without its password nobody opens it again")
+		p.Note("a new repository: without its password, nothing in it can be restored")
 		return plan.Changed, nil
 	}
 	return plan.Unchanged, nil

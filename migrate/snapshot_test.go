@@ -147,7 +147,7 @@ func TestASnapshotTellsWhatIsMissing(t *testing.T) {
 	c.objects = "{apiVersion: v1, kind: ConfigMap, namespace: shop, selector: '!kubernetes.io/x'}"
 
 	result := c.take() // the block device cannot be taken
-	if fault.KindOf(result.Err) != fault.Failed || !strings.Contains(fault.Text(result.Err), "claim shop/raw: it is a block device") ||
+	if fault.KindOf(result.Err) != fault.Failed || !strings.Contains(fault.Text(result.Err), "claim shop/raw: is a block device") ||
 		!strings.Contains(fault.Text(result.Err), "rekindle.dev/snapshot=skip") {
 		t.Errorf("got %v", result.Err)
 	}
@@ -222,12 +222,12 @@ func TestNoSetIsTakenOfWhatIsNotWhole(t *testing.T) {
 	if _, err := f.PutUp(t.Context(), fence.Mark{Migration: migration, Other: "new"}, fence.Rules{Claims: true}, nil); err != nil {
 		t.Fatal(err)
 	}
-	refused("behind a fence", "it is fenced by the migration "+migration, "take a snapshot of new")
+	refused("behind a fence", "is fenced by the migration "+migration, "take a snapshot of new")
 	if _, err := f.Lift(t.Context(), migration, nil); err != nil {
 		t.Fatal(err)
 	}
 	c.annotate("plain", "rekindle.dev/restoring", `"`+set+`"`)
-	refused("half filled", "only a part of what the set "+set+" has of it came back", "kubectl annotate -n shop pvc plain rekindle.dev/restoring-")
+	refused("half filled", "only a part of its data in the set "+set+" was restored", "kubectl annotate -n shop pvc plain rekindle.dev/restoring-")
 	c.annotate("plain", "rekindle.dev/restoring", "null")
 	if result := c.take(); result.Err != nil {
 		t.Errorf("when all is there: %s", fault.Text(result.Err))

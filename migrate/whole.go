@@ -17,7 +17,7 @@ func (s *Snapshot) isWhole(ctx context.Context, found []volumes.Volume) error {
 	for i := range found {
 		v := &found[i]
 		if set := v.Annotations[restoringMark]; set != "" && v.Taken() {
-			errs = append(errs, fault.New(fault.Refused, "only a part of what the set %s has of it came back", set).On("claim %s", v).
+			errs = append(errs, fault.New(fault.Refused, "only a part of its data in the set %s was restored", set).On("claim %s", v).
 				WithHint("finish the rebuild or the migration that began it; or, when its data is right as it is: kubectl annotate -n %s pvc %s %s-", v.Namespace, v.Name, restoringMark))
 		}
 	}
@@ -37,7 +37,7 @@ func (s *Snapshot) isWhole(ctx context.Context, found []volumes.Volume) error {
 		return err
 	}
 	if fenced != nil && fenced.Rules.Claims {
-		return fault.New(fault.Refused, "it is fenced by the migration %s: what it has may be old, or come in part from %s", fenced.Migration, fenced.Other).
+		return fault.New(fault.Refused, "is fenced by the migration %s: its data may be outdated, or come in part from %s", fenced.Migration, fenced.Other).
 			On("cluster %s", s.job.Name()).
 			WithHint("take a snapshot of %s, which writes; or finish the migration: rekindle migrate status shows how far it is", fenced.Other)
 	}

@@ -16,7 +16,7 @@ func (r *Release) Differences(ctx context.Context, c *kube.Client, w *kube.Watch
 		return nil, 0, err
 	}
 	if !s.Deployed || !s.Same {
-		return nil, 0, fault.New(fault.Failed, "it is not installed as declared").On("release %s", r.Name)
+		return nil, 0, fault.New(fault.Failed, "is not installed as declared").On("release %s", r.Name)
 	}
 	return s.Different, len(s.Objects), nil
 }

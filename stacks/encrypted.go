@@ -23,8 +23,8 @@ func (e encrypted) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 func notEncrypted(req *http.Request) error {
-	return fault.New(fault.Refused, "%s is to be spoken to over %s, which is not encrypted", req.URL.Host, req.URL.Scheme).
-		WithHint("let it serve https with a certificate that this machine trusts; only on loopback http is spoken")
+	return fault.New(fault.Refused, "%s would be accessed over %s, which is not encrypted", req.URL.Host, req.URL.Scheme).
+		WithHint("serve it over https with a certificate that this machine trusts; plain http is used only on loopback")
 }
 
 // mostRedirects is how often a request may be sent on, as by net/http itself.
@@ -36,7 +36,7 @@ func staysEncrypted(req *http.Request, via []*http.Request) error {
 		return notEncrypted(req)
 	}
 	if len(via) >= mostRedirects {
-		return fmt.Errorf("sent on %d times", len(via))
+		return fmt.Errorf("redirected %d times", len(via))
 	}
 	return nil
 }

@@ -52,7 +52,7 @@ func (f *Fetcher) fetch(ctx context.Context, r *Release, p plan.Progress) ([]byt
 		return nil, err
 	}
 	if have := helm.Digest(archive); r.Digest != "" && r.Digest != have {
-		return nil, fault.New(fault.Refused, "its digest is %s, the document wants %s", have, r.Digest).
+		return nil, fault.New(fault.Refused, "has digest %s, the document requires %s", have, r.Digest).
 			WithHint("somebody changed the chart behind its version, or the document: find out who before you change the digest")
 	}
 	if err := f.keep(archive); err != nil {
@@ -87,11 +87,11 @@ func (f *Fetcher) get(ctx context.Context, r *Release) ([]byte, error) {
 func (f *Fetcher) read(r *Release) ([]byte, error) {
 	file := r.docs.Path(r.stack, r.Chart)
 	if filepath.IsAbs(r.Chart) {
-		return nil, fault.New(fault.Usage, "want a path relative to the document")
+		return nil, fault.New(fault.Usage, "must be a path relative to the document")
 	}
 	info, err := fs.Stat(r.docs.FS, file)
 	if err != nil {
-		return nil, fault.New(fault.Usage, "there is no such folder or archive").WithHint("paths are relative to the document that names them")
+		return nil, fault.New(fault.Usage, "no such folder or archive").WithHint("paths are relative to the document that names them")
 	}
 	var archive []byte
 	if info.IsDir() {
@@ -112,7 +112,7 @@ func isVersion(archive []byte, wanted string) error {
 	if err != nil || wanted == "" || isSameVersion(chart.Version(), wanted) {
 		return err
 	}
-	return fault.New(fault.Usage, "its version is %s, the document wants %s", chart.Version(), wanted).
+	return fault.New(fault.Usage, "has version %s, the document requires %s", chart.Version(), wanted).
 		WithHint("correct one of the two, or leave the version out: a chart of this repository needs none")
 }
 
@@ -132,8 +132,8 @@ func (f *Fetcher) download(ctx context.Context, r *Release) ([]byte, error) {
 		return nil, err
 	}
 	if have := helm.Digest(archive); located.Digest != "" && have != located.Digest {
-		return nil, fault.New(fault.Refused, "its digest is %s, the repository's index says %s", have, located.Digest).
-			WithHint("the archive was changed or cut on the way: try again, and ask the owner of the repository if it stays so")
+		return nil, fault.New(fault.Refused, "has digest %s, the repository's index says %s", have, located.Digest).
+			WithHint("the archive was changed or truncated on the way: try again, and ask the owner of the repository if it persists")
 	}
 	return archive, nil
 }
@@ -182,7 +182,7 @@ func (f *Fetcher) http(ctx context.Context, address string) ([]byte, error) {
 	defer func() { _ = res.Body.Close() }()
 	switch {
 	case res.StatusCode == http.StatusNotFound:
-		return nil, fault.New(fault.Usage, "%s: there is no such file", address)
+		return nil, fault.New(fault.Usage, "%s: no such file", address)
 	case res.StatusCode == http.StatusUnauthorized, res.StatusCode == http.StatusForbidden:
 		return nil, fault.New(fault.Failed, "%s: answered %s", address, res.Status).
 			WithHint("log in: docker login %[1]s, or an entry for %[1]s in auths of ~/.docker/config.json (that of podman login is read, too)", req.URL.Host)
@@ -202,7 +202,7 @@ func unreachable(ctx context.Context, err error) error {
 	if errors.As(err, &known) {
 		return known
 	}
-	return fault.Wrap(err, fault.Failed, "it cannot be fetched").Transient().
+	return fault.Wrap(err, fault.Failed, "cannot be fetched").Transient().
 		WithHint("nothing was changed: see whether the address is right and reachable; a chart with a digest is taken from the cache")
 }
 

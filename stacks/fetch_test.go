@@ -41,7 +41,7 @@ func TestAChartOfTheRepositoryIsAFolderOrAnArchive(t *testing.T) {
 	}
 	for release, says := range map[string][]string{
 		"- {name: a, namespace: x, chart: ./gone}":                              {"stacks/platform.yaml:5", "no such folder or archive"},
-		"- {name: a, namespace: x, chart: ./empty}":                             {"this is no chart"},
+		"- {name: a, namespace: x, chart: ./empty}":                             {"not a chart"},
 		"- {name: a, namespace: x, chart: ../app.tgz, digest: '" + wrong + "'}": {wrong, helm.Digest(archive), "find out who"},
 	} {
 		err := fetchFault(t, repository(release+"\n", map[string]string{"empty/x": ""}).with("app.tgz", archive))
@@ -182,7 +182,7 @@ func TestAChartFromAnOCIRegistry(t *testing.T) {
 		{"charts/app', version: 1.0.0, digest: '" + wrong + "'", fault.Refused, []string{wrong, helm.Digest(archive)}},
 		{"charts/app', version: 2.0.0", fault.Usage, []string{"charts/app:2.0.0", "1.0.0, 1.0.1"}},
 		{"charts/gone', version: 1.0.0", fault.Usage, []string{"charts/gone:1.0.0"}},
-		{"images/app', version: 1.0.0", fault.Usage, []string{"no Helm chart"}},
+		{"images/app', version: 1.0.0", fault.Usage, []string{"is not a Helm chart"}},
 	} {
 		s := newStack(t, repository("- {name: a, namespace: x, chart: 'oci://"+host+"/"+c.release+"}\n", nil), stacks.Options{})
 		err := s.Fetch(t.Context(), stacks.NewFetcher(t.TempDir()), nil)
@@ -260,7 +260,7 @@ func TestAWarmCacheHidesNoChange(t *testing.T) {
 			t.Errorf("%s: what was cached is taken for it", name)
 			continue
 		}
-		wants(t, err, fault.Refused, "the document wants "+helm.Digest(old), "before you change the digest")
+		wants(t, err, fault.Refused, "the document requires "+helm.Digest(old), "before you change the digest")
 	}
 	if err := fetch("chart: ../app.tgz", repo{}.with("app.tgz", old)); err != nil {
 		t.Error(err)

@@ -31,7 +31,7 @@ func (f *Fetcher) pull(ctx context.Context, repository, version string) ([]byte,
 	tag := strings.ReplaceAll(version, "+", "_") // as Helm does: a tag cannot hold a +
 	ref, err := name.ParseReference(repository+":"+tag, options...)
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Usage, "this is no chart in an OCI registry")
+		return nil, fault.Wrap(err, fault.Usage, "not a chart in an OCI registry")
 	}
 	access := []remote.Option{remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain), remote.WithTransport(f.registry)}
 	image, err := remote.Image(ref, access...)
@@ -53,7 +53,7 @@ func (f *Fetcher) pull(ctx context.Context, repository, version string) ([]byte,
 		defer func() { _ = content.Close() }()
 		return limited(content, ref.String())
 	}
-	return nil, fault.New(fault.Usage, "%s is no Helm chart", ref)
+	return nil, fault.New(fault.Usage, "%s is not a Helm chart", ref)
 }
 
 func isLoopback(hostport string) bool {
@@ -76,7 +76,7 @@ func registryFault(ctx context.Context, err error, ref name.Reference, access []
 		f := fault.New(fault.Usage, "the registry has no %s", ref)
 		if tags, err := remote.List(ref.Context(), access...); err == nil && len(tags) > 0 {
 			slices.Sort(tags)
-			f = f.WithHint("there are the versions: %s", strings.Join(tags[max(0, len(tags)-8):], ", "))
+			f = f.WithHint("available versions: %s", strings.Join(tags[max(0, len(tags)-8):], ", "))
 		}
 		return f
 	case answer.StatusCode == http.StatusUnauthorized, answer.StatusCode == http.StatusForbidden:

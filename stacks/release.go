@@ -194,13 +194,13 @@ func (r *Release) stays(ctx context.Context, c *kube.Client, w *kube.Watcher) er
 	if len(s.Different) == 0 {
 		return fault.New(fault.Failed, "revision %d was applied, and is %s now", s.Revision, s.Status).On("release %s", r.Name)
 	}
-	f := fault.New(fault.Failed, "it was applied, and is not as applied: %s", described(s.Different)).On("release %s", r.Name)
+	f := fault.New(fault.Failed, "does not stay as applied: %s", described(s.Different)).On("release %s", r.Name)
 	i := slices.IndexFunc(s.Different, func(d kube.Difference) bool { return !d.Missing })
 	if i < 0 {
-		return f.WithHint("something in the cluster takes it away: keep that from it, or take the object out of the chart's values")
+		return f.WithHint("something in the cluster deletes it: stop that, or disable the object in the chart's values")
 	}
 	d := s.Different[i]
-	return f.WithHint("something in the cluster sets it again: keep that from it, or leave the field to it: "+
+	return f.WithHint("something in the cluster sets it again: stop that, or leave the field to it: "+
 		"ignore: [{kind: %s, name: %s, path: %s}] of the release", d.Ref.Kind, d.Ref.Name, d.Path)
 }
 
@@ -221,7 +221,7 @@ func (r *Release) reported(ctx context.Context, w *kube.Watcher, objs []kube.Ref
 		return !r.promised[ref.GroupKind()]
 	}), p)
 	for _, ref := range silent {
-		p.Warn(fmt.Sprintf("%s: no controller reports of it, so it is taken as it was applied", ref))
+		p.Warn(fmt.Sprintf("%s: no controller reports its status, so it counts as applied", ref))
 	}
 	return err
 }
@@ -230,7 +230,7 @@ func (r *Release) notReady(ctx context.Context, err error) error {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return err
 	}
-	f := fault.Wrap(err, fault.Failed, "it is installed but does not get ready").On("release %s", r.Name)
+	f := fault.Wrap(err, fault.Failed, "is installed but does not become ready").On("release %s", r.Name)
 	return f.WithHint("kubectl -n %s get events --sort-by=.lastTimestamp; the timeout is %s: releases[].timeout", r.Namespace, r.Timeout.Duration)
 }
 
@@ -262,13 +262,13 @@ func (r *Release) Check(ctx context.Context, c *kube.Client, w *kube.Watcher, _ 
 		return err
 	}
 	differs := func(format string, args ...any) error {
-		return fault.New(fault.Failed, format, args...).On("release %s", r.Name).WithHint("rekindle up makes it as declared")
+		return fault.New(fault.Failed, format, args...).On("release %s", r.Name).WithHint("rekindle up restores it")
 	}
 	switch {
 	case !s.Exists:
-		return differs("it is not installed")
+		return differs("is not installed")
 	case !s.Ours:
-		return fault.New(fault.Refused, "it was not made by rekindle").On("release %s", r.Name)
+		return fault.New(fault.Refused, "was not made by rekindle").On("release %s", r.Name)
 	case !s.Deployed:
 		return differs("revision %d is %s", s.Revision, s.Status)
 	case !s.Same:

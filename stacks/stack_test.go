@@ -168,7 +168,7 @@ func TestFaultsOfValuesNameTheirPlace(t *testing.T) {
 		both(chartOf("app", map[string]string{"values.schema.json": `{"properties":{"size":{"type":"integer"}}}`}),
 			map[string]string{"one.yaml": "a: 1\n", "bad.yaml": "a: 1\n- b\n"})))
 	wants(t, err, fault.Usage,
-		"stacks/platform.yaml:11: release c: bad.yaml: this is no values file", "line 1",
+		"stacks/platform.yaml:11: release c: bad.yaml: not a values file", "line 1",
 		"stacks/platform.yaml:15: release d", "size",
 		"2 errors")
 }

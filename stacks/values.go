@@ -39,7 +39,7 @@ func (r *Release) readValues(i int) (map[string]any, error) {
 		values, err = helm.ReadValues(raw)
 	}
 	if err != nil {
-		return nil, r.fault(field, "%s: this is no values file: %v", file, err)
+		return nil, r.fault(field, "%s: not a values file: %v", file, err)
 	}
 	return values, nil
 }

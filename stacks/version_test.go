@@ -41,7 +41,7 @@ func TestAChartOfTheRepositoryHasTheVersionThatTheDocumentNames(t *testing.T) {
 			switch {
 			case ok && err != nil:
 				t.Fatal(err)
-			case !ok && (fault.Code(err) != fault.ExitUsage || !strings.Contains(err.Error(), "its version is 1.2.3, the document wants 9.9.9")):
+			case !ok && (fault.Code(err) != fault.ExitUsage || !strings.Contains(err.Error(), "has version 1.2.3, the document requires 9.9.9")):
 				t.Fatalf("got %v, want that it has another version", err)
 			}
 		})

@@ -58,7 +58,7 @@ func checkPlain(t reconciler.Target) error {
 	if err != nil || len(found) == 0 {
 		return err
 	}
-	return fault.New(fault.Usage, "it has no kustomization file, but folders in it do (%s): Argo CD would take those files for manifests",
+	return fault.New(fault.Usage, "has no kustomization file, but folders in it do (%s): Argo CD would take those files for manifests",
 		strings.Join(found, ", ")).On("path %s", root).
 		WithHint("add %s with resources: [%s]", path.Join(root, "kustomization.yaml"), strings.Join(found, ", "))
 }

@@ -36,7 +36,7 @@ func (a *ArgoCD) Remove(ctx context.Context, c *kube.Client, w *kube.Watcher, p 
 		}
 		outcome = plan.Changed
 		if err := a.removeApplied(ctx, c, w, p); err != nil {
-			return outcome, fault.Wrap(err, fault.Failed, "what it applied is not gone").On("%s", ref).
+			return outcome, fault.Wrap(err, fault.Failed, "what it applied was not deleted").On("%s", ref).
 				WithHint("its controller must run to delete what it applied: kubectl -n %s get pods", a.spec.Namespace)
 		}
 	}

@@ -134,7 +134,7 @@ func (a *ArgoCD) healthy(ctx context.Context, c *kube.Client, w *kube.Watcher, t
 	}
 	return a.visit(ctx, c, manual, func(ref kube.Ref, obj *unstructured.Unstructured) error {
 		if obj == nil {
-			return fault.New(fault.Failed, "it is gone").On("%s", ref).WithHint("something deleted it while it was awaited")
+			return fault.New(fault.Failed, "is gone").On("%s", ref).WithHint("something deleted it while rekindle was waiting for it")
 		}
 		if root == nil {
 			root = obj

@@ -19,7 +19,7 @@ func (a *ArgoCD) Status(ctx context.Context, c *kube.Client, t reconciler.Target
 	for _, d := range changed {
 		switch {
 		case d.Missing:
-			faults = fault.Join(faults, fault.New(fault.Failed, "missing").On("%s", d.Ref).WithHint("rekindle up makes it"))
+			faults = fault.Join(faults, fault.New(fault.Failed, "missing").On("%s", d.Ref).WithHint("rekindle up creates it"))
 		case !strings.HasPrefix(d.Path, "spec.syncPolicy"): // told below
 			faults = fault.Join(faults, fault.New(fault.Failed, "%s is not as declared", d.Path).On("%s", d.Ref))
 		}

@@ -38,7 +38,7 @@ func (f *Flux) proof(c *kube.Client, w *kube.Watcher, t reconciler.Target, p pla
 func (pr *proof) healthy(ctx context.Context) error {
 	return reconciler.Visit(ctx, pr.client, pr.kustomizationRef(), func(ref kube.Ref, obj *unstructured.Unstructured) ([]kube.Ref, error) {
 		if obj == nil {
-			return nil, fault.New(fault.Failed, "it is gone").On("%s", ref).WithHint("something deleted it while it was awaited")
+			return nil, fault.New(fault.Failed, "is gone").On("%s", ref).WithHint("something deleted it while rekindle was waiting for it")
 		}
 		refs, err := pr.provable(ctx, inventory(obj))
 		if err != nil {

@@ -35,7 +35,7 @@ func (f *Flux) Remove(ctx context.Context, c *kube.Client, w *kube.Watcher, p pl
 		outcome = plan.Changed
 	}
 	if err := f.removeApplied(ctx, c, w, obj, p); err != nil {
-		return outcome, fault.Wrap(err, fault.Failed, "what it applied is not gone").On("%s", ref).
+		return outcome, fault.Wrap(err, fault.Failed, "what it applied was not deleted").On("%s", ref).
 			WithHint("its controller must run to delete what it applied: kubectl -n %s get pods", f.spec.Namespace)
 	}
 	repository, err := c.Get(ctx, f.repositoryRef())
@@ -201,6 +201,6 @@ func tellKept(ctx context.Context, c *kube.Client, refs []kube.Ref, p plan.Progr
 	if more := len(left) - shown; more > 0 {
 		text += fmt.Sprintf(" and %d more", more)
 	}
-	p.Warn("stays, as Flux is told to keep it: " + text)
+	p.Warn("stays, as Flux is configured to keep it: " + text)
 	return nil
 }

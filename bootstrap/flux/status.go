@@ -44,7 +44,7 @@ func (f *Flux) Status(ctx context.Context, c *kube.Client, t reconciler.Target) 
 // state is the fault of one of Flux's objects, nil when it is as it should be.
 func (f *Flux) state(obj *unstructured.Unstructured, ref kube.Ref, commit string, judge kube.Judge) error {
 	if obj == nil {
-		return fault.New(fault.Failed, "missing").On("%s", ref).WithHint("rekindle up makes it")
+		return fault.New(fault.Failed, "missing").On("%s", ref).WithHint("rekindle up creates it")
 	}
 	if isSuspended(obj) {
 		return fault.New(fault.Failed, "suspended: changes of the repository are not applied").On("%s", ref).

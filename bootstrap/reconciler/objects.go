@@ -72,5 +72,5 @@ func Stuck(err error, name, look string) error {
 	case errors.Is(err, context.DeadlineExceeded):
 		look += "; spec.source.timeout gives it more time"
 	}
-	return fault.Wrap(err, fault.Failed, "it does not come into sync").On("%s", name).WithHint("%s", look)
+	return fault.Wrap(err, fault.Failed, "did not sync").On("%s", name).WithHint("%s", look)
 }

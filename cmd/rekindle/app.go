@@ -183,7 +183,7 @@ func (a *app) checkReport(c *cobra.Command) error {
 	case slices.Contains([]string{"plan", "list", "snapshots", "schema", "version", "serve", "assets"}, name):
 		file := a.reportFile
 		a.reportFile = "" // nor of this
-		return fault.New(fault.Usage, "--report %s: %s runs nothing that a report could tell of", file, name).WithHint("%s -o json prints what it finds, for programs", name)
+		return fault.New(fault.Usage, "--report %s: %s runs nothing to report on", file, name).WithHint("%s -o json prints what it finds, for programs", name)
 	}
 	if err := report.Writable(a.reportFile); err != nil {
 		return fault.Wrap(err, fault.Usage, "--report").WithHint("give --report a file in a folder that exists and can be written")

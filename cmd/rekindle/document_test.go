@@ -138,7 +138,7 @@ func TestAPrivateDocumentIsReadWithGitsCredentials(t *testing.T) {
 			t.Errorf("%q: exit code %d with:\n%s", ref, code, out)
 		}
 	}
-	for query, text := range map[string]string{"?ref=nothere": "it has no branch nothere", "?depth=1": "only ?ref=NAME may follow", "?ref=": "only ?ref=NAME may follow"} {
+	for query, text := range map[string]string{"?ref=nothere": "has no branch nothere", "?depth=1": "only ?ref=NAME may follow", "?ref=": "only ?ref=NAME may follow"} {
 		if code, out := call(t, "plan", repository+"//cluster.yaml"+query); code != fault.ExitUsage || !strings.Contains(out, text) || strings.Contains(out, "spec.") {
 			t.Errorf("%q: exit code %d with:\n%s", query, code, out)
 		}

@@ -85,7 +85,7 @@ func (c *Cache) fetch(ctx context.Context, a Asset, p plan.Progress) (string, er
 			return err
 		}
 		if got != want {
-			return fault.New(fault.Failed, "%s has SHA-256 %s, but %s was promised", a.Release.URL, got, want).
+			return fault.New(fault.Failed, "%s has SHA-256 %s, but %s was expected", a.Release.URL, got, want).
 				On("%s %s", a.Name, a.Version).
 				WithHint("do not trust this download; check the mirror or the proxy that it came through")
 		}
@@ -230,7 +230,7 @@ var errCircle = fmt.Errorf("sent on %d times", mostRedirects)
 // staysSecret refuses to be sent on to what is not https: on the way there a file can be exchanged, and its sum with it.
 func staysSecret(req *http.Request, via []*http.Request) error {
 	if req.URL.Scheme != "https" {
-		return fault.New(fault.Failed, "%s sends on to %s, which is not https", via[len(via)-1].URL.Host, req.URL.Redacted()).
+		return fault.New(fault.Failed, "%s redirects to %s, which is not https", via[len(via)-1].URL.Host, req.URL.Redacted()).
 			WithHint("check the mirror or the proxy that it came through")
 	}
 	if len(via) >= mostRedirects {

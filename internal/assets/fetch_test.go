@@ -143,7 +143,7 @@ func TestWrongSumIsNeverBuiltAround(t *testing.T) {
 	c := cacheFor(t, s)
 	a := Asset{Name: "hello", Version: "v1", Module: &hello, Release: &Release{URL: s.URL + "/hello", SHA256: sumOf([]byte(script))}}
 	_, err := c.Get(t.Context(), a, nil)
-	if err == nil || !strings.Contains(err.Error(), "was promised") || len(fault.Hints(err)) == 0 {
+	if err == nil || !strings.Contains(err.Error(), "was expected") || len(fault.Hints(err)) == 0 {
 		t.Errorf("got %v", err)
 	}
 	if c.Have(a) != "" {

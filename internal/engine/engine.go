@@ -317,10 +317,10 @@ func (r *run) unfinished() bool {
 func interrupted(ctx context.Context) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return fault.Wrap(context.Cause(ctx), fault.Failed, "the run's time is up").
-			WithHint("run the same command again to go on where it stopped, or raise --timeout")
+			WithHint("run the same command again to continue where it stopped, or raise --timeout")
 	}
 	return fault.Wrap(ctx.Err(), fault.Interrupted, "interrupted").
-		WithHint("run the same command again to go on where it stopped")
+		WithHint("run the same command again to continue where it stopped")
 }
 
 // stepError names the step in its error, unless the error is a fault that names its object itself.

@@ -28,6 +28,6 @@ func Private(dir string) error {
 	default:
 		return nil
 	}
-	return fault.New(fault.Refused, "it %s, and credentials are to be written into it", why).On("folder %s", dir).
-		WithHint("see what made it (ls -ld %s), and remove it; or set XDG_STATE_HOME to a folder of your own", dir)
+	return fault.New(fault.Refused, "%s, and credentials would be written into it", why).On("folder %s", dir).
+		WithHint("see what created it (ls -ld %s), and remove it; or set XDG_STATE_HOME to a folder of your own", dir)
 }

@@ -33,7 +33,7 @@ type session interface {
 func dial(ctx context.Context, r Remote) (session, error) {
 	ep, err := transport.NewEndpoint(r.URL)
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Usage, "the URL cannot be read").On("repository %s", r.name())
+		return nil, fault.Wrap(err, fault.Usage, "the URL cannot be read").On("Git repository %s", r.name())
 	}
 	switch ep.Protocol {
 	case "ssh":
@@ -41,7 +41,7 @@ func dial(ctx context.Context, r Remote) (session, error) {
 	case "http", "https":
 		return dialHTTP(ep, r)
 	}
-	return nil, fault.New(fault.Usage, "repositories are not read over %s", ep.Protocol).On("repository %s", r.name()).
+	return nil, fault.New(fault.Usage, "the protocol %s is not supported", ep.Protocol).On("Git repository %s", r.name()).
 		WithHint("give an https:// or ssh:// URL; a folder is served with --source-from DIR")
 }
 
@@ -79,7 +79,7 @@ func roots(r Remote) (*x509.CertPool, error) {
 		pool = x509.NewCertPool()
 	}
 	if !pool.AppendCertsFromPEM(r.Auth.CA) {
-		return nil, fault.New(fault.Usage, "the entry ca.crt of its key holds no PEM certificate").On("repository %s", r.name())
+		return nil, fault.New(fault.Usage, "the entry ca.crt of its key holds no PEM certificate").On("Git repository %s", r.name())
 	}
 	return pool, nil
 }

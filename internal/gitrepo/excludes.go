@@ -55,7 +55,7 @@ func excludesFile(ctx context.Context, root, home, folder string) (string, error
 	for _, config := range configs {
 		file, err := excludesFileOf(config)
 		if err != nil {
-			return "", fault.Wrap(err, fault.Failed, "what Git ignores is not known").On("%s", config).WithHint("correct it, or install git, which is asked where it is")
+			return "", fault.Wrap(err, fault.Failed, "cannot find out what Git ignores").On("%s", config).WithHint("correct it, or install git, which is then asked instead")
 		}
 		if file != "" {
 			return file, nil
@@ -78,7 +78,7 @@ func askGit(ctx context.Context, program, root string) (string, error) {
 	case errors.As(err, &failed) && len(failed.Stderr) > 0:
 		err = errors.New(strings.TrimSpace(string(failed.Stderr)))
 	}
-	return "", fault.Wrap(err, fault.Failed, "what Git ignores is not known").On("folder %s", root).WithHint("git config --list shows what is wrong with its configuration")
+	return "", fault.Wrap(err, fault.Failed, "cannot find out what Git ignores").On("folder %s", root).WithHint("git config --list shows what is wrong with its configuration")
 }
 
 // excludesFileOf is the file that one configuration of Git names; empty when it names none, or is not there.

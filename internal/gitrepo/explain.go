@@ -35,14 +35,14 @@ func explain(ctx context.Context, r Remote, err error) error {
 	var known *fault.Error
 	if errors.As(err, &known) {
 		if known.Object == "" {
-			return known.On("repository %s", r.name())
+			return known.On("Git repository %s", r.name())
 		}
 		return known
 	}
 	if ctx.Err() != nil {
-		return fmt.Errorf("repository %s: %w", r.name(), context.Cause(ctx))
+		return fmt.Errorf("Git repository %s: %w", r.name(), context.Cause(ctx))
 	}
-	return because(r, err).On("repository %s", r.name())
+	return because(r, err).On("Git repository %s", r.name())
 }
 
 // because finds the cause that a person can do something about.
@@ -58,25 +58,25 @@ func because(r Remote, err error) *fault.Error {
 	wrap := func(kind fault.Kind, what string) *fault.Error { return fault.Wrap(err, kind, "%s", what) }
 	switch {
 	case errors.As(err, &unknownCA) || strings.Contains(err.Error(), "certificate signed by unknown authority"):
-		return wrap(fault.Failed, "its certificate is signed by an authority that is not trusted here").
+		return wrap(fault.Failed, "the certificate is signed by an authority that is not trusted here").
 			WithHint("add the authority's certificate as entry ca.crt to the key that spec.source.auth names")
 	case errors.As(err, &hostname), errors.As(err, &expired):
-		return wrap(fault.Failed, "its certificate is not valid")
+		return wrap(fault.Failed, "the certificate is not valid")
 	case errors.Is(err, transport.ErrAuthenticationRequired), errors.Is(err, transport.ErrAuthorizationFailed),
 		errors.As(err, &authErr), strings.Contains(err.Error(), "unable to authenticate"):
 		return wrap(fault.Failed, "access was refused with "+r.Auth.String()).
 			WithHint("check that the key named in spec.source.auth is valid and may read the repository")
 	case errors.Is(err, transport.ErrRepositoryNotFound), strings.Contains(err.Error(), "does not appear to be a git repository"):
-		return wrap(fault.Failed, "there is no such repository, or it is hidden from "+r.Auth.String()).
+		return wrap(fault.Failed, "does not exist, or is hidden from "+r.Auth.String()).
 			WithHint("check spec.source.url, and spec.source.auth if it is private")
 	case errors.Is(err, transport.ErrEmptyRemoteRepository):
-		return wrap(fault.Failed, "it is empty").WithHint("push a first commit")
+		return wrap(fault.Failed, "is empty").WithHint("push a first commit")
 	case errors.As(err, &noName) && noName.IsNotFound:
-		return wrap(fault.Failed, "its host is not known").WithHint("check spec.source.url and the machine's name service")
+		return wrap(fault.Failed, "the host name cannot be resolved").WithHint("check spec.source.url and the DNS settings of this machine")
 	case errors.As(err, &netErr), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
-		return wrap(fault.Failed, "it cannot be reached").Transient().
+		return wrap(fault.Failed, "cannot be reached").Transient().
 			WithHint("check that it is up and that this machine may connect to it")
 	default:
-		return wrap(fault.Failed, "it does not answer as a git repository does")
+		return wrap(fault.Failed, "does not answer like a Git repository")
 	}
 }

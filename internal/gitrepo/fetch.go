@@ -91,9 +91,9 @@ func explainFetch(ctx context.Context, r Remote, commit plumbing.Hash, err error
 		return explain(ctx, r, err)
 	}
 	if r.Ref.Commit != "" {
-		return fault.Wrap(err, fault.Usage, "it has no commit %s", commit).On("repository %s", r.name()).
+		return fault.Wrap(err, fault.Usage, "has no commit %s", commit).On("Git repository %s", r.name()).
 			WithHint("push the commit, or correct spec.source.ref.commit")
 	}
-	return fault.Wrap(err, fault.Failed, "it has no commit %s", commit).On("repository %s", r.name()).
+	return fault.Wrap(err, fault.Failed, "has no commit %s", commit).On("Git repository %s", r.name()).
 		Transient().WithHint("%s moved while it was read: run the command again", RefName(r.Ref))
 }

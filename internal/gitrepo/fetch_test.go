@@ -145,8 +145,8 @@ func TestFaultsOfAnAnsweringServer(t *testing.T) {
 	wantFault(t, open(Remote{URL: url, Ref: config.Ref{Tag: "v1"}}), fault.Usage, "no tag v1", "no tags at all")
 	wantFault(t, open(Remote{URL: url, Ref: config.Ref{Commit: strings.Repeat("1", 40)}}), fault.Usage, "no commit 1111", "spec.source.ref.commit")
 	wantFault(t, open(Remote{URL: url, Ref: config.Ref{Commit: "abc123"}}), fault.Usage, "not a full commit id", "git rev-parse abc123")
-	wantFault(t, open(Remote{URL: url + "x"}), fault.Failed, "no such repository", "spec.source.url")
-	wantFault(t, open(Remote{URL: "file:///tmp"}), fault.Usage, "not read over file", "--source-from")
+	wantFault(t, open(Remote{URL: url + "x"}), fault.Failed, "does not exist, or is hidden", "spec.source.url")
+	wantFault(t, open(Remote{URL: "file:///tmp"}), fault.Usage, "the protocol file is not supported", "--source-from")
 }
 
 func TestFaultsOfTheWay(t *testing.T) {
@@ -245,7 +245,7 @@ func TestAForcePushBetweenListAndFetch(t *testing.T) {
 	t.Cleanup(srv.Close)
 	cacheDir := t.TempDir()
 	_, err := NewCache(cacheDir).Open(t.Context(), Remote{URL: srv.URL + "/ops/.git", Ref: config.Ref{Branch: "main"}}, nil)
-	wantFault(t, err, fault.Failed, "it has no commit", "moved while it was read")
+	wantFault(t, err, fault.Failed, "has no commit", "moved while it was read")
 	if !fault.IsTransient(err) {
 		t.Error("a moved branch may be tried again")
 	}

@@ -50,7 +50,7 @@ func OpenFolder(ctx context.Context, dir string, as config.Ref) (*Folder, error)
 	case as.Tag != "":
 		v.refs[plumbing.NewTagReferenceName(as.Tag)] = commit
 	case as.Commit != "" && as.Commit != commit.String():
-		return nil, fault.New(fault.Usage, "it is at commit %s, but the document follows commit %s", commit, as.Commit).On("folder %s", dir).
+		return nil, fault.New(fault.Usage, "is at commit %s, but the document follows commit %s", commit, as.Commit).On("folder %s", dir).
 			WithHint("check out %s, or follow a branch in spec.source.ref", as.Commit)
 	}
 	v.refs[v.head] = commit
@@ -75,10 +75,10 @@ func FollowFolder(ctx context.Context, dir string) (*Folder, error) {
 func openFolder(dir string) (*Folder, error) {
 	info, err := os.Stat(dir)
 	if err != nil {
-		return nil, fault.Wrap(errors.Unwrap(err), fault.Usage, "it cannot be opened").On("folder %s", dir)
+		return nil, fault.Wrap(errors.Unwrap(err), fault.Usage, "cannot be opened").On("folder %s", dir)
 	}
 	if !info.IsDir() {
-		return nil, fault.New(fault.Usage, "it is not a folder").On("folder %s", dir)
+		return nil, fault.New(fault.Usage, "is not a folder").On("folder %s", dir)
 	}
 	f := &Folder{dir: dir}
 	_, err = f.repository()
@@ -86,7 +86,7 @@ func openFolder(dir string) (*Folder, error) {
 	case err == nil:
 		f.git = true
 	case !errors.Is(err, git.ErrRepositoryNotExists):
-		return nil, fault.Wrap(err, fault.Failed, "its repository cannot be read").On("folder %s", dir)
+		return nil, fault.Wrap(err, fault.Failed, "the repository cannot be read").On("folder %s", dir)
 	}
 	return f, nil
 }

@@ -39,7 +39,7 @@ func readPatterns(file string) ([]gitignore.Pattern, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fault.Wrap(errors.Unwrap(err), fault.Failed, "what Git ignores is not known").On("%s", file).WithHint("see who may read it")
+		return nil, fault.Wrap(errors.Unwrap(err), fault.Failed, "cannot find out what Git ignores").On("%s", file).WithHint("see who may read it")
 	}
 	var patterns []gitignore.Pattern
 	for line := range strings.Lines(string(raw)) {
@@ -73,7 +73,7 @@ func leftOut(ctx context.Context, dir string) (out func(name string) bool, root 
 			out, err := leftOutOf(ctx, repo, root, dir)
 			return out, root, err
 		case err != nil && !errors.Is(err, git.ErrRepositoryNotExists):
-			return nil, "", fault.Wrap(err, fault.Failed, "its repository cannot be read").On("folder %s", root)
+			return nil, "", fault.Wrap(err, fault.Failed, "the repository cannot be read").On("folder %s", root)
 		case root == filepath.Dir(root):
 			out, err := gitIgnores(ctx, dir)
 			return out, dir, err

@@ -76,10 +76,10 @@ func TestWhatGitIgnoresHasToBeKnown(t *testing.T) {
 	dir, _ := newRepo(t, map[string]string{"a": "1"})
 	write(t, home, map[string]string{".gitconfig": "[core\n"})
 	_, err := OpenFolder(t.Context(), dir, config.Ref{})
-	wantFault(t, err, fault.Failed, "what Git ignores is not known", "git config")
+	wantFault(t, err, fault.Failed, "cannot find out what Git ignores", "git config")
 	t.Setenv("PATH", "")
 	_, err = OpenFolder(t.Context(), dir, config.Ref{})
-	wantFault(t, err, fault.Failed, "what Git ignores is not known", ".gitconfig", "install git")
+	wantFault(t, err, fault.Failed, "cannot find out what Git ignores", ".gitconfig", "install git")
 }
 
 // TestWhatGitSaysOfItsConfigurationCounts: it takes files that others do not, and knows what they include.

@@ -19,7 +19,7 @@ func checkCommit(r Remote) error {
 	if plumbing.IsHash(r.Ref.Commit) && len(r.Ref.Commit) == 40 {
 		return nil
 	}
-	return fault.New(fault.Usage, "%q is not a full commit id of 40 hexadecimal digits", r.Ref.Commit).On("repository %s", r.name()).
+	return fault.New(fault.Usage, "%q is not a full commit id of 40 hexadecimal digits", r.Ref.Commit).On("Git repository %s", r.name()).
 		WithHint("run git rev-parse %s to get it", r.Ref.Commit)
 }
 
@@ -34,7 +34,7 @@ func pick(refs *packp.AdvRefs, r Remote) (plumbing.Hash, error) {
 	case refs.Head != nil:
 		return *refs.Head, nil
 	}
-	return plumbing.ZeroHash, fault.New(fault.Usage, "it has no default branch").On("repository %s", r.name()).
+	return plumbing.ZeroHash, fault.New(fault.Usage, "has no default branch").On("Git repository %s", r.name()).
 		WithHint("name one in spec.source.ref, or push a first commit")
 }
 
@@ -61,7 +61,7 @@ func named(refs *packp.AdvRefs, r Remote, prefix, name, plural string) (plumbing
 			have = append(have, short)
 		}
 	}
-	e := fault.New(fault.Usage, "it has no %s", RefName(r.Ref)).On("repository %s", r.name())
+	e := fault.New(fault.Usage, "has no %s", RefName(r.Ref)).On("Git repository %s", r.name())
 	if len(have) == 0 {
 		return plumbing.ZeroHash, e.WithHint("it has no %s at all: push one, or correct spec.source.ref", plural)
 	}

@@ -115,7 +115,7 @@ func checkFolder(repo fs.FS, dir string) error {
 	if len(have) == 0 {
 		return e.WithHint("correct spec.source.path; the repository has no folders")
 	}
-	return e.WithHint("correct spec.source.path; near to it are %s", nearest(have, dir))
+	return e.WithHint("correct spec.source.path; similar paths are %s", nearest(have, dir))
 }
 
 // build runs kustomize over exactly the files that the walk found. So it can fetch nothing, and a file
@@ -129,7 +129,7 @@ func build(w *walker, dir string) (objects []map[string]any, err error) {
 	}
 	res, err := run(mem, path.Clean("/"+dir))
 	if err != nil {
-		return nil, fault.Wrap(tidy(err), fault.Failed, "it does not render").On("path %s", dir).
+		return nil, fault.Wrap(tidy(err), fault.Failed, "does not render").On("path %s", dir).
 			WithHint("run kustomize build --load-restrictor LoadRestrictionsNone %s in a checkout to see the same", dir)
 	}
 	for _, one := range res.Resources() {

@@ -153,15 +153,15 @@ func TestRenderFaultsNameTheFile(t *testing.T) {
 			[]string{"the remote base github.com/a/b", "the remote base http://127.0.0.1:1/x", "2 errors"}},
 		"helm": {map[string]string{"p/kustomization.yaml": "helmCharts: [{name: x, repo: 'https://x'}]"}, []string{"helmCharts is run neither"}},
 		"a chart": {map[string]string{"p/Chart.yaml": "name: apps\n", "p/templates/app.yaml": "{{ .Values.x }}: [\n"},
-			[]string{"path p: it is a Helm chart", "an Application of Argo CD"}},
+			[]string{"path p: is a Helm chart", "an Application of Argo CD"}},
 		"a chart beside manifests": {map[string]string{"p/a.yaml": cm("a"), "p/c/Chart.yaml": "name: apps\n", "p/c/templates/app.yaml": "{{ x }}: [\n"},
-			[]string{"path p/c: it is a Helm chart"}},
-		"not a folder":     {map[string]string{"prod/a.yaml": cm("a"), "b/a.yaml": cm("a")}, []string{"no such folder", "near to it are b, prod"}},
+			[]string{"path p/c: is a Helm chart"}},
+		"not a folder":     {map[string]string{"prod/a.yaml": cm("a"), "b/a.yaml": cm("a")}, []string{"no such folder", "similar paths are b, prod"}},
 		"nothing there":    {map[string]string{"p/README.md": "x"}, []string{"neither a kustomization file nor a manifest"}},
-		"twice the same":   {map[string]string{"p/a.yaml": cm("a"), "p/b.yaml": cm("a")}, []string{"path p: it does not render", "already registered"}},
-		"not an object":    {map[string]string{"p/a.yaml": "a: 1\n"}, []string{"path p: it does not render", "a.yaml"}},
+		"twice the same":   {map[string]string{"p/a.yaml": cm("a"), "p/b.yaml": cm("a")}, []string{"path p: does not render", "already registered"}},
+		"not an object":    {map[string]string{"p/a.yaml": "a: 1\n"}, []string{"path p: does not render", "a.yaml"}},
 		"bare folder":      {map[string]string{"p/kustomization.yaml": "resources: [sub]", "p/sub/a.yaml": cm("a")}, []string{"sub is a folder without a kustomization file"}},
-		"patch of nothing": {map[string]string{"p/kustomization.yaml": "patches: [{path: p.yaml}]", "p/p.yaml": cm("no")}, []string{"path p: it does not render"}},
+		"patch of nothing": {map[string]string{"p/kustomization.yaml": "patches: [{path: p.yaml}]", "p/p.yaml": cm("no")}, []string{"path p: does not render"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Render(t.Context(), repoFS(c.files), "p", Source{})

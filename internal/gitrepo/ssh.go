@@ -134,7 +134,7 @@ func (s *sshSession) Close() error {
 
 // sshConfig takes identity and known hosts from what it is given alone; there is no way around either.
 func sshConfig(ep *transport.Endpoint, addr string, r Remote) (*ssh.ClientConfig, error) {
-	on := func(e *fault.Error) *fault.Error { return e.On("repository %s", r.name()) }
+	on := func(e *fault.Error) *fault.Error { return e.On("Git repository %s", r.name()) }
 	signers := r.Auth.Signers
 	if signers == nil {
 		if len(r.Auth.Identity) == 0 {
@@ -148,7 +148,7 @@ func sshConfig(ep *transport.Endpoint, addr string, r Remote) (*ssh.ClientConfig
 		signers = func() ([]ssh.Signer, error) { return []ssh.Signer{signer}, nil }
 	}
 	if len(r.Auth.KnownHosts) == 0 {
-		return nil, on(fault.New(fault.Usage, "its key has no entry known_hosts, so the server cannot be told from another")).
+		return nil, on(fault.New(fault.Usage, "its key has no entry known_hosts, so the host key cannot be verified")).
 			WithHint("%s", scanHint(ep.Host, ep.Port))
 	}
 	db, err := parseKnownHosts(r.Auth.KnownHosts)
@@ -208,7 +208,7 @@ func explainHostKey(err error, ep *transport.Endpoint, key ssh.PublicKey) error 
 		known = append(known, ssh.FingerprintSHA256(k.Key))
 	}
 	return fault.New(fault.Refused, "host %s shows the %s key %s, but known_hosts has %s", ep.Host, key.Type(), print, strings.Join(known, ", ")).
-		WithHint("somebody may be in between: go on only if its operator says that the key was changed, then %s", scanHint(ep.Host, ep.Port))
+		WithHint("possibly a man-in-the-middle attack: continue only if its operator says that the key was changed, then %s", scanHint(ep.Host, ep.Port))
 }
 
 func scanHint(host string, port int) string {

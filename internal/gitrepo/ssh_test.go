@@ -158,7 +158,7 @@ func TestSSH(t *testing.T) {
 
 	remote.URL += "-none"
 	_, err := Resolve(t.Context(), remote)
-	wantFault(t, err, fault.Failed, "no such repository")
+	wantFault(t, err, fault.Failed, "does not exist, or is hidden")
 }
 
 func TestSSHHostIsAlwaysChecked(t *testing.T) {
@@ -175,7 +175,7 @@ func TestSSHHostIsAlwaysChecked(t *testing.T) {
 	other, _ := ssh.NewPublicKey(newKey(t).Public())
 	remote.Auth.KnownHosts = sshServer{srv.addr, other}.knownHosts()
 	_, err = Resolve(t.Context(), remote)
-	wantFault(t, err, fault.Refused, print, ssh.FingerprintSHA256(other), "somebody may be in between")
+	wantFault(t, err, fault.Refused, print, ssh.FingerprintSHA256(other), "possibly a man-in-the-middle attack")
 
 	remote.Auth.KnownHosts = nil
 	_, err = Resolve(t.Context(), remote)

@@ -44,7 +44,7 @@ func (w *walker) isChart(dir string) bool {
 	if info, err := fs.Stat(w.repo, path.Join(dir, "Chart.yaml")); err != nil || info.IsDir() {
 		return false
 	}
-	w.faults = append(w.faults, fault.New(fault.Usage, "it is a Helm chart, and a chart is not rendered as a path").On("path %s", dir).
+	w.faults = append(w.faults, fault.New(fault.Usage, "is a Helm chart, which cannot be rendered as a path").On("path %s", dir).
 		WithHint("make it a release of a Stack, a HelmRelease of Flux, or an Application of Argo CD that the path holds; "+
 			"charts that are beside manifests go out of the path, or the path gets a kustomization file that names the manifests"))
 	return true
@@ -94,7 +94,7 @@ func (w *walker) generate(dir string) {
 		return
 	}
 	if len(resources) == 0 {
-		w.faults = append(w.faults, fault.New(fault.Usage, "it holds neither a kustomization file nor a manifest").
+		w.faults = append(w.faults, fault.New(fault.Usage, "has neither a kustomization file nor a manifest").
 			On("path %s", dir).WithHint("correct spec.source.path"))
 		return
 	}

@@ -44,7 +44,7 @@ type Chart struct {
 func Load(archive []byte) (*Chart, error) {
 	c, err := loader.LoadArchive(bytes.NewReader(archive))
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Usage, "this is no chart archive")
+		return nil, fault.Wrap(err, fault.Usage, "not a chart archive")
 	}
 	if c.Metadata.Type == "library" {
 		return nil, fault.New(fault.Usage, "%s is a library chart: it cannot be installed", c.Name())

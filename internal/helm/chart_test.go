@@ -70,10 +70,10 @@ func TestWhatIsNoChartIsRefused(t *testing.T) {
 		fsys fstest.MapFS
 		says string
 	}{
-		"a folder without Chart.yaml": {fstest.MapFS{"app/values.yaml": {}}, "this is no chart"},
+		"a folder without Chart.yaml": {fstest.MapFS{"app/values.yaml": {}}, "not a chart"},
 		"a Chart.yaml without a name": {fstest.MapFS{"app/Chart.yaml": {Data: []byte("version: 1.0.0")}}, "the name"},
 		"a name that climbs":          {fstest.MapFS{"app/Chart.yaml": {Data: []byte("name: ../../x")}}, "the name"},
-		"a link":                      {link, "no regular file"},
+		"a link":                      {link, "is not a regular file"},
 	} {
 		if _, err := helm.Pack(c.fsys, "app"); err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: got %v, want %q", name, err, c.says)
@@ -83,7 +83,7 @@ func TestWhatIsNoChartIsRefused(t *testing.T) {
 		archive []byte
 		says    string
 	}{
-		"no archive":           {[]byte("hello"), "no chart archive"},
+		"no archive":           {[]byte("hello"), "not a chart archive"},
 		"a library":            {pack(t, map[string]string{"Chart.yaml": "apiVersion: v2\nname: app\nversion: 1.0.0\ntype: library\n"}), "library chart"},
 		"without dependencies": {pack(t, map[string]string{"Chart.yaml": "apiVersion: v2\nname: app\nversion: 1.0.0\ndependencies: [{name: redis, version: 1.x.x, repository: https://example.com}]\n"}), "redis"},
 	} {

@@ -65,7 +65,7 @@ func (g *guard) leaveToOthers(target helmkube.ResourceList) error {
 	for _, info := range target {
 		obj, ok := info.Object.(*unstructured.Unstructured)
 		if !ok {
-			return fmt.Errorf("%s is no unstructured object", info.Name) // Helm builds no other
+			return fmt.Errorf("%s is not an unstructured object", info.Name) // Helm builds no other
 		}
 		objs = append(objs, obj)
 	}

@@ -22,7 +22,7 @@ const maxChart = 64 << 20
 func Pack(fsys fs.FS, dir string) ([]byte, error) {
 	rawMeta, err := fs.ReadFile(fsys, path.Join(dir, "Chart.yaml"))
 	if err != nil {
-		return nil, fmt.Errorf("this is no chart: %w", err)
+		return nil, fmt.Errorf("not a chart: %w", err)
 	}
 	name, err := chartName(rawMeta)
 	if err != nil {
@@ -66,7 +66,7 @@ func packFiles(archive *tar.Writer, fsys fs.FS, dir, name string, rules *ignore.
 		case rules.Ignore(rel, info) || d.IsDir():
 			return nil
 		case !info.Mode().IsRegular():
-			return fmt.Errorf("%s is no regular file: a chart holds regular files only", rel)
+			return fmt.Errorf("%s is not a regular file: a chart holds regular files only", rel)
 		}
 		raw, err := fs.ReadFile(fsys, file)
 		if err != nil {

@@ -210,7 +210,7 @@ func Remove(ctx context.Context, c *kube.Client, w *kube.Watcher, name, namespac
 		return "", fmt.Errorf("read the history of release %s: %w", name, err)
 	}
 	if last.Labels[labelOwner] != ownerValue {
-		return "", fault.New(fault.Refused, "it was not made by rekindle").On("release %s/%s", namespace, name)
+		return "", fault.New(fault.Refused, "was not made by rekindle").On("release %s/%s", namespace, name)
 	}
 	objs, err := objectsOf(c, last)
 	if err != nil {

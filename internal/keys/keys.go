@@ -93,7 +93,7 @@ func Load(ctx context.Context, wanted []config.Key, dir string, repo fs.FS) ([]S
 			size += len(v)
 		}
 		if size > maxSize {
-			faults = append(faults, name(fault.New(fault.Usage, "its values have %d bytes together, a Secret holds at most %d", size, maxSize), k))
+			faults = append(faults, name(fault.New(fault.Usage, "the values have %d bytes in total, a Secret holds at most %d", size, maxSize), k))
 			continue
 		}
 		secrets = append(secrets, Secret{Name: k.Name, Namespace: k.Namespace, Data: data})
@@ -139,7 +139,7 @@ func read(ctx context.Context, from config.KeySource, dir string, repo fs.FS) (D
 		}
 		return entry(from.Key, strings.TrimSuffix(path.Base(from.Repo), ".age"), raw)
 	}
-	return nil, fault.New(fault.Usage, "it says not where it comes from").WithHint("give one of file, env, exec or repo in its from")
+	return nil, fault.New(fault.Usage, "no source is set").WithHint("give one of file, env, exec or repo in its from")
 }
 
 // entry makes the one entry that a source fills.
@@ -148,10 +148,10 @@ func entry(key, fallback string, raw []byte) (Data, error) {
 		key = fallback
 	}
 	if key == "" {
-		return nil, fault.New(fault.Usage, "it says not which entry of the Secret to fill").WithHint("give from.key, such as age.agekey")
+		return nil, fault.New(fault.Usage, "does not say which entry of the Secret to fill").WithHint("give from.key, such as age.agekey")
 	}
 	if len(strings.TrimSpace(string(raw))) == 0 {
-		return nil, fault.New(fault.Usage, "its source is empty, so that the entry %s would be", key)
+		return nil, fault.New(fault.Usage, "the source is empty, and so would be the entry %s", key)
 	}
 	return Data{key: raw}, nil
 }
@@ -191,8 +191,8 @@ func run(ctx context.Context, command []string, dir string) ([]byte, error) {
 	var exit *exec.ExitError
 	switch {
 	case errors.Is(err, exec.ErrWaitDelay):
-		return nil, fault.New(fault.Failed, "the command %s has ended, and something that it began still has its output: whether that is all is not known", command[0]).
-			WithHint("let it wait for what it begins, or give that another output: >/dev/null 2>&1")
+		return nil, fault.New(fault.Failed, "the command %s has ended, but a process that it started still holds its output open: the output may be incomplete", command[0]).
+			WithHint("let it wait for its child processes, or redirect their output: >/dev/null 2>&1")
 	case errors.As(err, &exit):
 		// What it wrote may hold the secret, or what leads to it: only how it ended is told.
 		return nil, fault.New(fault.Failed, "the command %s ended with %s", command[0], exit.ProcessState).

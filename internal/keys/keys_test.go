@@ -138,12 +138,12 @@ func TestAllFaultsAtOnceAndNoValueInThem(t *testing.T) {
 	}, dir, repo)
 	text := fault.Text(err)
 	for _, want := range []string{
-		"key file: read " + dir + "/none.txt: no such file", "key empty: its source is empty",
+		"key file: read " + dir + "/none.txt: no such file", "key empty: the source is empty",
 		"key env: the environment variable REKINDLE_TEST_UNSET_A", "REKINDLE_TEST_UNSET_B",
 		"key exit: the command sh ended with exit status 3", "key absent: the command rekindle-no-such-program cannot be run",
 		"key noprogram: the command names no program",
-		"key entry: it says not which entry", "key wrong: no identity of", "key damaged:", "holds no age identities",
-		"key norepo: read none.age of the repository", "key notage: decrypt bad.age", "key big: its values have", "key nothing: it says not where",
+		"key entry: does not say which entry", "key wrong: no identity of", "key damaged:", "holds no age identities",
+		"key norepo: read none.age of the repository", "key notage: decrypt bad.age", "key big: the values have", "key nothing: no source is set",
 		"14 errors",
 	} {
 		if !strings.Contains(text, want) {
@@ -154,7 +154,7 @@ func TestAllFaultsAtOnceAndNoValueInThem(t *testing.T) {
 		t.Errorf("a value is in the text:\n%s", text)
 	}
 	_, err = Load(t.Context(), []config.Key{{Name: "early", From: config.KeySource{Repo: "k.age", IdentityFile: "other.txt"}}}, dir, nil)
-	if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "before there is one") {
+	if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "needed to fetch the repository") {
 		t.Errorf("without a repository: %v", err)
 	}
 }

@@ -39,7 +39,7 @@ func Open(secrets []Secret, files fs.FS, file string) (plain []byte, values []st
 	})
 	plain, err = storeOf(file).EmitPlainFile(tree.Branches)
 	if err != nil {
-		return nil, nil, fault.New(fault.Failed, "what it decrypts to cannot be written as its name says").At(file, 0)
+		return nil, nil, fault.New(fault.Failed, "the decrypted content does not fit the file's extension").At(file, 0)
 	}
 	return plain, Values([]Secret{{Data: data}}), nil
 }

@@ -127,11 +127,11 @@ func (r *ring) open(tree *sops.Tree, file string) error {
 	cipher := aes.NewCipher()
 	mac, err := tree.Decrypt(dataKey, cipher)
 	if err != nil {
-		return fault.New(fault.Failed, "its values do not decrypt, though its key does: it is damaged").At(file, 0)
+		return fault.New(fault.Failed, "is damaged: its key decrypts, but its values do not").At(file, 0)
 	}
 	want, err := cipher.Decrypt(tree.Metadata.MessageAuthenticationCode, dataKey, tree.Metadata.LastModified.Format(time.RFC3339))
 	if err != nil || want != mac {
-		return fault.New(fault.Failed, "it was changed after it was encrypted: its authentication code does not match").At(file, 0).
+		return fault.New(fault.Failed, "was changed after it was encrypted: its authentication code does not match").At(file, 0).
 			WithHint("restore the file, or edit it with sops, never by hand")
 	}
 	return nil
@@ -146,8 +146,8 @@ func (r *ring) explain(err error, tree *sops.Tree, file string) error {
 	if !errors.As(err, &none) {
 		return fault.Wrap(err, fault.Failed, "its key cannot be read").At(file, 0)
 	}
-	return fault.Wrap(errNoKey, fault.Failed, "it is for %s; %s", strings.Join(recipients(tree), ", "), had).At(file, 0).
-		WithHint("give the identity in an entry ending in %s of spec.keys, or run sops updatekeys %s with a recipient added for one that is there",
+	return fault.Wrap(errNoKey, fault.Failed, "is encrypted for %s; %s", strings.Join(recipients(tree), ", "), had).At(file, 0).
+		WithHint("give the identity in an entry ending in %s of spec.keys, or run sops updatekeys %s after adding a recipient for one of them",
 			ageEntry, file)
 }
 
@@ -172,7 +172,7 @@ func (r *ring) dataKey(tree *sops.Tree) ([]byte, error) {
 	}
 	switch {
 	case need == 0:
-		return nil, errors.New("it names no key")
+		return nil, errors.New("the file names no key")
 	case len(parts) < need:
 		return nil, errors.Join(errs...)
 	case len(tree.Metadata.KeyGroups) == 1:

@@ -152,8 +152,8 @@ func TestProveNamesEachFileThatDoesNotOpen(t *testing.T) {
 	err := Prove(t.Context(), secretsOf(id), repo, []string{"good.yaml", "a.yaml", "b.json", "c.yaml", "d.yaml", "e.yaml", "gone.yaml"})
 	text := fault.Text(err)
 	for _, want := range []string{
-		"a.yaml: it is for " + other.Recipient().String() + "; the keys have " + id.Recipient().String(), "sops updatekeys a.yaml",
-		"b.json: it is for", "c.yaml: it was changed after it was encrypted", "d.yaml: its values do not decrypt",
+		"a.yaml: is encrypted for " + other.Recipient().String() + "; the keys have " + id.Recipient().String(), "sops updatekeys a.yaml",
+		"b.json: is encrypted for", "c.yaml: was changed after it was encrypted", "d.yaml: is damaged: its key decrypts",
 		"e.yaml: not a file that SOPS wrote", "gone.yaml:", "6 errors",
 	} {
 		if !strings.Contains(text, want) {

@@ -20,11 +20,11 @@ import (
 // openRepoFile decrypts an age-encrypted file of the repository with the identities of a local file.
 func openRepoFile(from config.KeySource, dir string, repo fs.FS) ([]byte, error) {
 	if repo == nil {
-		return nil, fault.New(fault.Usage, "it is a file of the repository, but is needed before there is one").
+		return nil, fault.New(fault.Usage, "is a file of the repository, but is needed to fetch the repository").
 			WithHint("take the key that opens the repository from a file, env or exec")
 	}
 	if from.IdentityFile == "" {
-		return nil, fault.New(fault.Usage, "it says not what opens %s", from.Repo).WithHint("give from.identityFile")
+		return nil, fault.New(fault.Usage, "does not say what opens %s", from.Repo).WithHint("give from.identityFile")
 	}
 	file := Path(from.IdentityFile, dir)
 	raw, err := os.ReadFile(file)
@@ -63,7 +63,7 @@ func identitiesOf(raw []byte) ([]age.Identity, error) {
 	ids, err := age.ParseIdentities(bytes.NewReader(raw))
 	if err != nil {
 		// age's text may quote the line, which may be a damaged secret.
-		return nil, errors.New("a line of it is neither an identity nor a comment")
+		return nil, errors.New("a line is neither an identity nor a comment")
 	}
 	return ids, nil
 }

@@ -161,7 +161,7 @@ func applyFault(ref Ref, err error) error {
 		return fault.New(fault.Failed, "the cluster does not serve %s", ref.GVK().GroupVersion().WithKind(ref.Kind)).
 			On("%s", ref).WithHint("install the chart that brings this kind first (needs)")
 	case ref.GroupKind() == secretGK && apierrors.IsInvalid(err):
-		return fault.New(fault.Failed, "the server finds it invalid in %s", strings.Join(invalidFields(err), ", ")).On("%s", ref)
+		return fault.New(fault.Failed, "the API server rejects it as invalid: %s", strings.Join(invalidFields(err), ", ")).On("%s", ref)
 	}
 	return fault.Wrap(err, fault.Failed, "apply").On("%s", ref)
 }

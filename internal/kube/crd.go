@@ -18,7 +18,7 @@ const Manager = "rekindle"
 func (c *Client) EstablishCRDs(ctx context.Context, crds []*unstructured.Unstructured, p plan.Progress) ([]Change, error) {
 	for _, crd := range crds {
 		if ref := RefOf(crd); ref.GroupKind() != crdKind {
-			return nil, fault.New(fault.Failed, "is no CustomResourceDefinition").On("%s", ref)
+			return nil, fault.New(fault.Failed, "is not a CustomResourceDefinition").On("%s", ref)
 		}
 	}
 	return c.Apply(ctx, crds, ApplyOptions{Manager: Manager, Progress: p})

@@ -35,7 +35,7 @@ func newGrants() *grants {
 type unsettled struct{ message string }
 
 func (e *unsettled) Error() string {
-	return "the API server refuses it, as it does for a moment after it was started anew: " + e.message
+	return "the API server refuses it, which is normal for a moment after a restart: " + e.message
 }
 
 // Temporary lets it count as [transient], in what net/http makes of it.

@@ -140,12 +140,12 @@ func refuseForeign(file string, e Entry) error {
 	case ours:
 		return nil
 	}
-	return fault.New(fault.Refused, "has an entry %q that is not ours", name).On("kubeconfig %s", file).
+	return fault.New(fault.Refused, "has an entry %q that rekindle did not create", name).On("kubeconfig %s", file).
 		WithHint("rename it (kubectl config rename-context %s NEW), or choose another file with --kubeconfig", name)
 }
 
 func refuseTaken(file string, e Entry, m mark) error {
-	return fault.New(fault.Refused, "its entry %q is of another cluster, %s; this one is %s", e.Name, m.Cluster, e.Of).On("kubeconfig %s", file).
+	return fault.New(fault.Refused, "entry %q belongs to another cluster, %s; this one is %s", e.Name, m.Cluster, e.Of).On("kubeconfig %s", file).
 		WithHint("choose another file with --kubeconfig, which the other commands for this cluster need too; or give one of the two another metadata.name")
 }
 

@@ -77,7 +77,7 @@ func (l *lease) await(ctx context.Context, p plan.Progress) error {
 		if transient(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) { // or another was faster, or deleted it
 			return false, brief(err), nil
 		}
-		return other == "", fmt.Sprintf("held by the run %s; if it died on another machine, %s are waited for a sign of it", nameOf(other), leaseDuration), err
+		return other == "", fmt.Sprintf("held by the run %s; if that died on another machine, its lease expires after %s", nameOf(other), leaseDuration), err
 	})
 	return wait.Poll(ctx, free, time.Second, p)
 }

@@ -62,7 +62,7 @@ func (w *Watcher) awaitReportsBy(ctx context.Context, refs []Ref, age time.Durat
 		if slices.IndexFunc(news, same) < i {
 			continue
 		}
-		text := fmt.Sprintf("%s: no controller reports of it, so it is taken as it was applied", ref)
+		text := fmt.Sprintf("%s: no controller reports its status, so it counts as applied", ref)
 		if more := len(slices.DeleteFunc(slices.Clone(news), func(other Ref) bool { return !same(other) })) - 1; more > 0 {
 			text += fmt.Sprintf("; nor of %d more of its kind", more)
 		}

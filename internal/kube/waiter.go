@@ -419,7 +419,7 @@ func (w *waiter) describe(pending []*item, causes map[Ref]string) string {
 	}
 	w.mu.Unlock()
 	if broken != nil {
-		return "the API server lets nothing be watched: " + brief(broken)
+		return "the API server allows no watches: " + brief(broken)
 	}
 	const shown = 2
 	var parts []string

@@ -75,7 +75,7 @@ func (c *Client) ProveWebhooks(ctx context.Context, configs []Ref, p plan.Progre
 			return true, "", nil
 		})
 		if err := wait.Poll(ctx, answers, time.Second, p); err != nil {
-			return fault.Wrap(err, fault.Failed, "its webhooks are not proven").On("%s", ref)
+			return fault.Wrap(err, fault.Failed, "webhooks are not proven").On("%s", ref)
 		}
 		return nil
 	})
@@ -206,7 +206,7 @@ func (c *Client) webhooksOf(ctx context.Context, ref Ref) ([]webhook, error) {
 				rules: h.Rules, namespace: h.NamespaceSelector, object: h.ObjectSelector, guarded: len(h.MatchConditions) > 0})
 		}
 	default:
-		return nil, fault.New(fault.Failed, "is no webhook configuration").On("%s", ref)
+		return nil, fault.New(fault.Failed, "is not a webhook configuration").On("%s", ref)
 	}
 	return hooks, nil
 }

@@ -40,7 +40,7 @@ func sshAccess(ctx context.Context, repository string) (gitrepo.Auth, func(), er
 	}
 	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", os.Getenv("SSH_AUTH_SOCK"))
 	if err != nil {
-		return gitrepo.Auth{}, nothing, fault.Wrap(err, fault.Usage, "no ssh agent answers at $SSH_AUTH_SOCK").On("repository %s", repository).
+		return gitrepo.Auth{}, nothing, fault.Wrap(err, fault.Usage, "no ssh agent answers at $SSH_AUTH_SOCK").On("Git repository %s", repository).
 			WithHint("start one and give it your key: eval $(ssh-agent); ssh-add")
 	}
 	return gitrepo.Auth{

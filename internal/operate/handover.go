@@ -84,7 +84,7 @@ func (m *migration) giveTo(ctx context.Context, giving, receiving *end) error {
 		}
 	}
 	if away && !opened {
-		err := m.caller.confirm(ctx, fmt.Sprintf("let %s write by what it knew %s ago, when all data of %s was in it; whether %s was let go on since, only that one knows",
+		err := m.caller.confirm(ctx, fmt.Sprintf("let %s write with its data of %s ago, when it had all data of %s; whether %s has written since then is unknown",
 			receiving.name(), time.Since(record.Since).Round(time.Second), giving.name(), giving.name()))
 		if err != nil {
 			return err
@@ -227,7 +227,7 @@ func (m *migration) rollback(ctx context.Context) error {
 	}
 	if !m.o.WithoutTarget {
 		if err := m.s.Run(ctx, to.Look(ctx)); err != nil {
-			return fault.Wrap(err, fault.Refused, "unknown what was written in it").On("cluster %s", m.to.name()).
+			return fault.Wrap(err, fault.Refused, "cannot find out what was written in it").On("cluster %s", m.to.name()).
 				WithHint("make it reachable, or give up its data with --without-target")
 		}
 	}
@@ -242,7 +242,7 @@ func (m *migration) rollback(ctx context.Context) error {
 	case r.Phase == migrate.RolledBack:
 		return nil
 	case m.o.WithoutTarget:
-		if err := m.caller.confirm(ctx, fmt.Sprintf("let %s go on with what it has, without what was written in %s", m.from.name(), m.to.name())); err != nil {
+		if err := m.caller.confirm(ctx, fmt.Sprintf("let %s continue with its own data, without what was written in %s", m.from.name(), m.to.name())); err != nil {
 			return err
 		}
 		return m.s.Run(ctx, h.Abandon())

@@ -66,7 +66,7 @@ func Await(ctx context.Context, c config.Check, p plan.Progress) error {
 		return detail == "", detail, err
 	})
 	if err := wait.Poll(ctx, condition, time.Second, p); err != nil {
-		return fault.Wrap(err, fault.Failed, "it never gave the wanted answer").On("check %s", c.HTTP).
+		return fault.Wrap(err, fault.Failed, "never gave the expected answer").On("check %s", c.HTTP).
 			WithHint("try it yourself: curl -i %s", curlArgs(c))
 	}
 	return nil

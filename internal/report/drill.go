@@ -133,7 +133,7 @@ func (d *Drill) Facts() []fact {
 	if d.RTOSeconds > 0 {
 		add("RTO", "%s from the start until all was proven%s", lasting(d.RTOSeconds), against(d.RTOSeconds, earlier.RTOSeconds))
 	} else {
-		add("RTO", "not known: it did not come to the proof")
+		add("RTO", "unknown: the run ended before the proof")
 	}
 	if d.RPOBy != "" {
 		add("RPO", "%s, the age of %s%s", lasting(d.RPOSeconds), d.RPOBy, against(d.RPOSeconds, earlier.RPOSeconds))

@@ -83,8 +83,8 @@ func TestADrillIsToldInEveryFormat(t *testing.T) {
 	if strings.Contains(text, "no time at all") {
 		t.Error("a step that took no time is told as slow")
 	}
-	if text, _ := tellDrill(t, Plain, Drill{}); !strings.Contains(text, "RTO        not known") || strings.Contains(text, "RPO") {
-		t.Errorf("of a drill that did not come to the proof:\n%s", text)
+	if text, _ := tellDrill(t, Plain, Drill{}); !strings.Contains(text, "RTO        unknown") || strings.Contains(text, "RPO") {
+		t.Errorf("of a drill that ended before the proof:\n%s", text)
 	}
 }
 

@@ -21,7 +21,7 @@ type Cron struct {
 func ParseCron(fields string) (Cron, error) {
 	schedule, err := cron.ParseStandard(fields)
 	if err != nil {
-		return Cron{}, fault.Wrap(err, fault.Usage, "%q is no schedule", fields).WithHint(`write five cron fields, like "0 */6 * * *"`)
+		return Cron{}, fault.Wrap(err, fault.Usage, "%q is not a valid schedule", fields).WithHint(`write five cron fields, like "0 */6 * * *"`)
 	}
 	if schedule.Next(time.Now().UTC()).IsZero() {
 		return Cron{}, fault.New(fault.Usage, "%q is never due", fields).WithHint("no month has that day")

@@ -24,10 +24,10 @@ func (r *Repository) damage(ctx context.Context, m *Manifest, failed error) erro
 	if failed == nil || !errors.As(failed, &exit) || exit.code != 1 {
 		return failed
 	}
-	hint := "restic check tells more, restic repair what can be saved; choose another set until then"
+	hint := "restic check shows more, restic repair saves what can be saved; choose another set until then"
 	packs := damagedPacks(exit.said)
 	if len(packs) == 0 {
-		return fault.Wrap(failed, fault.Failed, "it does not give back what was written").On("set %s", m.ID).WithHint("%s", hint)
+		return fault.Wrap(failed, fault.Failed, "does not give back what was written").On("set %s", m.ID).WithHint("%s", hint)
 	}
 	var errs []error
 	for _, c := range m.Claims {
@@ -39,17 +39,17 @@ func (r *Repository) damage(ctx context.Context, m *Manifest, failed error) erro
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err != nil:
-			errs = append(errs, r.on(fault.Wrap(err, fault.Failed, "claim %s/%s of the set %s cannot be restored whole: which files it has cannot be read",
+			errs = append(errs, r.on(fault.Wrap(err, fault.Failed, "claim %s/%s of the set %s cannot be restored completely: its list of files cannot be read",
 				c.Namespace, c.Name, m.ID).WithHint("%s", hint)))
 		case len(files) > 0:
-			errs = append(errs, r.on(fault.New(fault.Failed, "claim %s/%s of the set %s cannot be restored whole: %d of its files are damaged or lost, such as %s",
+			errs = append(errs, r.on(fault.New(fault.Failed, "claim %s/%s of the set %s cannot be restored completely: %d of its files are damaged or lost, such as %s",
 				c.Namespace, c.Name, m.ID, len(files), files[0]).WithHint("%s", hint)))
 		}
 	}
 	if len(errs) > 0 {
 		return fault.Join(errs...)
 	}
-	return r.on(fault.New(fault.Failed, "it has damaged or lost files, such as %.8s in data; none of a volume of the set %s is known to be in them", packs[0], m.ID).WithHint("%s", hint))
+	return r.on(fault.New(fault.Failed, "has damaged or lost files, such as %.8s in data; no volume of the set %s is known to be affected", packs[0], m.ID).WithHint("%s", hint))
 }
 
 // damagedPacks are the files of the repository that a check names.

@@ -58,7 +58,7 @@ func TestALostFileOfTheRepositoryNamesTheClaim(t *testing.T) {
 		if err == nil || !strings.Contains(text, newer.ID) {
 			t.Errorf("%s is lost: %v", filepath.Base(pack), err)
 		}
-		if strings.Contains(text, "claim shop/data of the set "+newer.ID+" cannot be restored whole") {
+		if strings.Contains(text, "claim shop/data of the set "+newer.ID+" cannot be restored completely") {
 			claims++
 		}
 		if strings.Contains(text, "5 of its files are damaged or lost, such as "+r.data+"/0") {
@@ -75,7 +75,7 @@ func TestALostFileOfTheRepositoryNamesTheClaim(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := r.Verify(t.Context(), &older, "100%", nil)
-	if text := fault.Text(err); err == nil || !strings.Contains(text, "none of a volume of the set "+older.ID) || !strings.Contains(text, filepath.Base(added[0])[:8]) {
+	if text := fault.Text(err); err == nil || !strings.Contains(text, "no volume of the set "+older.ID) || !strings.Contains(text, filepath.Base(added[0])[:8]) {
 		t.Errorf("got %v", err)
 	}
 }

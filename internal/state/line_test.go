@@ -159,12 +159,12 @@ func TestARepositoryThatDoesNotAnswer(t *testing.T) {
 	b.line.Cut()
 	began := time.Now()
 	_, err := b.through.Choose(t.Context(), "")
-	if text := fault.Text(err); time.Since(began) > time.Minute || !fault.IsTransient(err) || !strings.Contains(text, "it does not answer: ") || !strings.Contains(text, "EOF") {
+	if text := fault.Text(err); time.Since(began) > time.Minute || !fault.IsTransient(err) || !strings.Contains(text, "does not answer: ") || !strings.Contains(text, "EOF") {
 		t.Errorf("after %s: %s", time.Since(began), text)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
 	defer cancel()
-	if _, err := b.through.Sets(ctx); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(fault.Text(err), "it does not answer") {
+	if _, err := b.through.Sets(ctx); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(fault.Text(err), "does not answer") {
 		t.Errorf("got %v", err)
 	}
 	b.line.Accept()

@@ -20,14 +20,14 @@ func (r *Repository) Verify(ctx context.Context, m *Manifest, part string, p pla
 	}
 	i := slices.IndexFunc(sets, func(s Summary) bool { return s.ID == m.ID })
 	if i < 0 {
-		return r.on(fault.New(fault.Failed, "the set %s is gone", m.ID).WithHint("rekindle snapshots tells those there are"))
+		return r.on(fault.New(fault.Failed, "the set %s is gone", m.ID).WithHint("rekindle snapshots lists the existing sets"))
 	}
 	_, err = r.load(ctx, &sets[i])
 	errs := []error{err}
 	for _, c := range m.Claims {
 		at := slices.IndexFunc(sets[i].Claims, func(s ClaimSummary) bool { return s.Snapshot == c.Snapshot })
 		if at >= 0 && sets[i].Claims[at].Files != c.Files {
-			errs = append(errs, r.on(fault.New(fault.Failed, "the snapshot of claim %s/%s has %d files, its manifest tells %d", c.Namespace, c.Name, sets[i].Claims[at].Files, c.Files)))
+			errs = append(errs, r.on(fault.New(fault.Failed, "the snapshot of claim %s/%s has %d files, its manifest says %d", c.Namespace, c.Name, sets[i].Claims[at].Files, c.Files)))
 		}
 	}
 	p.Waiting("restic reads the data again")

@@ -97,7 +97,7 @@ func (r *Repository) Init(ctx context.Context) (created bool, err error) {
 	}
 	if dir, local := isLocal(r.settings.Repository); local {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return false, fault.Wrap(err, fault.Failed, "make the repository's folder").WithHint("see who may write there, or name another folder in spec.state.repository")
+			return false, fault.Wrap(err, fault.Failed, "create the repository's folder").WithHint("see who may write there, or name another folder in spec.state.repository")
 		}
 	}
 	_, err = r.run(ctx, call{args: []string{"init"}})
@@ -124,10 +124,10 @@ func (r *Repository) Expose(ctx context.Context, host string) (a Access, end fun
 	if !local {
 		if file := r.settings.Env["GOOGLE_APPLICATION_CREDENTIALS"]; file != "" {
 			return Access{}, nil, fault.New(fault.Usage, "GOOGLE_APPLICATION_CREDENTIALS is the file %s of this machine: pods cannot read it", file).
-				On("repository %s", r.name()).WithHint("set GOOGLE_ACCESS_TOKEN instead: GOOGLE_ACCESS_TOKEN=$(gcloud auth print-access-token)")
+				On("backup repository %s", r.name()).WithHint("set GOOGLE_ACCESS_TOKEN instead: GOOGLE_ACCESS_TOKEN=$(gcloud auth print-access-token)")
 		}
 		if strings.HasPrefix(r.settings.Repository, "sftp:") {
-			return Access{}, nil, fault.New(fault.Usage, "pods have no SSH key for it").On("repository %s", r.name()).
+			return Access{}, nil, fault.New(fault.Usage, "pods have no SSH key for it").On("backup repository %s", r.name()).
 				WithHint("name a repository that both this machine and pods reach, such as s3:… or rest:…, in spec.state.repository")
 		}
 		for name, value := range r.settings.Env {
@@ -137,12 +137,12 @@ func (r *Repository) Expose(ctx context.Context, host string) (a Access, end fun
 		return Access{URL: r.settings.Repository, Env: env}, func() {}, nil
 	}
 	if host == "" {
-		return Access{}, nil, fault.New(fault.Usage, "it is a folder of this machine, which the cluster's pods cannot reach").On("repository %s", r.name()).
+		return Access{}, nil, fault.New(fault.Usage, "is a folder on this machine, which the cluster's pods cannot reach").On("backup repository %s", r.name()).
 			WithHint("name a repository that both reach, such as s3:… or rest:…, in spec.state.repository")
 	}
 	server, err := rest.Serve(ctx, dir, net.JoinHostPort(host, "0"))
 	if err != nil {
-		return Access{}, nil, fault.Wrap(err, fault.Failed, "serve the folder to the cluster").On("repository %s", r.name())
+		return Access{}, nil, fault.Wrap(err, fault.Failed, "serve the folder to the cluster").On("backup repository %s", r.name())
 	}
 	env["RESTIC_REPOSITORY"] = server.Repository()
 	return Access{URL: server.Repository(), Env: env}, func() { _ = server.Close() }, nil

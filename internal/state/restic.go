@@ -152,16 +152,16 @@ func (r *Repository) environment() []string {
 
 // explain turns how restic ended into what a person can act on.
 func (r *Repository) explain(e *exitError) error {
-	f := fault.Wrap(e, fault.Failed, "restic").On("repository %s", r.name())
+	f := fault.Wrap(e, fault.Failed, "restic").On("backup repository %s", r.name())
 	switch {
 	case e.code == exitWrongPassword:
-		return fault.New(fault.Usage, "the password does not open it").On("repository %s", r.name()).
-			WithHint("spec.state.password has to be the one that the repository was made with")
+		return fault.New(fault.Usage, "the password does not open it").On("backup repository %s", r.name()).
+			WithHint("spec.state.password must be the one that the repository was created with")
 	case e.code == exitNoRepository:
-		return errors.Join(errNoRepository, fault.New(fault.Failed, "there is no repository, or it cannot be reached: %s", e.text).On("repository %s", r.name()).
-			WithHint("see whether spec.state.repository and its credentials are right; the first snapshot makes a repository"))
+		return errors.Join(errNoRepository, fault.New(fault.Failed, "does not exist or cannot be reached: %s", e.text).On("backup repository %s", r.name()).
+			WithHint("see whether spec.state.repository and its credentials are right; the first snapshot creates it"))
 	case e.code == exitLocked:
-		return f.WithHint("another run uses it; wait until it has ended, and run this again; the lock of one that was killed is taken away when nobody has renewed it for half an hour").Transient()
+		return f.WithHint("another run uses it; wait until it has ended, and run this again; the lock of a killed run is removed once it has not been renewed for half an hour").Transient()
 	case refused(e.text):
 		return f.WithHint("its credentials are refused: renew them where this command gets them from (see docs/state.md), and run it again")
 	case strings.Contains(e.text, "dial tcp") || strings.Contains(e.text, "no such host") || strings.Contains(e.text, "connection refused"):
@@ -211,7 +211,7 @@ func lastWords(said []byte) string {
 		words = words[len(words)-most:]
 	}
 	if len(words) == 0 {
-		return "it said nothing"
+		return "no output"
 	}
 	return strings.Join(words, "; ")
 }

@@ -152,11 +152,11 @@ func (s *Summary) lacks() []string {
 // whyScheduled tells why one of a schedule is not whole.
 func (s *Summary) whyScheduled() []string {
 	if s.manifest == "" {
-		return []string{"nothing tells by which schedule it was taken: its manifest is gone"}
+		return []string{"unknown by which schedule it was taken: its manifest is gone"}
 	}
 	var why []string
 	for _, claim := range s.lacks() {
-		why = append(why, fmt.Sprintf("claim %s: not taken, or not all of its files; its Job is at work, or failed: rekindle status tells", claim))
+		why = append(why, fmt.Sprintf("claim %s: not taken, or not all of its files; its Job is still running, or has failed: see rekindle status", claim))
 	}
 	return why
 }
@@ -244,8 +244,8 @@ func CheckScheduled(repository string) error {
 	_, local := isLocal(repository)
 	switch {
 	case local:
-		return fault.New(fault.Usage, "a schedule goes on without this machine, and the repository %s is a folder of it", repository).
-			WithHint("name a repository that pods reach, such as s3:… or rest:…; or take the schedule away, and run rekindle snapshot from a scheduled job of this machine")
+		return fault.New(fault.Usage, "scheduled snapshots run without this machine, and the repository %s is a folder on it", repository).
+			WithHint("name a repository that pods reach, such as s3:… or rest:…; or remove the schedule, and run rekindle snapshot from a scheduled job of this machine")
 	case strings.HasPrefix(repository, "sftp:"), strings.HasPrefix(repository, "rclone:"):
 		return fault.New(fault.Usage, "pods have neither SSH keys nor rclone for the repository %s", repository).
 			WithHint("name one that both this machine and pods reach, such as s3:… or rest:…")

@@ -93,7 +93,7 @@ func (r *Repository) Why(ctx context.Context, s *Summary) ([]string, error) {
 	case s.Scheduled:
 		return s.whyScheduled(), nil
 	case s.manifest == "":
-		return []string{"it has no manifest: its run is at work, or was killed"}, nil
+		return []string{"it has no manifest: its run is still going, or was killed"}, nil
 	}
 	m, err := r.load(ctx, s)
 	if m == nil {
@@ -223,7 +223,7 @@ func (r *Repository) Choose(ctx context.Context, at string) (*Manifest, error) {
 }
 
 func (r *Repository) on(err *fault.Error) error {
-	return err.On("repository %s, cluster %s", r.name(), r.settings.Cluster)
+	return err.On("backup repository %s, cluster %s", r.name(), r.settings.Cluster)
 }
 
 // maxSkew is how far the clock of whoever took a set may be ahead of this machine's. One from a later time would be the
@@ -255,20 +255,20 @@ func seek(sets []Summary, at string) (*Summary, *fault.Error) {
 				return nil, fault.New(fault.Usage, "%s is the beginning of more than one set", at).WithHint("%s or %s?", s.ID, sets[i+1].ID)
 			}
 			if !s.Complete {
-				return nil, fault.New(fault.Refused, "the set %s is not whole", s.ID).WithHint("choose another: rekindle snapshots tells them")
+				return nil, fault.New(fault.Refused, "the set %s is incomplete", s.ID).WithHint("choose another: rekindle snapshots lists them")
 			}
 			return s, nil
 		}
 	}
 	switch {
 	case len(sets) == 0:
-		return nil, fault.New(fault.Failed, "it has no snapshots").WithHint("rekindle snapshot FILE takes one; sets belong to the cluster whose name they have")
+		return nil, fault.New(fault.Failed, "has no snapshots").WithHint("rekindle snapshot FILE takes one; sets belong to the cluster whose name they have")
 	case at == "":
-		return nil, fault.New(fault.Failed, "none of its %d sets is whole", len(sets)).WithHint("rekindle snapshots tells them")
+		return nil, fault.New(fault.Failed, "none of the %d sets is complete", len(sets)).WithHint("rekindle snapshots lists them")
 	case isTime:
-		return nil, fault.New(fault.Usage, "no complete set is as old as %s", at).WithHint("rekindle snapshots tells them; the oldest is of %s", sets[len(sets)-1].Time.Format(time.RFC3339))
+		return nil, fault.New(fault.Usage, "no complete set is as old as %s", at).WithHint("rekindle snapshots lists them; the oldest is from %s", sets[len(sets)-1].Time.Format(time.RFC3339))
 	}
-	return nil, fault.New(fault.Usage, "there is no set %q", at).WithHint("give an id that rekindle snapshots tells, or a time like 2026-11-23T06:00:00Z")
+	return nil, fault.New(fault.Usage, "has no set %q", at).WithHint("give an id from rekindle snapshots, or a time like 2026-11-23T06:00:00Z")
 }
 
 // parseTime reads a moment; a date alone means its end. Both are in UTC unless they say otherwise.
@@ -296,7 +296,7 @@ func (r *Repository) manifest(ctx context.Context, id, of string) (*Manifest, er
 	}
 	if m.Version != Version {
 		return nil, r.on(fault.New(fault.Failed, "the manifest %s has version %d, this build reads %d", of, m.Version, Version).
-			WithHint("use the rekindle that made it, or a newer one"))
+			WithHint("use the rekindle that wrote it, or a newer one"))
 	}
 	return &m, nil
 }

@@ -184,7 +184,7 @@ func TestSetsAreChosen(t *testing.T) {
 		}
 	}
 	for at, says := range map[string]string{
-		broken.ID: "not whole", "20261123": "more than one", "2026-11-22": "no complete set is as old", "nonsense": "there is no set",
+		broken.ID: "is incomplete", "20261123": "more than one", "2026-11-22": "no complete set is as old", "nonsense": "has no set",
 	} {
 		if m, err := r.Choose(t.Context(), at); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%q: %+v, %v", at, m, err)

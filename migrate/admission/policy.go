@@ -101,7 +101,7 @@ func Strangers(ctx context.Context, c *kube.Client, name, what string) error {
 			return err
 		}
 		if obj != nil && !Ours(obj) {
-			errs = append(errs, fault.New(fault.Refused, "it exists and was not made by rekindle").On("%s", ref).
+			errs = append(errs, fault.New(fault.Refused, "exists and was not made by rekindle").On("%s", ref).
 				WithHint("the %s needs this name: rename or remove that object", what))
 		}
 	}

@@ -172,7 +172,7 @@ func (f *Fence) Holds(ctx context.Context) error {
 		return err
 	}
 	if found == nil {
-		return fault.New(fault.Failed, "it is not there").On("fence")
+		return fault.New(fault.Failed, "does not exist").On("fence")
 	}
 	f.nonce = found.nonce
 	if held, detail := f.holds(ctx); !held {
@@ -216,7 +216,7 @@ func found(policy *unstructured.Unstructured) (*Found, error) {
 		err = json.Unmarshal([]byte(marks[rulesMark]), &f.Rules)
 	}
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Refused, "its marks cannot be read: somebody has changed it").On("%s", kube.RefOf(policy)).
+		return nil, fault.Wrap(err, fault.Refused, "its marks cannot be read: somebody has changed them").On("%s", kube.RefOf(policy)).
 			WithHint("if no migration is under way, delete it with its binding")
 	}
 	return f, nil
@@ -231,7 +231,7 @@ func (f *Fence) mine(ctx context.Context, migration string) (*Found, error) {
 	if err != nil || found == nil || found.Migration == migration {
 		return found, err
 	}
-	return nil, fault.New(fault.Refused, "it is there for the migration %s, towards %s", found.Migration, found.Other).On("fence").
+	return nil, fault.New(fault.Refused, "exists for the migration %s, to %s", found.Migration, found.Other).On("fence").
 		WithHint("finish that migration, or roll it back")
 }
 

@@ -206,7 +206,7 @@ func TestWritersEndAndDoNotComeBackAndComeBackWhenItIsLifted(t *testing.T) {
 	}
 	w.pods("cache", "web")
 	w.refused("no pod mounts a claim")
-	w.refused("it acts on the world outside")
+	w.refused("nothing acts on external systems")
 	if err := f.Holds(t.Context()); err != nil {
 		t.Error(err)
 	}

@@ -62,7 +62,7 @@ func validations(m Mark, r Rules, scalable []string, nonce string) []any {
 		all = append(all, map[string]any{"expression": "!(" + what + ")", "message": message, "reason": "Forbidden"})
 	}
 	why := fmt.Sprintf("the migration %s (epoch %d) has the cluster %s write, and not this one; "+
-		"rekindle migrate tells more, and rekindle migrate rollback goes back (%s)", m.Migration, m.Epoch, m.Other, Name)
+		"rekindle migrate status shows more, and rekindle migrate rollback goes back (%s)", m.Migration, m.Epoch, m.Other, Name)
 	refuse(fmt.Sprintf(`%s && object.metadata.?labels[?'%s'].orValue('') == '%s'`, isPod, probeMark, nonce), probeRefusal)
 	switch {
 	case r.Jobs:
@@ -85,7 +85,7 @@ func validations(m Mark, r Rules, scalable []string, nonce string) []any {
 		refuse(isScale+" && request.resource.resource + '/' + request.namespace + '/' + request.name in "+admission.List(scalable), "it is not scaled up: "+why)
 	}
 	if len(r.Apps) > 0 {
-		refuse(isPod+" && "+outward.Expression("object", r.Apps), "it acts on the world outside: "+why)
+		refuse(isPod+" && "+outward.Expression("object", r.Apps), "nothing acts on external systems: "+why)
 	}
 	return all
 }

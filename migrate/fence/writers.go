@@ -80,8 +80,8 @@ func (f *Fence) Clear(ctx context.Context, r Rules, p plan.Progress) (plan.Outco
 		return len(left) == 0, names(left), nil
 	})
 	if err := wait.Poll(ctx, gone, lookEvery, p); err != nil {
-		return "", fault.Wrap(err, fault.Failed, "its writers have not ended").On("fence").
-			WithHint("a pod of a node that is away stays until the node is back; it may still run and write there: power the node off first, and only then kubectl delete node NAME")
+		return "", fault.Wrap(err, fault.Failed, "the writers have not ended").On("fence").
+			WithHint("a pod on an unreachable node stays until the node is back; it may still run and write there: power the node off first, and only then kubectl delete node NAME")
 	}
 	if len(pods) == 0 {
 		return plan.Unchanged, nil

@@ -211,9 +211,9 @@ func mayChange(found, set string) error {
 		return nil
 	}
 	if id, is := strings.CutPrefix(found, migrations); is {
-		return fault.New(fault.Refused, "it is there for the migration %s, which was not finished", id).On("gate").WithHint("%s", Finish(found))
+		return fault.New(fault.Refused, "exists for the migration %s, which was not finished", id).On("gate").WithHint("%s", Finish(found))
 	}
-	return fault.New(fault.Refused, "it is there for the snapshot set %s: a rebuild from that one was not finished", found).On("gate").
+	return fault.New(fault.Refused, "exists for the snapshot set %s: a rebuild from that one was not finished", found).On("gate").
 		WithHint("%s", Finish(found))
 }
 
@@ -222,7 +222,7 @@ func Finish(set string) string {
 	if strings.HasPrefix(set, migrations) {
 		return "finish it: rekindle migrate cutover; or give it up: rekindle migrate rollback"
 	}
-	return fmt.Sprintf("finish it: rekindle rebuild --at %s; or begin anew: rekindle down, then rekindle rebuild --at %[1]s", set)
+	return fmt.Sprintf("finish it: rekindle rebuild --at %s; or start over: rekindle down, then rekindle rebuild --at %[1]s", set)
 }
 
 // write makes the policy hold back what waits now, with a further probe: a server that holds it back follows this change, or a

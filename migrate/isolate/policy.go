@@ -10,7 +10,7 @@ import (
 const probeRefusal = "the drill refuses its probe"
 
 // why ends every refusal.
-const why = "this cluster is a trial, which rekindle drill made and removes: it must not act on the world outside (" + Name + ")"
+const why = "this cluster is a trial, which rekindle drill made and removes: it must not act on external systems (" + Name + ")"
 
 // acmeGroup is that of cert-manager's orders.
 const acmeGroup = "acme.cert-manager.io"

@@ -31,7 +31,7 @@ func (s Switch) findCommand() error {
 		program = filepath.Join(s.Dir, program)
 	}
 	if _, err := exec.LookPath(program); err != nil {
-		return fault.Wrap(errors.Unwrap(err), fault.Usage, "it cannot be run").On("command %s", s.Traffic.Exec[0]).
+		return fault.Wrap(errors.Unwrap(err), fault.Usage, "cannot be run").On("command %s", s.Traffic.Exec[0]).
 			WithHint("spec.migration.traffic.exec is a list: the program, then its arguments, without a shell; it runs in the folder of the document")
 	}
 	return nil
@@ -72,8 +72,8 @@ func (s Switch) run(ctx context.Context, to Side, from string, addresses []strin
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case limited.Err() != nil:
-		return fault.New(fault.Failed, "it did not end within %s%s", timeout, told(said)).On("command %s", s.Traffic.Exec[0]).
-			WithHint("it is to end when requests are led to the other cluster; it may be run again")
+		return fault.New(fault.Failed, "did not end within %s%s", timeout, told(said)).On("command %s", s.Traffic.Exec[0]).
+			WithHint("it must end once requests are led to the other cluster; it may be run again")
 	}
 	return s.commandFault(err, said)
 }
@@ -82,9 +82,9 @@ func (s Switch) run(ctx context.Context, to Side, from string, addresses []strin
 func (s Switch) commandFault(err error, said []string) error {
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) {
-		return fault.Wrap(err, fault.Failed, "it cannot be run").On("command %s", s.Traffic.Exec[0])
+		return fault.Wrap(err, fault.Failed, "cannot be run").On("command %s", s.Traffic.Exec[0])
 	}
-	return fault.New(fault.Failed, "it ended with %s%s", exit.ProcessState, told(said)).On("command %s", s.Traffic.Exec[0]).
+	return fault.New(fault.Failed, "ended with %s%s", exit.ProcessState, told(said)).On("command %s", s.Traffic.Exec[0]).
 		WithHint("run it by hand, with the environment that docs/traffic.md names")
 }
 
@@ -126,7 +126,7 @@ type access struct {
 // newAccess writes the kubeconfig of a side where nobody else can read it.
 func newAccess(s Side) (*access, error) {
 	if s.Kubeconfig == nil {
-		return nil, fault.New(fault.Failed, "there is no kubeconfig of it that a command could be given").On("cluster %s", s.Name)
+		return nil, fault.New(fault.Failed, "has no kubeconfig that a command could be given").On("cluster %s", s.Name)
 	}
 	copied := s.Kubeconfig.DeepCopy()
 	if copied.CurrentContext == "" {

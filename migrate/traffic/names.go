@@ -29,7 +29,7 @@ func (s Switch) wantNames() error {
 	if len(namesOf(s.Probes)) > 0 {
 		return nil
 	}
-	return fault.New(fault.Usage, "none of them asks for a name, so that it could not be seen when requests are led to the other cluster").
+	return fault.New(fault.Usage, "none of them asks for a host name, so it cannot be seen when requests are led to the other cluster").
 		On("spec.migration.probes").WithHint("ask for a URL, or a host, whose record external-dns keeps")
 }
 
@@ -72,7 +72,7 @@ func (s Switch) awaitNames(ctx context.Context, to Side, p plan.Progress) error 
 	case ctx.Err() != nil:
 		return err
 	case err != nil:
-		return fault.Wrap(err, fault.Failed, "its external-dns has not taken the records over").On("cluster %s", to.Name).
+		return fault.Wrap(err, fault.Failed, "external-dns has not taken the records over").On("cluster %s", to.Name).
 			WithHint("look there why: kubectl logs --namespace NAMESPACE --selector %s=external-dns", externalDNSLabel)
 	}
 	p.Note(fmt.Sprintf("%s: led to %s", strings.Join(namesOf(s.Probes), ", "), to.Name))

@@ -174,7 +174,7 @@ func TestRecordsThatAreNotHandedOver(t *testing.T) {
 		s := traffic.Switch{Resolver: resolver, Probes: []config.Check{probe}}
 		s.Traffic.ExternalDNS = &config.ExternalDNS{Timeout: config.Duration{Duration: 500 * time.Millisecond}}
 		err := s.To(t.Context(), w.side, "prod-a", nil)
-		if got := text(err); !strings.HasPrefix(got, "cluster prod-b: its external-dns has not taken the records over: gave up") || !strings.Contains(got, want) {
+		if got := text(err); !strings.HasPrefix(got, "cluster prod-b: external-dns has not taken the records over: gave up") || !strings.Contains(got, want) {
 			t.Errorf("got %q, want %q", got, want)
 		}
 		z.remove("shop.example.org")
@@ -251,5 +251,5 @@ func TestOnlyRecordsThatSurviveAreHandedOver(t *testing.T) {
 	a.side.Client = nil // it is away
 	check()
 	s.Probes = []config.Check{{HTTP: "http://192.0.2.1/"}, {Job: "smoke", Namespace: "shop"}, {HTTP: "http://shop.example.org", Host: "[2001:db8::1]:80"}}
-	check("spec.migration.probes: none of them asks for a name")
+	check("spec.migration.probes: none of them asks for a host name")
 }

@@ -226,7 +226,7 @@ func TestACommandThatFailsIsNamedWithWhatItSaid(t *testing.T) {
 	s := script(t, `for i in 1 2 3 4 5 6 7 8 9; do echo "complaint $i" >&2; done; echo done so far; exit 7`)
 	var told notes
 	err := s.To(t.Context(), w.side, "prod-a", told.take)
-	want := "command ./lead.sh: it ended with exit status 7: complaint 5\ncomplaint 6\ncomplaint 7\ncomplaint 8\ncomplaint 9"
+	want := "command ./lead.sh: ended with exit status 7: complaint 5\ncomplaint 6\ncomplaint 7\ncomplaint 8\ncomplaint 9"
 	if err == nil || err.Error() != want || fault.KindOf(err) != fault.Failed {
 		t.Errorf("got %v, want %s", err, want)
 	}
@@ -274,7 +274,7 @@ func TestACommandThatTakesTooLongEndsWithAllThatItStarted(t *testing.T) {
 			switch {
 			case c.cancel && !errors.Is(err, context.Canceled):
 				t.Errorf("got %v, want that it was cancelled", err)
-			case !c.cancel && (err == nil || !strings.Contains(err.Error(), "it did not end within 2s")):
+			case !c.cancel && (err == nil || !strings.Contains(err.Error(), "did not end within 2s")):
 				t.Errorf("got %v", err)
 			}
 			awaitGone(t, awaitChild(t, s.Dir))
@@ -333,8 +333,8 @@ func TestACommandThatCanNotBeRunIsKnownBefore(t *testing.T) {
 	}
 	for want, s := range map[string]traffic.Switch{
 		"": good,
-		"command ./lead.sh: it cannot be run: permission denied": notRunnable,
-		"command rekindle-is-not-called-so: it cannot be run: executable file not found in $PATH": {
+		"command ./lead.sh: cannot be run: permission denied": notRunnable,
+		"command rekindle-is-not-called-so: cannot be run: executable file not found in $PATH": {
 			Traffic: config.Traffic{Exec: []string{"rekindle-is-not-called-so"}},
 		},
 	} {
@@ -417,7 +417,7 @@ metadata: {name: edge, namespace: SPACE}
 func TestACommandNeedsAKubeconfig(t *testing.T) {
 	w := newWorld(t, "prod-b", kwoktest.Shared(t))
 	w.side.Kubeconfig = nil
-	if err := script(t, "exit 0").To(t.Context(), w.side, "prod-a", nil); !strings.Contains(text(err), "cluster prod-b: there is no kubeconfig") {
+	if err := script(t, "exit 0").To(t.Context(), w.side, "prod-a", nil); !strings.Contains(text(err), "cluster prod-b: has no kubeconfig") {
 		t.Errorf("got %v", err)
 	}
 }

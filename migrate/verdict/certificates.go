@@ -29,7 +29,7 @@ func Certificates(ctx context.Context, c *kube.Client) ([]Finding, error) {
 	for i := range list.Items {
 		obj := &list.Items[i]
 		if status, _, message := kube.Condition(obj, "Ready"); status != "True" {
-			text := "it did not come back, and a rebuild orders it anew"
+			text := "was not restored: a rebuild orders a new one"
 			if message != "" {
 				text += " (" + message + ")"
 			}

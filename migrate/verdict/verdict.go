@@ -57,24 +57,24 @@ func Err(findings []Finding) error {
 func (k Kind) hint() string {
 	switch k {
 	case Missing:
-		return "a rebuild would lack it: look for what removes it, or for what should have made it"
+		return "a rebuild would lack it: find what deletes it, or what should have created it"
 	case Different:
 		return "another controller, or a webhook, changes it: let only one of them own the field"
 	case Anew:
-		return "let the kept one be there before whatever makes it, or take it out of spec.state.objects"
+		return "restore the kept one before its controller runs, or remove it from spec.state.objects"
 	case Empty:
 		return "rekindle snapshot takes it into the next set; if its data is worth nothing, mark the claim: " + volumes.SkipMark + ": skip"
 	case Ordered:
 		return "keep its Secret: select it in spec.state.objects, by the label controller.cert-manager.io/fao=true, and take a snapshot"
 	}
-	return "rekindle snapshot verify tells whether the repository is whole"
+	return "rekindle snapshot verify shows whether the repository is intact"
 }
 
 // Rendered judges what comparing the repository with the cluster found.
 func Rendered(different []kube.Difference) []Finding {
 	var findings []Finding
 	for _, d := range different {
-		findings = append(findings, found(d, "the repository has it, and the cluster does not", "is not as the repository renders it"))
+		findings = append(findings, found(d, "is in the repository, but not in the cluster", "differs from what the repository renders"))
 	}
 	return findings
 }
@@ -91,7 +91,7 @@ func Kept(ctx context.Context, c *kube.Client, kept []map[string]any) ([]Finding
 	}
 	var findings []Finding
 	for _, d := range different {
-		findings = append(findings, found(d, "the set has kept it, and the cluster does not have it", "is not as it was kept"))
+		findings = append(findings, found(d, "is in the set, but not in the cluster", "differs from the kept object"))
 	}
 	return findings, nil
 }
@@ -121,7 +121,7 @@ func Fresh(live, kept []map[string]any, rendered []*unstructured.Unstructured) (
 	var findings []Finding
 	for _, obj := range now {
 		if ref := nameOf(obj); !known[ref] && !known[kube.Ref{Group: ref.Group, Kind: ref.Kind, Name: ref.Name}] && !isOurs(obj) {
-			findings = append(findings, Finding{Anew, ref.String(), "it was made anew: the set does not have it"})
+			findings = append(findings, Finding{Anew, ref.String(), "was created anew: the set does not have it"})
 		}
 	}
 	return findings, nil
@@ -190,11 +190,11 @@ func judge(of state.Claim, live *corev1.PersistentVolumeClaim, set, mark string)
 	object := "claim " + of.Namespace + "/" + of.Name
 	switch {
 	case live == nil:
-		return &Finding{Missing, object, fmt.Sprintf("the set %s has %d files of it, and nothing makes the claim", set, of.Files)}
+		return &Finding{Missing, object, fmt.Sprintf("the set %s has %d files of it, but nothing creates the claim", set, of.Files)}
 	case live.Annotations[mark] != set:
 		return &Finding{Short, object, fmt.Sprintf("its %d files are not proven to be there", of.Files)}
 	case live.Status.Phase != corev1.ClaimBound:
-		return &Finding{Short, object, "it is " + strings.ToLower(string(live.Status.Phase))}
+		return &Finding{Short, object, "is " + strings.ToLower(string(live.Status.Phase))}
 	}
 	return nil
 }

@@ -74,7 +74,7 @@ func TestACertificateThatIsNotReadyIsOrdered(t *testing.T) {
 	if err != nil || len(findings) != 2 || findings[0].Object != "Certificate default/lost" || !strings.Contains(findings[0].Text, "says why") {
 		t.Errorf("found %v, %v", findings, err)
 	}
-	if text := fault.Text(verdict.Err(findings)); !strings.Contains(text, "Certificate default/not-seen: it did not come back") || !strings.Contains(text, "hint: keep its Secret") {
+	if text := fault.Text(verdict.Err(findings)); !strings.Contains(text, "Certificate default/not-seen: was not restored") || !strings.Contains(text, "hint: keep its Secret") {
 		t.Errorf("it is told as\n%s", text)
 	}
 	if verdict.Err(nil) != nil {

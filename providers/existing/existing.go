@@ -64,7 +64,7 @@ func (p *Provider) open() (*rest.Config, kubernetes.Interface, error) {
 // Preflight implements providers.Provider: the server's version, the mark, and the permissions that installing takes.
 func (p *Provider) Preflight(ctx context.Context, s providers.Spec) error {
 	if s.TTL > 0 {
-		return fault.New(fault.Usage, "a cluster that somebody else made is not ephemeral").On("cluster %s", p.ref(s.Name)).
+		return fault.New(fault.Usage, "an existing cluster cannot be ephemeral").On("cluster %s", p.ref(s.Name)).
 			WithHint("give --provider kwok or kind")
 	}
 	config, client, err := p.open()
@@ -86,7 +86,7 @@ func (p *Provider) Preflight(ctx context.Context, s providers.Spec) error {
 
 // silent is the fault of a cluster that does not answer.
 func (p *Provider) silent(err error, config *rest.Config) error {
-	return fault.Wrap(err, fault.Failed, "its API server %s does not answer", config.Host).On("context %s", p.settings.Context).
+	return fault.Wrap(err, fault.Failed, "the API server %s does not answer", config.Host).On("context %s", p.settings.Context).
 		WithHint("see whether kubectl --context %s version works", p.settings.Context)
 }
 
@@ -96,7 +96,7 @@ func (p *Provider) versionFits(have string, s providers.Spec) error {
 	if wanted == "" || plain == wanted || strings.HasPrefix(plain, wanted+".") || strings.HasPrefix(plain, wanted+"-") || strings.HasPrefix(plain, wanted+"+") {
 		return nil
 	}
-	return fault.New(fault.Refused, "it runs Kubernetes %s, the document wants %s", have, s.Version).On("cluster %s", p.ref(s.Name)).
+	return fault.New(fault.Refused, "runs Kubernetes %s, the document requires %s", have, s.Version).On("cluster %s", p.ref(s.Name)).
 		WithHint("upgrade it, or set spec.kubernetes.version to what it runs")
 }
 
@@ -278,7 +278,7 @@ func (p *Provider) refuse(err error, name string) error {
 		return err
 	}
 	return fault.Wrap(err, fault.Refused, "context %s leads to a cluster that is marked for another document", p.settings.Context).
-		On("cluster %s", p.ref(name)).WithHint("kubectl --context %s -n %s get configmap %s -o yaml tells which; rekindle down of that document gives it back",
+		On("cluster %s", p.ref(name)).WithHint("kubectl --context %s -n %s get configmap %s -o yaml shows which; rekindle down of that document releases it",
 		p.settings.Context, metav1.NamespaceSystem, markName)
 }
 

@@ -126,9 +126,9 @@ func TestPreflightTellsAllThatIsMissing(t *testing.T) {
 		says     string
 	}{
 		"permissions":       {p, providers.Spec{Name: "prod"}, fault.Refused, "may not create namespaces, create secrets"},
-		"version":           {mine, providers.Spec{Name: "prod", Version: "1.20"}, fault.Refused, "the document wants 1.20"},
-		"both":              {p, providers.Spec{Name: "prod", Version: "1.20"}, fault.Refused, "the document wants 1.20"},
-		"an ephemeral run":  {mine, providers.Spec{Name: "prod", TTL: time.Hour}, fault.Usage, "is not ephemeral"},
+		"version":           {mine, providers.Spec{Name: "prod", Version: "1.20"}, fault.Refused, "the document requires 1.20"},
+		"both":              {p, providers.Spec{Name: "prod", Version: "1.20"}, fault.Refused, "the document requires 1.20"},
+		"an ephemeral run":  {mine, providers.Spec{Name: "prod", TTL: time.Hour}, fault.Usage, "cannot be ephemeral"},
 		"no such context":   {existing.New(existing.Settings{Context: "on-perm", Kubeconfig: nobody}), providers.Spec{Name: "prod"}, fault.Usage, `no context "on-perm"`},
 		"no such file":      {existing.New(existing.Settings{Context: "x", Kubeconfig: "/no/such/file"}), providers.Spec{Name: "prod"}, fault.Usage, "/no/such/file"},
 		"nobody answers it": {existing.New(existing.Settings{Context: "on-prem", Kubeconfig: kubeconfig(t, &rest.Config{Host: "https://127.0.0.1:1"}, &clientcmdapi.AuthInfo{})}), providers.Spec{Name: "prod"}, fault.Failed, "does not answer"},

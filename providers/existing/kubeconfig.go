@@ -29,7 +29,7 @@ func (p *Provider) load() (*clientcmdapi.Config, *clientcmd.ClientConfigLoadingR
 	if len(names) == 0 {
 		return nil, nil, f.WithHint("%s has no context at all", p.file(rules))
 	}
-	return nil, nil, f.WithHint("it has %s", strings.Join(names, ", "))
+	return nil, nil, f.WithHint("its contexts are %s", strings.Join(names, ", "))
 }
 
 func (p *Provider) file(rules *clientcmd.ClientConfigLoadingRules) string {
@@ -44,7 +44,7 @@ func (p *Provider) config() (*rest.Config, error) {
 	}
 	config, err := clientcmd.NewNonInteractiveClientConfig(*all, p.settings.Context, nil, rules).ClientConfig()
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Usage, "the context %q is not whole", p.settings.Context).WithHint("see %s", p.file(rules))
+		return nil, fault.Wrap(err, fault.Usage, "the context %q is incomplete", p.settings.Context).WithHint("see %s", p.file(rules))
 	}
 	return config, nil
 }
@@ -57,7 +57,7 @@ func (p *Provider) alone() (*clientcmdapi.Config, error) {
 	}
 	all.CurrentContext = p.settings.Context
 	if err := clientcmdapi.MinifyConfig(all); err != nil {
-		return nil, fault.Wrap(err, fault.Usage, "the context %q is not whole", p.settings.Context)
+		return nil, fault.Wrap(err, fault.Usage, "the context %q is incomplete", p.settings.Context)
 	}
 	if err := clientcmdapi.FlattenConfig(all); err != nil {
 		return nil, fault.Wrap(err, fault.Usage, "the context %q names a file that cannot be read", p.settings.Context)

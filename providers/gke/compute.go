@@ -110,7 +110,7 @@ func (c *compute) whole(kind, scope string, raw json.RawMessage) error {
 }
 
 func (c *compute) partial(kind, where string) error {
-	return fault.New(fault.Failed, "the list of %s is not whole: Compute Engine does not reach %s", kind, where).
+	return fault.New(fault.Failed, "the list of %s is incomplete: Compute Engine does not reach %s", kind, where).
 		On("project %s", c.at.project).WithHint("run the same command again later").Transient()
 }
 

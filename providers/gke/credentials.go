@@ -50,7 +50,7 @@ func (o Override) check() error {
 		return nil
 	}
 	if u, err := url.Parse(o.Endpoint); err != nil || u.Scheme != "https" || u.Host == "" || (u.Path != "" && u.Path != "/") {
-		return fault.New(fault.Usage, "%q is no endpoint", o.Endpoint).On(EndpointEnv).WithHint("write it like https://127.0.0.1:40443")
+		return fault.New(fault.Usage, "%q is not a valid endpoint", o.Endpoint).On(EndpointEnv).WithHint("write it like https://127.0.0.1:40443")
 	}
 	return nil
 }
@@ -99,7 +99,7 @@ func (o Override) credentials(ctx context.Context) (*identity, error) {
 	ctx = context.WithValue(context.WithoutCancel(ctx), oauth2.HTTPClient, &http.Client{Transport: transport, Timeout: callTimeout})
 	found, err := google.FindDefaultCredentials(ctx, scope)
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Failed, "there are no credentials for Google Cloud").On("gke").
+		return nil, fault.Wrap(err, fault.Failed, "no credentials for Google Cloud").On("gke").
 			WithHint("run: gcloud auth application-default login; or name the key of a service account in %s", credentialsEnv)
 	}
 	var file struct {
@@ -145,10 +145,10 @@ func (t *tokens) get(ctx context.Context) (*oauth2.Token, string, error) {
 
 // refused tells why no token was given.
 func refused(err error) error {
-	f := fault.Wrap(err, fault.Failed, "Google gives no token").On("gke")
+	f := fault.Wrap(err, fault.Failed, "Google issued no token").On("gke")
 	var answer *oauth2.RetrieveError
 	if errors.As(err, &answer) && answer.Response != nil && answer.Response.StatusCode < http.StatusInternalServerError {
-		return f.WithHint("the credentials are no longer good: run gcloud auth application-default login, or make a new key of the service account")
+		return f.WithHint("the credentials are no longer valid: run gcloud auth application-default login, or create a new key of the service account")
 	}
 	return f.Transient()
 }

@@ -141,7 +141,7 @@ func (j *job) clean(ctx context.Context, t traces) error {
 	}
 	var faults []error
 	for _, one := range left {
-		faults = append(faults, fault.New(fault.Failed, "it is left of the cluster %s", j.at.ref()).
+		faults = append(faults, fault.New(fault.Failed, "is left over from the cluster %s", j.at.ref()).
 			On("%s %s", one.Kind, one.Name).WithHint("%s", one.Remove))
 	}
 	return fault.Join(faults...)

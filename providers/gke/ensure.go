@@ -52,7 +52,7 @@ func (m *making) ensure(ctx context.Context) (*providers.Cluster, error) {
 		c, err := lookUp(ctx, m.api, m.at)
 		switch {
 		case errors.Is(err, providers.ErrNotFound) && m.accepted:
-			return nil, fault.New(fault.Failed, "it was being made, and is gone: somebody removed it").On("cluster %s", m.at.ref())
+			return nil, fault.New(fault.Failed, "is gone: somebody deleted it while it was being created").On("cluster %s", m.at.ref())
 		case errors.Is(err, providers.ErrNotFound):
 			err = m.create(ctx)
 		case err != nil:
@@ -68,7 +68,7 @@ func (m *making) ensure(ctx context.Context) (*providers.Cluster, error) {
 			}
 			if m.outcome == plan.Unchanged && !m.served {
 				m.outcome = plan.Adopted
-				m.progress.Note("an earlier run began to make it: going on with that")
+				m.progress.Note("an earlier run began to create it: continuing")
 			}
 			var done bool
 			if done, err = m.advance(ctx, c); done && err == nil {
@@ -87,9 +87,9 @@ func (m *making) advance(ctx context.Context, c *containerpb.Cluster) (done bool
 	switch c.GetStatus() {
 	case containerpb.Cluster_STOPPING:
 		if m.accepted {
-			return false, fault.New(fault.Failed, "somebody deletes it while it is being made").On("cluster %s", m.at.ref())
+			return false, fault.New(fault.Failed, "somebody is deleting it while it is being created").On("cluster %s", m.at.ref())
 		}
-		m.progress.Note("it is being deleted: it is made anew afterwards")
+		m.progress.Note("being deleted: it is created again afterwards")
 		return false, m.gone(ctx)
 	case containerpb.Cluster_PROVISIONING:
 		return false, m.provisioned(ctx)
@@ -97,7 +97,7 @@ func (m *making) advance(ctx context.Context, c *containerpb.Cluster) (done bool
 		if m.accepted || m.cleared {
 			return false, m.broken(ctx, c, conditions(c.GetConditions()))
 		}
-		m.progress.Note("an earlier run left it broken (" + conditions(c.GetConditions()) + "): it is removed and made anew")
+		m.progress.Note("an earlier run left it broken (" + conditions(c.GetConditions()) + "): deleting and creating it again")
 		m.cleared, m.outcome = true, plan.Adopted
 		return false, m.take(ctx)
 	}
@@ -184,7 +184,7 @@ func (m *making) unsent(ctx context.Context, err error) error {
 		}
 		m.changed()
 	case code == codes.ResourceExhausted:
-		m.progress.Waiting("GKE wants fewer requests: " + messageOf(err))
+		m.progress.Waiting("GKE limits the rate of requests: " + messageOf(err))
 	default:
 		m.changed() // it may have been done
 		m.progress.Note("no answer from GKE (" + messageOf(err) + "): looking whether the cluster is being made")
@@ -225,7 +225,7 @@ func (m *making) broken(ctx context.Context, c *containerpb.Cluster, why string)
 	if err := m.take(ctx); err != nil {
 		return fault.Join(m.failed(why, condition), err)
 	}
-	m.progress.Note("what had been made of it is removed")
+	m.progress.Note("what had been created of it was deleted")
 	return m.failed(why, condition)
 }
 
@@ -238,7 +238,7 @@ func (m *making) failed(why, condition string) error {
 	if q := quotaFault(why, "cluster "+m.at.ref().String(), m.at); q != nil {
 		return q
 	}
-	f := fault.New(fault.Failed, "GKE could not make it: %s", text).On("cluster %s", m.at.ref())
+	f := fault.New(fault.Failed, "GKE could not create it: %s", text).On("cluster %s", m.at.ref())
 	if strings.HasPrefix(condition, stockout) {
 		return f.WithHint("Google has no such machines there now: choose other zones in nodeLocations, or another machineType")
 	}

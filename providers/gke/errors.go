@@ -96,7 +96,7 @@ func told(err error, at place, what string) error {
 	f := fault.New(fault.Failed, "%s: %s", what, messageOf(err)).On("%s", object)
 	switch codeOf(err) {
 	case codes.Unauthenticated:
-		return f.WithHint("the credentials are no longer good: gcloud auth application-default login")
+		return f.WithHint("the credentials are no longer valid: gcloud auth application-default login")
 	case codes.PermissionDenied:
 		return f.WithHint("%s", permissionHint(err, at))
 	case codes.InvalidArgument:
@@ -104,7 +104,7 @@ func told(err error, at place, what string) error {
 		if strings.Contains(messageOf(err), "network") {
 			return f.WithHint("see what there is: gcloud container subnets list-usable --project %s", at.project)
 		}
-		return f.WithHint("change spec.provider.gke: nothing was made")
+		return f.WithHint("change spec.provider.gke: nothing was created")
 	case codes.NotFound:
 		return f.WithHint("is there a project %s, and a location %s?", at.project, at.location)
 	}
@@ -139,7 +139,7 @@ var (
 // something else. Nothing was made then, and trying again is of no use.
 func quotaFault(message, object string, at place) error {
 	if m := clusterText.FindStringSubmatch(message); m != nil {
-		return fault.New(fault.Failed, "%s has room for %s clusters, and has them", m[2], m[1]).On("%s", object).
+		return fault.New(fault.Failed, "%s allows %s clusters, and all of them are in use", m[2], m[1]).On("%s", object).
 			WithHint("remove one, choose another location, or ask for more: %s", quotaLink(at))
 	}
 	var short []string

@@ -83,11 +83,11 @@ func hashOf(g config.GKE) string {
 func (p *Provider) check(s providers.Spec) error {
 	var faults []error
 	if !goodName(s.Name) {
-		faults = append(faults, fault.New(fault.Usage, "%q is no name that GKE takes", s.Name).On("metadata.name").
+		faults = append(faults, fault.New(fault.Usage, "%q is not a valid name for GKE", s.Name).On("metadata.name").
 			WithHint("use at most 40 lower-case letters, digits and hyphens, a letter first"))
 	}
 	if !validLabel.MatchString(s.Run) {
-		faults = append(faults, fault.New(fault.Usage, "the run's id %q is no value of a label of GKE", s.Run).On("cluster %s/%s", Name, s.Name))
+		faults = append(faults, fault.New(fault.Usage, "the run's id %q is not a valid GKE label value", s.Run).On("cluster %s/%s", Name, s.Name))
 	}
 	for field, value := range map[string]string{"project": p.settings.Project, "location": p.settings.Location} {
 		if value == "" {
@@ -99,7 +99,7 @@ func (p *Provider) check(s providers.Spec) error {
 
 // foreign refuses a cluster that is not ours.
 func foreign(at place) error {
-	return fault.Wrap(providers.ErrNotOwned, fault.Refused, "it was left untouched").On("cluster %s", at.ref()).
+	return fault.Wrap(providers.ErrNotOwned, fault.Refused, "left unchanged").On("cluster %s", at.ref()).
 		WithHint("choose another metadata.name, or remove it yourself: gcloud container clusters delete %s %s", at.name, at.flags())
 }
 
@@ -108,6 +108,6 @@ func (p *Provider) compare(at place, c *containerpb.Cluster) error {
 	if markOf(c).hash == hashOf(p.settings) {
 		return nil
 	}
-	return fault.New(fault.Refused, "it was made from other settings of spec.provider.gke, and rekindle does not change those of a cluster that exists").
+	return fault.New(fault.Refused, "was made from other settings of spec.provider.gke, and rekindle does not change those of a cluster that exists").
 		On("cluster %s", at.ref()).WithHint("go back to the old settings, or take the cluster down and up again")
 }

@@ -60,7 +60,7 @@ func (p *Provider) Leftovers(ctx context.Context, r providers.Ref) ([]providers.
 func (p *Provider) leftovers(ctx context.Context, a *api, at place, t traces) ([]leftover, error) {
 	living, err := p.listAll(ctx, a, at.project)
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Failed, "whose the leftovers are cannot be told").On("cluster %s", at.ref()).Transient()
+		return nil, fault.Wrap(err, fault.Failed, "cannot find out whose the leftovers are").On("cluster %s", at.ref()).Transient()
 	}
 	c, err := p.compute(at)
 	if err != nil {

@@ -95,7 +95,7 @@ func partial(t *testing.T, s *emulator.Server, p *gke.Provider) {
 		if left, err := p.Leftovers(t.Context(), ref("left")); err == nil {
 			t.Errorf("%s: a partial list is taken for the whole: %v", method, left)
 		}
-		if err := p.Delete(t.Context(), ref("never-was"), nil); err == nil || !strings.Contains(err.Error(), "not whole") {
+		if err := p.Delete(t.Context(), ref("never-was"), nil); err == nil || !strings.Contains(err.Error(), "is incomplete") {
 			t.Errorf("%s: clean on a partial list: %v", method, err)
 		}
 	}

@@ -41,7 +41,7 @@ func TestPreflight(t *testing.T) {
 		"good":              {settings: small(), spec: providers.Spec{Name: "x", Version: "1.37"}},
 		"good, a channel":   {settings: stable, spec: providers.Spec{Name: "x", Version: "v1.37.2"}},
 		"quota and version": {settings: big, spec: providers.Spec{Name: "x", Version: "1.9"}, kind: fault.Usage, faults: []string{"GKE has no Kubernetes 1.9 in any channel; it has 1.37", "CPUS: needs 12, 4 more"}, hint: "quotas?project=acme"},
-		"name and version":  {settings: stable, spec: providers.Spec{Name: "9x", Version: "1.9"}, kind: fault.Usage, faults: []string{"no name that GKE takes", "the channel stable"}, hint: "a letter first"},
+		"name and version":  {settings: stable, spec: providers.Spec{Name: "9x", Version: "1.9"}, kind: fault.Usage, faults: []string{"is not a valid name for GKE", "the channel stable"}, hint: "a letter first"},
 		"run":               {settings: small(), spec: providers.Spec{Name: "x", Run: "Big"}, kind: fault.Usage, faults: []string{`run's id "Big"`}},
 		"API off": {settings: small(), spec: providers.Spec{Name: "x"}, kind: fault.Failed, script: []emulator.Fault{denied("SERVICE_DISABLED", "Kubernetes Engine API has not been used")},
 			faults: []string{"has not been used"}, hint: "gcloud services enable container.googleapis.com"},

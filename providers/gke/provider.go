@@ -224,7 +224,7 @@ func (p *Provider) listAll(ctx context.Context, api *api, project string) ([]*co
 		return nil, told(err, at, "list the clusters")
 	}
 	if gone := reply.GetMissingZones(); len(gone) > 0 {
-		return nil, fault.New(fault.Failed, "the list of clusters is not whole: GKE does not reach %s", strings.Join(gone, ", ")).
+		return nil, fault.New(fault.Failed, "the list of clusters is incomplete: GKE does not reach %s", strings.Join(gone, ", ")).
 			On("project %s", project).WithHint("run the same command again later").Transient()
 	}
 	return reply.GetClusters(), nil

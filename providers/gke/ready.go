@@ -28,7 +28,7 @@ func (m *making) rest(ctx context.Context) (rested *containerpb.Cluster, err err
 		c, err := m.api.cluster(ctx, m.at)
 		switch {
 		case errors.Is(err, providers.ErrNotFound):
-			return false, "", fault.Wrap(err, fault.Failed, "it is gone: somebody removed it").On("cluster %s", m.at.ref())
+			return false, "", fault.Wrap(err, fault.Failed, "is gone: somebody removed it").On("cluster %s", m.at.ref())
 		case err != nil && passing(err):
 			return false, "GKE does not answer: " + messageOf(err), nil
 		case err != nil:
@@ -151,7 +151,7 @@ func (m *making) late(ctx context.Context, err error, hint string) error {
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
-	return fault.Wrap(err, fault.Failed, "it never got ready").On("cluster %s", m.at.ref()).WithHint("%s", hint)
+	return fault.Wrap(err, fault.Failed, "never became ready").On("cluster %s", m.at.ref()).WithHint("%s", hint)
 }
 
 // lacking says of which pools there are fewer Ready nodes than the document wants; "" is of none.
@@ -196,6 +196,6 @@ func newEnough(at place, c *containerpb.Cluster, wanted string) error {
 	if wanted == "" || !older(c.GetCurrentMasterVersion(), wanted) {
 		return nil
 	}
-	return fault.New(fault.Refused, "it runs Kubernetes %s, the document wants %s", c.GetCurrentMasterVersion(), wanted).On("cluster %s", at.ref()).
+	return fault.New(fault.Refused, "runs Kubernetes %s, the document requires %s", c.GetCurrentMasterVersion(), wanted).On("cluster %s", at.ref()).
 		WithHint("upgrade it: gcloud container clusters upgrade %s --master --cluster-version %s %s", at.name, strings.TrimPrefix(wanted, "v"), at.flags())
 }

@@ -95,7 +95,7 @@ func (j *job) traces(ctx context.Context, wire *containerpb.Cluster) (t traces) 
 		}
 	}
 	if err != nil {
-		j.progress.Warn("the cluster does not tell its ids, so not all that it leaves in Compute Engine is looked for: " + err.Error())
+		j.progress.Warn("the cluster does not report its IDs, so not all that it leaves in Compute Engine is looked for: " + err.Error())
 	}
 	return t
 }

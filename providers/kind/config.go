@@ -36,11 +36,11 @@ func (s Settings) effective() (*v1alpha4.Cluster, error) {
 	cfg := &v1alpha4.Cluster{}
 	if len(s.Config) > 0 {
 		if err := yaml.UnmarshalStrict(s.Config, cfg); err != nil {
-			return nil, fault.Wrap(err, fault.Usage, "this is no kind configuration").At(s.File, 0).
+			return nil, fault.Wrap(err, fault.Usage, "not a valid kind configuration").At(s.File, 0).
 				WithHint("https://kind.sigs.k8s.io/docs/user/configuration describes the fields")
 		}
 		if cfg.APIVersion != "kind.x-k8s.io/v1alpha4" || cfg.Kind != "Cluster" {
-			return nil, fault.New(fault.Usage, "apiVersion %q, kind %q: want kind.x-k8s.io/v1alpha4, Cluster", cfg.APIVersion, cfg.Kind).At(s.File, 0)
+			return nil, fault.New(fault.Usage, "apiVersion %q, kind %q: must be kind.x-k8s.io/v1alpha4, Cluster", cfg.APIVersion, cfg.Kind).At(s.File, 0)
 		}
 	}
 	if len(s.Config) == 0 {
@@ -82,7 +82,7 @@ func (s Settings) image() string {
 func (s Settings) hash() (string, error) {
 	config, err := yaml.YAMLToJSON(s.Config) // comments and layout do not count
 	if err != nil {
-		return "", fault.Wrap(err, fault.Usage, "this is no kind configuration").At(s.File, 0)
+		return "", fault.Wrap(err, fault.Usage, "not a valid kind configuration").At(s.File, 0)
 	}
 	raw, err := json.Marshal(struct {
 		Config json.RawMessage

@@ -95,7 +95,7 @@ func (r runtime) run(ctx context.Context, args ...string) ([]byte, error) {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case errors.Is(err, exec.ErrNotFound):
-		return nil, fault.Wrap(exec.ErrNotFound, fault.Failed, "the command %s is not there", r.command).On("kind").
+		return nil, fault.Wrap(exec.ErrNotFound, fault.Failed, "the command %s was not found", r.command).On("kind").
 			WithHint("install Docker (https://docs.docker.com/engine/install), or use provider: {kwok: {}}, which needs no containers")
 	}
 	text := strings.TrimSpace(errOut.String())

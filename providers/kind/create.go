@@ -60,7 +60,7 @@ func (p *Provider) ensure(ctx context.Context, s providers.Spec, cfg *v1alpha4.C
 	}
 	outcome := plan.Changed
 	if halfMade {
-		progress.Note("an earlier run left it half-made: it is made anew")
+		progress.Note("an earlier run left it incomplete: creating it again")
 		if err := p.remove(ctx, ref, progress); err != nil {
 			return nil, err
 		}
@@ -94,7 +94,7 @@ func isTaken(err error) bool {
 }
 
 func refuseForeign(ref providers.Ref) error {
-	return fault.Wrap(providers.ErrNotOwned, fault.Refused, "it was left untouched").On("cluster %s", ref).
+	return fault.Wrap(providers.ErrNotOwned, fault.Refused, "left unchanged").On("cluster %s", ref).
 		WithHint("choose another metadata.name, or remove it yourself: kind delete cluster --name %s", ref.Name)
 }
 
@@ -112,7 +112,7 @@ func (p *Provider) adopt(ctx context.Context, s providers.Spec, m *mark, nodes [
 	}
 	version, made, err := p.made(ctx, control)
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Failed, "its container %s cannot be looked into; nothing was changed", control.Name).On("cluster %s", ref).
+		return nil, fault.Wrap(err, fault.Failed, "its container %s cannot be inspected; nothing was changed", control.Name).On("cluster %s", ref).
 			WithHint("see why: %[1]s logs %[2]s, %[1]s inspect %[2]s. If the cluster is lost: rekindle down, then rekindle up", p.runtime.command, control.Name)
 	}
 	if !made {
@@ -123,7 +123,7 @@ func (p *Provider) adopt(ctx context.Context, s providers.Spec, m *mark, nodes [
 		return nil, err
 	}
 	if m.hash != hash {
-		return nil, fault.New(fault.Refused, "it was made from another kind configuration, and kind cannot change one").On("cluster %s", ref).
+		return nil, fault.New(fault.Refused, "was made from another kind configuration, and kind cannot change one").On("cluster %s", ref).
 			WithHint("go back to the old configuration, or take the cluster down and up again")
 	}
 	if err := p.ready(ctx, c, nodes, s, outcome == plan.Adopted, progress); err != nil {
@@ -235,10 +235,10 @@ func (p *Provider) createFault(ctx context.Context, name string, err error) erro
 	if run := kindexec.RunErrorForError(err); run != nil {
 		text += "\n" + lastLines(string(run.Output), 15)
 	}
-	f := fault.New(fault.Failed, "kind could not make it: %s", text).On("cluster kind/%s", name)
+	f := fault.New(fault.Failed, "kind could not create it: %s", text).On("cluster kind/%s", name)
 	switch {
 	case strings.Contains(text, "pull") && strings.Contains(text, "image"):
-		f = f.WithHint("the node image cannot be had: docker pull it yourself to see why, or name another in spec.provider.kind.image")
+		f = f.WithHint("the node image is not available: docker pull it yourself to see why, or name another in spec.provider.kind.image")
 	case strings.Contains(text, "no space left"):
 		f = f.WithHint("the disk is full: docker system df shows what takes the space")
 	case strings.Contains(text, "port is already allocated"), strings.Contains(text, "address already in use"):
@@ -265,7 +265,7 @@ func (p *Provider) finish(ctx context.Context, ref providers.Ref, s providers.Sp
 	}
 	control := controlPlane(nodes)
 	if control == nil {
-		return nil, fault.New(fault.Failed, "it has no control plane").On("cluster %s", ref)
+		return nil, fault.New(fault.Failed, "has no control plane").On("cluster %s", ref)
 	}
 	if _, err := p.runtime.run(ctx, "exec", control.Name, "touch", completeFile); err != nil {
 		return nil, err

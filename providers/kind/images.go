@@ -67,7 +67,7 @@ func (p *Provider) noImage(ctx context.Context, image string, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return fault.Wrap(err, fault.Failed, "it cannot be had").On("node image %s", image).
+	return fault.Wrap(err, fault.Failed, "is not available").On("node image %s", image).
 		WithHint("see whether %s pull %s works, or name another in spec.provider.kind.image", p.runtime.command, image)
 }
 

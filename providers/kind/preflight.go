@@ -32,7 +32,7 @@ func validate(name string) error {
 	if validName.MatchString(name) && len(name) <= maxName {
 		return nil
 	}
-	return fault.New(fault.Usage, "%q is no name that kind takes", name).On("metadata.name").
+	return fault.New(fault.Usage, "%q is not a valid name for kind", name).On("metadata.name").
 		WithHint("use at most %d lower-case letters, digits and hyphens", maxName)
 }
 
@@ -48,7 +48,7 @@ func imagesFit(cfg *v1alpha4.Cluster, s providers.Spec) error {
 	var errs []error
 	for _, image := range images(cfg) {
 		if v := versionOf(image); v != "" && !providers.Fits(v, s.Version) {
-			errs = append(errs, fault.New(fault.Usage, "the node image %s has Kubernetes %s, the document wants %s", image, v, s.Version).
+			errs = append(errs, fault.New(fault.Usage, "the node image %s has Kubernetes %s, the document requires %s", image, v, s.Version).
 				On("spec.kubernetes.version").
 				WithHint("name an image of that version in spec.provider.kind.image, or set the version to %s", strings.TrimPrefix(v, "v")))
 		}

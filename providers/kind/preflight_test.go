@@ -12,7 +12,7 @@ import (
 func TestWithoutDockerThePreflightSaysSo(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	err := New(Settings{}).Preflight(t.Context(), providers.Spec{Name: "x"})
-	if fault.Code(err) != fault.ExitFailed || !strings.Contains(err.Error(), "the command docker is not there") || len(fault.Hints(err)) == 0 {
+	if fault.Code(err) != fault.ExitFailed || !strings.Contains(err.Error(), "the command docker was not found") || len(fault.Hints(err)) == 0 {
 		t.Errorf("%v", fault.Text(err))
 	}
 	err = New(Settings{Config: []byte("kind: Nothing"), File: "kind.yaml"}).Preflight(t.Context(), providers.Spec{Name: "Not a name"})

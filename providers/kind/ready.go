@@ -31,7 +31,7 @@ const readyPause = 300 * time.Millisecond
 func (p *Provider) ready(ctx context.Context, c *providers.Cluster, nodes []container, s providers.Spec, restarted bool, progress plan.Progress) error {
 	control := controlPlane(nodes)
 	if control == nil {
-		return fault.New(fault.Failed, "it has no control plane").On("cluster %s", c.Ref)
+		return fault.New(fault.Failed, "has no control plane").On("cluster %s", c.Ref)
 	}
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
@@ -41,7 +41,7 @@ func (p *Provider) ready(ctx context.Context, c *providers.Cluster, nodes []cont
 	}
 	defer client.Close()
 	if err := p.settle(ctx, client, nodes, restarted, progress); err != nil {
-		return fault.Wrap(err, fault.Failed, "it never got ready").On("cluster %s", c.Ref).
+		return fault.Wrap(err, fault.Failed, "never became ready").On("cluster %s", c.Ref).
 			WithHint("look into it: %s exec %s journalctl -u kubelet --no-pager -n 50", p.runtime.command, control.Name)
 	}
 	version, err := client.Discovery().ServerVersion()
@@ -136,7 +136,7 @@ func versionFits(c *providers.Cluster, wanted string) error {
 	if providers.Fits(c.Version, wanted) {
 		return nil
 	}
-	return fault.New(fault.Refused, "it runs Kubernetes %s, the document wants %s", c.Version, wanted).On("cluster %s", c.Ref).
-		WithHint("kind cannot change the version of a cluster: set spec.kubernetes.version to %s, or make it anew (rekindle down, then up), "+
+	return fault.New(fault.Refused, "runs Kubernetes %s, the document requires %s", c.Version, wanted).On("cluster %s", c.Ref).
+		WithHint("kind cannot change the version of a cluster: set spec.kubernetes.version to %s, or recreate it (rekindle down, then up), "+
 			"with an image of the wanted version in spec.provider.kind.image", strings.TrimPrefix(c.Version, "v"))
 }

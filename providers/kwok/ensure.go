@@ -273,7 +273,7 @@ func (p *Provider) explain(err error, name string) error {
 	if !errors.As(err, &timeout) || errors.Is(err, context.Canceled) {
 		return err
 	}
-	return fault.Wrap(err, fault.Failed, "it does not come up").On("cluster %s", p.ref(name)).
+	return fault.Wrap(err, fault.Failed, "does not come up").On("cluster %s", p.ref(name)).
 		WithHint("see the logs in %s", filepath.Dir(p.folder(name).Log("x")))
 }
 

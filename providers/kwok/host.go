@@ -88,14 +88,14 @@ func checkHost(procs []providers.HostProcess) error {
 	seen := map[string]bool{}
 	for _, proc := range procs {
 		if !goodName(proc.Name) || seen[proc.Name] {
-			return fault.New(fault.Usage, "%q is no name of a host process, or there are two of it", proc.Name)
+			return fault.New(fault.Usage, "%q is not a valid name of a host process, or there are two of it", proc.Name)
 		}
 		seen[proc.Name] = true
 		if _, err := assetNamed(proc.Asset); err != nil {
 			return err
 		}
 		if _, err := expandAll(proc, expansion{port: func(string) (int, error) { return 1, nil }}); err != nil {
-			return fault.Wrap(err, fault.Usage, "its arguments").On("host process %s", proc.Name)
+			return fault.Wrap(err, fault.Usage, "invalid arguments").On("host process %s", proc.Name)
 		}
 	}
 	return nil

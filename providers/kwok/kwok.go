@@ -90,8 +90,8 @@ func goodName(name string) bool { return len(name) <= 40 && label.MatchString(na
 func (p *Provider) check(s providers.Spec) error {
 	var faults []error
 	if !goodName(s.Name) {
-		faults = append(faults, fault.New(fault.Usage, "%q is no name of a cluster", s.Name).
-			WithHint("use at most 40 small letters, digits and hyphens, with a letter or digit at both ends"))
+		faults = append(faults, fault.New(fault.Usage, "%q is not a valid cluster name", s.Name).
+			WithHint("use at most 40 lower-case letters, digits and hyphens, with a letter or digit at both ends"))
 	}
 	if !providers.Fits(KubernetesVersion, s.Version) {
 		faults = append(faults, fault.New(fault.Usage, "kwok runs Kubernetes %s, not %s", KubernetesVersion, s.Version).
@@ -124,7 +124,7 @@ func (p *Provider) compare(m mark, s providers.Spec) error {
 	if m.Hash == specHash() {
 		return nil
 	}
-	return fault.New(fault.Refused, "it was made with Kubernetes %s and other settings of this provider, which cannot be changed", m.Version).
+	return fault.New(fault.Refused, "was made with Kubernetes %s and other settings of this provider, which cannot be changed", m.Version).
 		On("cluster %s", p.ref(s.Name)).
 		WithHint("run rekindle down, and then up again")
 }

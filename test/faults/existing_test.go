@@ -97,7 +97,7 @@ func TestALentClusterIsGivenBack(t *testing.T) {
 	if code, out, _ := w.run("up", "clusters/dev/nowhere.yaml"); code != 2 || !strings.Contains(out, "kwok-bare") {
 		t.Errorf("a context that is not there: exit %d\n%s", code, out)
 	}
-	if code, out, _ := w.run("up", "clusters/dev/old.yaml"); code != 3 || !strings.Contains(out, "wants 1.20") {
+	if code, out, _ := w.run("up", "clusters/dev/old.yaml"); code != 3 || !strings.Contains(out, "requires 1.20") {
 		t.Errorf("another version: exit %d\n%s", code, out)
 	}
 	before := w.inventory("bare")

@@ -29,7 +29,7 @@ func TestAClaimThatNeverGoes(t *testing.T) {
 	if code != 1 || doc.Result != "failed" {
 		t.Errorf("exit %d, %s\n%s", code, doc.Result, out)
 	}
-	for _, text := range []string{"PersistentVolumeClaim default/data", "example.com/disk-is-detached", "run the same command again", "remove by hand"} {
+	for _, text := range []string{"PersistentVolumeClaim default/data", "example.com/disk-is-detached", "run the same command again", "delete by hand"} {
 		if !strings.Contains(told(doc), text) {
 			t.Errorf("%q is not told: %s", text, told(doc))
 		}

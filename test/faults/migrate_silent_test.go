@@ -48,7 +48,7 @@ func TestASecretThatIsNotDecryptedStopsTheCutover(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, out, doc := w.run("migrate", "cutover", from, to, "--yes")
-	if code != 1 || !strings.Contains(faultsOf(doc), "Secret shop/database of new: it is not decrypted") || doc.Migration.Write != "old" {
+	if code != 1 || !strings.Contains(faultsOf(doc), "Secret shop/database of new: is not decrypted") || doc.Migration.Write != "old" {
 		t.Errorf("exit %d, %+v: %s", code, doc.Migration, faultsOf(doc))
 	}
 	if strings.Contains(out, string(right)) {

@@ -367,7 +367,7 @@ func TestWhatIsNotEqualStopsTheCutover(t *testing.T) {
 			func() error { _, err := maps.Create(t.Context(), settings, metav1.CreateOptions{}); return err }, "ConfigMap shop/settings of new"},
 		{"an object is different", patch(`{"spec":{"template":{"spec":{"containers":[{"name":"web","image":"example.invalid/another"}]}}}}`),
 			patch(`{"spec":{"template":{"spec":{"containers":[{"name":"web","image":"example.invalid/web"}]}}}}`), "Deployment shop/web of new"},
-		{"a workload is scaled to nothing", scale(0), scale(1), "it is scaled to 0, and in old to 1"},
+		{"a workload is scaled to nothing", scale(0), scale(1), "is scaled to 0, but in old to 1"},
 		{"a kept object is another one", func() error { kept("new", "a fresh one"); return nil },
 			func() error { kept("new", "the real one"); return nil }, "Secret shop/made-by-a-controller of new"},
 	} {

@@ -35,7 +35,7 @@ func TestTheRepositoryOfStateDoesNotAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, out, doc := w.run("rebuild", dev)
-	if code != 1 || len(doc.Faults) == 0 || !strings.Contains(doc.Faults[0].Error, "it does not answer: ") || !strings.Contains(doc.Faults[0].Error, "connection refused") {
+	if code != 1 || len(doc.Faults) == 0 || !strings.Contains(doc.Faults[0].Error, "does not answer: ") || !strings.Contains(doc.Faults[0].Error, "connection refused") {
 		t.Errorf("exit %d\n%s", code, out)
 	}
 	w.nothingLeft()

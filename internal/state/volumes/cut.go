@@ -59,7 +59,7 @@ func (m *Mover) cut(ctx context.Context, v *Volume, p plan.Progress) (_ *cut, er
 	}()
 	_, err = m.snapshots(c.namespace).Create(ctx, obj, metav1.CreateOptions{FieldManager: kube.Manager})
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Failed, "make a VolumeSnapshot of it").On("claim %s", v).WithHint("%s", uncut(v))
+		return nil, fault.Wrap(err, fault.Failed, "create a VolumeSnapshot of it").On("claim %s", v).WithHint("%s", uncut(v))
 	}
 	limited, cancel := context.WithTimeout(ctx, cutTimeout)
 	defer cancel()

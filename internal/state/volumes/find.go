@@ -157,19 +157,19 @@ func unreadable(pvc *corev1.PersistentVolumeClaim) *fault.Error {
 	optOut := leaveOut(pvc)
 	switch {
 	case pvc.Status.Phase == corev1.ClaimLost:
-		return fault.New(fault.Failed, "its volume %s is gone, and the data with it", pvc.Spec.VolumeName).
-			WithHint("bring the volume back; if nobody misses it, %s", optOut)
+		return fault.New(fault.Failed, "the volume %s is gone, and the data with it", pvc.Spec.VolumeName).
+			WithHint("restore the volume; if it is not needed, %s", optOut)
 	case ptr.Deref(pvc.Spec.VolumeMode, "") == corev1.PersistentVolumeBlock:
-		return fault.New(fault.Failed, "it is a block device without a file system: only files can be taken").
-			WithHint("save it with the tools of what writes to it; %s", optOut)
+		return fault.New(fault.Failed, "is a block device without a file system: only files can be saved").
+			WithHint("back it up with the tools of the application that uses it; %s", optOut)
 	}
 	return nil
 }
 
 // occupied says that a claim which one pod alone can mount is mounted by one.
 func occupied(pvc *corev1.PersistentVolumeClaim, by *corev1.Pod) *fault.Error {
-	return fault.New(fault.Failed, "it is ReadWriteOncePod, and the pod %s has it: nothing else can mount it", by.Name).
-		WithHint("spec.state.volumeSnapshots: auto reads it where its CSI driver has a VolumeSnapshotClass; else scale the pod to 0 for the time of the snapshot, or ask for ReadWriteOnce; %s", leaveOut(pvc))
+	return fault.New(fault.Failed, "is ReadWriteOncePod and mounted by the pod %s: nothing else can mount it", by.Name).
+		WithHint("spec.state.volumeSnapshots: auto reads it where its CSI driver has a VolumeSnapshotClass; else scale the workload to 0 during the snapshot, or ask for ReadWriteOnce; %s", leaveOut(pvc))
 }
 
 // leaveOut is how to do without the data of a claim.

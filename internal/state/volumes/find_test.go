@@ -151,7 +151,7 @@ func TestFindTellsWhatIsTakenAndWhatIsNot(t *testing.T) {
 	if v := found["skipped"]; v.Taken() || v.Fault != nil || v.Skipped != "annotation rekindle.dev/snapshot: skip" {
 		t.Errorf("it is skipped for %q, fault %v", v.Skipped, v.Fault)
 	}
-	for name, why := range map[string]string{"block": "block device", "jealous": "the pod two has it"} {
+	for name, why := range map[string]string{"block": "block device", "jealous": "mounted by the pod two"} {
 		v := found[name]
 		if v.Taken() || v.Fault == nil || !strings.Contains(v.Fault.Error(), why) || len(fault.Hints(v.Fault)) == 0 {
 			t.Errorf("%s: %v", name, v.Fault)
@@ -183,7 +183,7 @@ func TestHooksAreThoseOfVelero(t *testing.T) {
 	if len(data.Hooked) != 1 || fmt.Sprintf("%+v %+v", *data.Hooked[0].Pre, *data.Hooked[0].Post) != fmt.Sprintf("%+v %+v", *want.Pre, *want.Post) {
 		t.Errorf("hooks of the pod: %+v", data.Hooked)
 	}
-	if text := fmt.Sprint(found["bad"].Fault); !strings.Contains(text, "no list of strings") || !strings.Contains(text, "none of the pod's containers") {
+	if text := fmt.Sprint(found["bad"].Fault); !strings.Contains(text, "is not a list of strings") || !strings.Contains(text, "is not a container of the pod") {
 		t.Errorf("bad annotations: %s", text)
 	}
 	var groups []string

@@ -65,17 +65,17 @@ func hookOf(pod *corev1.Pod, prefix string) (*Hook, error) {
 	}
 	h := &Hook{Container: cmp.Or(pod.Annotations[prefix+"container"], pod.Spec.Containers[0].Name), Command: []string{command}, Timeout: hookTimeout}
 	if !slices.ContainsFunc(pod.Spec.Containers, func(c corev1.Container) bool { return c.Name == h.Container }) {
-		return nil, bad("container", "is none of the pod's containers")
+		return nil, bad("container", "is not a container of the pod")
 	}
 	if strings.HasPrefix(strings.TrimSpace(command), "[") {
 		if err := json.Unmarshal([]byte(command), &h.Command); err != nil || len(h.Command) == 0 {
-			return nil, bad("command", "is no list of strings in JSON")
+			return nil, bad("command", "is not a list of strings in JSON")
 		}
 	}
 	if text := pod.Annotations[prefix+"timeout"]; text != "" {
 		d, err := time.ParseDuration(text)
 		if err != nil || d <= 0 {
-			return nil, bad("timeout", "is no duration like 30s")
+			return nil, bad("timeout", "is not a duration like 30s")
 		}
 		h.Timeout = d
 	}
@@ -120,17 +120,17 @@ func runHook(ctx context.Context, c *kube.Client, pod Pod, when string, h *Hook,
 		return nil
 	}
 	if ctx.Err() != nil {
-		err = fmt.Errorf("it did not end within %s: %w", h.Timeout, err)
+		err = fmt.Errorf("did not end within %s: %w", h.Timeout, err)
 	}
 	if said != "" {
 		err = fmt.Errorf("%w: %s", err, said)
 	}
 	if h.Continue {
-		p.Warn(fmt.Sprintf("%s failed, and the snapshot goes on: %v", name, err))
+		p.Warn(fmt.Sprintf("%s failed, and the snapshot continues: %v", name, err))
 		return nil
 	}
 	return fault.Wrap(err, fault.Failed, "%s hook", when).On("pod %s/%s, container %s", pod.Namespace, pod.Name, h.Container).
-		WithHint("mend the command of its annotation; on-error: Continue takes the data all the same")
+		WithHint("fix the command of its annotation; on-error: Continue takes the data all the same")
 }
 
 // tail is the end of an output, which tells most of what went wrong.

@@ -121,7 +121,7 @@ func TestClaimsWithoutDataAreToldApart(t *testing.T) {
 		"pending":   {pvc: corev1.PersistentVolumeClaim{Status: corev1.PersistentVolumeClaimStatus{Phase: corev1.ClaimPending}}, skipped: "no volume was ever bound"},
 		"deleted":   {pvc: corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{DeletionTimestamp: &now}}, skipped: "it is being deleted"},
 		"ephemeral": {pvc: corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{{Kind: "Pod", Name: "job-x", Controller: ptr.To(true)}}}}, skipped: "it ends with the pod job-x"},
-		"lost":      {pvc: corev1.PersistentVolumeClaim{Status: corev1.PersistentVolumeClaimStatus{Phase: corev1.ClaimLost}, Spec: corev1.PersistentVolumeClaimSpec{VolumeName: "pv-1"}}, unreadable: "its volume pv-1 is gone"},
+		"lost":      {pvc: corev1.PersistentVolumeClaim{Status: corev1.PersistentVolumeClaimStatus{Phase: corev1.ClaimLost}, Spec: corev1.PersistentVolumeClaimSpec{VolumeName: "pv-1"}}, unreadable: "the volume pv-1 is gone"},
 		"bound":     {pvc: corev1.PersistentVolumeClaim{Status: corev1.PersistentVolumeClaimStatus{Phase: corev1.ClaimBound}}},
 	} {
 		v := found(&c.pvc, nil)
@@ -170,10 +170,10 @@ func TestHowAMoverEnded(t *testing.T) {
 	}
 	for want, ended := range map[string]*corev1.ContainerStateTerminated{
 		"restic: exit code 1: read /data/x: input/output error; something in no JSON; unable to save snapshot": {ExitCode: 1},
-		"the mover was ended: exit code 137":       {ExitCode: 137},
-		"the mover was ended: its node started":    {ExitCode: 255, Reason: "Unknown"},
-		"its mover needs more memory than 1Gi":     {ExitCode: 137, Reason: "OOMKilled"},
-		"restic ended without telling what it did": {},
+		"the mover was ended: exit code 137":      {ExitCode: 137},
+		"the mover was ended: its node restarted": {ExitCode: 255, Reason: "Unknown"},
+		"the mover needs more memory than 1Gi":    {ExitCode: 137, Reason: "OOMKilled"},
+		"restic ended without a summary":          {},
 	} {
 		if _, err := judge(r, ended); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("want %q, got %v", want, err)

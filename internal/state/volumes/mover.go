@@ -106,8 +106,8 @@ func (m *Mover) Restore(ctx context.Context, claim state.Claim, namespace, name 
 		return fault.Wrap(err, fault.KindOf(err), "restore it").On("claim %s/%s", namespace, name)
 	}
 	if text := short(said, claim); text != "" {
-		return fault.New(fault.Failed, "the restore is short: %s", text).On("claim %s/%s", namespace, name).
-			WithHint("rekindle snapshot verify tells whether the repository is whole; run this again, or choose another set with --at")
+		return fault.New(fault.Failed, "the restore is incomplete: %s", text).On("claim %s/%s", namespace, name).
+			WithHint("rekindle snapshot verify shows whether the repository is intact; run this again, or choose another set with --at")
 	}
 	p.Note(fmt.Sprintf("%s in %d files came back and were read again", size(claim.Bytes), claim.Files))
 	return nil

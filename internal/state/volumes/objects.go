@@ -136,9 +136,9 @@ func PutBack(ctx context.Context, c *kube.Client, objects []map[string]any) (n i
 		case err == nil:
 			n++
 		case obj.GetKind() == "Secret" && apierrors.IsInvalid(err): // the server quotes values
-			errs = append(errs, fault.New(fault.Failed, "the server finds it invalid").On("%s", kube.RefOf(obj)))
+			errs = append(errs, fault.New(fault.Failed, "the API server rejects it as invalid").On("%s", kube.RefOf(obj)))
 		case !apierrors.IsAlreadyExists(err):
-			errs = append(errs, fault.Wrap(err, fault.Failed, "bring it back").On("%s", kube.RefOf(obj)))
+			errs = append(errs, fault.Wrap(err, fault.Failed, "restore it").On("%s", kube.RefOf(obj)))
 		}
 	}
 	return n, fault.Join(errs...)

@@ -43,7 +43,7 @@ func (m *Mover) run(ctx context.Context, t *task, p plan.Progress) (*message, er
 		if err == nil || try == tries || ctx.Err() != nil || !errors.Is(err, errEnded) {
 			return said, err
 		}
-		p.Note(fmt.Sprintf("begun again: %v", err))
+		p.Note(fmt.Sprintf("started again: %v", err))
 	}
 }
 
@@ -111,7 +111,7 @@ func (m *Mover) begin(ctx context.Context, t *task) (*batchv1.Job, error) {
 	jobs := m.Client.Typed().BatchV1().Jobs(t.namespace)
 	j, err := jobs.Create(ctx, job(t, "rekindle-"+t.verb+"-"+rand.String(8), image), metav1.CreateOptions{FieldManager: kube.Manager})
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Failed, "make its mover")
+		return nil, fault.Wrap(err, fault.Failed, "create its mover")
 	}
 	if _, err := m.Client.Typed().CoreV1().Secrets(t.namespace).Create(ctx, secret(j, m.Access), metav1.CreateOptions{FieldManager: kube.Manager}); err != nil {
 		return j, fault.Wrap(err, fault.Failed, "give its mover access to the repository")
@@ -231,10 +231,10 @@ func judge(said *reading, ended *corev1.ContainerStateTerminated) (*message, err
 	words := said.words()
 	switch {
 	case ended.Reason == "OOMKilled":
-		return nil, fault.New(fault.Failed, "its mover needs more memory than %s", memoryLimit).
-			WithHint("a repository of its own for this cluster, and rekindle keep, make the index smaller that restic holds in memory")
+		return nil, fault.New(fault.Failed, "the mover needs more memory than %s", memoryLimit).
+			WithHint("a separate repository for this cluster, or rekindle keep, shrinks the index that restic holds in memory")
 	case ended.Reason == endedUnknown || ended.Reason == statusUnknown:
-		return nil, fmt.Errorf("%w: its node started anew", errEnded)
+		return nil, fmt.Errorf("%w: its node restarted", errEnded)
 	case ended.ExitCode == exitKilled || ended.ExitCode == exitTerminated || ended.ExitCode == exitInterrupt,
 		ended.ExitCode != 0 && said.stopped:
 		return nil, fmt.Errorf("%w: exit code %d %s", errEnded, ended.ExitCode, words)
@@ -243,7 +243,7 @@ func judge(said *reading, ended *corev1.ContainerStateTerminated) (*message, err
 	case ended.ExitCode != 0:
 		return nil, fault.New(fault.Failed, "restic: exit code %d: %s", ended.ExitCode, words)
 	case said.summary == nil:
-		return nil, fault.New(fault.Failed, "restic ended without telling what it did: %s", words)
+		return nil, fault.New(fault.Failed, "restic ended without a summary: %s", words)
 	}
 	return said.summary, nil
 }

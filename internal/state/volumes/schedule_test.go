@@ -190,14 +190,14 @@ spec:
 	w.delete("Pod", "db-0") // scaled to 0: it stays as it was
 	w.install(plan.Unchanged)
 	w.claim("later", "ReadWriteOnce", "", "")
-	w.says("claim schedule/later: the schedule does not take it")
+	w.says("claim schedule/later: has no CronJob: the schedule does not take it")
 	suspend := []byte(`{"spec":{"suspend":true}}`)
 	if _, err := w.client.Typed().BatchV1().CronJobs("schedule").Patch(t.Context(), one.Name, types.MergePatchType, suspend, metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	w.says("claim schedule/data.one: its CronJob", "spec.suspend")
 	w.delete("PersistentVolumeClaim", "many")
-	w.says("it takes the claim schedule/many, which is no longer to be taken")
+	w.says("takes the claim schedule/many, which the schedule no longer includes")
 	if _, err := w.schedule().Install(t.Context(), w.own(), access, nil); err == nil {
 		w.says()
 	} else if !strings.Contains(err.Error(), "suspend") { // or it is refused, as what another has set

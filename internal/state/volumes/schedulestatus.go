@@ -37,9 +37,9 @@ func (s *Schedule) Check(ctx context.Context, all []Volume) (since time.Time, er
 	for _, d := range different {
 		text := "its " + d.String()
 		if d.Missing {
-			text = "the schedule does not take it: it has no CronJob"
+			text = "has no CronJob: the schedule does not take it"
 		}
-		errs = append(errs, fault.New(fault.Failed, "%s", text).On("claim %s", claims[d.Ref]).WithHint("rekindle up puts it right"))
+		errs = append(errs, fault.New(fault.Failed, "%s", text).On("claim %s", claims[d.Ref]).WithHint("rekindle up corrects it"))
 	}
 	jobs, err := s.Client.Typed().BatchV1().CronJobs("").List(ctx, metav1.ListOptions{LabelSelector: ofSchedule})
 	if err != nil {
@@ -49,14 +49,14 @@ func (s *Schedule) Check(ctx context.Context, all []Volume) (since time.Time, er
 		c := &jobs.Items[i]
 		ref := kube.NewRef(batchv1.SchemeGroupVersion.WithKind("CronJob"), c.Namespace, c.Name)
 		if _, ok := claims[ref]; !ok {
-			errs = append(errs, fault.New(fault.Failed, "it takes the claim %s, which is no longer to be taken", c.Annotations[forClaim]).On("%s", ref).WithHint("rekindle up removes it"))
+			errs = append(errs, fault.New(fault.Failed, "takes the claim %s, which the schedule no longer includes", c.Annotations[forClaim]).On("%s", ref).WithHint("rekindle up removes it"))
 		}
 		if made := c.CreationTimestamp.Time; since.IsZero() || made.Before(since) {
 			since = made
 		}
 		_, err := s.Client.Typed().CoreV1().Secrets(c.Namespace).Get(ctx, scheduleName, metav1.GetOptions{})
 		if err != nil {
-			errs = append(errs, fault.Wrap(err, fault.Failed, "its access to the repository").On("%s", ref).WithHint("rekindle up puts it right"))
+			errs = append(errs, fault.Wrap(err, fault.Failed, "access to the repository").On("%s", ref).WithHint("rekindle up corrects it"))
 		}
 	}
 	return since, fault.Join(append(errs, s.failures(ctx)...)...)
@@ -81,7 +81,7 @@ func (s *Schedule) failures(ctx context.Context) []error {
 		if how := ended(job); how.Type == batchv1.JobFailed {
 			errs = append(errs, fault.New(fault.Failed, "its last scheduled snapshot, of %s, failed: %s: %s",
 				job.CreationTimestamp.UTC().Format(time.RFC3339), how.Reason, s.lastWords(ctx, job, how.Message)).
-				On("claim %s", claim).WithHint("kubectl logs -n %s job/%s --all-containers tells more", job.Namespace, job.Name))
+				On("claim %s", claim).WithHint("kubectl logs -n %s job/%s --all-containers shows more", job.Namespace, job.Name))
 		}
 	}
 	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })

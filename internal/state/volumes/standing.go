@@ -117,7 +117,7 @@ func (m *Mover) place(ctx context.Context, t *task, p plan.Progress) (*standing,
 		pod, err = m.started(ctx, j, p)
 	}
 	if err == nil && pod.Status.Phase != corev1.PodRunning {
-		err = fmt.Errorf("%w: it does not wait for what to do: %s %s", errEnded, pod.Status.Phase, pod.Status.Message)
+		err = fmt.Errorf("%w: it is not waiting for commands: %s %s", errEnded, pod.Status.Phase, pod.Status.Message)
 	}
 	switch {
 	case err == nil:

@@ -31,7 +31,7 @@ func Clear(ctx context.Context, c *kube.Client, p plan.Progress) error {
 	writers := allMovers + "," + nameLabel + "=" + moverName(verbRestore)
 	if err := wait.Poll(ctx, m.gone("all movers that write to be gone", metav1.NamespaceAll, writers), lookEvery, p); err != nil {
 		return fault.Wrap(err, fault.Failed, "its movers have not ended").On("cluster").
-			WithHint("a pod of a node that is away stays until the node is back; it may still run and write there: power the node off first, and only then kubectl delete node NAME")
+			WithHint("a pod on an unreachable node stays until the node is back; it may still run and write there: power the node off first, and only then kubectl delete node NAME")
 	}
 	return nil
 }

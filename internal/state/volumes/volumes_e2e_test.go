@@ -101,7 +101,7 @@ func (n *node) killed() {
 		n.Fatal(err)
 	}
 	equal(n.T, want, describe(n.T, n.folder("killed")))
-	if !strings.Contains(n.noted(), "begun again") {
+	if !strings.Contains(n.noted(), "started again") {
 		n.Error("no mover was killed: this shows nothing")
 	}
 	n.leaves()
@@ -171,7 +171,7 @@ func (n *node) shortRestore() {
 	n.claim("short")
 	claim.Files += 10
 	err := n.mover.Restore(n.Context(), claim, namespace, "short", nil, n.progress)
-	if err == nil || !strings.Contains(err.Error(), "the restore is short") {
+	if err == nil || !strings.Contains(err.Error(), "the restore is incomplete") {
 		n.Errorf("fewer files than the manifest tells: %v", err)
 	}
 	claim.Snapshot = "dddddddd"
@@ -221,7 +221,7 @@ func (n *node) failingHooks() {
 			n.Errorf("%s: the post hook ran %q %v", name, raw, err)
 		}
 	}
-	if !strings.Contains(n.noted(), "failed, and the snapshot goes on") {
+	if !strings.Contains(n.noted(), "failed, and the snapshot continues") {
 		n.Error("a hook that failed is not told")
 	}
 }
