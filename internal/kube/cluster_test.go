@@ -175,10 +175,19 @@ func TestAFieldThatIsNoLongerWantedGoes(t *testing.T) {
 	s := newSpace(t)
 	s.mustApply(web)
 	without := strings.Replace(web, `{name: A, value: "1"}, `, "", 1)
+	foreseen := func(want int) {
+		t.Helper()
+		found, err := s.client.Changes(t.Context(), s.parse(without), "test")
+		if err != nil || len(found) != want || want > 0 && !found[0].Surplus {
+			t.Errorf("foreseen %v, %v", found, err)
+		}
+	}
+	foreseen(1)
 	changes, err := s.apply(without, "test")
 	if err != nil || changes[0].Action != kube.Configured {
 		t.Fatalf("%v, %v", changes, err)
 	}
+	foreseen(0)
 	if changes, err = s.apply(without, "test"); err != nil || kube.Outcome(changes) != plan.Unchanged {
 		t.Errorf("again: %v, %v", changes, err)
 	}

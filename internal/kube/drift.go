@@ -20,7 +20,8 @@ const prober = "rekindle-compare"
 type Difference struct {
 	Ref     Ref
 	Missing bool
-	Path    string // the first field that differs; empty when Missing. Never a value: it may be a secret.
+	Surplus bool   // it has fields that an earlier apply set and that are desired no longer; only told by Changes
+	Path    string // the first field that differs; empty when Missing or Surplus. Never a value: it may be a secret.
 	Owner   string // the manager that has the field as it is, where several have written the object; may be empty
 }
 
@@ -29,10 +30,20 @@ func (d Difference) String() string {
 	switch {
 	case d.Missing:
 		return d.Ref.String() + ": missing"
+	case d.Surplus:
+		return d.Ref.String() + ": has fields that are no longer declared"
 	case d.Owner != "":
 		return fmt.Sprintf("%s: %s differs, owned by %s", d.Ref, d.Path, d.Owner)
 	}
 	return fmt.Sprintf("%s: %s differs", d.Ref, d.Path)
+}
+
+// Foreseen says what an apply would do about it: "create ConfigMap shop/web", or in what the object differs.
+func (d Difference) Foreseen() string {
+	if d.Missing {
+		return "create " + d.Ref.String()
+	}
+	return d.String()
 }
 
 // Differs gives the objects that are missing or not as desired. It reads only; where the fields give reason to
@@ -61,6 +72,29 @@ func (c *Client) Compare(ctx context.Context, objs []*unstructured.Unstructured)
 		}
 	}
 	return list, err
+}
+
+// Changes tells what Apply by the manager would change, and changes nothing: it is Compare that sees as well what an earlier
+// apply has set and this one would take away.
+func (c *Client) Changes(ctx context.Context, objs []*unstructured.Unstructured, manager string) ([]Difference, error) {
+	found, err := c.Compare(ctx, objs)
+	if err != nil {
+		return found, err
+	}
+	for _, obj := range objs {
+		ref := RefOf(obj)
+		if slices.ContainsFunc(found, func(d Difference) bool { return d.Ref == ref }) {
+			continue
+		}
+		live, err := c.Get(ctx, ref)
+		if err != nil {
+			return found, err
+		}
+		if live != nil && removed(normalized(obj), live, manager) {
+			found = append(found, Difference{Ref: ref, Surplus: true})
+		}
+	}
+	return found, nil
 }
 
 // compare tells whether one object differs, nil when it does not.

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -79,6 +80,33 @@ func Merge(ctx context.Context, path string, e Entry, cfg *clientcmdapi.Config, 
 		return true, err
 	})
 	return changed || switched, err
+}
+
+// Merged says whether Merge would leave everything as it is. It changes nothing, and takes no lock.
+func Merged(path string, e Entry, cfg *clientcmdapi.Config, use bool) (bool, error) {
+	files, name := kubeconfigFiles(path), e.Name
+	config, err := load(chooseFile(files, name))
+	if err != nil {
+		return false, err
+	}
+	m, ours := markOf(config, name)
+	if !ours {
+		return false, nil
+	}
+	m.Cluster = e.Of
+	_, inUse, err := currentContexts(files, defaultFile(files))
+	if err != nil || use && inUse != name {
+		return false, err
+	}
+	before, err := clientcmd.Write(*config)
+	if err != nil {
+		return false, err
+	}
+	if err := put(config, name, cfg, m); err != nil {
+		return false, err
+	}
+	after, err := clientcmd.Write(*config)
+	return bytes.Equal(before, after), err
 }
 
 // Vacant is an error, of the kind Refused, if Merge would refuse to write the entry.

@@ -357,3 +357,24 @@ func TestALockOfAKilledProcessIsTakenOver(t *testing.T) {
 		t.Errorf("kubectl's lock was not respected: %v", err)
 	}
 }
+
+func TestMergedForeseesWhatMergeDoes(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config")
+	for _, c := range []struct {
+		server string
+		use    bool
+	}{{"https://a", false}, {"https://a", false}, {"https://b", false}, {"https://b", true}, {"https://b", true}, {"https://b", false}} {
+		before, _ := os.ReadFile(path)
+		same, err := Merged(path, Entry{Name: "kwok-x", Of: "kwok/x"}, entry(c.server), c.use)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if after, _ := os.ReadFile(path); string(before) != string(after) {
+			t.Error("it writes")
+		}
+		changed, err := Merge(t.Context(), path, Entry{Name: "kwok-x", Of: "kwok/x"}, entry(c.server), c.use)
+		if err != nil || changed == same {
+			t.Errorf("%+v: foreseen unchanged: %t, changed: %t, %v", c, same, changed, err)
+		}
+	}
+}
