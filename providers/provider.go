@@ -111,6 +111,14 @@ type HostRunner interface {
 	// RunOnHost makes the set of extra processes of a cluster be exactly procs: starts what is
 	// missing, restarts what changed, ends what is no longer named.
 	RunOnHost(ctx context.Context, r Ref, procs []HostProcess, p plan.Progress) (plan.Outcome, error)
+	// OnHost gives the set that is to run now.
+	OnHost(ctx context.Context, r Ref) ([]HostProcess, error)
+}
+
+// Foreseer is a provider whose Ensure may change a cluster that is complete, and that can tell what.
+type Foreseer interface {
+	// Foresee tells what Ensure would change in it, a text each, and changes nothing.
+	Foresee(ctx context.Context, s Spec) (changes []string, err error)
 }
 
 // HostLogger is a provider that runs parts of its clusters as processes of the host.

@@ -72,6 +72,14 @@ func TestRunOnHost(t *testing.T) {
 	if again, err := p.Ensure(t.Context(), providers.Spec{Name: "host"}, nil); err != nil || again.Outcome != plan.Unchanged {
 		t.Errorf("ensure: %+v, %v", again, err)
 	}
+	if now, err := p.OnHost(t.Context(), ref("host")); err != nil || len(now) != 2 || now[0].Name != "one" || now[1].Name != "two" {
+		t.Errorf("on the host: %+v, %v", now, err)
+	}
+	larger := mustProvider(t, state, 3)
+	changes, err := larger.Foresee(t.Context(), providers.Spec{Name: "host"})
+	if err != nil || strings.Join(changes, ", ") != "add node node-2, add node node-3" {
+		t.Errorf("two nodes more: %q, %v", changes, err)
+	}
 
 	changed := etcdOnHost("two")
 	changed.Env = map[string]string{"ETCD_LOG_LEVEL": "warn"}

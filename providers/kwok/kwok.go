@@ -49,6 +49,7 @@ var (
 	_ providers.HostRunner = (*Provider)(nil)
 	_ providers.Simulation = (*Provider)(nil)
 	_ providers.Versioned  = (*Provider)(nil)
+	_ providers.Foreseer   = (*Provider)(nil)
 )
 
 // New makes the provider.

@@ -93,6 +93,11 @@ func (s Subject) life(t *testing.T) {
 		t.Errorf("the second ensure is %q", again.Outcome)
 	}
 	s.checkSame(t, "ensure again", made, again)
+	if f, ok := s.New(t).(providers.Foreseer); ok {
+		if changes, err := f.Foresee(t.Context(), spec); err != nil || len(changes) > 0 {
+			t.Errorf("a third one would change %q (%v)", changes, err)
+		}
+	}
 	if err := s.New(t).Preflight(t.Context(), spec); err != nil {
 		t.Errorf("preflight of a cluster that exists: %v", err)
 	}
