@@ -2,6 +2,7 @@ package stacks_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -85,6 +86,47 @@ func (p *place) mustEnsure(r *stacks.Release, want plan.Outcome) {
 func (p *place) differs(r *stacks.Release, kind fault.Kind, says ...string) {
 	p.Helper()
 	wants(p.T, r.Check(p.Context(), p.client, p.watcher, nil), kind, says...)
+}
+
+// foresees wants Foresee to tell an effect, and changes with these texts.
+func (p *place) foresees(r *stacks.Release, want plan.Effect, says ...string) {
+	p.Helper()
+	f, err := r.Foresee(p.Context(), p.client, p.watcher)
+	if err != nil || f.Effect != want {
+		p.Errorf("%+v, %v; want %s", f, err, want)
+	}
+	for _, text := range says {
+		if !slices.ContainsFunc(f.Changes, func(s string) bool { return strings.Contains(s, text) }) {
+			p.Errorf("no %q in %q", text, f.Changes)
+		}
+	}
+}
+
+func TestForeseeTellsWhatEnsureWouldDo(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	r := p.web("{}")
+	p.foresees(r, plan.Create, "install chart version 1.0.0")
+	p.mustEnsure(r, plan.Changed)
+	p.foresees(r, plan.None)
+	p.foresees(p.web("{replicas: 2}"), plan.Change, "other values: replicas", "Deployment "+p.name+"/web: spec.replicas differs")
+	more := p.release("{}", stacks.Options{Simulated: true}, map[string]string{
+		"templates/other.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: other}\n",
+	})
+	p.foresees(more, plan.Change, "chart version 1.0.0 has other content", "create ConfigMap "+p.name+"/other", "remove Deployment "+p.name+"/web")
+
+	apps := p.client.Typed().AppsV1().Deployments(p.name)
+	if _, err := apps.Patch(t.Context(), "web", types.MergePatchType, []byte(`{"spec":{"replicas":0}}`), metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	p.foresees(r, plan.Change, "Deployment "+p.name+"/web: spec.replicas differs")
+	p.mustEnsure(r, plan.Changed)
+	p.foresees(r, plan.None)
+
+	p.relabel("v2", map[string]string{"status": string(release.StatusDeployed)}, "rekindle.dev/owner")
+	if _, err := r.Foresee(t.Context(), p.client, p.watcher); fault.KindOf(err) != fault.Refused {
+		t.Errorf("of a foreign one: %v", err)
+	}
 }
 
 func TestCheckTellsEveryDifference(t *testing.T) {

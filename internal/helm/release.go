@@ -48,6 +48,9 @@ type State struct {
 	Same      bool   // rekindle made it, from the same chart and values
 	Status    string // in Helm's words
 	Revision  int
+	Chart     string                       // the version of the last revision's chart
+	Values    map[string]any               // that it was made with
+	ByHand    bool                         // the last revision is not of rekindle's making, though the release is
 	Objects   []*unstructured.Unstructured // as the last revision wants them, in their namespaces, without those that have ended and gone
 	Different []kube.Difference            // of the objects, only looked at when Deployed and Same
 }
@@ -82,7 +85,11 @@ func look(ctx context.Context, cfg *action.Configuration, c *kube.Client, r Rele
 	s := &State{
 		Exists: true, Ours: last.Labels[labelOwner] == ownerValue, Pending: isStale(last.Info.Status),
 		Deployed: last.Info.Status == release.StatusDeployed, Same: isMadeFrom(last, wanted),
-		Status: last.Info.Status.String(), Revision: last.Version,
+		Status: last.Info.Status.String(), Revision: last.Version, Values: last.Config,
+		ByHand: last.Info.Status == release.StatusDeployed && last.Info.Description != description(last.Labels[labelInputs]),
+	}
+	if last.Chart != nil && last.Chart.Metadata != nil {
+		s.Chart = last.Chart.Metadata.Version
 	}
 	if s.Objects, err = objectsOf(c, last); err != nil {
 		return nil, nil, err

@@ -43,6 +43,10 @@ type Step struct {
 	Always  bool              // runs even when a need failed or the run was cancelled: clean-up
 	Do      Do
 
+	// What a preview asks, neither of which is part of the hash.
+	Passive bool // it waits and proves, and changes nothing
+	Look    Look // what Do would do now; nil when that cannot be told beforehand
+
 	needs []ID
 }
 
