@@ -60,10 +60,13 @@ func (j *Job) preflight() plan.Step {
 	}
 }
 
+// provisionID is the step that makes the cluster.
+const provisionID = "provision"
+
 func (j *Job) provision(ctx context.Context) plan.Step {
 	return plan.Step{
-		ID: "provision", Title: "make the cluster " + j.ref().String(), Timeout: provisionTimeout, Retries: 2,
-		Inputs: map[string]string{"version": j.spec().Version}, Caveats: j.versionCaveats(),
+		ID: provisionID, Title: "make the cluster " + j.ref().String(), Timeout: provisionTimeout, Retries: 2,
+		Inputs: map[string]string{"version": j.spec().Version}, Caveats: j.versionCaveats(), Look: j.foreseeCluster,
 		Do: func(step context.Context, p plan.Progress) (plan.Outcome, error) {
 			spec := j.spec()
 			spec.Images = slices.Concat(j.state.Images(), kube.ImagesOf(j.Objects()))
@@ -139,6 +142,7 @@ func (j *Job) addContext() *plan.Step {
 	}
 	return &plan.Step{
 		ID: contextID, Title: fmt.Sprintf("add the context %s to the kubeconfig", j.tools.Context), Timeout: accessTimeout,
+		Look: j.foreseeContext,
 		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 			changed, err := kube.Merge(ctx, j.tools.Kubeconfig, j.entry(), j.cluster.Kubeconfig, j.tools.Use)
 			if err != nil || !changed {

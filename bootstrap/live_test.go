@@ -166,7 +166,7 @@ func TestTheReconcilersOwnTimeoutIsNotCutShort(t *testing.T) {
 			docs:     &config.Documents{Cluster: &config.Cluster{Spec: config.ClusterSpec{Source: source}}},
 			follower: flux.New(config.Flux{Timeout: config.Duration{Duration: c.flux}}), state: noState{},
 		}
-		for _, step := range []*plan.Step{j.followSource(), j.syncPath()} {
+		for _, step := range []*plan.Step{j.followSource(), j.syncPath(nil)} {
 			if step.Timeout != c.want {
 				t.Errorf("%s of %+v: %s", step.ID, c, step.Timeout)
 			}

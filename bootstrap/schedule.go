@@ -54,6 +54,9 @@ func (j *Job) hasSchedule() bool {
 	return j.docs.Cluster.Spec.State != nil && j.tools.State != nil && !j.tools.Trial && j.tools.Run == "" && j.name == j.docs.Cluster.Metadata.Name
 }
 
+// scheduleID is the step that is about the schedule of snapshots.
+const scheduleID = "schedule"
+
 // schedule has the cluster take snapshots by itself, or no longer.
 func (j *Job) schedule() *plan.Step {
 	if !j.hasSchedule() {
@@ -65,18 +68,18 @@ func (j *Job) schedule() *plan.Step {
 		return nil
 	case fields == "":
 		return &plan.Step{
-			ID: "schedule", Title: "no snapshots are scheduled", Timeout: scheduleTimeout, Retries: 2,
+			ID: scheduleID, Title: "no snapshots are scheduled", Timeout: scheduleTimeout, Retries: 2, Look: j.foreseeNoSchedule,
 			Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 				return volumes.RemoveSchedule(ctx, j.client, p)
 			},
 		}
 	case j.simulated:
-		return &plan.Step{ID: "schedule", Title: "schedule snapshots", Caveats: []string{"scheduled snapshots"}, Do: unproven}
+		return &plan.Step{ID: scheduleID, Title: "schedule snapshots", Caveats: []string{"scheduled snapshots"}, Do: unproven, Passive: true}
 	}
 	return &plan.Step{
-		ID: "schedule", Title: "schedule snapshots at " + fields, Timeout: scheduleTimeout, Retries: 2,
+		ID: scheduleID, Title: "schedule snapshots at " + fields, Timeout: scheduleTimeout, Retries: 2,
 		Inputs: map[string]string{"schedule": fields},
-		Do:     j.installSchedule,
+		Do:     j.installSchedule, Look: j.foreseeSchedule,
 	}
 }
 
@@ -157,20 +160,24 @@ func (j *Job) tellSchedule(ctx context.Context, r Snapshots, m state.Manifest, d
 	if _, err := r.Init(ctx); err != nil {
 		return "", err
 	}
-	was, before, err := r.Schedule(ctx)
-	if err != nil {
-		return "", err
-	}
-	if was != nil && before.String() == due.String() {
-		last := *was
-		last.Time = m.Time
-		a, errA := json.Marshal(last)
-		b, errB := json.Marshal(m)
-		if errA == nil && errB == nil && bytes.Equal(a, b) {
-			return plan.Unchanged, nil
-		}
+	told, err := toldSchedule(ctx, r, m, due)
+	if err != nil || told {
+		return plan.Unchanged, err
 	}
 	return plan.Changed, r.PutSchedule(ctx, m, due)
+}
+
+// toldSchedule says whether the repository has the manifest of the schedule.
+func toldSchedule(ctx context.Context, r Snapshots, m state.Manifest, due state.Cron) (bool, error) {
+	was, before, err := r.Schedule(ctx)
+	if err != nil || was == nil || before.String() != due.String() {
+		return false, err
+	}
+	last := *was
+	last.Time = m.Time
+	a, errA := json.Marshal(last)
+	b, errB := json.Marshal(m)
+	return errA == nil && errB == nil && bytes.Equal(a, b), nil
 }
 
 // stateStatus tells how old the newest complete set is, which is what would be lost with the cluster now; and what is
@@ -262,7 +269,7 @@ func (j *Job) removeSchedule() *plan.Step {
 	if j.docs.Cluster.Spec.State == nil {
 		return nil
 	}
-	s := j.inLent("schedule", "remove the schedule of snapshots", func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+	s := j.inLent(scheduleID, "remove the schedule of snapshots", func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 		return volumes.RemoveSchedule(ctx, j.client, p)
 	})
 	return &s

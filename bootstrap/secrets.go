@@ -18,23 +18,27 @@ import (
 
 // applySecrets makes the Secrets and their namespaces. A Secret that was there before is refused.
 func (j *Job) applySecrets(ctx context.Context) (plan.Outcome, error) {
-	objs := secretObjects(j.secrets)
+	if err := j.refuseForeignKeys(ctx); err != nil {
+		return "", err
+	}
+	changes, err := j.client.Apply(ctx, secretObjects(j.secrets), kube.ApplyOptions{Manager: kube.Manager})
+	return kube.Outcome(changes), err
+}
+
+// refuseForeignKeys refuses Secrets of the keys' names that somebody else made.
+func (j *Job) refuseForeignKeys(ctx context.Context) error {
 	var foreign []error
-	for _, obj := range objs {
+	for _, obj := range secretObjects(j.secrets) {
 		if obj.GetKind() != "Secret" {
 			continue
 		}
 		live, err := j.client.Get(ctx, kube.RefOf(obj))
 		if err != nil {
-			return "", err
+			return err
 		}
 		foreign = append(foreign, reconciler.RefuseForeign(live, "name or namespace of the key in spec.keys"))
 	}
-	if err := fault.Join(foreign...); err != nil {
-		return "", err
-	}
-	changes, err := j.client.Apply(ctx, objs, kube.ApplyOptions{Manager: kube.Manager})
-	return kube.Outcome(changes), err
+	return fault.Join(foreign...)
 }
 
 // compareSecrets names those that are missing or different, never a value.

@@ -23,7 +23,7 @@ type releaseSteps struct {
 // looks half-done really was left behind.
 func (j *Job) takeLease(ctx context.Context) plan.Step {
 	return plan.Step{
-		ID: "lease", Title: "take the lease of the cluster", Timeout: leaseTimeout,
+		ID: "lease", Title: "take the lease of the cluster", Timeout: leaseTimeout, Passive: true,
 		Do: func(step context.Context, p plan.Progress) (plan.Outcome, error) {
 			return plan.Unchanged, j.holdLease(step, ctx, p)
 		},
@@ -53,6 +53,7 @@ func (j *Job) establishCRDs() *plan.Step {
 	}
 	return &plan.Step{
 		ID: "crds", Title: "establish " + count(len(crds), "CRD") + " of all charts", Timeout: 5 * time.Minute, Retries: 2,
+		Look: j.foreseeCRDs,
 		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 			changes, err := j.client.EstablishCRDs(ctx, crds, p)
 			return kube.Outcome(changes), err
@@ -91,6 +92,9 @@ func (j *Job) ensureRelease(r *stacks.Release) plan.Step {
 		Inputs: r.Inputs(), Caveats: r.Caveats(),
 		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 			return r.Ensure(ctx, j.client, j.watcher, p)
+		},
+		Look: func(ctx context.Context, _ plan.Progress) (plan.Forecast, error) {
+			return r.Foresee(ctx, j.client, j.watcher)
 		},
 	}
 	if j.waitsForData() {

@@ -36,6 +36,7 @@ func (j *Job) applyKeys() *plan.Step {
 	}
 	return &plan.Step{
 		ID: "keys", Title: "put " + count(len(j.secrets), "key") + " into the cluster", Timeout: 2 * time.Minute, Retries: 2,
+		Look: j.foreseeKeys,
 		Do: func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
 			return j.applySecrets(ctx)
 		},
@@ -68,6 +69,9 @@ func (j *Job) runControllers() *plan.Step {
 		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 			return host.RunOnHost(ctx, j.ref(), runs.HostProcesses(), p)
 		},
+		Look: func(ctx context.Context, _ plan.Progress) (plan.Forecast, error) {
+			return j.foreseeHost(ctx, host, runs.HostProcesses())
+		},
 	}
 }
 
@@ -89,12 +93,19 @@ func (j *Job) pointReconciler(admission []plan.ID) *plan.Step {
 			if err != nil {
 				return "", err
 			}
-			outcome, err := j.follower.Point(ctx, j.client, target, len(admission) == 0 && j.simulated)
+			outcome, err := j.follower.Point(ctx, j.client, target, j.pointsAtPath(admission))
 			j.pointed = outcome == plan.Changed
 			return outcome, err
 		},
+		Look: func(ctx context.Context, _ plan.Progress) (plan.Forecast, error) {
+			different, err := j.foreseePoint(ctx, j.pointsAtPath(admission))
+			return forecastOf(different), err
+		},
 	}
 }
+
+// pointsAtPath says whether the reconciler is told to apply the path before what the path may wait for is there.
+func (j *Job) pointsAtPath(admission []plan.ID) bool { return len(admission) == 0 && j.simulated }
 
 // followSource waits until the reconciler has fetched the repository.
 func (j *Job) followSource() *plan.Step {
@@ -103,7 +114,7 @@ func (j *Job) followSource() *plan.Step {
 	}
 	return &plan.Step{
 		ID: "follow", Title: fmt.Sprintf("%s has the repository at %.12s", j.follower.Name(), j.commit), Timeout: j.syncLimit(), Retries: 2,
-		Inputs: map[string]string{"commit": j.commit},
+		Inputs: map[string]string{"commit": j.commit}, Look: j.foreseeFollow,
 		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 			target, err := j.target(ctx)
 			if err != nil {
@@ -134,8 +145,8 @@ func (j *Job) applyPath() *plan.Step {
 }
 
 // syncPath makes it apply the path, and waits until it did so at the resolved commit and everything
-// that it applied is healthy.
-func (j *Job) syncPath() *plan.Step {
+// that it applied is healthy. admission is as in pointReconciler.
+func (j *Job) syncPath(admission []plan.ID) *plan.Step {
 	if j.follower == nil {
 		return nil
 	}
@@ -157,6 +168,9 @@ func (j *Job) syncPath() *plan.Step {
 				return "", err
 			}
 			return plan.Changed, j.compareApplied(ctx)
+		},
+		Look: func(ctx context.Context, _ plan.Progress) (plan.Forecast, error) {
+			return j.foreseeSync(ctx, j.pointsAtPath(admission))
 		},
 	}
 }
@@ -182,22 +196,32 @@ func (j *Job) compareSync() *plan.Step {
 	}
 }
 
-// compareApplied tells what somebody changed by hand and the reconciler has not put back yet.
-func (j *Job) compareApplied(ctx context.Context) error {
+// differencesOfPath tells which objects of the path are not as it renders to, but for those that the reconciler changes on
+// its way.
+func (j *Job) differencesOfPath(ctx context.Context) ([]kube.Difference, error) {
 	if j.rendered == nil {
-		return nil
+		return nil, nil
 	}
 	objs, err := j.placed(objects(j.rendered))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	objs = slices.DeleteFunc(objs, func(obj *unstructured.Unstructured) bool { return !j.follower.AppliesAsRendered(obj) })
 	different, err := j.client.Compare(ctx, objs)
 	if err != nil {
+		return nil, err
+	}
+	return j.withoutHashes(different, objs), nil
+}
+
+// compareApplied tells what somebody changed by hand and the reconciler has not put back yet.
+func (j *Job) compareApplied(ctx context.Context) error {
+	different, err := j.differencesOfPath(ctx)
+	if err != nil {
 		return err
 	}
 	var errs []error
-	for _, d := range j.withoutHashes(different, objs) {
+	for _, d := range different {
 		if d.Missing {
 			continue // the reconciler's own status tells
 		}

@@ -20,7 +20,7 @@ func (j *Job) networkReady() *plan.Step {
 		return nil
 	}
 	return &plan.Step{
-		ID: "network", Title: "wait for the cluster's network", Timeout: 10 * time.Minute,
+		ID: "network", Title: "wait for the cluster's network", Timeout: 10 * time.Minute, Passive: true,
 		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 			daemons, err := j.client.Typed().AppsV1().DaemonSets(metav1.NamespaceSystem).List(ctx, metav1.ListOptions{})
 			if err != nil {
@@ -41,7 +41,7 @@ func (j *Job) networkReady() *plan.Step {
 // storage provisioner. Releases do not wait for it.
 func (j *Job) systemReady() plan.Step {
 	return plan.Step{
-		ID: "system", Title: "wait for the cluster's own workloads", Timeout: 10 * time.Minute,
+		ID: "system", Title: "wait for the cluster's own workloads", Timeout: 10 * time.Minute, Passive: true,
 		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 			refs, err := j.systemWorkloads(ctx)
 			if err != nil {

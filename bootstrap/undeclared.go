@@ -68,7 +68,7 @@ func (j *Job) undeclaredFaults(u undeclared) error {
 		return fault.New(fault.Failed, "installed by rekindle, not in the documents").On("%s", what).WithHint("rekindle up --prune removes it")
 	}
 	for _, r := range u.releases {
-		f := found("release " + r.Namespace + "/" + r.Name)
+		f := found(releaseName(r))
 		if j.reconcilerOf(r) != nil {
 			f = f.WithHint("uninstalling it may delete what it has applied: prevent that first, then helm uninstall -n %s %s", r.Namespace, r.Name)
 		}
@@ -83,7 +83,7 @@ func (j *Job) undeclaredFaults(u undeclared) error {
 // compareUndeclared makes each a fault.
 func (j *Job) compareUndeclared() plan.Step {
 	return plan.Step{
-		ID: "undeclared", Title: "nothing is left of what was declared before", Timeout: accessTimeout,
+		ID: undeclaredID, Title: "nothing is left of what was declared before", Timeout: accessTimeout,
 		Do: func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
 			u, err := j.findUndeclared(ctx)
 			if err != nil {
@@ -94,33 +94,49 @@ func (j *Job) compareUndeclared() plan.Step {
 	}
 }
 
+// undeclaredID is the step that is about what is no longer declared.
+const undeclaredID = "undeclared"
+
 // prune removes what is no longer declared where that is asked for, and else warns of it.
 func (j *Job) prune() plan.Step {
-	s := plan.Step{ID: "undeclared", Title: "see what is left of what was declared before", Timeout: accessTimeout}
+	s := plan.Step{ID: undeclaredID, Title: "see what is left of what was declared before", Timeout: accessTimeout, Look: j.foreseePrune}
 	if j.tools.Prune {
 		s.Title, s.Timeout, s.Retries = "remove what is no longer declared", removeTimeout, 1
 		s.Reason = "it goes when everything that is declared is proven"
 	}
 	s.Do = func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
-		goes, err := j.findUndeclared(ctx)
+		u, err := j.findUndeclared(ctx)
 		if err != nil {
 			return "", err
 		}
-		stays := goes
-		if j.tools.Prune {
-			isReconciler := func(r helm.Installed) bool { return j.reconcilerOf(r) != nil }
-			stays = undeclared{releases: slices.DeleteFunc(slices.Clone(goes.releases), func(r helm.Installed) bool { return !isReconciler(r) })}
-			goes.releases = slices.DeleteFunc(goes.releases, isReconciler)
-		}
-		for _, f := range fault.All(j.undeclaredFaults(stays)) {
-			p.Warn(fmt.Sprintf("%v: %s", f, fault.Hints(f)[0]))
-		}
-		if !j.tools.Prune {
-			return plan.Unchanged, nil
-		}
+		goes, stays := j.apart(u)
+		j.warnOf(stays, p)
 		return j.removeUndeclared(ctx, goes, p)
 	}
 	return s
+}
+
+// apart sorts what is no longer declared into what goes and what stays: all of it, unless it is to be pruned, and a reconciler.
+func (j *Job) apart(u undeclared) (goes, stays undeclared) {
+	if !j.tools.Prune {
+		return undeclared{}, u
+	}
+	goes.keys = u.keys
+	for _, r := range u.releases {
+		if j.reconcilerOf(r) != nil {
+			stays.releases = append(stays.releases, r)
+		} else {
+			goes.releases = append(goes.releases, r)
+		}
+	}
+	return goes, stays
+}
+
+// warnOf tells what stays, and what would remove it.
+func (j *Job) warnOf(stays undeclared, p plan.Progress) {
+	for _, f := range fault.All(j.undeclaredFaults(stays)) {
+		p.Warn(fmt.Sprintf("%v: %s", f, fault.Hints(f)[0]))
+	}
 }
 
 // removeUndeclared uninstalls the releases one after another, and deletes the keys.

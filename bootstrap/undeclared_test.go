@@ -17,13 +17,14 @@ import (
 	"github.com/rekindle-dev/rekindle/stacks"
 )
 
-// install puts two releases, of which one is in the documents, two keys, and Secrets that are no keys into a cluster.
-func install(t *testing.T, j *Job) {
+// install puts two releases, of which one is in the documents, two keys, and Secrets that are no keys into a
+// namespace of a cluster.
+func install(t *testing.T, j *Job, namespace string) {
 	t.Helper()
 	docs, err := config.LoadFS(fstest.MapFS{
 		"cluster.yaml": {Data: []byte("apiVersion: rekindle.dev/v1alpha1\nkind: Cluster\nmetadata: {name: left}\nspec: {provider: {kwok: {}}, stack: [{file: stack.yaml}]}\n")},
 		"stack.yaml": {Data: []byte("apiVersion: rekindle.dev/v1alpha1\nkind: Stack\nmetadata: {name: s}\nreleases:\n" +
-			"- {name: web, namespace: left, chart: ./app}\n- {name: old, namespace: left, chart: ./app}\n- {name: foreign, namespace: left, chart: ./app}\n")},
+			strings.ReplaceAll("- {name: web, namespace: NS, chart: ./app}\n- {name: old, namespace: NS, chart: ./app}\n- {name: foreign, namespace: NS, chart: ./app}\n", "NS", namespace))},
 		"app/Chart.yaml": {Data: []byte("apiVersion: v2\nname: app\nversion: 1.0.0\n")},
 		"app/templates/x.yaml": {Data: []byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: {{ .Release.Name }}}\n---\n" +
 			"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: {{ .Release.Name }}-kept, annotations: {helm.sh/resource-policy: keep}}\n")},
@@ -42,18 +43,18 @@ func install(t *testing.T, j *Job) {
 			t.Fatal(err)
 		}
 	}
-	foreign := kube.Ref{Version: "v1", Kind: "Secret", Namespace: "left", Name: "sh.helm.release.v1.foreign.v1"}
+	foreign := kube.Ref{Version: "v1", Kind: "Secret", Namespace: namespace, Name: "sh.helm.release.v1.foreign.v1"}
 	if err := j.client.MergePatch(t.Context(), foreign, []byte(`{"metadata":{"labels":{"rekindle.dev/owner":null}}}`)); err != nil {
 		t.Fatal(err)
 	}
 	j.stack.Releases = j.stack.Releases[:1]
 	for _, name := range []string{"key", "old-key"} {
-		j.secrets = append(j.secrets, keys.Secret{Name: name, Namespace: "left", Data: map[string][]byte{"x": []byte("y")}})
+		j.secrets = append(j.secrets, keys.Secret{Name: name, Namespace: namespace, Data: map[string][]byte{"x": []byte("y")}})
 	}
 	if _, err := j.applySecrets(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	j.docs.Cluster.Spec.Keys = []config.Key{{Name: "key", Namespace: "left"}}
+	j.docs.Cluster.Spec.Keys = []config.Key{{Name: "key", Namespace: namespace}}
 }
 
 // What rekindle installed goes only when it is asked to, and nothing else does.
@@ -75,7 +76,7 @@ kind: Secret
 metadata: {name: of-argocd, namespace: left, labels: {rekindle.dev/owner: rekindle, argocd.argoproj.io/secret-type: repository}}
 `
 	j := newLive(t, others)
-	install(t, j)
+	install(t, j, "left")
 	exists := func(kind, name string) bool {
 		t.Helper()
 		obj, err := j.client.Get(t.Context(), kube.Ref{Version: "v1", Kind: kind, Namespace: "left", Name: name})

@@ -22,13 +22,16 @@ func (j *Job) addChecks(p *plan.Plan, ask jobCheck, needs ...plan.ID) []plan.ID 
 	return checks
 }
 
+func checkID(i int) plan.ID { return plan.ID(fmt.Sprintf("check/%d", i+1)) }
+
 func (j *Job) check(i int, c config.Check, ask jobCheck) plan.Step {
 	timeout := c.Timeout.Or(2 * time.Minute)
 	if j.tools.Wait > 0 {
 		timeout = min(timeout, j.tools.Wait)
 	}
-	s := plan.Step{ID: plan.ID(fmt.Sprintf("check/%d", i+1)), Timeout: timeout}
+	s := plan.Step{ID: checkID(i), Timeout: timeout}
 	if c.HTTP != "" {
+		s.Passive = true
 		s.Title = fmt.Sprintf("%s answers %d", c.HTTP, probe.Status(c))
 		s.Do = func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 			return plan.Unchanged, probe.Await(ctx, c, p)
@@ -38,11 +41,14 @@ func (j *Job) check(i int, c config.Check, ask jobCheck) plan.Step {
 		s.Do = func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 			return ask(ctx, c, p)
 		}
+		s.Look = func(ctx context.Context, _ plan.Progress) (plan.Forecast, error) {
+			return j.foreseeJob(ctx, c)
+		}
 	}
 	switch {
 	case j.simulated:
 		s.Caveats = []string{s.Title}
-		s.Do = unproven
+		s.Do, s.Passive = unproven, true
 	case j.tools.Trial && c.HTTP != "" && asksOthers(c.HTTP):
 		s.Caveats = []string{s.Title + ": the cluster in use would answer"}
 		s.Do = unproven

@@ -37,6 +37,15 @@ func (a *ArgoCD) Point(ctx context.Context, c *kube.Client, t reconciler.Target,
 	return outcome, err
 }
 
+// Foresee tells what Point would change.
+func (a *ArgoCD) Foresee(ctx context.Context, c *kube.Client, t reconciler.Target, path bool) ([]kube.Difference, error) {
+	automated, err := a.automated(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return reconciler.Foresee(ctx, c, namespaceField, a.project(t), a.repository(t), a.application(t, path || automated))
+}
+
 // automated says whether the Application applies what it finds.
 func (a *ArgoCD) automated(ctx context.Context, c *kube.Client) (bool, error) {
 	obj, err := c.Get(ctx, a.applicationRef())

@@ -43,6 +43,22 @@ func (f *Flux) Point(ctx context.Context, c *kube.Client, t reconciler.Target, p
 	return outcome, nil
 }
 
+// Foresee tells what Point would change.
+func (f *Flux) Foresee(ctx context.Context, c *kube.Client, t reconciler.Target, path bool) ([]kube.Difference, error) {
+	if err := f.checkNames(ctx, c); err != nil {
+		return nil, err
+	}
+	objs := []*unstructured.Unstructured{f.repository(t)}
+	if path {
+		obj, err := f.kustomization(ctx, t)
+		if err != nil {
+			return nil, err
+		}
+		objs = append(objs, obj)
+	}
+	return reconciler.Foresee(ctx, c, nameField, objs...)
+}
+
 // checkNames refuses to point Flux at the path a second time, under another name than before: the two would take each other's objects
 // away from each other for ever, and what removes the first would remove these.
 func (f *Flux) checkNames(ctx context.Context, c *kube.Client) error {

@@ -27,6 +27,22 @@ func Apply(ctx context.Context, c *kube.Client, obj *unstructured.Unstructured, 
 	return before, kube.Outcome(changes), err
 }
 
+// Foresee tells what Apply would change of objects, and refuses those that it would refuse. It changes nothing.
+func Foresee(ctx context.Context, c *kube.Client, field string, objs ...*unstructured.Unstructured) ([]kube.Difference, error) {
+	var foreign []error
+	for _, obj := range objs {
+		live, err := c.Get(ctx, kube.RefOf(obj))
+		if err != nil {
+			return nil, err
+		}
+		foreign = append(foreign, RefuseForeign(live, field))
+	}
+	if err := fault.Join(foreign...); err != nil {
+		return nil, err
+	}
+	return c.Changes(ctx, objs, kube.Manager)
+}
+
 // RefuseForeign is the refusal of a live object that rekindle did not make: applying it would mark it as ours, and down would
 // delete it. It is nil for an object of ours, and for none; field of the documents would have another name.
 func RefuseForeign(live *unstructured.Unstructured, field string) error {

@@ -70,6 +70,8 @@ type Observer interface {
 	Timeout() time.Duration
 	// Status compares what it has done with what the target wants, and waits for nothing. Every difference is a fault.
 	Status(ctx context.Context, c *kube.Client, t Target) error
+	// Foresee tells what Point would make or change, and changes nothing. What Point would refuse, it refuses.
+	Foresee(ctx context.Context, c *kube.Client, t Target, path bool) ([]kube.Difference, error)
 	// Applied is the commit that it applied last, empty when it has applied none.
 	Applied(ctx context.Context, c *kube.Client) (commit string, err error)
 	// Attempted is the commit that it tried last, also when what it applied is not healthy; empty when it tried none.

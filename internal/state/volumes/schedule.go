@@ -80,6 +80,11 @@ func RemoveSchedule(ctx context.Context, c *kube.Client, p plan.Progress) (plan.
 	return plan.Changed, c.Delete(ctx, refs, p)
 }
 
+// FindSchedule finds what RemoveSchedule would remove.
+func FindSchedule(ctx context.Context, c *kube.Client) ([]kube.Ref, error) {
+	return scheduled(ctx, c, nil)
+}
+
 // scheduled finds what schedules made, CronJobs first, but for what is wanted.
 func scheduled(ctx context.Context, c *kube.Client, wanted []*unstructured.Unstructured) ([]kube.Ref, error) {
 	selector := metav1.ListOptions{LabelSelector: ofSchedule}
