@@ -2,66 +2,12 @@ package report
 
 import (
 	"encoding/json"
-	"fmt"
 	"maps"
 	"strings"
 
 	"github.com/charmbracelet/lipgloss"
 	"github.com/charmbracelet/x/ansi"
-
-	"github.com/rekindle-dev/rekindle/internal/plan"
 )
-
-// Plan tells what a plan would do, as the answer to a command: each step with its needs, its reason
-// and what it cannot prove.
-func (r *Reporter) Plan(p *plan.Plan) error {
-	r.halt()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	section := newSection(p)
-	if r.o.Format == JSON {
-		r.printJSON(newBeginLine("plan", section))
-		return nil
-	}
-	s := r.newSheet()
-	s.line(s.styles.bold, "%s, %s", section.name, plural(len(section.steps), "step"))
-	s.line(s.styles.dim, "%s", section.hash)
-	for _, b := range branches(section.steps) {
-		s.branch(b)
-	}
-	s.flush()
-	return nil
-}
-
-func (s *sheet) branch(b branch) {
-	indent := strings.Repeat("  ", b.depth)
-	if b.step == nil {
-		s.line(s.styles.bold, "%ss", strings.TrimSuffix(b.kind, "s"))
-		return
-	}
-	st := b.step
-	s.WriteString(indent + s.r.red.line(st.title) + s.styles.dim.Render("  "+s.r.red.line(string(st.id))) + "\n")
-	note := func(style lipgloss.Style, format string, args ...any) {
-		s.hang(style, indent+"    ", fmt.Sprintf(format, args...))
-	}
-	if len(st.needs) > 0 {
-		note(s.styles.dim, "needs %s", joinIDs(st.needs))
-	}
-	if st.reason != "" {
-		note(s.styles.dim, "%s", st.reason)
-	}
-	for _, caveat := range st.caveats {
-		note(s.styles.doubt, "not provable here: %s", caveat)
-	}
-}
-
-func joinIDs(ids []plan.ID) string {
-	names := make([]string, len(ids))
-	for i, id := range ids {
-		names[i] = string(id)
-	}
-	return strings.Join(names, ", ")
-}
 
 // Object tells one value as the answer to a command: as text, or as one line of JSON with these fields
 // and kind as its type.

@@ -28,6 +28,10 @@ type stepLine struct {
 	Needs          []plan.ID `json:"needs"`
 	Caveats        []string  `json:"caveats"`
 	TimeoutSeconds float64   `json:"timeoutSeconds,omitempty"`
+
+	// Of a plan that is shown, not of one that begins.
+	Effect  plan.Effect `json:"effect,omitempty"`
+	Changes []string    `json:"changes,omitempty"`
 }
 
 type eventLine struct {
@@ -52,7 +56,8 @@ func newBeginLine(kind string, s *section) beginLine {
 	line := beginLine{Type: kind, Name: s.name, Plan: s.hash, Steps: []stepLine{}}
 	for _, st := range s.steps {
 		line.Steps = append(line.Steps, stepLine{
-			st.id, st.title, st.reason, append([]plan.ID{}, st.needs...), append([]string{}, st.caveats...), seconds(st.timeout),
+			ID: st.id, Title: st.title, Reason: st.reason, Needs: append([]plan.ID{}, st.needs...),
+			Caveats: append([]string{}, st.caveats...), TimeoutSeconds: seconds(st.timeout),
 		})
 	}
 	return line

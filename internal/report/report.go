@@ -22,7 +22,7 @@
 //	         applies of: outcome, waiting, note, warning, done, total, unit, error, hints,
 //	         retrySeconds, cause (the id of the step that really failed)
 //	message  text
-//	plan     name, plan, steps as in begin
+//	plan     name, plan, steps as in begin, each with effect and changes; cluster, effects, warnings
 //	report   the last line of a run, and of a command that failed; see [Document]
 //
 // A table is one object a row, with the type that its command gives: cluster, set, asset. So is an

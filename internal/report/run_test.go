@@ -187,14 +187,3 @@ func TestPage(t *testing.T) {
 		}
 	}
 }
-
-func TestPlanAnswer(t *testing.T) {
-	for format, file := range map[Format]string{Plain: "plan.txt", JSON: "plan.json"} {
-		var out, errOut bytes.Buffer
-		r := New(&out, &errOut, Options{Format: format})
-		if err := r.Plan(upPlan(false)); err != nil {
-			t.Fatal(err)
-		}
-		golden(t, file, out.String())
-	}
-}

@@ -246,7 +246,7 @@ func planned(t *testing.T, out string) []moment {
 	var all []moment
 	for line := range strings.Lines(out) {
 		var e event
-		if json.Unmarshal([]byte(line), &e) != nil || e.Type != "begin" && e.Type != "plan" {
+		if json.Unmarshal([]byte(line), &e) != nil || e.Type != "plan" && !strings.HasPrefix(e.Name, "prepare ") {
 			continue
 		}
 		for _, st := range e.Steps {

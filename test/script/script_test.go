@@ -3,7 +3,7 @@
 //
 // Each script of testdata is a txtar archive (see testscript's documentation) and runs in a folder of its
 // own, with the sample repository in shop, its age key in shop.agekey, and a home folder where nothing is.
-// Nothing here needs Docker, a cluster or a network.
+// Nothing here needs Docker or a network, and only the scripts that say simulated make a cluster.
 package script
 
 import (
@@ -79,6 +79,9 @@ func TestScripts(t *testing.T) {
 			"chartsite": chartSite,
 			"serve":     serve,
 			"untouched": untouched,
+			"simulated": simulated,
+			"edit":      edit,
+			"readonly":  readonly,
 		},
 	})
 }
