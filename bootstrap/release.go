@@ -82,22 +82,41 @@ func (g going) release(ctx context.Context, kinds []schema.GroupKind, p plan.Pro
 	return g.releaseAll(ctx, kinds, p)
 }
 
-// releaseAll stops what would make the objects anew, and deletes them and the pods that keep claims from going.
+// releaseRounds is how often what is to go is looked for. What Flux or Argo CD were about to apply when they were stopped may come
+// after the first look.
+const releaseRounds = 5
+
+// releaseAll stops what would make the objects anew, and deletes them, until none is found.
 func (g going) releaseAll(ctx context.Context, kinds []schema.GroupKind, p plan.Progress) (plan.Outcome, error) {
-	found, err := g.outliving(ctx, kinds)
-	if err != nil {
-		return "", err
+	outcome := plan.Unchanged
+	for range releaseRounds {
+		found, err := g.outliving(ctx, kinds)
+		if err != nil {
+			return "", err
+		}
+		volumes, err := g.deletedWithClaims(ctx) // also those whose claims an earlier run deleted
+		if err != nil || len(found)+len(volumes) == 0 {
+			return outcome, err
+		}
+		if outcome == plan.Unchanged {
+			if err := g.suspendAll(ctx); err != nil {
+				return "", err
+			}
+		}
+		outcome = plan.Changed
+		if err := g.delete(ctx, found, volumes, p); err != nil {
+			return outcome, err
+		}
 	}
-	volumes, err := g.deletedWithClaims(ctx) // also those whose claims an earlier run deleted
-	if err != nil || len(found)+len(volumes) == 0 {
-		return plan.Unchanged, err
-	}
-	if err := g.suspendAll(ctx); err != nil {
-		return "", err
-	}
+	return outcome, fault.New(fault.Failed, "load balancers or claims are created again as soon as they are deleted").On("cluster %s", g.ref).
+		WithHint("the cluster was kept: find out what creates them (kubectl get services,persistentvolumeclaims -A), stop it, and run the same command again")
+}
+
+// delete deletes objects with the pods that keep claims from going, and waits for them and for the volumes of the claims.
+func (g going) delete(ctx context.Context, found, volumes []kube.Ref, p plan.Progress) error {
 	mounting, err := g.mounting(ctx)
 	if err != nil {
-		return "", err
+		return err
 	}
 	p.Note(count(len(found), "object"))
 	err = g.client.Delete(ctx, append(mounting, found...), p)
@@ -105,11 +124,11 @@ func (g going) releaseAll(ctx context.Context, kinds []schema.GroupKind, p plan.
 		err = g.watcher.Gone(ctx, volumes, p)
 	}
 	if err != nil {
-		return plan.Changed, fault.Wrap(err, fault.Failed, "its load balancers and volumes were not deleted").On("cluster %s", g.ref).
+		return fault.Wrap(err, fault.Failed, "its load balancers and volumes were not deleted").On("cluster %s", g.ref).
 			WithHint("the cluster was kept for its controllers to finish: run the same command again. " +
 				"If an object is never deleted, see its events, delete by hand what its finalizer should delete, and then remove the finalizer")
 	}
-	return plan.Changed, nil
+	return nil
 }
 
 // outliving are the objects that stand for something outside the cluster.

@@ -2,6 +2,7 @@ package bootstrap_test
 
 import (
 	"os"
+	"sync"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -77,5 +78,47 @@ func TestArgoCDIsSuspendedBeforeBalancersGo(t *testing.T) {
 	}
 	if front, err := client.Get(t.Context(), kube.Ref{Version: "v1", Kind: "Service", Namespace: "default", Name: "front"}); err != nil || front != nil {
 		t.Errorf("the balancer is left (%v)", err)
+	}
+}
+
+// What the reconciler was about to apply when it was stopped comes after everything was looked for: it goes too.
+func TestABalancerThatComesLateGoesToo(t *testing.T) {
+	cluster := kwoktest.Shared(t)
+	client, err := kube.Connect(cluster.REST)
+	if err != nil {
+		t.Fatal(err)
+	}
+	balancer := func(name, finalizers string) kube.Ref {
+		objs, err := kube.ParseManifest([]byte("apiVersion: v1\nkind: Service\nmetadata: {name: " + name + ", namespace: default, finalizers: [" + finalizers + "]}\n" +
+			"spec: {type: LoadBalancer, ports: [{port: 80}]}\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := client.Apply(t.Context(), objs, kube.ApplyOptions{Manager: "test"}); err != nil {
+			t.Error(err)
+		}
+		return kube.RefOf(objs[0])
+	}
+	early := balancer("early", "example.com/held")
+	p := plan.New("test")
+	var once sync.Once
+	outcome, err := p.Step(bootstrap.Release(p, balanced{}, cluster)).Do(t.Context(), func(u plan.Update) {
+		if u.Waiting == "" { // it has asked for what it found to go
+			return
+		}
+		once.Do(func() {
+			balancer("late", "")
+			if err := client.MergePatch(t.Context(), early, []byte(`{"metadata":{"finalizers":null}}`)); err != nil {
+				t.Error(err)
+			}
+		})
+	})
+	if outcome != plan.Changed || err != nil {
+		t.Fatalf("%s, %v", outcome, err)
+	}
+	for _, name := range []string{"early", "late"} {
+		if left, err := client.Get(t.Context(), kube.Ref{Version: "v1", Kind: "Service", Namespace: "default", Name: name}); err != nil || left != nil {
+			t.Errorf("%s is left (%v)", name, err)
+		}
 	}
 }
