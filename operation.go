@@ -44,7 +44,8 @@ func tell(o Options, caller operate.Caller, do func(*operate.Caller) error) (*Re
 type telling struct {
 	all    []*report.Reporter
 	events func(Event)
-	report *Report // once the operation has ended; nil before
+	report *Report  // once the operation has ended; nil before
+	would  *Preview // once it is known; nil before
 }
 
 func newTelling(o Options, secrets *report.Redactor) *telling {
@@ -62,9 +63,13 @@ func (t *telling) Write(line []byte) (int, error) {
 	if err := json.Unmarshal(line, &event); err != nil {
 		return 0, err
 	}
-	if event.Type == "report" {
+	switch event.Type {
+	case "report":
 		t.report = &Report{}
 		return len(line), json.Unmarshal(line, t.report)
+	case "plan":
+		t.would = &Preview{}
+		return len(line), json.Unmarshal(line, t.would)
 	}
 	if t.events != nil {
 		t.events(event)
@@ -105,6 +110,16 @@ func (t *telling) Migration(m report.Migration) {
 	for _, r := range t.all {
 		r.Migration(m)
 	}
+}
+
+// plan tells what would be done.
+func (t *telling) plan(up *plan.Plan, would *plan.Preview) error {
+	for _, r := range t.all {
+		if err := r.Plan(up, would); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // End implements operate.Telling. The page is written by the first, so that the others tell it too if it cannot be.

@@ -127,6 +127,16 @@ func (o *Options) program(provider string) (string, error) {
 // Name is that of the cluster.
 func (c *Cluster) Name() string { return c.options.NameOf(c.docs.Documents) }
 
+// Preview finds out what Up would do to the cluster as it is, and changes nothing. That the cluster does not answer is no error.
+func (c *Cluster) Preview(ctx context.Context) (*Preview, error) {
+	told := newTelling(c.o, c.caller.Secrets)
+	caller := c.caller
+	caller.Tell = told
+	err := caller.Foresee(ctx, c.docs, c.options, told.plan)
+	told.close()
+	return told.would, err
+}
+
 // Up creates or updates the cluster and proves it. What is as it should be does not change. The report is nil if the operation
 // failed before its first step.
 func (c *Cluster) Up(ctx context.Context) (*Report, error) {

@@ -46,6 +46,10 @@ func TestACluster(t *testing.T) {
 			t.Error(rekindle.Explain(err))
 		}
 	})
+	if would, err := c.Preview(t.Context()); err != nil || would.Cluster != "absent" || would.Effects["create"] == 0 || would.Steps[0].Effect != "create" || would.Steps[0].ID == "" {
+		t.Errorf("before it exists: %+v, %v", would, err)
+	}
+	clear(types)
 	report, err := c.Up(t.Context())
 	if err != nil || report.Result != "proven" || report.Changes == 0 || report.Name != "up api" || report.ExitCode != rekindle.Proven {
 		t.Fatalf("%+v: %s", report, rekindle.Explain(err))
@@ -66,6 +70,9 @@ func TestACluster(t *testing.T) {
 	}
 	if config, err := clientcmd.LoadFromFile(kubeconfig); err != nil || config.Contexts["kwok-api"] == nil || config.CurrentContext != "" {
 		t.Errorf("the kubeconfig: %+v, %v", config, err)
+	}
+	if would, err := c.Preview(t.Context()); err != nil || would.Cluster != "exists" || would.Effects["none"] != len(would.Steps) {
+		t.Errorf("when it exists: %+v, %v", would, err)
 	}
 	if again, err := c.Up(t.Context()); err != nil || again.Changes != 0 {
 		t.Errorf("again: %+v, %v", again, err)

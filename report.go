@@ -94,6 +94,23 @@ type Event struct {
 	Cause        string    `json:"cause,omitempty"`        // of a blocked step: the step that really failed
 }
 
+// Preview is what Up would do to the cluster as it is. It is also the line of type plan of the command's -o json.
+type Preview struct {
+	Name     string         `json:"name"`               // "up prod"
+	Plan     string         `json:"plan"`               // the hash of the steps, whatever the state of the cluster
+	Steps    []Previewed    `json:"steps"`              // in the order of the plan
+	Cluster  string         `json:"cluster"`            // absent, empty, incomplete, unreachable or exists
+	Effects  map[string]int `json:"effects"`            // the number of steps with each effect
+	Warnings []Remark       `json:"warnings,omitempty"` // what could not be found out, and what a person should look at
+}
+
+// Previewed is what Up would do in one step.
+type Previewed struct {
+	Planned
+	Effect  string   `json:"effect"`            // create, change, remove, none or unknown
+	Changes []string `json:"changes,omitempty"` // what of, in words; never a value, which may be a secret
+}
+
 // Planned is a step that is to come.
 type Planned struct {
 	ID             string   `json:"id"`

@@ -1,14 +1,6 @@
 package main
 
-import (
-	"context"
-
-	"github.com/spf13/cobra"
-
-	"github.com/rekindle-dev/rekindle/bootstrap"
-	"github.com/rekindle-dev/rekindle/internal/operate"
-	"github.com/rekindle-dev/rekindle/internal/plan"
-)
+import "github.com/spf13/cobra"
 
 func (a *app) planCommand() *cobra.Command {
 	var o jobOptions
@@ -28,44 +20,15 @@ hashes, whatever the state of the cluster.`,
 		GroupID:    "cluster",
 		Args:       cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			ctx, s, end := a.Begin(c.Context())
-			defer end()
-			docs, err := a.Load(ctx, args[0])
+			docs, err := a.Load(c.Context(), args[0])
 			if err != nil {
 				return err
 			}
-			job, closeJob, err := s.Job(ctx, docs, o.Options)
-			if err != nil {
-				return err
-			}
-			defer closeJob()
-			up, preview, err := foresee(ctx, s, job)
-			if err != nil {
-				return s.End(operate.InTime(ctx, err))
-			}
-			return a.rep.Plan(up, preview)
+			return a.Foresee(c.Context(), docs, o.Options, a.rep.Plan)
 		},
 	}
 	o.register(c)
 	o.registerWhich(c)
 	o.registerPrune(c)
 	return c
-}
-
-// foresee prepares, makes the plan of up, and finds out what it would do to the cluster as it is.
-func foresee(ctx context.Context, s *operate.Session, job *bootstrap.Job) (*plan.Plan, *plan.Preview, error) {
-	if err := s.Run(ctx, job.Prepare()); err != nil {
-		return nil, nil, err
-	}
-	up := job.Up(ctx)
-	preview := job.Preview(up)
-	if err := s.Run(ctx, preview.Seek(ctx)); err != nil {
-		return nil, nil, err
-	}
-	if compare := preview.Compare(); compare != nil {
-		if err := s.Run(ctx, compare); err != nil {
-			return nil, nil, err
-		}
-	}
-	return up, preview.Result(), nil
 }
