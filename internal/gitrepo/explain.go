@@ -40,7 +40,7 @@ func explain(ctx context.Context, r Remote, err error) error {
 		return known
 	}
 	if ctx.Err() != nil {
-		return fmt.Errorf("Git repository %s: %w", r.name(), context.Cause(ctx))
+		return fmt.Errorf("%s: %w", "Git repository "+r.name(), context.Cause(ctx))
 	}
 	return because(r, err).On("Git repository %s", r.name())
 }
