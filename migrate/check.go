@@ -49,7 +49,7 @@ func (h *Handover) Check() *plan.Plan {
 }
 
 func checkVersion(ctx context.Context, c *kube.Client, p plan.Progress) error {
-	info, err := c.Typed().Discovery().ServerVersion()
+	info, err := c.Version(ctx)
 	if err != nil {
 		return fmt.Errorf("version of the source: %w", err)
 	}

@@ -35,11 +35,11 @@ func (h *Handover) checkSchedule() error {
 
 // checkTargetVersion tells the versions of both, and refuses a target that is too old.
 func (h *Handover) checkTargetVersion(ctx context.Context, p plan.Progress) error {
-	was, err := h.giver.Client().Typed().Discovery().ServerVersion()
+	was, err := h.giver.Client().Version(ctx)
 	if err != nil {
 		return fmt.Errorf("version of the source: %w", err)
 	}
-	is, err := h.receiver.Client().Typed().Discovery().ServerVersion()
+	is, err := h.receiver.Client().Version(ctx)
 	if err != nil {
 		return fmt.Errorf("version of the target: %w", err)
 	}

@@ -256,7 +256,7 @@ func configure(ctx context.Context, c *kube.Client, w *kube.Watcher, r Release, 
 	cfg.Releases.Driver = records{Driver: cfg.Releases.Driver, ctx: ctx, guard: g}
 	cfg.Releases.MaxHistory = maxHistory
 	cfg.KubeClient = g
-	caps, err := capabilities(c)
+	caps, err := capabilities(ctx, c)
 	if err != nil {
 		return nil, nil, fmt.Errorf("release %s: %w", r.Name, err)
 	}
@@ -265,8 +265,8 @@ func configure(ctx context.Context, c *kube.Client, w *kube.Watcher, r Release, 
 }
 
 // capabilities asks the shared discovery, so that Helm does not drop and refill it for every release.
-func capabilities(c *kube.Client) (*chartutil.Capabilities, error) {
-	version, err := c.Discovery().ServerVersion()
+func capabilities(ctx context.Context, c *kube.Client) (*chartutil.Capabilities, error) {
+	version, err := c.Version(ctx)
 	if err != nil {
 		return nil, err
 	}

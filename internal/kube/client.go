@@ -9,6 +9,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/version"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/discovery/cached/memory"
@@ -34,6 +35,7 @@ type Client struct {
 	dynamic   dynamic.Interface
 	typed     kubernetes.Interface
 	discovery *sharedDiscovery
+	direct    *discovery.DiscoveryClient
 	mapper    *sharedMapper
 	clock     *serverClock
 	grants    *grants
@@ -87,15 +89,21 @@ func Connect(cfg *rest.Config, options ...Option) (*Client, error) {
 	if c.typed, err = kubernetes.NewForConfigAndClient(config, shared); err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", cfg.Host, err)
 	}
-	// Discovery takes no context, and bounds itself only by the timeout of the HTTP client that it is given.
+	// What is cached of discovery takes no context, and bounds itself only by the timeout of the HTTP client that it is given.
 	bounded := &http.Client{Transport: shared.Transport, CheckRedirect: shared.CheckRedirect, Timeout: discoveryTimeout}
 	direct, err := discovery.NewDiscoveryClientForConfigAndClient(config, bounded)
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", cfg.Host, err)
 	}
+	c.direct = direct
 	c.discovery = &sharedDiscovery{CachedDiscoveryInterface: memory.NewMemCacheClient(direct)}
 	c.mapper = &sharedMapper{discovery: c.discovery}
 	return c, nil
+}
+
+// Version is that of the API server.
+func (c *Client) Version(ctx context.Context) (*version.Info, error) {
+	return c.direct.ServerVersionWithContext(ctx)
 }
 
 // Answers waits until the API server says that it is ready.

@@ -19,6 +19,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
@@ -71,7 +72,7 @@ func (p *Provider) Preflight(ctx context.Context, s providers.Spec) error {
 	if err != nil {
 		return err
 	}
-	version, err := client.Discovery().ServerVersion()
+	version, err := discovery.ToServerVersionInterfaceWithContext(client.Discovery()).ServerVersionWithContext(ctx)
 	if err != nil {
 		return p.silent(err, config)
 	}
@@ -209,7 +210,7 @@ func (p *Provider) Find(ctx context.Context, r providers.Ref) (*providers.Cluste
 	case err != nil:
 		return nil, p.silent(err, config)
 	}
-	version, err := client.Discovery().ServerVersion()
+	version, err := discovery.ToServerVersionInterfaceWithContext(client.Discovery()).ServerVersionWithContext(ctx)
 	if err != nil {
 		return nil, p.silent(err, config)
 	}

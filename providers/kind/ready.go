@@ -44,7 +44,7 @@ func (p *Provider) ready(ctx context.Context, c *providers.Cluster, nodes []cont
 		return fault.Wrap(err, fault.Failed, "never became ready").On("cluster %s", c.Ref).
 			WithHint("look into it: %s exec %s journalctl -u kubelet --no-pager -n 50", p.runtime.command, control.Name)
 	}
-	version, err := client.Discovery().ServerVersion()
+	version, err := client.Version(ctx)
 	if err != nil {
 		return fmt.Errorf("cluster %s: %w", c.Ref, err)
 	}
