@@ -87,35 +87,57 @@ func extends(owned map[string]any, desired, live any) bool {
 }
 
 // ownerOf names the manager of a field of an object, empty when nobody has it, rekindle does, or one manager alone has ever
-// written the object. The numbers in the path are places in the object's lists.
+// written the object. Of several it is the one that names the field most closely: an API server that has no schema of a kind yet
+// gives whole branches to who writes then. The numbers in the path are places in the object's lists.
 func ownerOf(obj *unstructured.Unstructured, at []string) string {
-	all := shares(obj, "scale")
-	for _, s := range all {
-		if s.manager != Manager && ownsField(s.fields, obj.Object, at) && slices.ContainsFunc(all, func(o share) bool { return o.manager != s.manager }) {
-			return s.manager
+	owner, closest, managers := "", -1, map[string]bool{}
+	for _, s := range shares(obj, "scale") {
+		managers[s.manager] = true
+		depth := ownsField(s.fields, obj.Object, at)
+		if depth > closest || depth == closest && owner == Manager {
+			owner, closest = s.manager, depth
 		}
 	}
-	return ""
+	if closest < 0 || owner == Manager || len(managers) < 2 {
+		return ""
+	}
+	return owner
 }
 
-func ownsField(owned map[string]any, value any, at []string) bool {
+// ownsField says how many steps of the path an owned set names, up to the field or to what contains it; -1 when the set has not
+// got the field.
+func ownsField(owned map[string]any, value any, at []string) int {
 	if len(at) == 0 || len(owned) == 0 {
-		return true
+		return 0
 	}
+	below := -1
 	if fields, ok := value.(map[string]any); ok {
-		set, found := owned["f:"+at[0]].(map[string]any)
-		return found && ownsField(set, fields[at[0]], at[1:])
+		if set, found := owned["f:"+at[0]].(map[string]any); found {
+			below = ownsField(set, fields[at[0]], at[1:])
+		}
+	} else if items, ok := value.([]any); ok {
+		below = ownsItem(owned, items, at)
 	}
-	items, _ := value.([]any)
+	if below < 0 {
+		return -1
+	}
+	return below + 1
+}
+
+// ownsItem is ownsField for a list, of which the path names a place.
+func ownsItem(owned map[string]any, items []any, at []string) int {
 	place, err := strconv.Atoi(at[0])
 	if err != nil || place >= len(items) {
-		return false
+		return -1
 	}
-	return slices.ContainsFunc(sortedKeys(owned), func(key string) bool {
-		_, is := child(items[place:place+1], key)
-		set, _ := owned[key].(map[string]any)
-		return key != "." && is && ownsField(set, items[place], at[1:])
-	})
+	deepest := -1
+	for _, key := range sortedKeys(owned) {
+		if _, is := child(items[place:place+1], key); is && key != "." {
+			set, _ := owned[key].(map[string]any)
+			deepest = max(deepest, ownsField(set, items[place], at[1:]))
+		}
+	}
+	return deepest
 }
 
 // covers says whether a value has every field of an owned set. The set is in the format FieldsV1: keys
