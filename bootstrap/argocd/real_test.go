@@ -325,7 +325,7 @@ func TestAWaveThatWaitsIsLeftForTheNextCommit(t *testing.T) {
 		t.Errorf("status: %v", err)
 	}
 	l.commit(map[string]string{"kustomization.yaml": "resources: [ns.yaml, web.yaml, later.yaml, inner.yaml]\n", "ns.yaml": shop, "later.yaml": later,
-		"web.yaml": web, "inner.yaml": strings.Replace(inner, "URL", l.target.Source.URL, 1), "inner/more.yaml": more})
+		"web.yaml": web, "inner.yaml": strings.Replace(inner, "repoURL: URL", "repoURL: "+l.target.Source.URL, 1), "inner/more.yaml": more})
 	l.mustUp(true, plan.Changed)
 
 	if err := l.client.MergePatch(ctx, l.app, []byte(`{"spec":{"syncPolicy":{"automated":null}}}`)); err != nil {
