@@ -14,16 +14,7 @@ import (
 
 // operate lets do its work with a job for the cluster, as one run.
 func (c *Cluster) operate(ctx context.Context, do func(ctx context.Context, s *operate.Session, job *bootstrap.Job) error) (*Report, error) {
-	return c.tell(func(caller *operate.Caller) error {
-		return caller.Session(ctx, func(ctx context.Context, s *operate.Session) error {
-			job, end, err := s.Job(ctx, c.docs, c.options)
-			if err != nil {
-				return err
-			}
-			defer end()
-			return do(ctx, s, job)
-		})
-	})
+	return c.tell(func(caller *operate.Caller) error { return caller.Work(ctx, c.docs, c.options, do) })
 }
 
 // tell lets do one operation whose caller is told as the options say, and gives what was told at its end.

@@ -37,7 +37,6 @@ import (
 	"github.com/rekindle-dev/rekindle/bootstrap"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/operate"
-	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/report"
 )
 
@@ -147,7 +146,7 @@ func (c *Cluster) Up(ctx context.Context) (*Report, error) {
 // of the report. The report is nil if the operation failed before its first step.
 func (c *Cluster) Status(ctx context.Context) (*Report, error) {
 	return c.operate(ctx, func(ctx context.Context, s *operate.Session, job *bootstrap.Job) error {
-		return s.Each(ctx, job.Prepare, func() *plan.Plan { return job.Status(ctx) })
+		return s.Status(ctx, job)
 	})
 }
 

@@ -23,10 +23,7 @@ left of earlier documents. Print every difference with its cause. Change nothing
 		Args:       cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.work(c.Context(), args[0], o, func(ctx context.Context, s *operate.Session, job *bootstrap.Job) error {
-				if err := s.Run(ctx, job.Prepare()); err != nil {
-					return err
-				}
-				return s.Run(ctx, job.Status(ctx))
+				return s.Status(ctx, job)
 			})
 		},
 	}

@@ -9,16 +9,9 @@ import (
 
 // work reads the documents and lets do its work with a job for them, as one run.
 func (a *app) work(ctx context.Context, arg string, o jobOptions, do func(ctx context.Context, s *operate.Session, job *bootstrap.Job) error) error {
-	return a.Session(ctx, func(ctx context.Context, s *operate.Session) error {
-		docs, err := a.Load(ctx, arg)
-		if err != nil {
-			return err
-		}
-		job, closeJob, err := s.Job(ctx, docs, o.Options)
-		if err != nil {
-			return err
-		}
-		defer closeJob()
-		return do(ctx, s, job)
-	})
+	docs, err := a.Load(ctx, arg)
+	if err != nil {
+		return err
+	}
+	return a.Work(ctx, docs, o.Options, do)
 }

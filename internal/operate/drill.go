@@ -81,27 +81,15 @@ func (c *Caller) Drill(ctx context.Context, document string, o Options, drill Dr
 		drill.Hold = append(drill.Hold, m.Hold...)
 	}
 	o.Trial = true
-	e, err := c.NewEphemeral(docs, "drill", o, drill.Stay)
-	if err != nil {
-		return err
-	}
-	return c.Session(ctx, func(ctx context.Context, s *Session) error {
-		s.Name = "drill " + e.Cluster
-		live, cancel := context.WithDeadline(ctx, e.Expires)
-		defer cancel()
-		job, end, err := s.Job(ctx, docs, e.Options)
-		if err != nil {
-			return fault.Join(err, e.End())
-		}
-		defer end()
+	return c.around(ctx, docs, "drill", o, drill.Stay, func(_, live context.Context, s *Session, _ *Ephemeral, job *bootstrap.Job) error {
 		d := &drilling{Session: s, o: drill, start: start, told: report.Drill{Baseline: baseline}}
 		d.drill = migrate.NewDrill(job, restoring(docs.Documents, repository, RebuildOptions{At: drill.At}), migrate.DrillOptions{
 			Hold: drill.Hold, Sentinels: sentinels, Files: repository.Files,
 		})
 		defer d.drill.Close()
-		err = d.prove(live, job)
+		err := d.prove(live, job)
 		c.Tell.Drill(d.told)
-		return e.Close(ctx, s, job, err)
+		return err
 	})
 }
 

@@ -54,14 +54,13 @@ func (o *Stay) Check(provider string) error {
 // Ephemeral is a cluster for the time of one run.
 type Ephemeral struct {
 	*runs.Run
-	Options Options // of the jobs for it
 
-	stay   Stay
-	caller *Caller
+	options Options // of the jobs for it
+	stay    Stay
 }
 
-// NewEphemeral records a run, whose cluster has a name and a kubeconfig of its own. word becomes part of the name.
-func (c *Caller) NewEphemeral(docs *Documents, word string, o Options, stay Stay) (*Ephemeral, error) {
+// newEphemeral records a run, whose cluster has a name and a kubeconfig of its own. word becomes part of the name.
+func (c *Caller) newEphemeral(docs *Documents, word string, o Options, stay Stay) (*Ephemeral, error) {
 	state, err := folders.State()
 	if err != nil {
 		return nil, err
@@ -78,7 +77,7 @@ func (c *Caller) NewEphemeral(docs *Documents, word string, o Options, stay Stay
 		return nil, err
 	}
 	o.Name, o.Run, o.TTL, o.Private = record.Cluster, record.ID, stay.TTL, run.Kubeconfig()
-	return &Ephemeral{Run: run, Options: o, stay: stay, caller: c}, nil
+	return &Ephemeral{Run: run, options: o, stay: stay}, nil
 }
 
 // Within makes an ephemeral cluster, lets do its work in it, and removes it again or leaves it, as stay says. word becomes part of
@@ -87,7 +86,19 @@ func (c *Caller) Within(ctx context.Context, docs *Documents, word string, o Opt
 	do func(ctx, live context.Context, e *Ephemeral, job *bootstrap.Job) error,
 ) error {
 	o.Use = true // in the run's own kubeconfig
-	e, err := c.NewEphemeral(docs, word, o, stay)
+	return c.around(ctx, docs, word, o, stay, func(ctx, live context.Context, s *Session, e *Ephemeral, job *bootstrap.Job) error {
+		if err := s.Up(live, job); err != nil {
+			return err
+		}
+		return do(ctx, live, e, job)
+	})
+}
+
+// around lets do make an ephemeral cluster and work in it, and ends with it.
+func (c *Caller) around(ctx context.Context, docs *Documents, word string, o Options, stay Stay,
+	do func(ctx, live context.Context, s *Session, e *Ephemeral, job *bootstrap.Job) error,
+) error {
+	e, err := c.newEphemeral(docs, word, o, stay)
 	if err != nil {
 		return err
 	}
@@ -95,7 +106,7 @@ func (c *Caller) Within(ctx context.Context, docs *Documents, word string, o Opt
 		s.Name = word + " " + e.Cluster
 		live, cancel := context.WithDeadline(ctx, e.Expires)
 		defer cancel()
-		job, end, err := s.Job(ctx, docs, e.Options)
+		job, end, err := s.Job(ctx, docs, e.options)
 		if err != nil {
 			return fault.Join(err, e.End())
 		}
@@ -103,26 +114,23 @@ func (c *Caller) Within(ctx context.Context, docs *Documents, word string, o Opt
 		ended := false
 		defer func() {
 			if !ended { // do panicked, or ended its goroutine
-				_ = s.End(e.Close(ctx, s, job, fault.New(fault.Failed, "the run was aborted")))
+				_ = s.End(e.close(ctx, s, job, fault.New(fault.Failed, "the run was aborted")))
 			}
 		}()
-		err = s.Up(live, job)
-		if err == nil {
-			err = do(ctx, live, e, job)
-		}
+		err = do(ctx, live, s, e, job)
 		ended = true
-		return e.Close(ctx, s, job, err)
+		return e.close(ctx, s, job, err)
 	})
 }
 
-// Close ends with the run's cluster: why is what failed, nil if nothing did. It collects artifacts, and removes the cluster or
+// close ends with the run's cluster: why is what failed, nil if nothing did. It collects artifacts, and removes the cluster or
 // leaves it, as its stay says. It returns why, with what failed here.
-func (e *Ephemeral) Close(ctx context.Context, s *Session, job *bootstrap.Job, why error) error {
+func (e *Ephemeral) close(ctx context.Context, s *Session, job *bootstrap.Job, why error) error {
 	if why != nil && e.stay.Artifacts != "" {
-		e.caller.collect(ctx, job, filepath.Join(e.stay.Artifacts, e.ID))
+		s.caller.collect(ctx, job, filepath.Join(e.stay.Artifacts, e.ID))
 	}
 	if e.stay.Keep == KeepAlways || e.stay.Keep == KeepOnFailure && why != nil {
-		return fault.Join(why, e.leave())
+		return fault.Join(why, e.leave(s.caller.Tell))
 	}
 	return fault.Join(why, e.away(ctx, s, job))
 }
@@ -143,12 +151,12 @@ func (e *Ephemeral) away(ctx context.Context, s *Session, job *bootstrap.Job) er
 }
 
 // leave keeps the cluster for a person to look at.
-func (e *Ephemeral) leave() error {
+func (e *Ephemeral) leave(tell Telling) error {
 	remove := "rekindle gc --run " + e.ID
 	if project := gke.ProjectOf(e.Location); project != "" {
 		remove += " --project " + project // with which it is found from any machine
 	}
-	e.caller.Tell.Message(fmt.Sprintf("the cluster is kept until %s: KUBECONFIG=%s; %s deletes it earlier",
+	tell.Message(fmt.Sprintf("the cluster is kept until %s: KUBECONFIG=%s; %s deletes it earlier",
 		e.Expires.Local().Format(time.DateTime), e.Kubeconfig(), remove))
 	return e.Keep()
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/rekindle-dev/rekindle/bootstrap"
 	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/state"
@@ -32,17 +33,12 @@ func restoring(docs *config.Documents, repository *state.Repository, r RebuildOp
 
 // Rebuild makes the cluster with the data of a set. It asks before data that may be in use is overwritten.
 func (c *Caller) Rebuild(ctx context.Context, docs *Documents, o Options, r RebuildOptions) error {
-	return c.Session(ctx, func(ctx context.Context, s *Session) error {
+	repository, err := c.Repository(ctx, docs, "")
+	if err != nil {
+		return err
+	}
+	return c.Work(ctx, docs, o, func(ctx context.Context, s *Session, job *bootstrap.Job) error {
 		s.Name = "rebuild " + o.NameOf(docs.Documents)
-		repository, err := c.Repository(ctx, docs, "")
-		if err != nil {
-			return err
-		}
-		job, closeJob, err := s.Job(ctx, docs, o)
-		if err != nil {
-			return err
-		}
-		defer closeJob()
 		rebuild := migrate.NewRebuild(job, restoring(docs.Documents, repository, r))
 		defer rebuild.Close()
 		if err := s.Run(ctx, job.Prepare()); err != nil {

@@ -35,6 +35,18 @@ func (c *Caller) Session(ctx context.Context, do func(ctx context.Context, s *Se
 	return s.End(InTime(ctx, do(ctx, s)))
 }
 
+// Work lets do its work with a job for the documents, as one run.
+func (c *Caller) Work(ctx context.Context, docs *Documents, o Options, do func(ctx context.Context, s *Session, job *bootstrap.Job) error) error {
+	return c.Session(ctx, func(ctx context.Context, s *Session) error {
+		job, closeJob, err := s.Job(ctx, docs, o)
+		if err != nil {
+			return err
+		}
+		defer closeJob()
+		return do(ctx, s, job)
+	})
+}
+
 // Begin opens a session, and gives the context that bounds it.
 func (c *Caller) Begin(ctx context.Context) (context.Context, *Session, func()) {
 	base := context.WithoutCancel(ctx)
@@ -86,6 +98,11 @@ func (s *Session) Each(ctx context.Context, plans ...func() *plan.Plan) error {
 // Up finds out what can be known ahead, and makes the cluster.
 func (s *Session) Up(ctx context.Context, job *bootstrap.Job) error {
 	return s.Each(ctx, job.Prepare, func() *plan.Plan { return job.Up(ctx) })
+}
+
+// Status finds out what can be known ahead, and compares the cluster with it.
+func (s *Session) Status(ctx context.Context, job *bootstrap.Job) error {
+	return s.Each(ctx, job.Prepare, func() *plan.Plan { return job.Status(ctx) })
 }
 
 // Hold begins anew with leases: what was lost before is no matter of what comes now, which takes the lease itself.
