@@ -1,8 +1,7 @@
 package helm
 
 import (
-	"context"
-	"fmt"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -10,19 +9,20 @@ import (
 )
 
 // withoutEnded leaves out Jobs that were made, have ended and are gone: one that is missing would be made again, and run again.
-func withoutEnded(ctx context.Context, c *kube.Client, objs []*unstructured.Unstructured) ([]*unstructured.Unstructured, error) {
+// It is the comparison that says which are missing: a look before it would not see one that goes in between.
+func withoutEnded(objs []*unstructured.Unstructured, different []kube.Difference) ([]*unstructured.Unstructured, []kube.Difference) {
+	gone := map[kube.Ref]bool{}
+	for _, d := range different {
+		gone[d.Ref] = d.Missing
+	}
+	ended := map[kube.Ref]bool{}
 	var there []*unstructured.Unstructured
 	for _, obj := range objs {
-		if kube.GoesByItself(obj) {
-			live, err := c.Get(ctx, kube.RefOf(obj))
-			if err != nil {
-				return nil, fmt.Errorf("read %s: %w", kube.RefOf(obj), err)
-			}
-			if live == nil {
-				continue
-			}
+		if ref := kube.RefOf(obj); gone[ref] && kube.GoesByItself(obj) {
+			ended[ref] = true
+			continue
 		}
 		there = append(there, obj)
 	}
-	return there, nil
+	return there, slices.DeleteFunc(different, func(d kube.Difference) bool { return ended[d.Ref] })
 }

@@ -95,16 +95,15 @@ func look(ctx context.Context, cfg *action.Configuration, c *kube.Client, r Rele
 		return nil, nil, err
 	}
 	if s.Deployed && s.Same {
-		if s.Objects, err = withoutEnded(ctx, c, s.Objects); err != nil {
-			return nil, nil, err
-		}
 		wanted, err := r.leftToOthers(ctx, c, s.Objects)
 		if err != nil {
 			return nil, nil, err
 		}
-		if s.Different, err = c.Compare(ctx, wanted); err != nil {
+		different, err := c.Compare(ctx, wanted)
+		if err != nil {
 			return nil, nil, err
 		}
+		s.Objects, s.Different = withoutEnded(s.Objects, different)
 	}
 	return s, last, nil
 }
@@ -175,16 +174,16 @@ func Ensure(ctx context.Context, c *kube.Client, w *kube.Watcher, r Release, p p
 // replace applies what Helm's merge has left as it was: what somebody added to a field that the server keeps as a whole, as a
 // selector is. What waits for a release's own webhooks is not asked here: this is a release that was deployed before.
 func (r Release) replace(ctx context.Context, c *kube.Client, objs []*unstructured.Unstructured) error {
-	objs, err := withoutEnded(ctx, c, objs)
+	objs, err := r.leftToOthers(ctx, c, objs)
 	if err != nil {
 		return err
 	}
-	if objs, err = r.leftToOthers(ctx, c, objs); err != nil {
+	different, err := c.Compare(ctx, objs)
+	if err != nil {
 		return err
 	}
-	different, err := c.Compare(ctx, objs)
-	if err != nil || len(different) == 0 {
-		return err
+	if objs, different = withoutEnded(objs, different); len(different) == 0 {
+		return nil
 	}
 	left := slices.DeleteFunc(slices.Clone(objs), func(obj *unstructured.Unstructured) bool {
 		return !slices.ContainsFunc(different, func(d kube.Difference) bool { return d.Ref == kube.RefOf(obj) })

@@ -90,6 +90,28 @@ spec:
 `)
 }
 
+// quota lets the namespace have so many pods, until noQuota. It returns when the server follows it.
+func (w *world) quota(pods int) {
+	w.Helper()
+	w.apply(fmt.Sprintf("apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: few, namespace: NS}\nspec: {hard: {pods: '%d'}}", pods))
+	ctx, cancel := context.WithTimeout(w.Context(), 30*time.Second)
+	defer cancel()
+	err := wait.Poll(ctx, wait.Func("the quota counts", func(ctx context.Context) (bool, string, error) {
+		quota, err := w.client.Typed().CoreV1().ResourceQuotas(w.name).Get(ctx, "few", metav1.GetOptions{})
+		return err == nil && len(quota.Status.Hard) > 0, "", err
+	}), 200*time.Millisecond, nil)
+	if err != nil {
+		w.Fatal(err)
+	}
+}
+
+func (w *world) noQuota() {
+	w.Helper()
+	if err := w.client.Typed().CoreV1().ResourceQuotas(w.name).Delete(w.Context(), "few", metav1.DeleteOptions{}); err != nil {
+		w.Fatal(err)
+	}
+}
+
 func (w *world) gate(g *gate.Gate, set string, claims ...string) plan.Outcome {
 	w.Helper()
 	outcome, err := g.PutUp(w.Context(), set, w.claims(claims...), nil)
@@ -366,6 +388,8 @@ func TestPodsAreRefusedWhereTheyCanNotBeHeld(t *testing.T) {
 	if took := time.Since(lifted); took > 20*time.Second {
 		t.Errorf("the pod came %s after its data", took)
 	}
+	// However soon its controller tries again by itself, the set wants a pod more when it is poked.
+	w.quota(1)
 	if _, err := admission.Remove(t.Context(), w.client, gate.Name, nil); err != nil { // by a run that is killed then
 		t.Fatal(err)
 	}
@@ -378,6 +402,7 @@ func TestPodsAreRefusedWhereTheyCanNotBeHeld(t *testing.T) {
 	}) {
 		t.Error("what was refused is not tried again")
 	}
+	w.noQuota()
 	w.until("db-0 running, db-1 running")
 	w.leavesNothing()
 	sets, err := w.client.Typed().AppsV1().StatefulSets(w.name).Get(t.Context(), "db", metav1.GetOptions{})
