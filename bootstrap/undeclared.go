@@ -16,6 +16,7 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/helm"
 	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/marks"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/providers"
 )
@@ -28,7 +29,7 @@ type undeclared struct {
 
 // keyMarks selects the Secrets that were made for spec.keys. Other Secrets of ours have one of the other labels, too: those of
 // Helm, of Argo CD, of movers and of the schedule.
-const keyMarks = providers.LabelOwner + "=" + providers.Owner + ",!owner,!argocd.argoproj.io/secret-type,!app.kubernetes.io/name,!rekindle.dev/mover"
+const keyMarks = providers.LabelOwner + "=" + providers.Owner + ",!owner,!argocd.argoproj.io/secret-type,!app.kubernetes.io/name,!" + marks.Mover
 
 // findUndeclared looks for it by the marks that rekindle leaves. What lacks them was made by somebody else, and is none of it.
 func (j *Job) findUndeclared(ctx context.Context) (u undeclared, err error) {

@@ -18,12 +18,10 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/helm"
 	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/marks"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/providers"
 )
-
-// verifies is the label of a Job of spec.verify, with the digest of the CronJob's full name.
-const verifies = "rekindle.dev/verifies"
 
 // noteChange remembers that a step changed something of what the Jobs of spec.verify look at. A step that failed may have.
 func (j *Job) noteChange(id plan.ID, do plan.Do) plan.Do {
@@ -84,7 +82,7 @@ func (j *Job) jobOf(ctx context.Context, c config.Check) (*batchv1.Job, error) {
 	return &batchv1.Job{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: verifyPrefix(c) + shown, Namespace: c.Namespace,
-			Labels:      map[string]string{providers.LabelOwner: providers.Owner, verifies: digest(c.Namespace, c.Job)},
+			Labels:      map[string]string{providers.LabelOwner: providers.Owner, marks.Verifies: digest(c.Namespace, c.Job)},
 			Annotations: cron.Spec.JobTemplate.Annotations,
 		},
 		Spec: cron.Spec.JobTemplate.Spec,
@@ -162,7 +160,7 @@ func (j *Job) startJob(ctx context.Context, job *batchv1.Job, p plan.Progress) (
 		switch {
 		case one.Name == job.Name && !anew:
 			have = true
-		case one.Name == job.Name, one.Labels[verifies] == job.Labels[verifies]:
+		case one.Name == job.Name, one.Labels[marks.Verifies] == job.Labels[marks.Verifies]:
 			old = append(old, kube.NewRef(batchv1.SchemeGroupVersion.WithKind("Job"), one.Namespace, one.Name))
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/marks"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/stacks"
 )
@@ -37,7 +38,7 @@ func (j *Job) prove(t *testing.T, c config.Check) (plan.Outcome, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	list, err := j.client.Typed().BatchV1().Jobs(c.Namespace).List(ctx, metav1.ListOptions{LabelSelector: verifies + "=" + digest(c.Namespace, c.Job)})
+	list, err := j.client.Typed().BatchV1().Jobs(c.Namespace).List(ctx, metav1.ListOptions{LabelSelector: marks.Verifies + "=" + digest(c.Namespace, c.Job)})
 	if err != nil || len(list.Items) != 1 {
 		t.Fatalf("there are %d Jobs of %s (%v)", len(list.Items), c.Job, err)
 	}
@@ -130,7 +131,7 @@ func TestStatusRunsNoJob(t *testing.T) {
 	if outcome != plan.Unproven || err != nil || !strings.Contains(note, "looked-at-verify-") {
 		t.Errorf("before: %s, %v, %q", outcome, err, note)
 	}
-	if jobs, err := j.client.Typed().BatchV1().Jobs("default").List(t.Context(), metav1.ListOptions{LabelSelector: verifies + "=" + digest("default", "looked-at")}); err != nil || len(jobs.Items) > 0 {
+	if jobs, err := j.client.Typed().BatchV1().Jobs("default").List(t.Context(), metav1.ListOptions{LabelSelector: marks.Verifies + "=" + digest("default", "looked-at")}); err != nil || len(jobs.Items) > 0 {
 		t.Errorf("status has made %d Jobs (%v)", len(jobs.Items), err)
 	}
 	j.prove(t, check)

@@ -13,9 +13,9 @@ import (
 
 	"github.com/rekindle-dev/rekindle/internal/engine"
 	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/marks"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/state/volumes"
-	"github.com/rekindle-dev/rekindle/migrate"
 	"github.com/rekindle-dev/rekindle/migrate/gate"
 )
 
@@ -170,7 +170,7 @@ func (l *lab) runs() {
 	l.finds()
 	for _, name := range []string{"data-db-0", "data-db-1", "files"} {
 		pvc, err := l.mover.client.Typed().CoreV1().PersistentVolumeClaims("shop").Get(l.Context(), name, metav1.GetOptions{})
-		if err != nil || pvc.Annotations[migrate.RestoredMark] == "" {
+		if err != nil || pvc.Annotations[marks.Restored] == "" {
 			l.Errorf("%s has no mark of what it holds: %v (%v)", name, pvc.Annotations, err)
 		}
 	}

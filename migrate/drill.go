@@ -11,6 +11,7 @@ import (
 
 	"github.com/rekindle-dev/rekindle/bootstrap"
 	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/marks"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/state"
 	"github.com/rekindle-dev/rekindle/internal/state/volumes"
@@ -190,7 +191,7 @@ func (d *Drill) judgeKept(ctx context.Context, p plan.Progress) ([]verdict.Findi
 }
 
 func (d *Drill) judgeVolumes(ctx context.Context, p plan.Progress) ([]verdict.Finding, error) {
-	findings, has, err := verdict.Claims(ctx, d.job.Client(), d.set, RestoredMark)
+	findings, has, err := verdict.Claims(ctx, d.job.Client(), d.set, marks.Restored)
 	if err == nil {
 		p.Note(fmt.Sprintf("%d volumes have %s in %d files, each of them read again", has.Claims, bytesText(has.Bytes), has.Files))
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/engine"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/marks"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/state"
 	"github.com/rekindle-dev/rekindle/internal/state/volumes"
@@ -153,7 +154,7 @@ func (l *lab) breaks(c *kube.Client) {
 	patches := map[kube.Ref]string{
 		ref("apps", "Deployment", "web"):              `{"spec":{"template":{"spec":{"containers":[{"name":"web","image":"example.invalid/other"}]}}}}`,
 		ref("", "Secret", "changed"):                  `{"data":{"key":"dHdv"}}`,
-		ref("", "PersistentVolumeClaim", "data-db-1"): `{"metadata":{"annotations":{"` + migrate.RestoredMark + `":"set-0"}}}`,
+		ref("", "PersistentVolumeClaim", "data-db-1"): `{"metadata":{"annotations":{"` + marks.Restored + `":"set-0"}}}`,
 	}
 	for r, patch := range patches {
 		if err := c.MergePatch(l.Context(), r, []byte(patch)); err != nil {

@@ -16,15 +16,10 @@ import (
 	"github.com/rekindle-dev/rekindle/bootstrap"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/marks"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/migrate/gate"
 	"github.com/rekindle-dev/rekindle/providers"
-)
-
-// Marks on a claim. Each holds the id of a set.
-const (
-	RestoredMark  = "rekindle.dev/restored"  // it has all its data, verified
-	restoringMark = "rekindle.dev/restoring" // what it has may be overwritten: it came from there, and is not all
 )
 
 // putUpGate holds back the pods of the claims that wait for data, when it is sure that these have none that would
@@ -75,7 +70,7 @@ func (r *Rebuild) look(ctx context.Context, c *kube.Client) (map[gate.Claim]bool
 		case err != nil:
 			return nil, err
 		default:
-			waiting[one.at] = pvc.Annotations[RestoredMark] != r.set.ID
+			waiting[one.at] = pvc.Annotations[marks.Restored] != r.set.ID
 			if waiting[one.at] && !r.o.Force && r.hasOther(pvc, found) {
 				errs = append(errs, fault.New(fault.Refused, "has data that did not come from the set %s", r.set.ID).On("claim %s", one.at).
 					WithHint("to overwrite it, run rekindle rebuild --at %s --force; rekindle snapshot before that keeps what it has now, as the newest set", r.set.ID))
@@ -103,7 +98,7 @@ func (r *Rebuild) again(ctx context.Context, c *kube.Client, waiting map[gate.Cl
 		}
 		pvc, err := c.Typed().CoreV1().PersistentVolumeClaims(one.at.Namespace).Get(ctx, one.at.Name, metav1.GetOptions{})
 		if err == nil { // it goes with the mark: a run that is killed before it is filled must not count it as done
-			err = remark(ctx, c, one.Claim, pvc.UID, fmt.Sprintf("%q:null", RestoredMark))
+			err = remark(ctx, c, one.Claim, pvc.UID, fmt.Sprintf("%q:null", marks.Restored))
 		}
 		if err != nil {
 			return err
@@ -125,7 +120,7 @@ func (r *Rebuild) areFilled(ctx context.Context) error {
 		case apierrors.IsNotFound(err): // nothing makes it, which its step has told, or it goes
 		case err != nil:
 			return err
-		case pvc.Annotations[RestoredMark] != r.set.ID:
+		case pvc.Annotations[marks.Restored] != r.set.ID:
 			errs = append(errs, fault.New(fault.Failed, "was recreated after its data was restored, and is empty").On("claim %s", one.at).
 				WithHint("scale what mounts it to 0 and run the same command again: it is filled again"))
 		}
@@ -136,7 +131,7 @@ func (r *Rebuild) areFilled(ctx context.Context) error {
 // hasOther says whether a claim may have data that would be lost. One that was made behind a gate has none.
 func (r *Rebuild) hasOther(pvc *corev1.PersistentVolumeClaim, found *gate.Found) bool {
 	behind := found != nil && found.Set == r.owner() && !pvc.CreationTimestamp.Time.Before(found.Since)
-	return pvc.Status.Phase == corev1.ClaimBound && pvc.Annotations[restoringMark] != r.set.ID && !behind
+	return pvc.Status.Phase == corev1.ClaimBound && pvc.Annotations[marks.Restoring] != r.set.ID && !behind
 }
 
 // evict makes pods come again, through the gate, that were there before it, and waits until they have ended. One that runs is
@@ -194,7 +189,7 @@ func deletePod(ctx context.Context, job *bootstrap.Job, ref kube.Ref, uid types.
 
 // slips says whether a pod is past the gate although a claim of it waits.
 func slips(pod *corev1.Pod, waiting map[gate.Claim]bool) bool {
-	if gate.Held(pod) || pod.Labels[gate.MoverMark] == "true" || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
+	if gate.Held(pod) || pod.Labels[marks.Mover] == "true" || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
 		return false
 	}
 	return slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool {
@@ -232,7 +227,7 @@ func standIn(name string, of *storagev1.StorageClass) *storagev1.StorageClass {
 	class := of.DeepCopy()
 	class.ObjectMeta = metav1.ObjectMeta{
 		Name: name, Labels: map[string]string{providers.LabelOwner: providers.Owner},
-		Annotations: map[string]string{"rekindle.dev/stands-for": of.Name},
+		Annotations: map[string]string{marks.StandsFor: of.Name},
 	}
 	return class
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/marks"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/migrate/fence"
 )
@@ -202,7 +203,7 @@ func (h *Handover) sameClaims(ctx context.Context) error {
 			errs = append(errs, fault.Wrap(err, fault.Failed, "look at it").On("%s", on))
 		case pvc.Status.Phase != corev1.ClaimBound:
 			errs = append(errs, fault.New(fault.Failed, "is %s", pvc.Status.Phase).On("%s", on))
-		case pvc.Annotations[RestoredMark] != set.ID:
+		case pvc.Annotations[marks.Restored] != set.ID:
 			errs = append(errs, fault.New(fault.Failed, "does not have the data of the set %s", set.ID).On("%s", on))
 		}
 	}

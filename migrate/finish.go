@@ -12,6 +12,7 @@ import (
 
 	"github.com/rekindle-dev/rekindle/bootstrap"
 	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/marks"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/state"
 	"github.com/rekindle-dev/rekindle/internal/state/volumes"
@@ -62,10 +63,10 @@ func (h *Handover) isWhole(ctx context.Context) error {
 	came, parts := map[string]string{}, map[string]bool{} // claim → the set that came into it since the giver was fenced; of which it has a part
 	for i := range claims.Items {
 		one := &claims.Items[i]
-		set := one.Annotations[RestoredMark]
+		set := one.Annotations[marks.Restored]
 		switch {
-		case one.Annotations[restoringMark] != "":
-			came[one.Namespace+"/"+one.Name], parts[one.Namespace+"/"+one.Name] = one.Annotations[restoringMark], true
+		case one.Annotations[marks.Restoring] != "":
+			came[one.Namespace+"/"+one.Name], parts[one.Namespace+"/"+one.Name] = one.Annotations[marks.Restoring], true
 		case !carried && set > state.NewID(found.Since):
 			came[one.Namespace+"/"+one.Name] = set
 		}

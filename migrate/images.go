@@ -17,6 +17,7 @@ import (
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/marks"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/state/volumes"
 	"github.com/rekindle-dev/rekindle/internal/wait"
@@ -143,7 +144,7 @@ func (h *Handover) boundOf(ctx context.Context, pod *corev1.Pod) ([]corev1.Volum
 // puller is a Job whose pod goes where the given one will, with the same images, as much room and no more rights, and runs
 // nothing. Its volumes are not mounted: no container asks for them.
 func puller(pod *corev1.Pod, bound []corev1.Volume) *batchv1.Job {
-	labels := map[string]string{providers.LabelOwner: providers.Owner, gate.MoverMark: "true", "app.kubernetes.io/name": "rekindle-pull"}
+	labels := map[string]string{providers.LabelOwner: providers.Owner, marks.Mover: "true", "app.kubernetes.io/name": "rekindle-pull"}
 	spec := corev1.PodSpec{
 		RestartPolicy: corev1.RestartPolicyNever, AutomountServiceAccountToken: ptr.To(false), EnableServiceLinks: ptr.To(false),
 		SecurityContext:  pod.Spec.SecurityContext,

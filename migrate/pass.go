@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/marks"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/state"
 	"github.com/rekindle-dev/rekindle/internal/state/volumes"
@@ -163,7 +164,7 @@ func (h *Handover) fill(ctx context.Context, v *volumes.Volume, p plan.Progress)
 		return "", err
 	}
 	set := h.snapshot.Set().ID
-	if pvc.Annotations[RestoredMark] == set {
+	if pvc.Annotations[marks.Restored] == set {
 		return plan.Unchanged, nil
 	}
 	like, free, err := h.mates.together(ctx, h.receiver.Client(), pvc, nil, p)
@@ -216,7 +217,7 @@ func asClaim(c state.Claim) (*corev1.PersistentVolumeClaim, error) {
 		return nil, fmt.Errorf("size of claim %s/%s: %w", c.Namespace, c.Name, err)
 	}
 	annotations := maps.Clone(c.Annotations)
-	maps.DeleteFunc(annotations, func(name, _ string) bool { return slices.Contains([]string{RestoredMark, restoringMark}, name) })
+	maps.DeleteFunc(annotations, func(name, _ string) bool { return slices.Contains([]string{marks.Restored, marks.Restoring}, name) })
 	pvc := &corev1.PersistentVolumeClaim{
 		ObjectMeta: metav1.ObjectMeta{Namespace: c.Namespace, Name: c.Name, Labels: c.Labels, Annotations: annotations},
 		Spec:       corev1.PersistentVolumeClaimSpec{Resources: corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: size}}},

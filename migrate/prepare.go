@@ -13,13 +13,11 @@ import (
 
 	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/marks"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/state"
 	"github.com/rekindle-dev/rekindle/migrate/gate"
 )
-
-// PriorityMark on a claim says in which order data comes back where not all of it can at once: a number, higher first.
-const PriorityMark = "rekindle.dev/restore-priority"
 
 // claim is one of the set that has data, on its way into the cluster.
 type claim struct {
@@ -85,13 +83,13 @@ func (r *Rebuild) prepare(p plan.Progress) error {
 func compareClaims(a, b gate.Claim) int { return strings.Compare(a.String(), b.String()) }
 
 func priorityOf(c state.Claim) (int, error) {
-	text := c.Annotations[PriorityMark]
+	text := c.Annotations[marks.RestorePriority]
 	if text == "" {
 		return 0, nil
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil {
-		return 0, fmt.Errorf("claim %s/%s: %s: %q is not a number, and counts as 0", c.Namespace, c.Name, PriorityMark, text)
+		return 0, fmt.Errorf("claim %s/%s: %s: %q is not a number, and counts as 0", c.Namespace, c.Name, marks.RestorePriority, text)
 	}
 	return n, nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/marks"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/state"
 )
@@ -42,7 +43,7 @@ func (r *Rebuild) restoreOnce(ctx context.Context, c *claim, p plan.Progress) (p
 	case pvc == nil:
 		p.Warn(fmt.Sprintf("the repository does not make the claim %s any more: its data stays in the set %s", c.at, r.set.ID))
 		return plan.Unchanged, nil
-	case pvc.Annotations[RestoredMark] == r.set.ID:
+	case pvc.Annotations[marks.Restored] == r.set.ID:
 		return plan.Unchanged, r.lift(ctx, c)
 	}
 	if err := holds(c.Claim, pvc.Spec.Resources.Requests.Storage().String()); err != nil {
@@ -85,12 +86,12 @@ func (r *Rebuild) fill(ctx context.Context, c *claim, pvc *corev1.PersistentVolu
 // fill brings the data of a set into the claim with the UID, and marks it before and after. A name says nothing: what is there
 // afterwards may be another claim, which has nothing. That is errReplaced.
 func fill(ctx context.Context, c *kube.Client, with Restorer, claim state.Claim, uid types.UID, like *corev1.PodSpec, set string, p plan.Progress) error {
-	err := remark(ctx, c, claim, uid, fmt.Sprintf("%q:%q,%q:null", restoringMark, set, RestoredMark))
+	err := remark(ctx, c, claim, uid, fmt.Sprintf("%q:%q,%q:null", marks.Restoring, set, marks.Restored))
 	if err == nil {
 		err = with.Restore(ctx, claim, claim.Namespace, claim.Name, like, p)
 	}
 	if err == nil {
-		err = remark(ctx, c, claim, uid, fmt.Sprintf("%q:%q,%q:null", RestoredMark, set, restoringMark))
+		err = remark(ctx, c, claim, uid, fmt.Sprintf("%q:%q,%q:null", marks.Restored, set, marks.Restoring))
 	}
 	if err == nil || ctx.Err() != nil {
 		return err

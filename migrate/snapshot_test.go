@@ -20,6 +20,7 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/engine"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/marks"
 	"github.com/rekindle-dev/rekindle/internal/state"
 	"github.com/rekindle-dev/rekindle/internal/wait"
 	"github.com/rekindle-dev/rekindle/migrate"
@@ -172,7 +173,7 @@ func TestASnapshotTellsWhatIsMissing(t *testing.T) {
 	}
 	for name, why := range map[string]string{"plain": "simulated", "raw": "annotation rekindle.dev/snapshot: skip"} {
 		for _, claim := range m.Claims {
-			if claim.Name == name && (claim.Snapshot != "" || !strings.Contains(claim.Skipped, why) || claim.Size != "1Gi" || claim.Annotations[migrate.PriorityMark] != "3") {
+			if claim.Name == name && (claim.Snapshot != "" || !strings.Contains(claim.Skipped, why) || claim.Size != "1Gi" || claim.Annotations[marks.RestorePriority] != "3") {
 				t.Errorf("%s is told as %+v", name, claim)
 			}
 		}

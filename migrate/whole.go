@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/marks"
 	"github.com/rekindle-dev/rekindle/internal/state/volumes"
 	"github.com/rekindle-dev/rekindle/migrate/fence"
 	"github.com/rekindle-dev/rekindle/migrate/gate"
@@ -16,9 +17,9 @@ func (s *Snapshot) isWhole(ctx context.Context, found []volumes.Volume) error {
 	var errs []error
 	for i := range found {
 		v := &found[i]
-		if set := v.Annotations[restoringMark]; set != "" && v.Taken() {
+		if set := v.Annotations[marks.Restoring]; set != "" && v.Taken() {
 			errs = append(errs, fault.New(fault.Refused, "only a part of its data in the set %s was restored", set).On("claim %s", v).
-				WithHint("finish the rebuild or the migration that began it; or, when its data is right as it is: kubectl annotate -n %s pvc %s %s-", v.Namespace, v.Name, restoringMark))
+				WithHint("finish the rebuild or the migration that began it; or, when its data is right as it is: kubectl annotate -n %s pvc %s %s-", v.Namespace, v.Name, marks.Restoring))
 		}
 	}
 	if len(errs) > 0 || s.standing != nil {

@@ -25,10 +25,10 @@ const Owner = marks.Owner
 // other providers translate them (GKE: "rekindle-owner").
 const (
 	LabelOwner   = marks.LabelOwner
-	LabelCluster = "rekindle.dev/cluster"
-	LabelHash    = "rekindle.dev/spec-hash"
-	LabelRun     = "rekindle.dev/run"
-	LabelExpires = "rekindle.dev/expires" // unix seconds; absent on a cluster that is to stay
+	LabelCluster = marks.Cluster
+	LabelHash    = marks.SpecHash
+	LabelRun     = marks.Run
+	LabelExpires = marks.Expires // unix seconds; absent on a cluster that is to stay
 )
 
 var (

@@ -2,6 +2,8 @@ package main
 
 import (
 	"github.com/spf13/cobra"
+
+	"github.com/rekindle-dev/rekindle/internal/marks"
 )
 
 func (a *app) snapshotCommand() *cobra.Command {
@@ -12,7 +14,7 @@ func (a *app) snapshotCommand() *cobra.Command {
 		Long: `Take a snapshot set of the cluster and write it to spec.state.repository: the data of every
 bound claim, which restic reads next to the volume, and the objects in spec.state.objects. Hooks
 in the annotations of Velero (pre.hook.backup.velero.io/command, post.hook...) run before and
-after. Claims with the annotation rekindle.dev/snapshot: skip are left out.
+after. Claims with the annotation ` + marks.Snapshot + `: skip are left out.
 
 A set that lacks something is written and marked incomplete, and the exit code is 1. Incomplete
 sets are never restored by default.

@@ -6,6 +6,8 @@ import (
 	"helm.sh/helm/v3/pkg/action"
 	"helm.sh/helm/v3/pkg/release"
 	"helm.sh/helm/v3/pkg/storage/driver"
+
+	"github.com/rekindle-dev/rekindle/internal/marks"
 )
 
 // isStale says of a release that nobody works on whether a killed run left it so.
@@ -23,7 +25,7 @@ func apply(cfg *action.Configuration, g *guard, r Release) (*release.Release, er
 	if err != nil {
 		return nil, err
 	}
-	labels := map[string]string{labelOwner: ownerValue, labelInputs: inputs}
+	labels := map[string]string{marks.LabelOwner: marks.Owner, marks.Inputs: inputs}
 	history, err := cfg.Releases.History(r.Name)
 	if err != nil && !errors.Is(err, driver.ErrReleaseNotFound) {
 		return nil, err

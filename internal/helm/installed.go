@@ -13,6 +13,7 @@ import (
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/marks"
 )
 
 // Installed is a release that rekindle made, whoever declared it.
@@ -24,7 +25,7 @@ type Installed struct {
 }
 
 // ours selects the Secrets of Helm that keep revisions of releases which rekindle made.
-const ours = "owner=helm," + labelOwner + "=" + ownerValue
+const ours = "owner=helm," + marks.LabelOwner + "=" + marks.Owner
 
 // List finds all releases that rekindle made, in all namespaces, the newest first: what was installed later may need what was
 // there before. It reads the marks of the revisions alone, and changes nothing.

@@ -16,14 +16,8 @@ import (
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/marks"
 	"github.com/rekindle-dev/rekindle/internal/plan"
-)
-
-// Labels of the Secrets in which Helm keeps releases.
-const (
-	labelOwner  = "rekindle.dev/owner"
-	labelInputs = "rekindle.dev/inputs" // what the release was made from, see Chart.Inputs
-	ownerValue  = "rekindle"
 )
 
 // maxHistory is the number of revisions that Helm keeps.
@@ -83,10 +77,10 @@ func look(ctx context.Context, cfg *action.Configuration, c *kube.Client, r Rele
 		return nil, nil, err
 	}
 	s := &State{
-		Exists: true, Ours: last.Labels[labelOwner] == ownerValue, Pending: isStale(last.Info.Status),
+		Exists: true, Ours: last.Labels[marks.LabelOwner] == marks.Owner, Pending: isStale(last.Info.Status),
 		Deployed: last.Info.Status == release.StatusDeployed, Same: isMadeFrom(last, wanted),
 		Status: last.Info.Status.String(), Revision: last.Version, Values: last.Config,
-		ByHand: last.Info.Status == release.StatusDeployed && last.Info.Description != description(last.Labels[labelInputs]),
+		ByHand: last.Info.Status == release.StatusDeployed && last.Info.Description != description(last.Labels[marks.Inputs]),
 	}
 	if last.Chart != nil && last.Chart.Metadata != nil {
 		s.Chart = last.Chart.Metadata.Version
@@ -111,7 +105,7 @@ func look(ctx context.Context, cfg *action.Configuration, c *kube.Client, r Rele
 // isMadeFrom says whether a revision is rekindle's own, from these inputs. Helm gives the labels of a revision to the next
 // one, also to one that a person makes; its description it does not.
 func isMadeFrom(rel *release.Release, inputs string) bool {
-	return rel.Labels[labelInputs] == inputs && rel.Info.Description == description(inputs)
+	return rel.Labels[marks.Inputs] == inputs && rel.Info.Description == description(inputs)
 }
 
 // description is what helm history shows of a revision.
@@ -215,7 +209,7 @@ func Remove(ctx context.Context, c *kube.Client, w *kube.Watcher, name, namespac
 	if err != nil {
 		return "", fmt.Errorf("read the history of release %s: %w", name, err)
 	}
-	if last.Labels[labelOwner] != ownerValue {
+	if last.Labels[marks.LabelOwner] != marks.Owner {
 		return "", fault.New(fault.Refused, "was not made by rekindle").On("release %s/%s", namespace, name)
 	}
 	objs, err := objectsOf(c, last)

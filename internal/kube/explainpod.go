@@ -8,6 +8,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/rekindle-dev/rekindle/internal/marks"
 )
 
 // Bounds of what is told of pods: enough to see the cause, little enough to read.
@@ -42,12 +44,9 @@ func (c *Client) explainPods(ctx context.Context, namespace string, o metav1.Lis
 	return lines
 }
 
-// stateGate is the scheduling gate of a pod that waits for the data of its claims (migrate/gate).
-const stateGate = "rekindle.dev/state"
-
 func (c *Client) explainPod(ctx context.Context, pod *corev1.Pod) []string {
 	for _, gate := range pod.Spec.SchedulingGates {
-		if gate.Name == stateGate {
+		if gate.Name == marks.StateGate {
 			return []string{"pod held back until its claims have their data: rekindle rebuild, run to its end, brings it"}
 		}
 	}

@@ -26,6 +26,7 @@ import (
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/marks"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/migrate/admission"
 	"github.com/rekindle-dev/rekindle/migrate/poke"
@@ -35,12 +36,6 @@ import (
 const (
 	Name = "rekindle-fence" // of the policy and of its binding
 
-	migrationMark = "rekindle.dev/migration" // on the policy: whose fence it is
-	epochMark     = "rekindle.dev/epoch"     // on the policy
-	otherMark     = "rekindle.dev/other"     // on the policy: the cluster that writes instead
-	rulesMark     = "rekindle.dev/rules"     // on the policy, in JSON
-	nonceMark     = "rekindle.dev/nonce"     // on the policy: what the newest state of it refuses
-	probeMark     = "rekindle.dev/fence-probe"
 )
 
 // Mark says whose a fence is.
@@ -137,7 +132,7 @@ func (f *Fence) policy(ctx context.Context, gvk schema.GroupVersionKind, m Mark,
 		}
 	}
 	return admission.Policy(gvk, Name, spec(m, r, scalable, f.nonce), map[string]string{
-		migrationMark: m.Migration, epochMark: strconv.Itoa(m.Epoch), otherMark: m.Other, rulesMark: r.text(), nonceMark: f.nonce,
+		marks.Migration: m.Migration, marks.Epoch: strconv.Itoa(m.Epoch), marks.Other: m.Other, marks.Rules: r.text(), marks.Nonce: f.nonce,
 	}), nil
 }
 
@@ -187,7 +182,7 @@ func (f *Fence) prove(ctx context.Context, want bool, p plan.Progress) error {
 
 // holds tries to make a pod that only the newest state of the fence refuses.
 func (f *Fence) holds(ctx context.Context) (held bool, detail string) {
-	return admission.Probe{Policy: Name, Label: probeMark, Nonce: f.nonce, Refusal: probeRefusal}.Refused(ctx, f.client)
+	return admission.Probe{Policy: Name, Label: marks.FenceProbe, Nonce: f.nonce, Refusal: probeRefusal}.Refused(ctx, f.client)
 }
 
 // Found is the fence of a cluster as whoever comes by finds it.
@@ -209,11 +204,11 @@ func Find(ctx context.Context, c *kube.Client) (*Found, error) {
 }
 
 func found(policy *unstructured.Unstructured) (*Found, error) {
-	marks := policy.GetAnnotations()
-	f := &Found{Mark: Mark{Migration: marks[migrationMark], Other: marks[otherMark]}, Since: policy.GetCreationTimestamp().Time, nonce: marks[nonceMark]}
+	annotations := policy.GetAnnotations()
+	f := &Found{Mark: Mark{Migration: annotations[marks.Migration], Other: annotations[marks.Other]}, Since: policy.GetCreationTimestamp().Time, nonce: annotations[marks.Nonce]}
 	var err error
-	if f.Epoch, err = strconv.Atoi(marks[epochMark]); err == nil {
-		err = json.Unmarshal([]byte(marks[rulesMark]), &f.Rules)
+	if f.Epoch, err = strconv.Atoi(annotations[marks.Epoch]); err == nil {
+		err = json.Unmarshal([]byte(annotations[marks.Rules]), &f.Rules)
 	}
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Refused, "its marks cannot be read: somebody has changed them").On("%s", kube.RefOf(policy)).

@@ -3,12 +3,10 @@ package fence
 import (
 	"fmt"
 
+	"github.com/rekindle-dev/rekindle/internal/marks"
 	"github.com/rekindle-dev/rekindle/migrate/admission"
 	"github.com/rekindle-dev/rekindle/migrate/outward"
 )
-
-// MoverMark is the label, "true", of the pods that move data, and of their Jobs: they pass.
-const MoverMark = "rekindle.dev/mover"
 
 // probeRefusal is told to nobody but the proof.
 const probeRefusal = "the fence refuses its probe"
@@ -18,7 +16,7 @@ const gateProbe = "kube-system/rekindle-gate-probe-"
 
 // What the policy says in CEL.
 const (
-	isNoMover = `object.metadata.?labels[?'` + MoverMark + `'].orValue('') != 'true' || request.operation != 'CREATE'`
+	isNoMover = `object.metadata.?labels[?'` + marks.Mover + `'].orValue('') != 'true' || request.operation != 'CREATE'`
 
 	claimsOf = `.?volumes.orValue([]).filter(v, has(v.persistentVolumeClaim)).map(v, request.namespace + '/' + v.persistentVolumeClaim.claimName)`
 
@@ -63,7 +61,7 @@ func validations(m Mark, r Rules, scalable []string, nonce string) []any {
 	}
 	why := fmt.Sprintf("the migration %s (epoch %d) has the cluster %s write, and not this one; "+
 		"rekindle migrate status shows more, and rekindle migrate rollback goes back (%s)", m.Migration, m.Epoch, m.Other, Name)
-	refuse(fmt.Sprintf(`%s && object.metadata.?labels[?'%s'].orValue('') == '%s'`, isPod, probeMark, nonce), probeRefusal)
+	refuse(fmt.Sprintf(`%s && object.metadata.?labels[?'%s'].orValue('') == '%s'`, isPod, marks.FenceProbe, nonce), probeRefusal)
 	switch {
 	case r.Jobs:
 		refuse(isJob, "no Job begins: "+why)

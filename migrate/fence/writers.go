@@ -15,6 +15,7 @@ import (
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/marks"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/wait"
 	"github.com/rekindle-dev/rekindle/migrate/outward"
@@ -25,7 +26,7 @@ const lookEvery = 200 * time.Millisecond
 
 // Refuses says whether a pod is one that the rules refuse.
 func (r Rules) Refuses(pod *corev1.Pod) bool {
-	if pod.Labels[MoverMark] == "true" {
+	if pod.Labels[marks.Mover] == "true" {
 		return false
 	}
 	if _, ofJob := pod.Labels[batchv1.JobNameLabel]; ofJob && r.refusesJobPods(pod.Namespace) {
@@ -116,7 +117,7 @@ func Unfinished(ctx context.Context, c *kube.Client, r Rules) ([]string, error) 
 	var unfinished []string
 	for _, j := range jobs.Items {
 		rests := ptr.Deref(j.Spec.Suspend, false) || ptr.Deref(j.Spec.Parallelism, 1) == 0 || r.refusesJobPods(j.Namespace)
-		if j.Labels[MoverMark] != "true" && !finished(&j) && (j.Status.Active > 0 || !rests) {
+		if j.Labels[marks.Mover] != "true" && !finished(&j) && (j.Status.Active > 0 || !rests) {
 			unfinished = append(unfinished, j.Namespace+"/"+j.Name)
 		}
 	}

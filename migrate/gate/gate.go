@@ -24,6 +24,7 @@ import (
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/marks"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/migrate/admission"
 	"github.com/rekindle-dev/rekindle/migrate/poke"
@@ -31,12 +32,7 @@ import (
 
 // Names of what makes a gate.
 const (
-	Name      = "rekindle-gate"      // of the policy and of its binding
-	PodGate   = "rekindle.dev/state" // the scheduling gate of a pod that is held back
-	MoverMark = "rekindle.dev/mover" // the label, "true", of the pods that bring the data: they pass
-
-	setMark  = "rekindle.dev/set"     // on the policy: whose gate it is
-	waitMark = "rekindle.dev/waiting" // on the policy: the claims that wait, in JSON
+	Name = "rekindle-gate" // of the policy and of its binding
 
 	proofNamespace = "kube-system" // always there
 )
@@ -159,7 +155,7 @@ func (g *Gate) TakeAway(ctx context.Context, set string, p plan.Progress) (plan.
 		return "", err
 	}
 	if policy != nil {
-		if err := mayChange(policy.GetAnnotations()[setMark], set); err != nil {
+		if err := mayChange(policy.GetAnnotations()[marks.Set], set); err != nil {
 			return "", err
 		}
 		for _, claim := range waiting(policy) {
@@ -260,7 +256,7 @@ func Find(ctx context.Context, c *kube.Client) (*Found, error) {
 	if err != nil || policy == nil {
 		return nil, err
 	}
-	found := &Found{Set: policy.GetAnnotations()[setMark], Since: policy.GetCreationTimestamp().Time}
+	found := &Found{Set: policy.GetAnnotations()[marks.Set], Since: policy.GetCreationTimestamp().Time}
 	found.Waiting = slices.DeleteFunc(waiting(policy), isProbe)
 	return found, nil
 }
@@ -268,7 +264,7 @@ func Find(ctx context.Context, c *kube.Client) (*Found, error) {
 // waiting reads the claims that a policy holds back, the probe among them. A mark that is not ours to read has none.
 func waiting(policy *unstructured.Unstructured) []Claim {
 	var claims []Claim
-	if json.Unmarshal([]byte(policy.GetAnnotations()[waitMark]), &claims) != nil {
+	if json.Unmarshal([]byte(policy.GetAnnotations()[marks.Waiting]), &claims) != nil {
 		return nil
 	}
 	return claims

@@ -14,6 +14,7 @@ import (
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/marks"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/wait"
 	"github.com/rekindle-dev/rekindle/migrate/admission"
@@ -249,8 +250,8 @@ func TestOnlyPodsThatMountAWaitingClaimAreHeld(t *testing.T) {
 
 	w.pod("a-mounts-it", "data", "")
 	w.pod("b-mounts-another", "other", "")
-	w.pod("c-brings-it", "data", gate.MoverMark+": 'true'")
-	w.pod("d-only-claims-to", "data", gate.MoverMark+": 'false'")
+	w.pod("c-brings-it", "data", marks.Mover+": 'true'")
+	w.pod("d-only-claims-to", "data", marks.Mover+": 'false'")
 	other.pod("of-another-namespace", "data", "")
 	if got, want := w.pods(), "a-mounts-it held, b-mounts-another waiting, c-brings-it waiting, d-only-claims-to held"; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)

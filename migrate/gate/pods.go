@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/marks"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/migrate/admission"
 )
@@ -58,7 +59,7 @@ func (g *Gate) release(ctx context.Context) error {
 		if !Held(pod) || g.waits(pod) {
 			continue
 		}
-		patch := []byte(`{"spec":{"schedulingGates":[{"$patch":"delete","name":"` + PodGate + `"}]}}`)
+		patch := []byte(`{"spec":{"schedulingGates":[{"$patch":"delete","name":"` + marks.StateGate + `"}]}}`)
 		_, err := g.client.Typed().CoreV1().Pods(pod.Namespace).Patch(ctx, pod.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{})
 		if err != nil && !apierrors.IsNotFound(err) {
 			errs = append(errs, fault.Wrap(err, fault.Failed, "let it start").On("Pod %s/%s", pod.Namespace, pod.Name))
@@ -77,5 +78,5 @@ func (g *Gate) waits(pod *corev1.Pod) bool {
 
 // Held says whether a pod is held back by the gate.
 func Held(pod *corev1.Pod) bool {
-	return slices.ContainsFunc(pod.Spec.SchedulingGates, func(s corev1.PodSchedulingGate) bool { return s.Name == PodGate })
+	return slices.ContainsFunc(pod.Spec.SchedulingGates, func(s corev1.PodSchedulingGate) bool { return s.Name == marks.StateGate })
 }

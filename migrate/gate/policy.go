@@ -9,15 +9,16 @@ import (
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/marks"
 	"github.com/rekindle-dev/rekindle/migrate/admission"
 )
 
 // What the policies say in CEL.
 const (
 	// isNoMover lets the pods pass that bring the data.
-	isNoMover = `object.metadata.?labels[?'` + MoverMark + `'].orValue('') != 'true'`
+	isNoMover = `object.metadata.?labels[?'` + marks.Mover + `'].orValue('') != 'true'`
 	// addGate holds a pod back.
-	addGate = `Object{spec: Object.spec{schedulingGates: [Object.spec.schedulingGates{name: "` + PodGate + `"}]}}`
+	addGate = `Object{spec: Object.spec{schedulingGates: [Object.spec.schedulingGates{name: "` + marks.StateGate + `"}]}}`
 	// refusal is told to whoever makes the pod, where it cannot be held back.
 	refusal = "a claim of this pod waits for its data, which rekindle rebuild restores: the pod is let in after that (gate " + Name + ")"
 )
@@ -75,5 +76,5 @@ func (g *Gate) policy(claims []Claim) (*unstructured.Unstructured, error) {
 			"patchType": "ApplyConfiguration", "applyConfiguration": map[string]any{"expression": addGate},
 		}}
 	}
-	return admission.Policy(g.gvk, Name, spec, map[string]string{setMark: g.set, waitMark: string(list)}), nil
+	return admission.Policy(g.gvk, Name, spec, map[string]string{marks.Set: g.set, marks.Waiting: string(list)}), nil
 }

@@ -24,6 +24,7 @@ import (
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/marks"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/migrate/admission"
 	"github.com/rekindle-dev/rekindle/migrate/outward"
@@ -33,7 +34,6 @@ import (
 const Name = "rekindle-drill"
 
 const (
-	probeMark      = "rekindle.dev/drill-probe"
 	proofNamespace = "kube-system" // always there
 )
 
@@ -75,7 +75,7 @@ func PutUp(ctx context.Context, c *kube.Client, apps []string, p plan.Progress) 
 			return "", err
 		}
 	}
-	proof := admission.Probe{Policy: Name, Label: probeMark, Nonce: nonce, Refusal: probeRefusal}
+	proof := admission.Probe{Policy: Name, Label: marks.DrillProbe, Nonce: nonce, Refusal: probeRefusal}
 	if err := admission.Prove(ctx, "isolation", true, func(ctx context.Context) (bool, string) { return proof.Refused(ctx, c) }, p); err != nil {
 		return "", err
 	}
@@ -87,7 +87,7 @@ func PutUp(ctx context.Context, c *kube.Client, apps []string, p plan.Progress) 
 
 // isQuieted asks the server by a dry run whether it lets a workload in without pods that only the newest policy knows.
 func isQuieted(ctx context.Context, c *kube.Client, nonce string) (quieted bool, detail string) {
-	probe := map[string]string{probeMark: nonce}
+	probe := map[string]string{marks.DrillProbe: nonce}
 	made, err := c.Typed().AppsV1().Deployments(proofNamespace).Create(ctx, &appsv1.Deployment{
 		ObjectMeta: metav1.ObjectMeta{GenerateName: Name + "-probe-", Namespace: proofNamespace},
 		Spec: appsv1.DeploymentSpec{

@@ -3,6 +3,7 @@ package isolate
 import (
 	"fmt"
 
+	"github.com/rekindle-dev/rekindle/internal/marks"
 	"github.com/rekindle-dev/rekindle/migrate/outward"
 )
 
@@ -44,7 +45,7 @@ func refusing(apps []string, nonce string) map[string]any {
 // and those of a DaemonSet for nodes that there are none of.
 func quieting(apps []string, nonce string) map[string]any {
 	const none = `request.resource.resource == 'daemonsets'` +
-		` ? [JSONPatch{op: "add", path: "/spec/template/spec/nodeSelector", value: {"` + heldNode + `": "none"}}]` +
+		` ? [JSONPatch{op: "add", path: "/spec/template/spec/nodeSelector", value: {"` + marks.Held + `": "none"}}]` +
 		` : [JSONPatch{op: "add", path: "/spec/replicas", value: 0}]`
 	const template = "object.spec.template"
 	return map[string]any{
@@ -63,10 +64,7 @@ func quieting(apps []string, nonce string) map[string]any {
 	}
 }
 
-// heldNode is a label that no node has.
-const heldNode = "rekindle.dev/held"
-
 // isProbe matches the object of the proof.
 func isProbe(object, nonce string) string {
-	return fmt.Sprintf(`%s.?metadata.?labels[?'%s'].orValue('') == '%s'`, object, probeMark, nonce)
+	return fmt.Sprintf(`%s.?metadata.?labels[?'%s'].orValue('') == '%s'`, object, marks.DrillProbe, nonce)
 }

@@ -17,11 +17,9 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/marks"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 )
-
-// mark is for a moment on workloads that are to try again.
-const mark = "rekindle.dev/poked"
 
 // Workloads has the controllers of a namespace, or of all when it is empty, try at once to make the pods that were
 // refused: by themselves they wait longer after each refusal, up to a quarter of an hour. One that cannot be changed comes
@@ -41,7 +39,7 @@ func Workloads(ctx context.Context, c *kube.Client, namespace string, p plan.Pro
 
 func workload(ctx context.Context, c *kube.Client, ref kube.Ref) error {
 	for _, value := range []string{strconv.Quote(time.Now().UTC().Format(time.RFC3339Nano)), "null"} { // and away again
-		if err := c.MergePatch(ctx, ref, []byte(`{"metadata":{"annotations":{"`+mark+`":`+value+`}}}`)); err != nil {
+		if err := c.MergePatch(ctx, ref, []byte(`{"metadata":{"annotations":{"`+marks.Poked+`":`+value+`}}}`)); err != nil {
 			return err
 		}
 	}
@@ -54,7 +52,7 @@ func short(ctx context.Context, c *kube.Client, namespace string) ([]kube.Ref, e
 	apps, batch := c.Typed().AppsV1(), c.Typed().BatchV1()
 	var refs []kube.Ref
 	add := func(gvk schema.GroupVersionKind, m metav1.ObjectMeta, has, wants int32) {
-		if _, left := m.Annotations[mark]; left || has < wants {
+		if _, left := m.Annotations[marks.Poked]; left || has < wants {
 			refs = append(refs, kube.NewRef(gvk, m.Namespace, m.Name))
 		}
 	}

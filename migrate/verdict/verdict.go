@@ -63,7 +63,7 @@ func (k Kind) hint() string {
 	case Anew:
 		return "restore the kept one before its controller runs, or remove it from spec.state.objects"
 	case Empty:
-		return "rekindle snapshot takes it into the next set; if its data is worth nothing, mark the claim: " + volumes.SkipMark + ": skip"
+		return "rekindle snapshot takes it into the next set; if its data is worth nothing, mark the claim: " + marks.Snapshot + ": skip"
 	case Ordered:
 		return "keep its Secret: select it in spec.state.objects, by the label controller.cert-manager.io/fao=true, and take a snapshot"
 	}

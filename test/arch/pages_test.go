@@ -2,6 +2,7 @@ package arch
 
 import (
 	"go/ast"
+	"go/token"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -96,4 +97,46 @@ func TestVariablesOfTheEnvironmentAreDocumented(t *testing.T) {
 	if found < 5 {
 		t.Errorf("only %d names found", found)
 	}
+}
+
+// TestLabelsAreNamedOnceAndDocumented holds internal/marks against docs/labels.md, and finds names that are written elsewhere.
+func TestLabelsAreNamedOnceAndDocumented(t *testing.T) {
+	documented, named := labelsIn(read(t, filepath.Join(root(t), "docs", "labels.md"))), map[string]bool{}
+	for _, p := range modulePackages(t) {
+		for _, f := range p.files {
+			ast.Inspect(f.ast, func(n ast.Node) bool {
+				lit, ok := n.(*ast.BasicLit)
+				if !ok || lit.Kind != token.STRING || strings.HasPrefix(p.rel, "test/") {
+					return true
+				}
+				for found := range labelsIn(lit.Value) {
+					if named[found] = true; p.rel != "internal/marks" {
+						t.Errorf("%s: %s belongs in internal/marks", f.fset.Position(lit.Pos()), found)
+					}
+				}
+				return true
+			})
+		}
+	}
+	for found := range named {
+		if !documented[found] {
+			t.Errorf("docs/labels.md does not have %s", found)
+		}
+	}
+	for found := range documented {
+		if !named[found] {
+			t.Errorf("docs/labels.md has %s, which is not in internal/marks", found)
+		}
+	}
+	if len(named) < 20 {
+		t.Errorf("only %d names found: the look is broken", len(named))
+	}
+}
+
+func labelsIn(text string) map[string]bool {
+	all := map[string]bool{}
+	for _, found := range regexp.MustCompile(`[^/\w](rekindle\.dev/[a-z-]+)\b`).FindAllStringSubmatch(text, -1) {
+		all[found[1]] = true
+	}
+	return all
 }

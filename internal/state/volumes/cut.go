@@ -24,8 +24,6 @@ import (
 
 // Marks of what a volume is read through.
 const (
-	cutMark   = "rekindle.dev/cut" // the label, "true", of its VolumeSnapshot and of the claim made from that
-	setMark   = "rekindle.dev/set" // the annotation with the set that it was made for
 	cutPrefix = "rekindle-cut-"
 )
 
@@ -43,7 +41,7 @@ type cut struct {
 // is made is removed again with every error.
 func (m *Mover) cut(ctx context.Context, v *Volume, p plan.Progress) (_ *cut, err error) {
 	c := &cut{v.Namespace, cutPrefix + rand.String(8), v.room()}
-	labels := map[string]string{marks.LabelOwner: marks.Owner, cutMark: "true", claimMark: string(v.uid)}
+	labels := map[string]string{marks.LabelOwner: marks.Owner, marks.Cut: "true", marks.Claim: string(v.uid)}
 	obj := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{
 		"volumeSnapshotClassName": v.Cut, "source": map[string]any{"persistentVolumeClaimName": v.Name},
 	}}}
@@ -51,7 +49,7 @@ func (m *Mover) cut(ctx context.Context, v *Volume, p plan.Progress) (_ *cut, er
 	obj.SetNamespace(c.namespace)
 	obj.SetName(c.name)
 	obj.SetLabels(labels)
-	obj.SetAnnotations(map[string]string{setMark: m.Set})
+	obj.SetAnnotations(map[string]string{marks.Set: m.Set})
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, m.dropCut(ctx, c, p))
@@ -77,7 +75,7 @@ func (m *Mover) cut(ctx context.Context, v *Volume, p plan.Progress) (_ *cut, er
 
 // uncut is how to do without.
 func uncut(v *Volume) string {
-	return fmt.Sprintf("kubectl annotate -n %s pvc %s %s=%s reads the volume itself", v.Namespace, v.Name, CutMark, neverValue)
+	return fmt.Sprintf("kubectl annotate -n %s pvc %s %s=%s reads the volume itself", v.Namespace, v.Name, marks.VolumeSnapshot, neverValue)
 }
 
 // until waits for something of the VolumeSnapshot of a cut.
@@ -128,8 +126,8 @@ func (m *Mover) backupCut(ctx context.Context, v *Volume, c *cut, p plan.Progres
 func cutClaim(v *Volume, c *cut, set string) *corev1.PersistentVolumeClaim {
 	claim := &corev1.PersistentVolumeClaim{
 		ObjectMeta: metav1.ObjectMeta{
-			Name: c.name, Namespace: c.namespace, Annotations: map[string]string{setMark: set},
-			Labels: map[string]string{marks.LabelOwner: marks.Owner, cutMark: "true", claimMark: string(v.uid)},
+			Name: c.name, Namespace: c.namespace, Annotations: map[string]string{marks.Set: set},
+			Labels: map[string]string{marks.LabelOwner: marks.Owner, marks.Cut: "true", marks.Claim: string(v.uid)},
 		},
 		Spec: corev1.PersistentVolumeClaimSpec{
 			StorageClassName: ptr.To(v.Class),

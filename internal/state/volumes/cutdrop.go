@@ -32,7 +32,7 @@ func SweepCuts(ctx context.Context, c *kube.Client, p plan.Progress) error {
 		return err
 	}
 	m := &Mover{Client: c}
-	mine := metav1.ListOptions{LabelSelector: marks.LabelOwner + "=" + marks.Owner + "," + cutMark + "=true"}
+	mine := metav1.ListOptions{LabelSelector: marks.LabelOwner + "=" + marks.Owner + "," + marks.Cut + "=true"}
 	left := map[types.NamespacedName]types.UID{} // cut → claim that it is of
 	claims, err := c.Typed().CoreV1().PersistentVolumeClaims("").List(ctx, mine)
 	if err != nil {
@@ -43,7 +43,7 @@ func SweepCuts(ctx context.Context, c *kube.Client, p plan.Progress) error {
 		if one.Spec.DataSource == nil || one.Spec.DataSource.Name != one.Name {
 			continue // whatever its labels say, it holds more than a moment of another
 		}
-		left[types.NamespacedName{Namespace: one.Namespace, Name: one.Name}] = types.UID(one.Labels[claimMark])
+		left[types.NamespacedName{Namespace: one.Namespace, Name: one.Name}] = types.UID(one.Labels[marks.Claim])
 	}
 	served, err := servesSnapshots(c)
 	if err != nil {
@@ -56,7 +56,7 @@ func SweepCuts(ctx context.Context, c *kube.Client, p plan.Progress) error {
 		}
 		for i := range snapshots.Items {
 			one := &snapshots.Items[i]
-			left[types.NamespacedName{Namespace: one.GetNamespace(), Name: one.GetName()}] = types.UID(one.GetLabels()[claimMark])
+			left[types.NamespacedName{Namespace: one.GetNamespace(), Name: one.GetName()}] = types.UID(one.GetLabels()[marks.Claim])
 		}
 	}
 	var errs []error

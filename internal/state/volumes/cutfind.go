@@ -13,13 +13,10 @@ import (
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/marks"
 )
 
-// CutMark on a claim, with the value "never", has its volume read where it is, also when a VolumeSnapshot of it can be had.
-const (
-	CutMark    = "rekindle.dev/volume-snapshot"
-	neverValue = "never"
-)
+const neverValue = "never" // of marks.VolumeSnapshot
 
 // defaultClass is the annotation, "true", of the VolumeSnapshotClass that is taken where nobody names one.
 const defaultClass = "snapshot.storage.kubernetes.io/is-default-class"
@@ -68,7 +65,7 @@ func Cuts(ctx context.Context, c *kube.Client, all []Volume) error {
 
 // cuttable says whether a cut of the volume is of use: nobody changes what is not mounted.
 func (v *Volume) cuttable() bool {
-	return v.Node != "" && v.Skipped == "" && (v.Fault == nil || v.held) && v.Annotations[CutMark] != neverValue
+	return v.Node != "" && v.Skipped == "" && (v.Fault == nil || v.held) && v.Annotations[marks.VolumeSnapshot] != neverValue
 }
 
 // snapshotKinds is the API of VolumeSnapshots.

@@ -19,11 +19,7 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/state"
 )
 
-// SkipMark on a claim, with the value "skip", leaves its data out of snapshots.
-const (
-	SkipMark  = "rekindle.dev/snapshot"
-	skipValue = "skip"
-)
+const skipValue = "skip" // of marks.Snapshot
 
 // Volume is a claim of a cluster, as a snapshot finds it.
 type Volume struct {
@@ -46,7 +42,7 @@ func (v *Volume) String() string { return v.Namespace + "/" + v.Name }
 func (v *Volume) Taken() bool { return v.Skipped == "" && v.Fault == nil }
 
 // OptedOut says whether somebody wants its data to stay where it is.
-func (v *Volume) OptedOut() bool { return v.Annotations[SkipMark] == skipValue }
+func (v *Volume) OptedOut() bool { return v.Annotations[marks.Snapshot] == skipValue }
 
 // Find lists the claims of the cluster in their order: those whose data a snapshot takes, those that are skipped, and
 // those that ought to be taken and cannot be, each with the reason.
@@ -63,7 +59,7 @@ func Find(ctx context.Context, c *kube.Client) ([]Volume, error) {
 	volumes := make([]Volume, 0, len(claims.Items))
 	for i := range claims.Items {
 		pvc := &claims.Items[i]
-		if pvc.Labels[marks.LabelOwner] == marks.Owner && pvc.Labels[cutMark] != "" {
+		if pvc.Labels[marks.LabelOwner] == marks.Owner && pvc.Labels[marks.Cut] != "" {
 			continue // it is one to read another through
 		}
 		volumes = append(volumes, found(pvc, users[pvc.Namespace+"/"+pvc.Name]))
@@ -80,7 +76,7 @@ func usersOf(pods []corev1.Pod) map[string][]*corev1.Pod {
 	for i := range pods {
 		pod := &pods[i]
 		over := pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
-		if over || pod.Spec.NodeName == "" || pod.Labels[moverMark] != "" {
+		if over || pod.Spec.NodeName == "" || pod.Labels[marks.Mover] != "" {
 			continue
 		}
 		for _, v := range pod.Spec.Volumes {
@@ -140,8 +136,8 @@ func found(pvc *corev1.PersistentVolumeClaim, users []*corev1.Pod) Volume {
 func skipped(pvc *corev1.PersistentVolumeClaim) string {
 	owner := metav1.GetControllerOf(pvc)
 	switch {
-	case pvc.Annotations[SkipMark] == skipValue:
-		return fmt.Sprintf("annotation %s: %s", SkipMark, skipValue)
+	case pvc.Annotations[marks.Snapshot] == skipValue:
+		return fmt.Sprintf("annotation %s: %s", marks.Snapshot, skipValue)
 	case pvc.DeletionTimestamp != nil:
 		return "it is being deleted"
 	case pvc.Status.Phase == corev1.ClaimPending:
@@ -174,7 +170,7 @@ func occupied(pvc *corev1.PersistentVolumeClaim, by *corev1.Pod) *fault.Error {
 
 // leaveOut is how to do without the data of a claim.
 func leaveOut(pvc *corev1.PersistentVolumeClaim) string {
-	return fmt.Sprintf("kubectl annotate -n %s pvc %s %s=%s leaves it out", pvc.Namespace, pvc.Name, SkipMark, skipValue)
+	return fmt.Sprintf("kubectl annotate -n %s pvc %s %s=%s leaves it out", pvc.Namespace, pvc.Name, marks.Snapshot, skipValue)
 }
 
 func modes(of []corev1.PersistentVolumeAccessMode) []string {

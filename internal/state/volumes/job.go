@@ -18,12 +18,6 @@ import (
 // DefaultImage is what movers run where the documents do not say.
 const DefaultImage = "ghcr.io/restic/restic:0.18.1"
 
-// Marks of what makes a mover.
-const (
-	moverMark = "rekindle.dev/mover" // the label, "true", of its pod: the gate of a rebuild lets it pass
-	claimMark = "rekindle.dev/claim" // the label with the UID of the claim that it serves
-)
-
 const (
 	container = "restic"
 	dataPath  = "/data"  // where the claim is
@@ -58,7 +52,7 @@ type task struct {
 
 func (t *task) labels() map[string]string {
 	return map[string]string{
-		marks.LabelOwner: marks.Owner, moverMark: "true", claimMark: string(t.uid), nameLabel: moverName(t.verb),
+		marks.LabelOwner: marks.Owner, marks.Mover: "true", marks.Claim: string(t.uid), nameLabel: moverName(t.verb),
 	}
 }
 

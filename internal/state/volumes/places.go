@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/marks"
 )
 
 // places is where the claims are.
@@ -46,7 +47,7 @@ func (s *Schedule) places(ctx context.Context) (*places, error) {
 		}
 	}
 	for i := range jobs.Items {
-		at.now[jobs.Items[i].Annotations[forClaim]] = jobs.Items[i].Spec.JobTemplate.Spec.Template.Spec.Affinity
+		at.now[jobs.Items[i].Annotations[marks.SnapshotOf]] = jobs.Items[i].Spec.JobTemplate.Spec.Template.Spec.Affinity
 	}
 	return at, nil
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/marks"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/wait"
 )
@@ -50,7 +51,7 @@ func (m *Mover) run(ctx context.Context, t *task, p plan.Progress) (*message, er
 // removeOld removes the movers of the claim that a run left which was killed, and returns when they are gone: two that
 // write to the same volume would spoil it.
 func (m *Mover) removeOld(ctx context.Context, t *task, p plan.Progress) error {
-	selector := allMovers + "," + claimMark + "=" + string(t.uid)
+	selector := allMovers + "," + marks.Claim + "=" + string(t.uid)
 	jobs, err := m.Client.Typed().BatchV1().Jobs(t.namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
 	if err != nil {
 		return fault.Wrap(err, fault.Failed, "list movers")

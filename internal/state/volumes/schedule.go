@@ -30,7 +30,6 @@ const (
 	// scheduledMover is the value of a scheduled pod's label: the gate of a rebuild holds it back as any other pod with
 	// a claim, so that no half-restored data is taken, and the run of a snapshot does not take it for one of its own.
 	scheduledMover = "schedule"
-	forClaim       = "rekindle.dev/snapshot-of" // the annotation that names the claim
 
 	receiptPath = "/receipt"
 
@@ -112,7 +111,7 @@ func scheduled(ctx context.Context, c *kube.Client, wanted []*unstructured.Unstr
 const ofSchedule = nameLabel + "=" + scheduleName + "," + marks.LabelOwner + "=" + marks.Owner
 
 func scheduleLabels() map[string]string {
-	return map[string]string{marks.LabelOwner: marks.Owner, nameLabel: scheduleName, moverMark: scheduledMover}
+	return map[string]string{marks.LabelOwner: marks.Owner, nameLabel: scheduleName, marks.Mover: scheduledMover}
 }
 
 // objects are the CronJobs, by namespace and claim.
@@ -146,7 +145,7 @@ func (s *Schedule) cronJob(v *Volume, affinity *corev1.Affinity) *batchv1.CronJo
 	if image == "" {
 		image = DefaultImage
 	}
-	annotations := map[string]string{forClaim: v.String()}
+	annotations := map[string]string{marks.SnapshotOf: v.String()}
 	t := &task{verb: "backup", namespace: v.Namespace, claim: v.Name, args: state.ScheduledArgs(s.Cluster, v.String(), dataPath)}
 	spec := withReceipt(podSpec(t, scheduleName, image), state.ReceiptArgs(s.Cluster, v.String(), receiptPath))
 	spec.Affinity = affinity

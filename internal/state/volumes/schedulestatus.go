@@ -13,6 +13,7 @@ import (
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/marks"
 )
 
 // logLines are how many of a failed Job's last lines are looked at.
@@ -31,7 +32,7 @@ func (s *Schedule) Check(ctx context.Context, all []Volume) (since time.Time, er
 	}
 	claims := map[kube.Ref]string{}
 	for _, o := range wanted {
-		claims[kube.RefOf(o)] = o.GetAnnotations()[forClaim]
+		claims[kube.RefOf(o)] = o.GetAnnotations()[marks.SnapshotOf]
 	}
 	var errs []error
 	for _, d := range different {
@@ -49,7 +50,7 @@ func (s *Schedule) Check(ctx context.Context, all []Volume) (since time.Time, er
 		c := &jobs.Items[i]
 		ref := kube.NewRef(batchv1.SchemeGroupVersion.WithKind("CronJob"), c.Namespace, c.Name)
 		if _, ok := claims[ref]; !ok {
-			errs = append(errs, fault.New(fault.Failed, "takes the claim %s, which the schedule no longer includes", c.Annotations[forClaim]).On("%s", ref).WithHint("rekindle up removes it"))
+			errs = append(errs, fault.New(fault.Failed, "takes the claim %s, which the schedule no longer includes", c.Annotations[marks.SnapshotOf]).On("%s", ref).WithHint("rekindle up removes it"))
 		}
 		if made := c.CreationTimestamp.Time; since.IsZero() || made.Before(since) {
 			since = made
@@ -71,7 +72,7 @@ func (s *Schedule) failures(ctx context.Context) []error {
 	last := map[string]*batchv1.Job{} // of those that ended, by claim
 	for i := range jobs.Items {
 		job := &jobs.Items[i]
-		claim := job.Annotations[forClaim]
+		claim := job.Annotations[marks.SnapshotOf]
 		if ended(job) != nil && (last[claim] == nil || last[claim].CreationTimestamp.Before(&job.CreationTimestamp)) {
 			last[claim] = job
 		}

@@ -14,11 +14,9 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/marks"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 )
-
-// standingMark is the label, "true", of a mover that waits for more to do, and of its pod.
-const standingMark = "rekindle.dev/standing"
 
 // mostStanding is how many movers of a cluster stand at once: each asks for memory all the time. Further claims get a
 // mover for each task.
@@ -47,7 +45,7 @@ type standing struct {
 // gone, and so is not enough where one of a killed run may be at work: what it was told last goes on until then. [Clear]
 // waits.
 func Dismiss(ctx context.Context, c *kube.Client) error {
-	return removeAll(ctx, c, allMovers+","+standingMark+"=true")
+	return removeAll(ctx, c, allMovers+","+marks.Standing+"=true")
 }
 
 // has says whether a claim has a standing mover or may get one, and keeps a place for it.
@@ -171,7 +169,7 @@ func obey(ctx context.Context, p plan.Progress, run func(ctx context.Context, st
 // standBy makes a mover's Job one that waits: its restic reads a password from an input that never comes to an end, and
 // so needs nothing of its image but itself, opens nothing and holds no lock. It has nothing to tidy up when it is ended.
 func standBy(j *batchv1.Job) {
-	j.Labels[standingMark], j.Spec.Template.Labels[standingMark] = "true", "true"
+	j.Labels[marks.Standing], j.Spec.Template.Labels[marks.Standing] = "true", "true"
 	spec := &j.Spec.Template.Spec
 	spec.TerminationGracePeriodSeconds = ptr.To[int64](1)
 	spec.Containers[0].Args = []string{"snapshots", "--password-file", "/dev/stdin"}

@@ -11,15 +11,16 @@ import (
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/marks"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/wait"
 )
 
 // NoMovers selects pods that move no data, neither for a run nor for a schedule.
-const NoMovers = "!" + moverMark
+const NoMovers = "!" + marks.Mover
 
 // allMovers selects the movers of runs, not those of schedules.
-const allMovers = moverMark + "=true"
+const allMovers = marks.Mover + "=true"
 
 // Clear removes all movers of a cluster, also those of a run that was killed, and returns when the pods of those are gone that
 // restore: what one of them was told to write, it writes until then. The others only read. No other run may work on the cluster.
@@ -95,5 +96,5 @@ func sweepMovers(ctx context.Context, c *kube.Client, p plan.Progress) error {
 
 // isLeft says whether no run comes back to a mover.
 func isLeft(j *batchv1.Job, claims map[types.UID]bool) bool {
-	return ptr.Deref(j.Spec.Suspend, false) || !claims[types.UID(j.Labels[claimMark])]
+	return ptr.Deref(j.Spec.Suspend, false) || !claims[types.UID(j.Labels[marks.Claim])]
 }
