@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
@@ -16,6 +17,7 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/marks"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/state/volumes"
+	"github.com/rekindle-dev/rekindle/internal/wait"
 	"github.com/rekindle-dev/rekindle/migrate/gate"
 )
 
@@ -39,9 +41,7 @@ func TestARebuild(t *testing.T) {
 	if fault.KindOf(result.Err) != fault.Failed || !strings.Contains(result.Err.Error(), "claim shop/data-db-1: its data was not restored: the line is cut") {
 		t.Errorf("got %v", result.Err)
 	}
-	if got := l.pods(); !strings.Contains(got, "db-0 Running held=false, db-1 Pending held=true, web Running held=false") {
-		t.Errorf("half-way the pods are %s", got)
-	}
+	l.untilPods("db-0 Running held=false, db-1 Pending held=true, web Running held=false")
 	l.took("data-db-0", "files")
 	for claim, like := range l.mover.like {
 		if like == nil || len(like.Tolerations) == 0 || like.Tolerations[0].Key != "dedicated" || !slices.Contains(volumes.ClaimsOf(like), claim) {
@@ -158,6 +158,20 @@ func (l *lab) hasStandIn() {
 	}
 	if class.Provisioner != "example.com/none" || class.Parameters["disk"] != "spinning" || class.Annotations["storageclass.kubernetes.io/is-default-class"] != "" {
 		l.Errorf("fast is %+v", class)
+	}
+}
+
+// untilPods waits until the pods are so: who ran a release that failed did not wait for those of others.
+func (l *lab) untilPods(want string) {
+	l.Helper()
+	ctx, cancel := context.WithTimeout(l.Context(), time.Minute)
+	defer cancel()
+	err := wait.Poll(ctx, wait.Func("the pods are "+want, func(context.Context) (bool, string, error) {
+		got := l.pods()
+		return got == want, got, nil
+	}), 200*time.Millisecond, nil)
+	if err != nil {
+		l.Error(err)
 	}
 }
 

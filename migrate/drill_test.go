@@ -108,7 +108,7 @@ func TestADrill(t *testing.T) {
 	job, d := l.drill(migrate.Sentinel{Claim: "shop/files", Path: "heartbeat"})
 	defer d.Close()
 	defer job.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	if result := engine.Run(ctx, job.Up(ctx), engine.Options{RetryBase: time.Millisecond}); result.Err != nil {
 		t.Fatal(fault.Text(result.Err))

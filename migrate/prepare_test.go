@@ -74,7 +74,7 @@ func TestClaimsThatOnlyOneSideKnowsAreTold(t *testing.T) {
 		t.Errorf("a pod more than the repository says, which something may have scaled:\n%s", told)
 	}
 	for _, want := range []string{
-		"set set-1 of ", "1h0m0s old: 5 volumes with ",
+		"set set-1 of ", ", 1h0m", "s old: 5 volumes with ",
 		"claim shop/data-old-0 is in the set, but nothing in the repository is known to make it",
 		"claim shop/data-db-1 is in the repository, but not in the set: it begins empty",
 		"claim shop/data-cache-0 begins empty: annotation rekindle.dev/snapshot: skip",

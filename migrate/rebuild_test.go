@@ -111,6 +111,14 @@ func (l *lab) Expose(context.Context, string) (state.Access, func(), error) {
 	return state.Access{}, func() {}, nil
 }
 
+// patience is short where a release is not to get ready.
+func (l *lab) patience() string {
+	if l.mover.fails != "" {
+		return "15s"
+	}
+	return "2m"
+}
+
 // job reads the documents.
 func (l *lab) job() *bootstrap.Job {
 	l.Helper()
@@ -118,7 +126,7 @@ func (l *lab) job() *bootstrap.Job {
 		"cluster.yaml": {Data: []byte("apiVersion: rekindle.dev/v1alpha1\nkind: Cluster\nmetadata: {name: lost}\nspec:\n" +
 			"  provider: {kind: {}}\n  stack: [{file: stack.yaml}]\n" + l.more)},
 		"stack.yaml": {Data: []byte("apiVersion: rekindle.dev/v1alpha1\nkind: Stack\nmetadata: {name: s}\nreleases:\n" +
-			"- {name: shop, namespace: shop, chart: ./shop, timeout: 15s}\n")},
+			"- {name: shop, namespace: shop, chart: ./shop, timeout: " + l.patience() + "}\n")},
 		"shop/Chart.yaml":       {Data: []byte("apiVersion: v2\nname: shop\nversion: 1.0.0\n")},
 		"shop/templates/x.yaml": {Data: []byte(l.chart)},
 	}, "cluster.yaml")
@@ -164,7 +172,7 @@ func (l *lab) rebuild() *engine.Result {
 	}
 	defer rebuild.Close()
 	defer job.Close()
-	ctx, cancel := context.WithTimeout(l.Context(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(l.Context(), 5*time.Minute)
 	defer cancel()
 	return engine.Run(ctx, job.Up(ctx), engine.Options{RetryBase: time.Millisecond})
 }
@@ -210,11 +218,17 @@ type mover struct {
 }
 
 func (m *mover) Restore(ctx context.Context, c state.Claim, namespace, name string, like *corev1.PodSpec, p plan.Progress) error {
+	pvc, err := m.client.Typed().CoreV1().PersistentVolumeClaims(namespace).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
 	m.mu.Lock()
 	if m.like == nil {
 		m.like = map[string]*corev1.PodSpec{}
 	}
-	m.like[name] = like
+	if like != nil || pvc.Spec.VolumeName == "" { // simulated storage may be quicker than the look: then it does not matter
+		m.like[name] = like
+	}
 	m.mu.Unlock()
 	if err := m.look(ctx, namespace, name); err != nil {
 		return err
@@ -230,8 +244,7 @@ func (m *mover) Restore(ctx context.Context, c state.Claim, namespace, name stri
 		return m.replace(ctx, namespace, name)
 	}
 	volumes, quantity := m.client.Typed().CoreV1().PersistentVolumes(), resourceList(c.Size)
-	pvc, err := m.client.Typed().CoreV1().PersistentVolumeClaims(namespace).Get(ctx, name, metav1.GetOptions{})
-	if err != nil {
+	if pvc, err = m.client.Typed().CoreV1().PersistentVolumeClaims(namespace).Get(ctx, name, metav1.GetOptions{}); err != nil {
 		return err
 	}
 	if pvc.Status.Phase != corev1.ClaimBound {

@@ -117,17 +117,28 @@ func (r *Rebuild) await(ctx context.Context, c *claim, p plan.Progress) (*corev1
 	}
 	waiting, cancel := r.appears(ctx, c)
 	defer cancel()
-	err := r.job.Watcher().Until(waiting, refOf(c), "there", func(obj *unstructured.Unstructured) kube.Health {
-		return kube.Health{Ready: obj != nil && obj.GetDeletionTimestamp() == nil, Message: "is not made yet"}
-	}, p)
-	if err != nil && (c.known || ctx.Err() != nil || waiting.Err() == nil) {
-		return nil, err
+	for gone := types.UID(""); ; {
+		var seen types.UID
+		err := r.job.Watcher().Until(waiting, refOf(c), "there", func(obj *unstructured.Unstructured) kube.Health {
+			if obj != nil {
+				seen = obj.GetUID()
+			}
+			return kube.Health{Ready: obj != nil && obj.GetDeletionTimestamp() == nil && seen != gone, Message: "is not made yet"}
+		}, p)
+		if err != nil && (c.known || ctx.Err() != nil || waiting.Err() == nil) {
+			return nil, err
+		}
+		appeared := err == nil
+		pvc, err := r.job.Client().Typed().CoreV1().PersistentVolumeClaims(c.at.Namespace).Get(ctx, c.at.Name, metav1.GetOptions{})
+		switch {
+		case appeared && (apierrors.IsNotFound(err) || err == nil && pvc.DeletionTimestamp != nil):
+			gone = seen // a watch is a little behind: that is the one before, which was just deleted
+		case apierrors.IsNotFound(err) && !c.known:
+			return nil, nil
+		default:
+			return pvc, err
+		}
 	}
-	pvc, err := r.job.Client().Typed().CoreV1().PersistentVolumeClaims(c.at.Namespace).Get(ctx, c.at.Name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) && !c.known {
-		return nil, nil
-	}
-	return pvc, err
 }
 
 // make makes a claim that does not exist yet, or not any more.

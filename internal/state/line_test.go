@@ -58,7 +58,7 @@ func (b *behind) backup(set string) error {
 }
 
 func (b *behind) restic(args ...string) error {
-	ctx, cancel := context.WithTimeout(b.t.Context(), 40*time.Second) // restic alone may hang when it may save no more
+	ctx, cancel := context.WithTimeout(b.t.Context(), 2*time.Minute) // restic alone may hang when it may save no more
 	defer cancel()
 	cmd := exec.CommandContext(ctx, b.repo.restic, append(args, "--no-cache")...)
 	cmd.Env = append(os.Environ(), "RESTIC_REPOSITORY="+b.url, "RESTIC_PASSWORD="+password)
@@ -162,7 +162,7 @@ func TestARepositoryThatDoesNotAnswer(t *testing.T) {
 	if text := fault.Text(err); time.Since(began) > time.Minute || !fault.IsTransient(err) || !strings.Contains(text, "does not answer: ") || !strings.Contains(text, "EOF") {
 		t.Errorf("after %s: %s", time.Since(began), text)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 12*time.Second)
 	defer cancel()
 	if _, err := b.through.Sets(ctx); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(fault.Text(err), "does not answer") {
 		t.Errorf("got %v", err)

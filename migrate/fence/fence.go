@@ -100,7 +100,12 @@ func (f *Fence) PutUp(ctx context.Context, m Mark, r Rules, p plan.Progress) (pl
 		return "", err
 	}
 	var objs []*unstructured.Unstructured
-	if found != nil && found.Mark == m && found.Rules.text() == r.text() {
+	bound, err := f.client.Get(ctx, kube.Ref{Group: admission.Group, Kind: admission.Validating + "Binding", Name: Name})
+	if err != nil {
+		return "", err
+	}
+	// Without its binding it refuses nothing, but a server that is behind may still do so: only a new nonce proves anything then.
+	if found != nil && found.Mark == m && found.Rules.text() == r.text() && bound != nil {
 		f.nonce = found.nonce
 	} else {
 		policy, err := f.policy(ctx, gvk, m, r)
@@ -109,7 +114,6 @@ func (f *Fence) PutUp(ctx context.Context, m Mark, r Rules, p plan.Progress) (pl
 		}
 		objs = append(objs, policy)
 	}
-	// Also where the policy is as it should be: a run that was killed before it wrote the binding refuses nothing.
 	changed, err := admission.Apply(ctx, f.client, append(objs, admission.Binding(gvk, Name))...)
 	if err != nil {
 		return "", err

@@ -264,7 +264,7 @@ func (w *world) handsAreRefused() {
 	if err != nil {
 		w.Fatal(err)
 	}
-	scale.Spec.Replicas = 3
+	scale.Spec.Replicas, scale.ResourceVersion = 3, "" // as kubectl does; its controller may write at the same time
 	_, err = apps.StatefulSets(w.name).UpdateScale(w.Context(), "db", scale, metav1.UpdateOptions{})
 	w.isRefusal("kubectl scale", err)
 	_, err = apps.StatefulSets(w.name).Patch(w.Context(), "db", types.MergePatchType, []byte(`{"spec":{"replicas":3}}`), metav1.PatchOptions{})
@@ -342,15 +342,26 @@ apiVersion: batch/v1
 kind: CronJob
 metadata: {name: often, namespace: NS}
 spec:
-  schedule: "* * * * *"
+  schedule: "0 0 29 2 *"
+  suspend: true
   jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: report, image: example.invalid/report}]}}}}
 `)
-	job := `
+	job := func(name string, owner kube.Ref) string {
+		obj, err := w.client.Get(t.Context(), owner)
+		if err != nil || obj == nil {
+			t.Fatalf("%s: %v", owner, err)
+		}
+		// The garbage collector takes away what has no living owner.
+		return fmt.Sprintf(`
 apiVersion: batch/v1
 kind: Job
-metadata: {name: %s, namespace: NS, ownerReferences: [{apiVersion: batch/v1, kind: %s, name: often, uid: 2ab0b53e-0000-0000-0000-000000000000}]}
+metadata: {name: %s, namespace: NS, ownerReferences: [{apiVersion: %s, kind: %s, name: %s, uid: %s}]}
 spec: {template: {spec: {restartPolicy: Never, containers: [{name: report, image: example.invalid/report}]}}}
-`
+`, name, obj.GetAPIVersion(), owner.Kind, owner.Name, obj.GetUID())
+	}
+	often := kube.Ref{Group: "batch", Version: "v1", Kind: "CronJob", Namespace: w.name, Name: "often"}
+	something := kube.Ref{Version: "v1", Kind: "ConfigMap", Namespace: w.name, Name: "something"}
+	w.mustApply("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: something, namespace: NS}")
 	f := fence.New(w.client)
 	defer func() {
 		if _, err := f.Lift(context.WithoutCancel(t.Context()), mark(1).Migration, nil); err != nil {
@@ -360,11 +371,11 @@ spec: {template: {spec: {restartPolicy: Never, containers: [{name: report, image
 	if _, err := f.PutUp(t.Context(), mark(1), fence.Rules{Schedules: true, JobPods: &fence.Except{Namespaces: []string{"platform"}}}, nil); err != nil {
 		t.Fatal(err)
 	}
-	w.isRefusal("a schedule's Job", w.apply(fmt.Sprintf(job, "scheduled", "CronJob")))
-	w.mustApply(strings.Replace(fmt.Sprintf(job, "declared", "Job"), ", ownerReferences", ", labels: {a: b}, ownerReferences", 1))
+	w.isRefusal("a schedule's Job", w.apply(job("scheduled", often)))
+	w.mustApply(strings.Replace(job("declared", something), ", ownerReferences", ", labels: {a: b}, ownerReferences", 1))
 	w.refused("no Job runs")
 	if outcome, err := f.PutUp(t.Context(), mark(1), fence.Rules{}, nil); err != nil || outcome != plan.Changed {
 		t.Errorf("fewer rules: %s, %v", outcome, err)
 	}
-	w.mustApply(fmt.Sprintf(job, "scheduled", "CronJob"))
+	w.mustApply(job("scheduled", often))
 }

@@ -383,12 +383,8 @@ func TestPodsAreRefusedWhereTheyCanNotBeHeld(t *testing.T) {
 	if got := w.pods(); got != "" {
 		t.Fatalf("there are pods: %s", got)
 	}
-	lifted := time.Now()
 	w.lift(g, "data-db-0")
 	w.until("db-0 running")
-	if took := time.Since(lifted); took > 20*time.Second {
-		t.Errorf("the pod came %s after its data", took)
-	}
 	// However soon its controller tries again by itself, the set wants a pod more when it is poked.
 	w.quota(1)
 	if _, err := admission.Remove(t.Context(), w.client, gate.Name, nil); err != nil { // by a run that is killed then

@@ -171,15 +171,25 @@ func TestRecordsThatAreNotHandedOver(t *testing.T) {
 		if record != "" {
 			z.set("shop.example.org", record)
 		}
-		s := traffic.Switch{Resolver: resolver, Probes: []config.Check{probe}}
-		s.Traffic.ExternalDNS = &config.ExternalDNS{Timeout: config.Duration{Duration: 500 * time.Millisecond}}
-		err := s.To(t.Context(), w.side, "prod-a", nil)
-		if got := text(err); !strings.HasPrefix(got, "cluster prod-b: external-dns has not taken the records over: gave up") || !strings.Contains(got, want) {
-			t.Errorf("got %q, want %q", got, want)
+		s := traffic.Switch{Resolver: resolver, Probes: []config.Check{probe}, Traffic: config.Traffic{ExternalDNS: &config.ExternalDNS{}}}
+		within, cancel := context.WithTimeout(t.Context(), time.Minute)
+		err := s.To(within, w.side, "prod-a", func(u plan.Update) {
+			if strings.Contains(u.Waiting, want) {
+				cancel()
+			}
+		})
+		cancel()
+		if fault.KindOf(err) != fault.Interrupted || !strings.Contains(text(err), want) {
+			t.Errorf("got %q, want %q", text(err), want)
 		}
 		z.remove("shop.example.org")
 	}
-	s := traffic.Switch{Resolver: resolver, Probes: []config.Check{probe}, Traffic: config.Traffic{ExternalDNS: &config.ExternalDNS{}}}
+	s := traffic.Switch{Resolver: resolver, Probes: []config.Check{probe}}
+	s.Traffic.ExternalDNS = &config.ExternalDNS{Timeout: config.Duration{Duration: 500 * time.Millisecond}}
+	if got := text(s.To(t.Context(), w.side, "prod-a", nil)); !strings.HasPrefix(got, "cluster prod-b: external-dns has not taken the records over: gave up") {
+		t.Errorf("got %q", got)
+	}
+	s = traffic.Switch{Resolver: resolver, Probes: []config.Check{probe}, Traffic: config.Traffic{ExternalDNS: &config.ExternalDNS{}}}
 	ctx, cancel := context.WithCancel(t.Context())
 	err := s.To(ctx, w.side, "prod-a", func(plan.Update) { cancel() })
 	if fault.KindOf(err) != fault.Interrupted {

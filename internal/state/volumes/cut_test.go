@@ -151,6 +151,11 @@ func TestACutIsReadAndGoes(t *testing.T) {
 	w.pod("db", "", "data")
 	w.storage()
 	w.apply("apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: full, namespace: NS}\nspec: {hard: {pods: 1}}") // the mover's pod does not come
+	w.until("no further pod is let in", func() bool {
+		one := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "probe"}, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "none", Image: "none.invalid/none"}}}}
+		_, err := w.client.Typed().CoreV1().Pods(w.namespace).Create(t.Context(), one, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		return err != nil && strings.Contains(err.Error(), "exceeded quota")
+	})
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	m := &volumes.Mover{

@@ -65,10 +65,15 @@ func (m *Mover) removeOld(ctx context.Context, t *task, p plan.Progress) error {
 	return wait.Poll(ctx, m.gone("an earlier mover to be gone", t.namespace, selector), lookEvery, p)
 }
 
-// remove deletes a mover, its pod and its Secret.
+// remove deletes a mover, its pod and its Secret. The Secret goes first: the pod of a Job whose controller has not yet seen that
+// it is gone cannot start without, and so does not write beside the next mover.
 func (m *Mover) remove(ctx context.Context, j *batchv1.Job) error {
+	err := m.Client.Typed().CoreV1().Secrets(j.Namespace).Delete(ctx, j.Name, metav1.DeleteOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fault.Wrap(err, fault.Failed, "remove it").On("Secret %s/%s", j.Namespace, j.Name)
+	}
 	background := metav1.DeletePropagationBackground
-	err := m.Client.Typed().BatchV1().Jobs(j.Namespace).Delete(ctx, j.Name, metav1.DeleteOptions{PropagationPolicy: &background})
+	err = m.Client.Typed().BatchV1().Jobs(j.Namespace).Delete(ctx, j.Name, metav1.DeleteOptions{PropagationPolicy: &background})
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fault.Wrap(err, fault.Failed, "remove it").On("Job %s/%s", j.Namespace, j.Name).
 			WithHint("kubectl delete -n %s job %s; the next run does it too", j.Namespace, j.Name)

@@ -3,6 +3,7 @@ package volumes_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/state/volumes"
+	"github.com/rekindle-dev/rekindle/providers/kwok/kwoktest"
 )
 
 // mover makes a Job as a mover of a claim has it, with its Secret.
@@ -48,6 +50,7 @@ func TestTheNextRunRemovesMoversThatNobodyComesBackTo(t *testing.T) {
 	w.mover("at-work", claim.UID, "false", "true")
 	w.mover("scheduled", "0000-gone", "true", "schedule")
 	var notes []string
+	since := time.Now()
 	if err := volumes.SweepCuts(t.Context(), w.client, func(u plan.Update) { notes = append(notes, u.Note) }); err != nil {
 		t.Fatal(err)
 	}
@@ -62,9 +65,17 @@ func TestTheNextRunRemovesMoversThatNobodyComesBackTo(t *testing.T) {
 			}
 			continue
 		}
-		w.until("the credentials of "+name+" are gone", func() bool {
-			_, err := w.client.Typed().CoreV1().Secrets("sweep").Get(t.Context(), name, metav1.GetOptions{})
-			return apierrors.IsNotFound(err)
-		})
+		if _, err := w.client.Typed().CoreV1().Secrets("sweep").Get(t.Context(), name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+			t.Errorf("the credentials of %s: %v", name, err)
+		}
+		var deleted []string
+		for _, write := range kwoktest.AuditWrites(t, kwoktest.Shared(t), since) {
+			if write.Verb == "delete" && strings.HasSuffix(write.URI, "/"+name) {
+				deleted = append(deleted, write.URI)
+			}
+		}
+		if len(deleted) != 2 || !strings.Contains(deleted[0], "/secrets/") || !strings.Contains(deleted[1], "/jobs/") {
+			t.Errorf("deleted: %v; want the credentials before the mover", deleted)
+		}
 	}
 }
