@@ -2,6 +2,7 @@ package bootstrap
 
 import (
 	"context"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -186,17 +187,60 @@ func TestTheLeaseIsHeldUntilTheJobIsClosed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	take := func() error {
-		within, end := context.WithTimeout(t.Context(), 3*time.Second)
+	take := func(limit time.Duration) error {
+		within, end := context.WithTimeout(t.Context(), limit)
 		defer end()
 		return other.HoldLease(within, within, nil, func(error) {})
 	}
-	if err := take(); err == nil {
+	if err := take(3 * time.Second); err == nil {
 		t.Error("another run has it while this one stops")
 	}
 	j.Close()
-	if err := take(); err != nil {
+	if err := take(time.Minute); err != nil {
 		t.Errorf("after it was closed: %v", err)
 	}
 	other.Close()
+}
+
+// An operation of Argo CD that has ended since it was seen keeps its end: nothing would take away the phase that it is given.
+func TestWhatHasEndedIsNotToldToEnd(t *testing.T) {
+	crd, err := os.ReadFile("../test/lab/charts/argo-cd/crds/argoproj.io_applications.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := newLive(t, string(crd))
+	if _, err := j.client.EstablishCRDs(t.Context(), parse(t, string(crd)), nil); err != nil {
+		t.Fatal(err)
+	}
+	app := parse(t, "apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata: {name: ended, namespace: default}\n"+
+		"spec: {project: default, source: {repoURL: 'https://git.example.com/ops.git', path: app}, destination: {}}\n")
+	if _, err := j.client.Apply(t.Context(), app, kube.ApplyOptions{Manager: "test"}); err != nil {
+		t.Fatal(err)
+	}
+	says := func(phase string) *unstructured.Unstructured {
+		t.Helper()
+		status := `{"status":{"operationState":{"phase":"` + phase + `","startedAt":"2026-01-01T00:00:00Z","operation":{}}}}`
+		if err := j.client.MergePatch(t.Context(), kube.RefOf(app[0]), []byte(status)); err != nil {
+			t.Fatal(err)
+		}
+		obj, err := j.client.Get(t.Context(), kube.RefOf(app[0]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return obj
+	}
+	for now, want := range map[string]string{"Running": "Terminating", "Succeeded": "Succeeded"} {
+		seen := says("Running")
+		says(now)
+		if err := (going{client: j.client}).endOperation(t.Context(), seen); err != nil {
+			t.Errorf("%s: %v", now, err)
+		}
+		obj, err := j.client.Get(t.Context(), kube.RefOf(app[0]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if phase, _, _ := unstructured.NestedString(obj.Object, "status", "operationState", "phase"); phase != want {
+			t.Errorf("%s became %s, want %s", now, phase, want)
+		}
+	}
 }

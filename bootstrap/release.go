@@ -7,10 +7,12 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
@@ -165,7 +167,11 @@ func (g going) suspendAll(ctx context.Context) error {
 	for range 2 {
 		for _, s := range suspensions() {
 			if err := g.visitKinds(ctx, []schema.GroupKind{s.kind}, func(o *unstructured.Unstructured) error {
-				if err := g.client.MergePatch(ctx, kube.RefOf(o), []byte(s.patch)); err != nil {
+				err := g.client.MergePatch(ctx, kube.RefOf(o), []byte(s.patch))
+				if apierrors.IsNotFound(err) { // what was suspended a moment too late has taken it away
+					return nil
+				}
+				if err != nil {
 					return err
 				}
 				return g.endOperation(ctx, o)
@@ -177,13 +183,24 @@ func (g going) suspendAll(ctx context.Context) error {
 	return nil
 }
 
-// endOperation ends what an Application of Argo CD does just now, and would try again for ever.
+// endOperation ends what an Application of Argo CD does just now, and would try again for ever. One that has ended meanwhile is
+// left: nothing would take away the phase that it is given.
 func (g going) endOperation(ctx context.Context, o *unstructured.Unstructured) error {
 	phase, _, _ := unstructured.NestedString(o.Object, "status", "operationState", "phase")
 	if o.GetKind() != "Application" || phase != "Running" {
 		return nil
 	}
-	return g.client.MergePatch(ctx, kube.RefOf(o), []byte(`{"status":{"operationState":{"phase":"Terminating"}}}`))
+	mapping, err := g.client.Mapper().RESTMapping(o.GroupVersionKind().GroupKind())
+	if err != nil {
+		return err
+	}
+	const patch = `[{"op":"test","path":"/status/operationState/phase","value":"Running"},{"op":"replace","path":"/status/operationState/phase","value":"Terminating"}]`
+	_, err = g.client.Dynamic().Resource(mapping.Resource).Namespace(o.GetNamespace()).
+		Patch(ctx, o.GetName(), types.JSONPatchType, []byte(patch), metav1.PatchOptions{FieldManager: kube.Manager})
+	if apierrors.IsNotFound(err) || apierrors.IsInvalid(err) {
+		return nil
+	}
+	return err
 }
 
 // mounting are the pods that mount claims and what makes such pods: a claim does not go before them.

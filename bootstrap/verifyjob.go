@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -57,13 +58,17 @@ func (j *Job) lookAtJob(ctx context.Context, c config.Check, p plan.Progress) (p
 	if err != nil {
 		return "", err
 	}
-	_, err = j.client.Typed().BatchV1().Jobs(job.Namespace).Get(ctx, job.Name, metav1.GetOptions{})
+	found, err := j.client.Typed().BatchV1().Jobs(job.Namespace).Get(ctx, job.Name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
 		p.Note(fmt.Sprintf("there is no Job %s; rekindle up runs it", job.Name))
 		return plan.Unproven, nil
 	case err != nil:
 		return "", fault.Wrap(err, fault.Failed, "read the Job").On("check of job %s/%s", c.Namespace, c.Job)
+	case slices.ContainsFunc(found.Status.Conditions, func(c batchv1.JobCondition) bool {
+		return c.Type == batchv1.JobComplete && c.Status == corev1.ConditionTrue
+	}): // one look is enough: an up may remove it before another
+		return plan.Unchanged, nil
 	}
 	return plan.Unchanged, j.awaitJob(ctx, c, job, p)
 }
@@ -75,7 +80,9 @@ func (j *Job) jobOf(ctx context.Context, c config.Check) (*batchv1.Job, error) {
 		return nil, fault.Wrap(err, fault.Failed, "no such CronJob").On("check of job %s/%s", c.Namespace, c.Job).
 			WithHint("spec.verify[].job names a CronJob of the repository (suspend: true keeps it from running by itself)")
 	}
-	shown, err := j.shownBy(ctx, c, cron.Spec.JobTemplate.Spec)
+	spec := *cron.Spec.JobTemplate.Spec.DeepCopy()
+	spec.TTLSecondsAfterFinished = nil // a proof that goes by itself proves nothing to the next run; startJob removes the old ones
+	shown, err := j.shownBy(ctx, c, spec)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +92,7 @@ func (j *Job) jobOf(ctx context.Context, c config.Check) (*batchv1.Job, error) {
 			Labels:      map[string]string{providers.LabelOwner: providers.Owner, marks.Verifies: digest(c.Namespace, c.Job)},
 			Annotations: cron.Spec.JobTemplate.Annotations,
 		},
-		Spec: cron.Spec.JobTemplate.Spec,
+		Spec: spec,
 	}, nil
 }
 

@@ -32,7 +32,7 @@ spec:
 // prove runs a check as up does, and gives the outcome and the uid of the one Job that is there of it.
 func (j *Job) prove(t *testing.T, c config.Check) (plan.Outcome, string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	outcome, err := j.checkJob(ctx, c, nil)
 	if err != nil {
@@ -117,6 +117,19 @@ func TestJobsOfLongNamesAreNotShared(t *testing.T) {
 	}
 	if _, again := j.prove(t, config.Check{Job: one, Namespace: "default"}); again != first {
 		t.Error("one removes the Job of the other")
+	}
+}
+
+// A Job that would go by itself when it has ended stays, for the next run.
+func TestAProofDoesNotGoByItself(t *testing.T) {
+	j := newLive(t, strings.NewReplacer("NAME", "short-lived", "spec: {template", "spec: {ttlSecondsAfterFinished: 0, template").Replace(smoke))
+	check := config.Check{Job: "short-lived", Namespace: "default"}
+	_, first := j.prove(t, check)
+	if outcome, again := j.prove(t, check); outcome != plan.Unchanged || again != first {
+		t.Errorf("once more: %s, the same Job: %t", outcome, again == first)
+	}
+	if outcome, err := j.lookAtJob(t.Context(), check, nil); outcome != plan.Unchanged || err != nil {
+		t.Errorf("status: %s, %v", outcome, err)
 	}
 }
 

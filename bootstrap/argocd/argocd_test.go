@@ -195,18 +195,43 @@ func TestWhatIsNotAtTheCommitIsAskedToLook(t *testing.T) {
 	}
 }
 
+// waiting is the status of one whose operation on a commit waits.
+func waiting(commit string) string {
+	return `{"sync":{"status":"OutOfSync","revision":"` + commit + `",COMPARED},"health":{"status":"Progressing"},"operationState":{"phase":"Running",` +
+		`"startedAt":"2026-01-01T00:00:00Z","message":"waiting for healthy state of apps/Deployment/web","operation":{},"syncResult":{"revision":"` + commit + `"}}}`
+}
+
+func phase(obj *unstructured.Unstructured) string {
+	phase, _, _ := unstructured.NestedString(obj.Object, "status", "operationState", "phase")
+	return phase
+}
+
+// An operation that ends while it is to be ended keeps its own end: nothing would take away the phase that it is given, and it
+// would be waited for in vain.
+func TestOnlyAnOperationThatGoesOnIsEnded(t *testing.T) {
+	s := newStage(t, "going")
+	s.point(true)
+	s.says(waiting(older))
+	read := s.get()
+	for _, c := range []struct{ now, want string }{
+		{synced(older), "Succeeded"}, {waiting(newer), "Running"}, {strings.Replace(waiting(older), "/web", "/api", 1), "Terminating"},
+	} {
+		s.says(c.now)
+		told, err := s.argo.EndAsRead(t.Context(), s.client, read, newer)
+		if got := phase(s.get()); err != nil || got != c.want || told != (got == "Terminating") {
+			t.Errorf("it is %s, want %s, told %t, %v", got, c.want, told, err)
+		}
+	}
+}
+
 func TestAnOperationThatWaitsForAnotherCommitIsEnded(t *testing.T) {
 	s := newStage(t, "ending")
 	s.point(true)
-	s.says(`{"sync":{"status":"OutOfSync","revision":"` + older + `",COMPARED},"health":{"status":"Progressing"},"operationState":{"phase":"Running",` +
-		`"startedAt":"2026-01-01T00:00:00Z","message":"waiting for healthy state of apps/Deployment/web","operation":{},"syncResult":{"revision":"` + older + `"}}}`)
+	s.says(waiting(older))
 	play := make(chan struct{})
 	go func() {
 		defer close(play)
-		s.once("told to end", func(obj *unstructured.Unstructured) bool {
-			phase, _, _ := unstructured.NestedString(obj.Object, "status", "operationState", "phase")
-			return phase == "Terminating"
-		}, `{"operationState":{"phase":"Failed","message":"Operation terminated"}}`)
+		s.once("told to end", func(obj *unstructured.Unstructured) bool { return phase(obj) == "Terminating" }, `{"operationState":{"phase":"Failed","message":"Operation terminated"}}`)
 		s.once("asked to sync", func(obj *unstructured.Unstructured) bool {
 			revision, _, _ := unstructured.NestedString(obj.Object, "operation", "sync", "revision")
 			return refreshed(obj) && revision == newer
@@ -250,7 +275,7 @@ func TestAnApplicationThatDoesNotSyncByItselfIsNotAwaited(t *testing.T) {
 	s.point(true)
 	s.says(strings.Replace(synced(newer), `{"version":"v1","kind":"Namespace","name":"default"}`,
 		`{"group":"argoproj.io","version":"v1alpha1","kind":"Application","namespace":"manual","name":"inner"}`, 1))
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	warned := ""
 	_, err := s.argo.Sync(ctx, s.client, s.watcher, s.target, false, func(u plan.Update) { warned += u.Warning })

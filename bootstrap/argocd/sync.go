@@ -3,13 +3,18 @@ package argocd
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/rekindle-dev/rekindle/bootstrap/reconciler"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/internal/wait"
 	"github.com/rekindle-dev/rekindle/providers"
 )
 
@@ -124,17 +129,40 @@ func (a *ArgoCD) ensure(ctx context.Context, c *kube.Client, w *kube.Watcher, t 
 // look asks Argo CD to look now. An operation that waits for what another commit brought would wait for ever, and one
 // that has ended without success is not begun again by itself.
 func (a *ArgoCD) look(ctx context.Context, c *kube.Client, w *kube.Watcher, live *unstructured.Unstructured, to goal, sync bool, p plan.Progress) error {
-	s := stateOf(live)
-	other := s.running() && !to.is(s.operated)
-	if other {
-		if err := c.MergePatch(ctx, a.applicationRef(), []byte(`{"status":{"operationState":{"phase":"`+phaseTerminating+`"}}}`)); err != nil {
-			return err
-		}
+	s, told, err := a.end(ctx, c, live, to, p)
+	if err != nil {
+		return err
+	}
+	if told {
 		if err := w.Until(ctx, a.applicationRef(), "stopped", stopped, p); err != nil {
 			return a.stuck(ctx, c, err)
 		}
 	}
-	return a.request(ctx, c, to.commit, sync && (other || s.failed() && to.is(s.operated)))
+	return a.request(ctx, c, to.commit, sync && (told || s.failed() && to.is(s.operated)))
+}
+
+// end tells an operation on another commit to end, and gives the state by which it has judged. It writes to nothing but what it has
+// read: an operation that has ended meanwhile would keep the phase that it is given, as Argo CD has nothing left to end.
+func (a *ArgoCD) end(ctx context.Context, c *kube.Client, live *unstructured.Unstructured, to goal, p plan.Progress) (s state, told bool, err error) {
+	applications := c.Dynamic().Resource(schema.GroupVersionResource{Group: group, Version: version, Resource: "applications"}).Namespace(a.spec.Namespace)
+	ends := wait.Func("Argo CD is told to end its operation", func(ctx context.Context) (bool, string, error) {
+		if s = stateOf(live); !s.running() || to.is(s.operated) {
+			return true, "", nil
+		}
+		patch := fmt.Sprintf(`{"metadata":{"resourceVersion":%q},"status":{"operationState":{"phase":%q}}}`, live.GetResourceVersion(), phaseTerminating)
+		_, err := applications.Patch(ctx, a.name, types.MergePatchType, []byte(patch), metav1.PatchOptions{FieldManager: kube.Manager})
+		if !kube.Transient(err) { // a conflict is
+			told = err == nil
+			return told, "", err
+		}
+		now, failed := c.Get(ctx, a.applicationRef())
+		if failed == nil && now != nil {
+			live = now
+		}
+		return false, err.Error(), failed
+	})
+	err = wait.Poll(ctx, ends, 200*time.Millisecond, p)
+	return s, told, err
 }
 
 // request asks Argo CD to look at the repository now, past its caches, and to sync to the commit if sync is set.

@@ -1,6 +1,8 @@
 package flux_test
 
 import (
+	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -131,15 +133,14 @@ func TestWhatIsSuspendedIsNotAwaited(t *testing.T) {
 	if err := l.client.MergePatch(t.Context(), infrastructure, []byte(`{"spec":{"suspend":true}}`)); err != nil {
 		t.Fatal(err)
 	}
-	began := time.Now()
 	_, err := l.brief()
 	for what, err := range map[string]error{"up": err, "status": l.flux.Status(t.Context(), l.client, l.target)} {
 		if err == nil || !strings.Contains(err.Error(), "Kustomization flux-system/infrastructure") || !strings.Contains(err.Error(), "suspended by hand") {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	if took := time.Since(began); took > 20*time.Second {
-		t.Errorf("it took %s", took)
+	if errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("it was waited for: %v", err)
 	}
 }
 
@@ -187,6 +188,9 @@ func TestWhatFailedBeforeIsAskedToTryAgain(t *testing.T) {
 			return
 		}
 		asked = true
+		if obj, err := l.client.Get(t.Context(), infrastructure); err != nil || obj.GetAnnotations()["reconcile.fluxcd.io/requestedAt"] != "" {
+			t.Errorf("the Kustomization was asked before the HelmRelease that it looks at has begun (%v)", err)
+		}
 		obj, err := l.client.Get(t.Context(), web)
 		if err != nil {
 			t.Error(err)

@@ -98,8 +98,8 @@ func TestWhatAKilledRunLeftOnItsWayIsAwaited(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	released := false
-	p := plan.Progress(func(u plan.Update) {
-		if !released && strings.Contains(u.Waiting, web.String()) {
+	p := plan.Progress(func(u plan.Update) { // when Flux has done its part
+		if !released && strings.Contains(u.Waiting, web.String()) && strings.Contains(u.Waiting, "example.com/hold") && !strings.Contains(u.Waiting, "finalizers.fluxcd.io") {
 			released = true
 			if err := l.client.MergePatch(t.Context(), web, []byte(`{"metadata":{"finalizers":null}}`)); err != nil {
 				t.Error(err)

@@ -3,6 +3,7 @@ package flux
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -29,7 +30,8 @@ func (f *Flux) poke(ctx context.Context, c *kube.Client, ref kube.Ref) (request 
 }
 
 // wake asks what the repository leads to, and failed before this run, to try again: some would not by themselves, ever or for an hour.
-// It waits for the other GitRepositories of this repository to be at the commit, as what is made from them follows from there.
+// It waits for the other GitRepositories of this repository to be at the commit, as what is made from them follows from there. What
+// others look at is asked before them.
 func (pr *proof) wake(ctx context.Context) (plan.Outcome, error) {
 	ours, err := pr.sources(ctx, pr.client)
 	if err != nil {
@@ -42,36 +44,61 @@ func (pr *proof) wake(ctx context.Context) (plan.Outcome, error) {
 			}
 		}
 	}
-	err = reconciler.Visit(ctx, pr.client, pr.kustomizationRef(), func(ref kube.Ref, obj *unstructured.Unstructured) (leads []kube.Ref, err error) {
+	var order []kube.Ref
+	err = reconciler.Visit(ctx, pr.client, pr.kustomizationRef(), func(_ kube.Ref, obj *unstructured.Unstructured) (leads []kube.Ref, err error) {
 		if obj == nil {
 			return nil, nil
 		}
-		for _, one := range inventory(obj) {
-			if one.GroupKind() == ref.GroupKind() {
-				leads = append(leads, one)
-			} else if one.Group != helmGroup {
-				continue
-			}
-			if err := pr.retry(ctx, one); err != nil {
-				return nil, err
+		inner, rest := pr.apart(inventory(obj))
+		order = append(order, inner...)
+		for _, one := range rest {
+			if one.Group == helmGroup {
+				order = append(order, one)
 			}
 		}
-		return leads, nil
+		return inner, nil
 	})
+	for _, ref := range slices.Backward(order) {
+		if err == nil {
+			err = pr.retry(ctx, ref)
+		}
+	}
 	if len(pr.asked) > 0 {
 		return plan.Changed, err
 	}
 	return plan.Unchanged, err
 }
 
-// retry asks for another try of what has failed.
+// retry asks for another try of what has failed. Of a HelmRelease that has given up it awaits that it begins: a Kustomization that
+// still met it so would give up at once, too, and not look again before its retryInterval is over.
 func (pr *proof) retry(ctx context.Context, ref kube.Ref) error {
 	obj, err := pr.client.Get(ctx, ref)
 	if err != nil || obj == nil || isSuspended(obj) || readyOf(obj).status != "False" {
 		return err
 	}
-	pr.asked[ref], err = pr.poke(ctx, pr.client, ref)
-	return err
+	request, err := pr.poke(ctx, pr.client, ref)
+	if err != nil {
+		return err
+	}
+	pr.asked[ref] = request
+	if ref.Group != helmGroup || !pr.target.InPods { // nothing acts on it on simulated nodes
+		return nil
+	}
+	if err := pr.watcher.Until(ctx, ref, "tried again", begun(request), pr.p); err != nil {
+		return pr.stuck(ctx, pr.client, err)
+	}
+	return nil
+}
+
+// begun judges what was asked to try again: ready when it has not given up any more, or gave up in that try.
+func begun(request string) kube.Judge {
+	return func(obj *unstructured.Unstructured) kube.Health {
+		if obj == nil || isSuspended(obj) || handled(obj) == request {
+			return kube.Health{Ready: true}
+		}
+		stalled, reason, message := kube.Condition(obj, "Stalled")
+		return kube.Health{Ready: stalled != "True", Message: reason + ": " + message}
+	}
 }
 
 // fetch waits until another GitRepository of our repository is at the commit.

@@ -65,7 +65,7 @@ func cacheFor(t *testing.T, s *site) *Cache {
 		t.Fatal(err)
 	}
 	c.Client = s.Client()
-	c.Stall, c.pause = 200*time.Millisecond, time.Millisecond
+	c.pause = time.Millisecond
 	return c
 }
 
@@ -168,14 +168,19 @@ func TestWhatCanNotBeReachedIsBuilt(t *testing.T) {
 	})
 	gone := newSite(t, nil)
 	gone.Close()
-	for name, c := range map[string]struct{ url, why string }{
-		"missing":      {s.URL + "/missing", "404"},
-		"truncated":    {s.URL + "/truncated", "unexpected EOF"},
-		"stalled":      {s.URL + "/stalled", "nothing came for 200ms"},
-		"no such host": {gone.URL + "/x", "refused"},
+	const brief, long = 200 * time.Millisecond, time.Minute
+	for name, c := range map[string]struct {
+		url, why string
+		stall    time.Duration
+	}{
+		"missing":      {s.URL + "/missing", "404", long},
+		"truncated":    {s.URL + "/truncated", "unexpected EOF", long},
+		"stalled":      {s.URL + "/stalled", "nothing came for 200ms", brief},
+		"no such host": {gone.URL + "/x", "refused", long},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cache, notes := cacheFor(t, s), ""
+			cache.Stall = c.stall
 			path, err := cache.Get(t.Context(), Asset{Name: "hello", Version: "v1", Module: &hello,
 				Release: &Release{URL: c.url, SHA256: sumOf(body)}}, func(u plan.Update) { notes += u.Note + "\n" })
 			if err != nil {

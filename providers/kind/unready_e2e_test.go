@@ -32,7 +32,7 @@ func TestANodeThatIsNeverReadyIsNoCluster(t *testing.T) {
 			t.Errorf("left: %s", left)
 		}
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), 45*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute) // also for what comes before the node is awaited
 	defer cancel()
 	c, err := p.Ensure(ctx, providers.Spec{Name: name}, nil)
 	if err == nil {

@@ -68,6 +68,10 @@ func controlPlane(folder string, at ports, programs map[string]string) []supervi
 			"--service-account-private-key-file=" + keys.key(tokensName),
 			"--cluster-signing-cert-file=" + keys.cert(caName), "--cluster-signing-key-file=" + keys.key(caName),
 			"--kube-api-qps=1000", "--kube-api-burst=2000",
+			// A simulated node is never away; the machine may be, or be slow. Pods of a node that is taken to be away would never be
+			// ready again: a kubelet would say that they are, but kwok writes a pod's status once. A stage that wrote it again would
+			// not know the node, would undo what somebody writes by hand, and would not be in the clusters that exist.
+			"--node-monitor-grace-period=1h",
 		}},
 		{Name: schedulerName, Path: programs[schedulerName], Args: []string{
 			"--kubeconfig=" + in(kubeconfigFor("scheduler")),

@@ -101,7 +101,7 @@ func TestDeleteKilledAnywhere(t *testing.T) {
 	p := mustProvider(t, state, 1)
 	t.Cleanup(func() { deleteCluster(t, p, "crash") })
 	for after := time.Duration(0); ; after += 40 * time.Millisecond {
-		if !other(t, playEnsure, state, "crash", 3, 0) {
+		if !other(t, playEnsure, state, "crash", 3, thereAndThen) {
 			t.Fatal("it was not killed in the middle")
 		}
 		pids := processes(t, state, "crash")

@@ -183,11 +183,14 @@ func (p *Provider) complete(ctx context.Context, name string, config *rest.Confi
 		return false, err
 	}
 	readyz := config.Host + "/readyz"
+	answered := false
+	tooOften := patience(&answered)
 	furnished := wait.Func("the API server takes the nodes", func(ctx context.Context) (bool, string, error) {
-		if err := p.crashed(name); err != nil {
+		if err := p.crashed(name, tooOften); err != nil {
 			return false, "", err
 		}
 		detail, err := ask(ctx, client, readyz)
+		answered = answered || err == nil
 		if err != nil {
 			return false, "it does not answer yet", nil
 		}
@@ -202,7 +205,7 @@ func (p *Provider) complete(ctx context.Context, name string, config *rest.Confi
 		return changed, err
 	}
 	ready := wait.Func("the control plane and all nodes are ready", func(ctx context.Context) (bool, string, error) {
-		if err := p.crashed(name); err != nil {
+		if err := p.crashed(name, tooOften); err != nil {
 			return false, "", err
 		}
 		if detail := f.missing(ctx, p.nodes); detail != "" {
@@ -236,18 +239,30 @@ func ask(ctx context.Context, client *http.Client, url string) (string, error) {
 	return "it answers " + resp.Status, nil
 }
 
-// maxRestarts of one process while a cluster starts; beyond, it is taken to be broken. The first few
-// are nothing: who starts before the API server answers may give up once.
+// maxRestarts of one process while a cluster starts; beyond, it is taken to be broken.
 const maxRestarts = 5
 
-// crashed is the fault of a process that cannot be kept running, nil when there is none.
-func (p *Provider) crashed(name string) error {
+// patience says whether a process has ended too often. While the API server has not answered, only that and etcd are judged: the
+// others give up for want of it, as often as a slow machine makes it late, and none of that counts later.
+func patience(answered *bool) func(process string, restarts int) bool {
+	early := map[string]int{}
+	return func(process string, restarts int) bool {
+		if !*answered && process != etcdName && process != apiserverName {
+			early[process] = restarts
+		}
+		return restarts-early[process] > maxRestarts
+	}
+}
+
+// crashed is the fault of a process that cannot be kept running, by tooOften, or has found its port taken; nil when there is none.
+func (p *Provider) crashed(name string, tooOften func(process string, restarts int) bool) error {
 	folder := p.folder(name)
 	status, err := folder.Status()
 	if err != nil {
 		return nil //nolint:nilerr // it is written again in a moment
 	}
 	for process, s := range status.Processes {
+		broken := tooOften(process, s.Restarts)
 		if s.Restarts == 0 || time.Since(s.Started) > time.Minute {
 			continue
 		}
@@ -256,7 +271,7 @@ func (p *Provider) crashed(name string) error {
 		switch last := lastLine(tail); {
 		case strings.Contains(last, syscall.EADDRINUSE.Error()):
 			cause = errPortTaken
-		case s.Restarts > maxRestarts:
+		case broken:
 			cause = errors.New(last)
 		default:
 			continue

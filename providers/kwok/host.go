@@ -168,8 +168,11 @@ func (p *Provider) awaitHost(ctx context.Context, cluster string, proc providers
 	}
 	client := &http.Client{Timeout: 5 * time.Second}
 	defer client.CloseIdleConnections()
+	tooOften := func(process string, restarts int) bool { // the control plane was judged when it started
+		return strings.HasPrefix(process, hostPrefix) && restarts > maxRestarts
+	}
 	ready := wait.Func(proc.Name+" is ready", func(ctx context.Context) (bool, string, error) {
-		if err := p.crashed(cluster); err != nil {
+		if err := p.crashed(cluster, tooOften); err != nil {
 			return false, "", err
 		}
 		detail, err := ask(ctx, client, full.Ready)

@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -23,9 +25,12 @@ import (
 
 // First arguments with which the test binary plays other programs.
 const (
-	playEnsure = "play-ensure" // STATE NAME: tells each progress on a line
-	playDelete = "play-delete" // STATE NAME: likewise
+	playEnsure = "play-ensure" // STATE NAME LINES: tells each progress on a line, and goes no further when it has told so many
+	playDelete = "play-delete" // STATE NAME LINES: likewise
 )
+
+// thereAndThen is no time at all: the other process goes no further by itself.
+const thereAndThen time.Duration = -1
 
 func TestMain(m *testing.M) {
 	if len(os.Args) > 2 && strings.HasPrefix(os.Args[1], "play-") {
@@ -44,8 +49,20 @@ func play(role string, args []string) error {
 	if err != nil {
 		return err
 	}
-	tell := func(u plan.Update) { fmt.Printf("%+v\n", u) }
-	fmt.Println("begin")
+	last, err := strconv.Atoi(args[2])
+	if err != nil {
+		return err
+	}
+	told := 0
+	say := func(line string) {
+		fmt.Println(line)
+		if told++; told == last {
+			_, _ = io.Copy(io.Discard, os.Stdin) // ends with who started it
+			os.Exit(1)
+		}
+	}
+	tell := func(u plan.Update) { say(fmt.Sprintf("%+v", u)) }
+	say("begin")
 	if role == playDelete {
 		return p.Delete(ctx, ref(args[1]), tell)
 	}
@@ -73,15 +90,22 @@ func mustProvider(t *testing.T, state string, nodes int) *kwok.Provider {
 }
 
 // other starts another process that works on the state folder, and kills it some time after it has told
-// so many lines. It reports whether it was killed; otherwise it had come to its end before.
+// so many lines, or there and then. It reports whether it was killed; otherwise it had come to its end before.
 func other(t *testing.T, role, state, name string, lines int, after time.Duration) (killed bool) {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(self, role, state, name)
+	last := 0
+	if after == thereAndThen {
+		last = lines
+	}
+	cmd := exec.Command(self, role, state, name, strconv.Itoa(last))
 	cmd.Stderr = os.Stderr
+	if _, err := cmd.StdinPipe(); err != nil { // it is open for as long as this process lives
+		t.Fatal(err)
+	}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -129,7 +153,7 @@ func TestProvider(t *testing.T) {
 			}
 		},
 		HalfMade: func(t *testing.T, s providers.Spec) {
-			if !other(t, playEnsure, state, s.Name, 3, 0) {
+			if !other(t, playEnsure, state, s.Name, 3, thereAndThen) {
 				t.Fatal("it was not killed in the middle")
 			}
 		},

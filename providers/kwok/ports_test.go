@@ -13,16 +13,29 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/wait"
 	"github.com/rekindle-dev/rekindle/providers"
+	"github.com/rekindle-dev/rekindle/providers/kwok"
+	"github.com/rekindle-dev/rekindle/providers/kwok/kwoktest"
 )
 
-// TestPortThatAnotherProgramTakes has one taken between our look and the server's start.
+// TestPortThatAnotherProgramTakes has one taken between our look and the server's start: nothing starts before.
 func TestPortThatAnotherProgramTakes(t *testing.T) {
-	state := t.TempDir()
-	p := mustProvider(t, state, 1)
+	state, taken := t.TempDir(), filepath.Join(t.TempDir(), "taken")
+	o := kwoktest.Options(state)
+	const later = `until [ -e "$0" ]; do sleep 0.05; done; exec "$@"`
+	o.Supervisor = append([]string{"/bin/sh", "-c", later, taken}, o.Supervisor...)
+	p, err := kwok.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() { deleteCluster(t, p, "ports") })
 	thief := make(chan net.Listener, 1)
 	go func() {
 		defer close(thief)
+		defer func() {
+			if err := os.WriteFile(taken, nil, 0o600); err != nil {
+				t.Error(err)
+			}
+		}()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		_ = wait.Poll(ctx, wait.Func("the cluster has ports", func(context.Context) (bool, string, error) {
@@ -41,7 +54,7 @@ func TestPortThatAnotherProgramTakes(t *testing.T) {
 	c, err := p.Ensure(t.Context(), providers.Spec{Name: "ports"}, nil)
 	l := <-thief
 	if l == nil {
-		t.Fatal("the API server was there first")
+		t.Fatalf("its port was not taken (%v)", err)
 	}
 	defer l.Close()
 	if err != nil || c.Outcome != plan.Changed || c.REST.Host == "https://"+l.Addr().String() {

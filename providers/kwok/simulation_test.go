@@ -31,13 +31,20 @@ func client(t *testing.T, namespace string) *kubernetes.Clientset {
 	if _, err := c.CoreV1().Namespaces().Create(t.Context(), ns, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, "pods may be created", func(ctx context.Context) (bool, error) {
+		_, err := c.CoreV1().ServiceAccounts(namespace).Get(ctx, "default", metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return false, nil
+		}
+		return err == nil, err
+	})
 	return c
 }
 
 // eventually waits for a condition that looks at the cluster.
 func eventually(t *testing.T, what string, check func(ctx context.Context) (bool, error)) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	err := wait.Poll(ctx, wait.Func(what, func(ctx context.Context) (bool, string, error) {
 		ok, err := check(ctx)

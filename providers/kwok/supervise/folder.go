@@ -131,10 +131,7 @@ func (f Folder) Apply(ctx context.Context, set []Process, p plan.Progress) (plan
 		alive, err = f.heard(ctx, now.Seq, p)
 	}
 	if err == nil && !alive {
-		err = f.start()
-	}
-	if err == nil && !alive {
-		err = f.waitFor(ctx, now.Seq, p)
+		err = f.started(ctx, now.Seq, p)
 	}
 	if err != nil {
 		return "", err
@@ -213,11 +210,12 @@ func (f Folder) poke() error {
 	return errors.Join(err, pipe.Close())
 }
 
-// start starts the supervisor, detached: it outlives its caller and takes no signal from its terminal.
-func (f Folder) start() error {
+// start starts the supervisor, detached: it outlives its caller and takes no signal from its terminal. The channel is closed when it
+// has ended.
+func (f Folder) start() (ended <-chan struct{}, err error) {
 	log, err := os.OpenFile(filepath.Join(f.Path, logFile), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer log.Close()
 	argv := append(slices.Clone(f.Argv), f.Path)
@@ -227,17 +225,23 @@ func (f Folder) start() error {
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
-		return fault.Wrap(err, fault.Failed, "start the supervisor of the cluster's processes").
+		return nil, fault.Wrap(err, fault.Failed, "start the supervisor of the cluster's processes").
 			WithHint("check that %s can be executed", argv[0])
 	}
-	// Reaps it if it ends before this process does, so that no zombie is left.
-	go func() { _ = cmd.Wait() }()
-	return nil
+	gone := make(chan struct{})
+	go func() { // reaps it if it ends before this process does, so that no zombie is left
+		defer close(gone)
+		_ = cmd.Wait()
+	}()
+	return gone, nil
 }
 
-// waitFor waits until a supervisor that was just started has acted on a wanted set.
-func (f Folder) waitFor(ctx context.Context, seq int64, p plan.Progress) error {
-	started := time.Now()
+// started starts the supervisor and waits until it has acted on a wanted set. One that is slow is given the time of the context.
+func (f Folder) started(ctx context.Context, seq int64, p plan.Progress) error {
+	ended, err := f.start()
+	if err != nil {
+		return err
+	}
 	acted := wait.Func("the supervisor starts the cluster's processes", func(context.Context) (bool, string, error) {
 		status, err := f.Status()
 		if err != nil {
@@ -246,8 +250,12 @@ func (f Folder) waitFor(ctx context.Context, seq int64, p plan.Progress) error {
 		if status.Seq >= seq {
 			return true, "", nil
 		}
-		if alive, err := f.Alive(); err != nil || !alive && time.Since(started) > 10*time.Second {
-			return false, "", errors.Join(err, f.neverCame())
+		select {
+		case <-ended:
+			if alive, err := f.Alive(); err != nil || !alive {
+				return false, "", errors.Join(err, f.neverCame())
+			}
+		default:
 		}
 		return false, "", nil
 	})
@@ -256,7 +264,7 @@ func (f Folder) waitFor(ctx context.Context, seq int64, p plan.Progress) error {
 
 func (f Folder) neverCame() error {
 	log, _ := Tail(filepath.Join(f.Path, logFile), 400)
-	return fault.New(fault.Failed, "the supervisor of the cluster's processes ended or did not start: %s", log).
+	return fault.New(fault.Failed, "the supervisor of the cluster's processes ended: %s", log).
 		WithHint("see %s", filepath.Join(f.Path, logFile))
 }
 

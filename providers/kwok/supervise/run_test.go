@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -65,7 +66,7 @@ func apply(t *testing.T, f supervise.Folder, want plan.Outcome, set ...supervise
 // until waits for a state of the folder.
 func until(t *testing.T, f supervise.Folder, what string, check func(map[string]supervise.State) bool) map[string]supervise.State {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var last supervise.Status
 	err := wait.Poll(ctx, wait.Func(what, func(context.Context) (bool, string, error) {
@@ -118,15 +119,26 @@ func TestSetIsBroughtAbout(t *testing.T) {
 
 func TestWhatEndsIsStartedAgainWithGrowingPauses(t *testing.T) {
 	f := folder(t)
-	counter := filepath.Join(t.TempDir(), "count")
-	apply(t, f, plan.Changed, shell("x", "echo >>"+counter+"; exit 3"))
-	s := until(t, f, "it was started again twice", func(s map[string]supervise.State) bool { return s["x"].Restarts >= 3 })
+	times := filepath.Join(t.TempDir(), "times")
+	apply(t, f, plan.Changed, shell("x", "echo $(date +%s%N) >>"+times+"; exit 3"))
+	s := until(t, f, "it was started again three times", func(s map[string]supervise.State) bool { return s["x"].Restarts >= 4 })
 	if s["x"].LastExit != "exit status 3" {
 		t.Errorf("it ended with %q", s["x"].LastExit)
 	}
-	raw, err := os.ReadFile(counter)
-	if err != nil || len(raw) < 3 || len(raw) > 4 {
-		t.Errorf("it ran %d times, %v", len(raw), err)
+	raw, err := os.ReadFile(times)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ran := strings.Fields(string(raw))
+	for i, pause := range []time.Duration{200 * time.Millisecond, 400 * time.Millisecond, 800 * time.Millisecond} {
+		if i+1 >= len(ran) {
+			t.Fatalf("it ran %d times", len(ran))
+		}
+		before, err := strconv.ParseInt(ran[i], 10, 64)
+		after, err2 := strconv.ParseInt(ran[i+1], 10, 64)
+		if gap := time.Duration(after - before); err != nil || err2 != nil || gap < pause {
+			t.Errorf("it was started again after %s, want at least %s (%v, %v)", gap, pause, err, err2)
+		}
 	}
 }
 
@@ -173,9 +185,11 @@ func TestMoreThanOneMayAsk(t *testing.T) {
 }
 
 func TestSupervisorThatCanNotBeStarted(t *testing.T) {
-	f := supervise.Folder{Path: t.TempDir(), Argv: []string{"/no/such/supervisor"}}
-	if _, err := f.Apply(t.Context(), nil, nil); err == nil {
-		t.Error("no error")
+	for argv, says := range map[string]string{"/no/such/supervisor": "no such file", "false": "ended"} {
+		f := supervise.Folder{Path: t.TempDir(), Argv: []string{argv}}
+		if _, err := f.Apply(t.Context(), nil, nil); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v, want %q", argv, err, says)
+		}
 	}
 }
 
@@ -187,7 +201,7 @@ func supervisor(t *testing.T) (*exec.Cmd, supervise.Folder) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := wait.Poll(ctx, wait.Func("it lives", func(context.Context) (bool, string, error) {
 		alive, err := f.Alive()
@@ -203,8 +217,13 @@ func TestASupervisorThatOnlyHoldsItsLock(t *testing.T) {
 	cmd, f := supervisor(t)
 	set := shell("x", "exec sleep 600")
 	apply(t, f, plan.Changed, set)
+	t.Cleanup(func() { _ = cmd.Process.Kill() }) // one that is stopped would not stop its processes at the end
 	if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
+	}
+	var status syscall.WaitStatus // the signal has been sent, but all threads stop only later
+	if _, err := syscall.Wait4(cmd.Process.Pid, &status, syscall.WUNTRACED, nil); err != nil || !status.Stopped() {
+		t.Fatalf("it is not stopped: %v, %v", status, err)
 	}
 	var once sync.Once
 	got, err := f.Apply(t.Context(), []supervise.Process{set}, func(plan.Update) {
@@ -224,7 +243,7 @@ func TestASupervisorThatOnlyHoldsItsLock(t *testing.T) {
 // TestNothingOutlivesTheSupervisor kills it. On Linux the kernel ends its processes.
 func TestNothingOutlivesTheSupervisor(t *testing.T) {
 	cmd, f := supervisor(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	apply(t, f, plan.Changed, shell("x", "exec sleep 600"))
 	s := until(t, f, "it runs", func(s map[string]supervise.State) bool { return running(s["x"].Pid) })
