@@ -169,19 +169,25 @@ func (r *Release) Ensure(ctx context.Context, c *kube.Client, w *kube.Watcher, p
 
 // ready waits until everything is ready. What the cluster takes away once it has ended may be gone by then.
 func (r *Release) ready(ctx context.Context, w *kube.Watcher, objs []*unstructured.Unstructured, p plan.Progress) error {
-	var last []kube.Ref
+	stay, pass := r.proofs(objs)
 	g, within := errgroup.WithContext(ctx)
-	for _, obj := range objs {
-		if !kube.GoesByItself(obj) {
-			last = append(last, kube.RefOf(obj))
-			continue
-		}
-		g.Go(func() error {
-			return w.Until(within, kube.RefOf(obj), "complete", kube.DoneOrGone, p)
-		})
+	for _, ref := range pass {
+		g.Go(func() error { return w.Until(within, ref, "complete", kube.DoneOrGone, p) })
 	}
-	g.Go(func() error { return w.Ready(within, r.provable(last), p) })
+	g.Go(func() error { return w.Ready(within, stay, p) })
 	return g.Wait()
+}
+
+// proofs are the objects that can be proven: those that stay, and those that the cluster takes away once they have ended.
+func (r *Release) proofs(objs []*unstructured.Unstructured) (stay, pass []kube.Ref) {
+	for _, obj := range objs {
+		if ref := kube.RefOf(obj); kube.GoesByItself(obj) {
+			pass = append(pass, ref)
+		} else {
+			stay = append(stay, ref)
+		}
+	}
+	return r.provable(stay), r.provable(pass)
 }
 
 // stays says whether the release is as it was applied a moment ago. What is not was set again by something in the cluster, and
@@ -276,7 +282,8 @@ func (r *Release) Check(ctx context.Context, c *kube.Client, w *kube.Watcher, _ 
 	case len(s.Different) > 0:
 		return differs("changed in the cluster: %s", described(s.Different))
 	}
-	return c.Check(ctx, r.provable(kube.RefsOf(s.Objects)))
+	stay, pass := r.proofs(s.Objects)
+	return fault.Join(c.Check(ctx, stay), c.CheckBy(ctx, pass, kube.DoneOrGone)) // one that was seen may be gone by now
 }
 
 // Remove uninstalls the release.

@@ -97,7 +97,7 @@ func ended(state *unstructured.Unstructured) kube.Health {
 	if state == nil {
 		return kube.Health{Message: "does not exist yet"}
 	}
-	h := kube.HealthOf(state)
+	h := kube.EndOf(state)
 	if phase, _, _ := unstructured.NestedString(state.Object, "status", "phase"); h.Ready && state.GetKind() == "Pod" && phase != "Succeeded" {
 		return kube.Health{Message: "runs and has not ended"}
 	}

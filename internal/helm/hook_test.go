@@ -66,23 +66,23 @@ func TestAFailingHookIsToldWithItsCause(t *testing.T) {
 
 func TestAPodAsAHookIsAwaitedToItsEnd(t *testing.T) {
 	t.Parallel()
-	install := func(t *testing.T, policy string) (*space, error) {
+	install := func(t *testing.T, policy string, timeout time.Duration) (*space, error) {
 		t.Helper()
 		t.Parallel()
 		s := newSpace(t)
 		c := chart(t, map[string]string{"templates/config.yaml": configMap, "templates/hook.yaml": "apiVersion: v1\nkind: Pod\n" +
 			"metadata: {name: hook, annotations: {helm.sh/hook: pre-install}}\nspec: {restartPolicy: " + policy + ", containers: [{name: migrate, image: example.com/migrate}]}\n"})
-		_, _, err := s.ensure(helm.Release{Name: "app", Namespace: s.name, Chart: c, Timeout: 5 * time.Second})
+		_, _, err := s.ensure(helm.Release{Name: "app", Namespace: s.name, Chart: c, Timeout: timeout})
 		return s, err
 	}
 	t.Run("one that runs on", func(t *testing.T) {
-		s, err := install(t, "Always")
+		s, err := install(t, "Always", 15*time.Second)
 		if err == nil || !strings.Contains(err.Error(), "Pod "+s.name+"/hook runs and has not ended") || s.configMap("app") != nil {
 			t.Errorf("got %v", err)
 		}
 	})
 	t.Run("one that succeeds", func(t *testing.T) {
-		if s, err := install(t, "Never"); err != nil || s.configMap("app") == nil {
+		if s, err := install(t, "Never", time.Minute); err != nil || s.configMap("app") == nil {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -115,9 +115,34 @@ func TestAHookThatNeverEndsIsToldWithItsCause(t *testing.T) {
 	t.Parallel()
 	s := newSpace(t)
 	c := chart(t, map[string]string{"templates/hook.yaml": hookJob("pre-install", "nodeSelector: {nowhere: here}")})
-	_, _, err := s.ensure(helm.Release{Name: "app", Namespace: s.name, Chart: c, Timeout: 3 * time.Second})
+	_, _, err := s.ensure(helm.Release{Name: "app", Namespace: s.name, Chart: c, Timeout: 15 * time.Second})
 	if err == nil || !strings.Contains(err.Error(), "unschedulable") || !strings.Contains(err.Error(), "node affinity/selector") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestAHookThatGoesAtOnceHasSucceeded: the cluster has taken the Job away when its end is looked at.
+func TestAHookThatGoesAtOnceHasSucceeded(t *testing.T) {
+	t.Parallel()
+	s := newSpace(t)
+	c := chart(t, map[string]string{"templates/config.yaml": configMap, "templates/hook.yaml": strings.Replace(
+		hookJob("pre-install", "nodeSelector: {"+s.name+": open}"), "backoffLimit: 0", "ttlSecondsAfterFinished: 0", 1)})
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	job := kube.Ref{Group: "batch", Version: "v1", Kind: "Job", Namespace: s.name, Name: "hook"}
+	looked := false
+	_, _, err := helm.Ensure(ctx, s.client, s.watcher, helm.Release{Name: "app", Namespace: s.name, Chart: c, Timeout: time.Minute}, func(u plan.Update) {
+		if looked || !strings.Contains(u.Waiting, "not complete") {
+			return
+		}
+		looked = true
+		s.openNodes("open") // it was waited for, and is not looked at before it has gone
+		if err := s.watcher.Gone(ctx, []kube.Ref{job}, nil); err != nil {
+			t.Error(err)
+		}
+	})
+	if err != nil || !looked || s.configMap("app") == nil {
+		t.Errorf("got %v, looked: %t", err, looked)
 	}
 }
 

@@ -30,8 +30,8 @@ func hookingServer(t *testing.T) *providers.Cluster {
 	start(t, dir, "etcd", "--data-dir="+filepath.Join(dir, "data"), "--unsafe-no-fsync",
 		"--listen-client-urls=http://"+etcd, "--advertise-client-urls=http://"+etcd, "--listen-peer-urls=http://"+peer,
 		"--initial-advertise-peer-urls=http://"+peer, "--initial-cluster=default=http://"+peer)
-	_, port, _ := net.SplitHostPort(api)
-	start(t, dir, "kube-apiserver", "--etcd-servers=http://"+etcd, "--bind-address=127.0.0.1", "--secure-port="+port,
+	host, port, _ := net.SplitHostPort(api)
+	start(t, dir, "kube-apiserver", "--etcd-servers=http://"+etcd, "--bind-address="+host, "--secure-port="+port,
 		"--cert-dir="+dir, "--token-auth-file="+filepath.Join(dir, "tokens"), "--authorization-mode=RBAC",
 		"--service-account-issuer=https://example.com", "--service-account-key-file="+filepath.Join(dir, "key.pem"),
 		"--service-account-signing-key-file="+filepath.Join(dir, "key.pem"), "--endpoint-reconciler-type=none",
@@ -41,9 +41,13 @@ func hookingServer(t *testing.T) *providers.Cluster {
 	}}
 }
 
+// freePort is an address at which nobody listens. It is of this process alone, all of 127.0.0.0/8 being this machine: a port of
+// 127.0.0.1 that is free now may be another's in a moment.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	pid := os.Getpid()
+	own := net.IPv4(127, byte(1+pid>>16), byte(pid>>8), byte(pid))
+	l, err := net.Listen("tcp", net.JoinHostPort(own.String(), "0"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,10 +1,13 @@
 package kube
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery"
@@ -71,6 +74,10 @@ func (m *sharedMapper) get() (meta.RESTMapper, error) {
 		return m.delegate, nil
 	}
 	groups, err := restmapper.GetAPIGroupResources(m.discovery)
+	if errors.Is(err, context.DeadlineExceeded) {
+		// It is the time of that request, as discovery has no context. Whose own time goes on may ask again.
+		return nil, apierrors.NewTimeoutError("the API server does not tell what it serves", 0)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("ask the API server what it serves: %w", err)
 	}

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,10 +12,18 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/wait"
 )
 
 // prober is the manager of dry runs. It owns nothing, so that they show what is wanted and what others have added.
 const prober = "rekindle-compare"
+
+// compareTries is how often an object is compared while the server is away. It is not for long: what it is away for may be a
+// webhook that comes back only when a difference is made good.
+const compareTries = 5
+
+// errMoving says that an object has changed with each look.
+var errMoving = errors.New("it changes while it is compared")
 
 // Difference is one object that is not as desired.
 type Difference struct {
@@ -97,24 +106,38 @@ func (c *Client) Changes(ctx context.Context, objs []*unstructured.Unstructured,
 	return found, nil
 }
 
-// compare tells whether one object differs, nil when it does not.
+// compare tells whether one object differs, nil when it does not. It looks again while the object changes under its eyes, as one
+// that is rolled out does, and a few times while the server is away.
 func (c *Client) compare(ctx context.Context, obj *unstructured.Unstructured) (*Difference, error) {
 	ref, desired := RefOf(obj), normalized(obj)
-	live, err := c.Get(ctx, ref)
-	switch {
-	case err != nil:
-		return nil, fault.Wrap(err, fault.Failed, "compare with the cluster").On("%s", ref)
-	case live == nil:
-		return &Difference{Ref: ref, Missing: true}, nil
+	for try := 1; ; try++ {
+		live, err := c.Get(ctx, ref)
+		switch {
+		case err != nil:
+			return nil, fault.Wrap(err, fault.Failed, "compare with the cluster").On("%s", ref)
+		case live == nil:
+			return &Difference{Ref: ref, Missing: true}, nil
+		}
+		at, err := c.drift(ctx, desired, live, Manager)
+		passes := transient(err) || apierrors.IsNotFound(err) // or it went between two looks
+		again := errors.Is(err, errMoving) || passes && try < compareTries
+		if again && wait.Sleep(ctx, wait.Backoff(try, maxPause/20, maxPause)) == nil {
+			continue
+		}
+		if err != nil && ctx.Err() != nil {
+			return nil, fault.Wrap(ctx.Err(), fault.Failed, "compare with the cluster").On("%s", ref)
+		}
+		if err != nil { // the server cannot tell: what the fields say stands
+			at = difference(desired, live)
+		}
+		switch {
+		case at != nil:
+			return &Difference{Ref: ref, Path: pathOf(at), Owner: ownerOf(live, at)}, nil
+		case transient(err):
+			return nil, fault.Wrap(err, fault.Failed, "compare with the cluster").On("%s", ref).Transient()
+		}
+		return nil, nil // a mere suspicion does not stand where the server never will tell
 	}
-	at, err := c.drift(ctx, desired, live, Manager)
-	if err != nil { // the server cannot tell: what the fields say stands, a mere suspicion does not
-		at = difference(desired, live)
-	}
-	if at == nil {
-		return nil, nil
-	}
-	return &Difference{Ref: ref, Path: pathOf(at), Owner: ownerOf(live, at)}, nil
 }
 
 func pathOf(at []string) string { return strings.Join(at, ".") }
@@ -162,7 +185,7 @@ func (c *Client) probe(ctx context.Context, desired, live *unstructured.Unstruct
 			return nil, nil, err
 		}
 	}
-	return nil, nil, apierrors.NewTooManyRequestsError("it changes while it is compared")
+	return nil, nil, errMoving
 }
 
 // dropPlaceholders takes away what a chart leaves for a controller to fill: an apply would empty it again.

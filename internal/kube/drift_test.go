@@ -1,15 +1,21 @@
 package kube_test
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
 
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
@@ -114,6 +120,62 @@ func TestWhatIsAddedToAWholeIsADifference(t *testing.T) {
 			}
 			if found, err = s.client.Compare(t.Context(), objs); err != nil || len(found) > 0 {
 				t.Errorf("after it is put back: %v, %v", found, err)
+			}
+		})
+	}
+}
+
+// TestWhatTheServerDoesNotTellIsNotAsDeclared: what was added shows only in its answer to a dry run.
+func TestWhatTheServerDoesNotTellIsNotAsDeclared(t *testing.T) {
+	const policy = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: closed, namespace: NS, labels: {a: b}}\nspec: {podSelector: {}}"
+	const forever = 1000
+	for name, c := range map[string]struct {
+		moves int // dry runs before each of which the object changes
+		away  int // dry runs that are not answered
+		ends  int // the one at which the caller's time ends
+		err   func(error) bool
+	}{
+		"it is changing for a while":      {moves: 7},
+		"the server is away for a moment": {away: 2},
+		"the server stays away":           {away: forever, err: apierrors.IsServiceUnavailable},
+		"it changes until the end":        {moves: forever, ends: 7, err: func(err error) bool { return errors.Is(err, context.Canceled) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSpace(t)
+			ref := s.mustApply(policy)[0]
+			s.patch(ref, types.MergePatchType, `{"spec":{"podSelector":{"matchLabels":{"no":"body"}}}}`)
+			ctx, end := context.WithCancel(t.Context())
+			defer end()
+			config, asked := rest.CopyConfig(s.cluster.REST), 0
+			config.Wrap(func(next http.RoundTripper) http.RoundTripper {
+				return roundTripper(func(r *http.Request) (*http.Response, error) {
+					if !r.URL.Query().Has("dryRun") {
+						return next.RoundTrip(r)
+					}
+					asked++
+					if asked == c.ends {
+						end()
+					}
+					if asked <= c.moves {
+						if err := s.client.MergePatch(t.Context(), ref, fmt.Appendf(nil, `{"metadata":{"annotations":{"a":"%d"}}}`, asked)); err != nil {
+							return nil, err
+						}
+					}
+					if asked <= c.away {
+						return unavailable(), nil
+					}
+					return next.RoundTrip(r)
+				})
+			})
+			found, err := connect(t, config).Compare(ctx, s.parse(policy))
+			if c.err != nil {
+				if err == nil || !c.err(err) {
+					t.Errorf("found %v, %v", found, err)
+				}
+				return
+			}
+			if err != nil || len(found) != 1 || !strings.HasPrefix(found[0].Path, "spec.podSelector") {
+				t.Errorf("found %v, %v", found, err)
 			}
 		})
 	}

@@ -1,6 +1,9 @@
 package kube
 
-import "k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
 
 // GoesByItself says whether the cluster deletes an object once its work is done: a Job with a time to live.
 func GoesByItself(obj *unstructured.Unstructured) bool {
@@ -13,5 +16,41 @@ func DoneOrGone(state *unstructured.Unstructured) Health {
 	if state == nil {
 		return Health{Ready: true}
 	}
-	return HealthOf(state)
+	return EndOf(state)
+}
+
+// EndOf is [HealthOf] for those who want something to come to its end: a Job that has ended has done so also while it is being
+// deleted, which takes as long as the garbage collector needs.
+func EndOf(obj *unstructured.Unstructured) Health {
+	if h, ended := jobEnd(obj); ended {
+		return h
+	}
+	return HealthOf(obj)
+}
+
+// lastWords is how a Job was that had ended before it was deleted, nil of anything else: those who only wait for its end may
+// have seen nothing between its work and its deletion. To all others it is one that is being deleted.
+func lastWords(obj *unstructured.Unstructured) *unstructured.Unstructured {
+	if _, ended := jobEnd(obj); !ended {
+		return nil
+	}
+	last := obj.DeepCopy()
+	if now := metav1.Now(); last.GetDeletionTimestamp() == nil { // one that was deleted at once never had it
+		last.SetDeletionTimestamp(&now)
+	}
+	return last
+}
+
+// jobEnd is how a Job has ended; of one that has not, and of all other objects, ended is false.
+func jobEnd(obj *unstructured.Unstructured) (h Health, ended bool) {
+	if gk := obj.GroupVersionKind().GroupKind(); gk.Group != groupBatch || gk.Kind != kindJob {
+		return Health{}, false
+	}
+	if c := condition(obj, "Failed"); c["status"] == "True" {
+		return Health{Failed: true, Message: conditionText(c)}, true
+	}
+	if c := condition(obj, "Complete"); c["status"] == "True" {
+		return Health{Ready: true, Message: "complete"}, true
+	}
+	return Health{}, false
 }

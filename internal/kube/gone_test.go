@@ -26,7 +26,7 @@ func TestWhatGoesBetweenTwoLooksIsSeenToBeGone(t *testing.T) {
 		var group sync.WaitGroup
 		for _, ref := range refs {
 			group.Go(func() {
-				if err := w.Gone(s.within(20*time.Second), []kube.Ref{ref}, nil); err != nil {
+				if err := w.Gone(s.within(time.Minute), []kube.Ref{ref}, nil); err != nil {
 					t.Error(err)
 				}
 			})

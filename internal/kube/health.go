@@ -48,12 +48,17 @@ func HealthOf(obj *unstructured.Unstructured) Health {
 
 // Check reads objects once and returns a fault, with its cause, for each that is not ready now.
 func (c *Client) Check(ctx context.Context, refs []Ref) error {
+	return c.CheckBy(ctx, refs, c.readiness)
+}
+
+// CheckBy is Check with a judge of the caller's.
+func (c *Client) CheckBy(ctx context.Context, refs []Ref, judge Judge) error {
 	return each(ctx, refs, func(ctx context.Context, _ int, ref Ref) error {
 		obj, err := c.Get(ctx, ref)
 		if err != nil {
 			return fault.Wrap(err, fault.Failed, "read").On("%s", ref)
 		}
-		it := &item{ref: ref, state: obj, health: c.readiness(obj)}
+		it := &item{ref: ref, state: obj, health: judge(obj)}
 		if it.health.Ready || isUnboundClaim(it) && c.bindsOnFirstUse(ctx, obj) {
 			return nil
 		}
@@ -135,11 +140,8 @@ func replicas(obj *unstructured.Unstructured) (ready, want int64, ok bool) {
 }
 
 func jobHealth(obj *unstructured.Unstructured) Health {
-	if c := condition(obj, "Failed"); c["status"] == "True" {
-		return Health{Failed: true, Message: conditionText(c)}
-	}
-	if c := condition(obj, "Complete"); c["status"] == "True" {
-		return Health{Ready: true, Message: "complete"}
+	if h, ended := jobEnd(obj); ended {
+		return h
 	}
 	if suspended, _, _ := unstructured.NestedBool(obj.Object, "spec", "suspend"); suspended {
 		return Health{Ready: true, Message: "suspended"}

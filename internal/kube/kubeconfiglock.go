@@ -13,8 +13,9 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/wait"
 )
 
-// lockTime is how long another process may hold a kubeconfig before that is an error.
-const lockTime = 10 * time.Second
+// lockTime is how long others may hold a kubeconfig before that is an error. A burst of runs takes it in turn, each for as long as
+// the disk needs.
+const lockTime = 30 * time.Second
 
 // lockMark is what a lock of ours holds, by which it is told from one of kubectl, which is empty.
 const lockMark = "rekindle\n"

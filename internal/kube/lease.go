@@ -177,13 +177,17 @@ func (l *lease) renew(ctx context.Context, fresh bool) error {
 }
 
 // giveBack deletes the lease: of a run that has ended nothing is left in a cluster. One that another run has taken since stays.
+// A renewal that the end of the run cut off may still be written, between our look and our deletion.
 func (l *lease) giveBack(lifetime context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(lifetime), leaseRenewal)
 	defer cancel()
-	have, err := l.leases.Get(ctx, leaseName, metav1.GetOptions{})
-	if err != nil || holderOf(have.Spec) != l.me.String() {
-		return
+	for conflict := true; conflict; {
+		have, err := l.leases.Get(ctx, leaseName, metav1.GetOptions{})
+		if err != nil || holderOf(have.Spec) != l.me.String() {
+			return
+		}
+		asSeen := metav1.Preconditions{UID: &have.UID, ResourceVersion: &have.ResourceVersion}
+		err = l.leases.Delete(ctx, leaseName, metav1.DeleteOptions{Preconditions: &asSeen})
+		conflict = apierrors.IsConflict(err) // any other error: it runs out by itself
 	}
-	asSeen := metav1.Preconditions{UID: &have.UID, ResourceVersion: &have.ResourceVersion}
-	_ = l.leases.Delete(ctx, leaseName, metav1.DeleteOptions{Preconditions: &asSeen}) // else it runs out by itself
 }

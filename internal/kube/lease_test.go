@@ -29,7 +29,8 @@ type leaseServer struct {
 	lease   *coordinationv1.Lease
 	version int
 	away    error
-	ends    bool // its holder gives it back before the next update
+	ends    bool   // its holder gives it back before the next update
+	writes  func() // what is written just before the next deletion
 	asked   int
 }
 
@@ -74,6 +75,10 @@ func (s *leaseServer) Update(_ context.Context, l *coordinationv1.Lease, _ metav
 func (s *leaseServer) Delete(_ context.Context, _ string, o metav1.DeleteOptions) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.writes != nil {
+		s.writes()
+		s.writes = nil
+	}
 	if *o.Preconditions.ResourceVersion != s.lease.ResourceVersion {
 		return apierrors.NewConflict(schema.GroupResource{Resource: "leases"}, leaseName, errors.New("it was changed"))
 	}
@@ -260,6 +265,38 @@ func TestALeaseThatAnotherTookIsTold(t *testing.T) {
 			t.Errorf("it is held by %q, and was told %d times more", got, len(lost))
 		}
 	})
+}
+
+// TestALeaseIsGivenBack also when a renewal that was cut off is written after all, and not when another run has it by then.
+func TestALeaseIsGivenBack(t *testing.T) {
+	me := thisRunOf(t)
+	for name, c := range map[string]struct {
+		writer string // who writes it between the look and the deletion
+		left   bool
+	}{"nobody": {}, "this run": {writer: me.String()}, "another run": {writer: "far-away/7/other", left: true}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server := &leaseServer{}
+				l := &lease{leases: server, me: me}
+				if err := l.await(t.Context(), nil); err != nil {
+					t.Fatal(err)
+				}
+				if c.writer != "" {
+					server.writes = func() {
+						written := server.lease.DeepCopy()
+						written.Spec.HolderIdentity = &c.writer
+						server.write(written)
+					}
+				}
+				life, end := context.WithCancel(t.Context())
+				end()
+				l.keep(life, func(err error) { t.Errorf("lost: %v", err) })
+				if server.exists() != c.left {
+					t.Errorf("it is left: %t", server.exists())
+				}
+			})
+		})
+	}
 }
 
 // TestALeaseThatIsGone: one that another run may have held meanwhile is lost, one that was deleted by hand is made anew.

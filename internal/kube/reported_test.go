@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -75,6 +76,7 @@ func (s *space) report(ref kube.Ref, conditions ...map[string]any) error {
 
 func TestACustomResourceIsReadyOnlyAfterItsControllersWord(t *testing.T) {
 	s := newSpace(t)
+	made := time.Now()
 	refs := s.databases("one", "two")
 	w := s.watcher()
 	if err := s.client.Check(t.Context(), refs); err != nil {
@@ -93,7 +95,7 @@ func TestACustomResourceIsReadyOnlyAfterItsControllersWord(t *testing.T) {
 		reported <- nil
 	}()
 	waits := 0
-	silent, err := w.Reported(s.within(time.Minute), refs, func(u plan.Update) {
+	silent, err := w.ReportedBy(s.within(time.Minute), refs, time.Since(made)+time.Minute, func(u plan.Update) {
 		if strings.Contains(u.Waiting, "not yet seen by its controller") {
 			waits++
 			asked <- struct{}{}
@@ -108,14 +110,14 @@ func TestACustomResourceIsReadyOnlyAfterItsControllersWord(t *testing.T) {
 	if err := s.client.Check(t.Context(), refs[:1]); err == nil || !strings.Contains(err.Error(), "Starting") {
 		t.Errorf("a word is no readiness: %v", err)
 	}
-	since := time.Now()
 	if silent, err := w.Reported(s.within(time.Minute), refs, func(u plan.Update) { t.Errorf("it waits again: %v", u) }); err != nil || len(silent) > 0 {
-		t.Errorf("again: silent %v, %v after %s", silent, err, time.Since(since))
+		t.Errorf("again: silent %v, %v", silent, err)
 	}
 }
 
 func TestACustomResourceThatNobodyReportsOfIsTold(t *testing.T) {
 	s := newSpace(t)
+	made := time.Now()
 	refs := s.databases("spoken", "silent")
 	if err := s.report(refs[0], map[string]any{"type": "Ready", "status": "True"}); err != nil {
 		t.Fatal(err)
@@ -125,23 +127,23 @@ func TestACustomResourceThatNobodyReportsOfIsTold(t *testing.T) {
 	if err != nil || !slices.Equal(silent, refs[1:]) {
 		t.Errorf("silent %v, %v", silent, err)
 	}
-	began := time.Now()
-	silent, err = w.ReportedBy(s.within(time.Minute), refs, time.Millisecond, nil) // its age is past that
-	if err != nil || !slices.Equal(silent, refs[1:]) || time.Since(began) > 10*time.Second {
-		t.Errorf("an old one: silent %v, %v after %s", silent, err, time.Since(began))
+	silent, err = w.ReportedBy(s.within(time.Minute), refs, time.Millisecond, func(u plan.Update) { t.Errorf("its age is past that: %v", u) })
+	if err != nil || !slices.Equal(silent, refs[1:]) {
+		t.Errorf("an old one: silent %v, %v", silent, err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	_, err = w.Reported(ctx, refs, func(plan.Update) { cancel() })
+	_, err = w.ReportedBy(ctx, refs, time.Since(made)+time.Minute, func(plan.Update) { cancel() })
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
-	if _, err = w.Reported(s.within(500*time.Millisecond), refs, nil); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err = w.ReportedBy(s.within(500*time.Millisecond), refs, time.Since(made)+time.Minute, nil); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("the caller's own time is over: %v", err)
 	}
 }
 
 func TestOnlyWhatTheClustersCRDsPromiseIsAwaited(t *testing.T) {
 	s := newSpace(t)
+	made := time.Now()
 	refs := s.databases("one", "two")
 	s.mustApply(crdOf("plain"))
 	refs = append(refs, s.mustApply("apiVersion: NS.example.com/v1\nkind: plain\nmetadata: {name: x, namespace: NS}\nspec: {size: 1}\n"+
@@ -155,8 +157,9 @@ func TestOnlyWhatTheClustersCRDsPromiseIsAwaited(t *testing.T) {
 			warned = append(warned, u.Warning)
 		}
 	}
-	for range 2 { // the second time it is no news
-		if err := w.AwaitReportsBy(s.within(time.Minute), refs, 2*time.Second, p); err != nil {
+	age := time.Since(made) + 5*time.Second // there is some left of it
+	for range 2 {                           // the second time it is no news
+		if err := w.AwaitReportsBy(s.within(time.Minute), refs, age, p); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -247,7 +250,8 @@ spec:
 	if err := s.report(owner, map[string]any{"type": "Ready", "status": "False", "reason": "Waiting"}); err != nil {
 		t.Fatal(err)
 	}
-	err = s.watcher().Ready(s.within(5*time.Second), []kube.Ref{owner}, nil)
+	ctx, listen := s.untilTold("unschedulable")
+	err = s.watcher().Ready(ctx, []kube.Ref{owner}, listen)
 	if err == nil {
 		t.Fatal("it is ready")
 	}
@@ -333,13 +337,15 @@ func TestTheAgeOfAnObjectIsThatOfItsServer(t *testing.T) {
 			config := rest.CopyConfig(s.cluster.REST)
 			config.Wrap(func(next http.RoundTripper) http.RoundTripper { return &otherTime{next, c.off, c.mute} })
 			s.client = connect(t, config)
+			made := time.Now()
 			refs := s.databases("one", "two")
 			w := s.watcher()
 
 			seen := make(chan error, 1)
-			silent, err := w.Reported(s.within(time.Minute), refs[:1], func(u plan.Update) {
+			var once sync.Once
+			silent, err := w.ReportedBy(s.within(time.Minute), refs[:1], time.Since(made)+time.Minute, func(u plan.Update) {
 				if strings.Contains(u.Waiting, "not yet seen by its controller") {
-					seen <- s.report(refs[0], map[string]any{"type": "Ready", "status": "True"})
+					once.Do(func() { seen <- s.report(refs[0], map[string]any{"type": "Ready", "status": "True"}) })
 				}
 			})
 			if err != nil || len(silent) > 0 {
@@ -348,7 +354,7 @@ func TestTheAgeOfAnObjectIsThatOfItsServer(t *testing.T) {
 			if err := <-seen; err != nil {
 				t.Fatal(err)
 			}
-			silent, err = w.ReportedBy(s.within(30*time.Second), refs[1:], time.Millisecond, nil)
+			silent, err = w.ReportedBy(s.within(time.Minute), refs[1:], time.Millisecond, nil)
 			if err != nil || !slices.Equal(silent, refs[1:]) {
 				t.Errorf("an old one: silent %v, %v", silent, err)
 			}

@@ -36,6 +36,9 @@ func (c *Client) samplesFor(ctx context.Context, h webhook) ([]*unstructured.Uns
 			continue
 		}
 		mappings, err := c.mappingsOf(rule.Rule)
+		if transient(err) {
+			return nil, err
+		}
 		if err != nil {
 			continue // a kind that is not served: another rule may do
 		}
@@ -82,6 +85,9 @@ func (c *Client) mappingsOf(rule admissionv1.Rule) ([]*meta.RESTMapping, error) 
 	var mappings []*meta.RESTMapping
 	for _, name := range names {
 		kind, err := c.mapper.KindFor(gvr.GroupVersion().WithResource(name))
+		if transient(err) {
+			return nil, err
+		}
 		if err != nil {
 			continue // another may be served
 		}
@@ -197,8 +203,8 @@ func (c *Client) body(ctx context.Context, m *meta.RESTMapping) map[string]any {
 
 // customBody is the least that the schema of a custom resource demands.
 func (c *Client) customBody(ctx context.Context, m *meta.RESTMapping) map[string]any {
-	obj, err := c.get(ctx, Ref{Group: groupCRD, Version: "v1", Kind: kindCRD, Name: m.Resource.GroupResource().String()})
-	if err != nil {
+	obj, err := c.Get(ctx, Ref{Group: groupCRD, Version: "v1", Kind: kindCRD, Name: m.Resource.GroupResource().String()})
+	if err != nil || obj == nil {
 		return map[string]any{} // a built-in kind without a template above
 	}
 	var crd apiextensionsv1.CustomResourceDefinition

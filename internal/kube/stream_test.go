@@ -78,6 +78,14 @@ func fail(w http.ResponseWriter, code int, reason string) {
 	fmt.Fprintf(w, `{"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": %q, "code": %d}`, reason, code)
 }
 
+// unavailable is the answer of a server that is away for a moment.
+func unavailable() *http.Response {
+	answer := httptest.NewRecorder()
+	answer.Header().Set("Content-Type", "application/json")
+	fail(answer, http.StatusServiceUnavailable, "ServiceUnavailable")
+	return answer.Result()
+}
+
 // TestWhoJoinsInTheMidstOfAListMissesNothing: what it waits for was told to others before it came, and is never told again.
 func TestWhoJoinsInTheMidstOfAListMissesNothing(t *testing.T) {
 	server := &longList{paused: make(chan struct{}), release: make(chan struct{})}

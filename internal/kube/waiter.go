@@ -31,6 +31,7 @@ type item struct {
 	version string // of the newest state seen
 	dirty   bool   // state is newer than health
 	state   *unstructured.Unstructured
+	last    *unstructured.Unstructured // how it was when it was deleted, to be judged once before its absence is; see lastWords
 	health  Health
 }
 
@@ -290,6 +291,19 @@ func (it *item) take(obj *unstructured.Unstructured, version string) {
 		it.version = version
 	}
 	it.state, it.dirty = obj, true
+	if obj != nil {
+		it.last = nil
+	}
+}
+
+// lose keeps that the object was deleted, and how it was then if it is the one that was seen: another of its name may have gone
+// before that. The caller holds the lock.
+func (it *item) lose(obj *unstructured.Unstructured) {
+	before := it.state
+	it.take(nil, obj.GetResourceVersion())
+	if it.state == nil && before != nil && before.GetUID() == obj.GetUID() {
+		it.last = lastWords(obj)
+	}
 }
 
 func (w *waiter) signal() {
@@ -308,7 +322,7 @@ func (w *waiter) saw(key streamKey, obj *unstructured.Unstructured, gone bool) {
 	}
 	for _, it := range w.byName[key][obj.GetName()] {
 		if gone {
-			it.take(nil, obj.GetResourceVersion())
+			it.lose(obj)
 		} else {
 			it.take(obj, "")
 		}
@@ -373,6 +387,13 @@ func (w *waiter) judge(ctx context.Context) (done bool, err error) {
 			it.dirty = false
 			changed = append(changed, it)
 			it.health = w.health(it.state)
+			if it.last == nil {
+				continue
+			}
+			if h := w.health(it.last); h.Ready || h.Failed {
+				it.health = h
+			}
+			it.last = nil
 		}
 	}
 	w.mu.Unlock()

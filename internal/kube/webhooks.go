@@ -112,6 +112,9 @@ func (c *Client) proveWebhook(ctx context.Context, h webhook, p plan.Progress) (
 		if result, detail := c.createThrough(ctx, h); result != unclear {
 			return result, detail
 		}
+		if err := ctx.Err(); err != nil { // it was cut off, and shows nothing
+			return silent, err.Error()
+		}
 	}
 	if h.client.Service == nil {
 		p.Warn(fmt.Sprintf("webhook %s of %s could not be proven: no request is sure to go through it", h.name, h.config))
@@ -127,11 +130,17 @@ func (c *Client) proveWebhook(ctx context.Context, h webhook, p plan.Progress) (
 // createThrough makes dry-run creates that the webhook has to see, until one tells of it.
 func (c *Client) createThrough(ctx context.Context, h webhook) (proof, string) {
 	samples, err := c.samplesFor(ctx, h)
-	if err != nil {
+	switch {
+	case transient(err):
+		return silent, brief(err)
+	case err != nil:
 		return unclear, ""
 	}
 	for _, sample := range samples {
 		resource, err := c.resource(RefOf(sample))
+		if transient(err) {
+			return silent, brief(err)
+		}
 		if err != nil {
 			continue
 		}

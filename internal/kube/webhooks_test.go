@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	reviewv1 "k8s.io/api/admission/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/rest"
 
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
@@ -41,19 +41,10 @@ func (h *hook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(review)
 }
 
-// serve starts the server, on an address if one is given.
-func (h *hook) serve(t *testing.T, address string) *httptest.Server {
+// serve starts the server.
+func (h *hook) serve(t *testing.T) *httptest.Server {
 	t.Helper()
-	server := httptest.NewUnstartedServer(h)
-	if address != "" {
-		listener, err := net.Listen("tcp", address)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = server.Listener.Close()
-		server.Listener = listener
-	}
-	server.StartTLS()
+	server := httptest.NewTLSServer(h)
 	t.Cleanup(server.Close)
 	return server
 }
@@ -129,14 +120,14 @@ func TestAWebhookIsProvenByARequestThroughIt(t *testing.T) {
 				group = s.name + ".example.com"
 			}
 			h := &hook{allow: c.allow}
-			ref := s.configure(c.kind, h.serve(t, ""), "Fail", group, c.resource)
+			ref := s.configure(c.kind, h.serve(t), "Fail", group, c.resource)
 			var warned []string
 			p := plan.Progress(func(u plan.Update) {
 				if u.Warning != "" {
 					warned = append(warned, u.Warning)
 				}
 			})
-			if err := s.client.ProveWebhooks(s.within(20*time.Second), []kube.Ref{ref}, p); err != nil {
+			if err := s.client.ProveWebhooks(s.within(2*time.Minute), []kube.Ref{ref}, p); err != nil {
 				t.Fatal(err)
 			}
 			if h.called.Load() == 0 || len(warned) > 0 {
@@ -149,28 +140,60 @@ func TestAWebhookIsProvenByARequestThroughIt(t *testing.T) {
 func TestAWebhookThatDoesNotAnswerIsAwaited(t *testing.T) {
 	s := hookingSpace(t, hookingServer(t))
 	h := &hook{allow: true}
-	server := h.serve(t, "")
-	address := server.Listener.Addr().String()
+	server := h.serve(t)
+	address := server.URL
+	server.URL = "https://" + freePort(t) // there nobody listens
 	ref := s.configure("ValidatingWebhookConfiguration", server, "Fail", "", "configmaps")
-	server.Close()
-	err := s.client.ProveWebhooks(s.within(3*time.Second), []kube.Ref{ref}, nil)
+	ctx, listen := s.untilTold("connection refused")
+	err := s.client.ProveWebhooks(ctx, []kube.Ref{ref}, listen)
 	if err == nil || !strings.Contains(err.Error(), "proof.example.com") || !strings.Contains(err.Error(), "connection refused") {
 		t.Fatalf("got %v", err)
 	}
-	h.serve(t, address)
-	if err := s.client.ProveWebhooks(s.within(20*time.Second), []kube.Ref{ref}, nil); err != nil {
+	server.URL = address
+	s.configure("ValidatingWebhookConfiguration", server, "Fail", "", "configmaps")
+	if err := s.client.ProveWebhooks(s.within(2*time.Minute), []kube.Ref{ref}, nil); err != nil {
 		t.Error(err)
+	}
+	if h.called.Load() == 0 {
+		t.Error("it was not called")
 	}
 }
 
 func TestWhatCanNotBeProvenIsSaid(t *testing.T) {
 	s := hookingSpace(t, hookingServer(t))
 	h := &hook{allow: true}
-	ref := s.configure("ValidatingWebhookConfiguration", h.serve(t, ""), "Ignore", "", "configmaps")
+	ref := s.configure("ValidatingWebhookConfiguration", h.serve(t), "Ignore", "", "configmaps")
 	warned := ""
-	err := s.client.ProveWebhooks(s.within(20*time.Second), []kube.Ref{ref}, func(u plan.Update) { warned += u.Warning })
+	err := s.client.ProveWebhooks(s.within(2*time.Minute), []kube.Ref{ref}, func(u plan.Update) { warned += u.Warning })
 	if err != nil || !strings.Contains(warned, "could not be proven") {
 		t.Errorf("warned %q, %v", warned, err)
+	}
+}
+
+// TestABusyServerLeavesNoWebhookUnproven: what it does not tell when it is asked for a place to try, it tells later.
+func TestABusyServerLeavesNoWebhookUnproven(t *testing.T) {
+	cluster := hookingServer(t)
+	s := hookingSpace(t, cluster)
+	h := &hook{allow: true}
+	ref := s.configure("ValidatingWebhookConfiguration", h.serve(t), "Fail", "", "configmaps")
+	busy := 2
+	config := rest.CopyConfig(cluster.REST)
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(r *http.Request) (*http.Response, error) {
+			if busy == 0 || !strings.HasSuffix(r.URL.Path, "/namespaces") {
+				return next.RoundTrip(r)
+			}
+			busy--
+			return unavailable(), nil
+		})
+	})
+	err := connect(t, config).ProveWebhooks(s.within(2*time.Minute), []kube.Ref{ref}, func(u plan.Update) {
+		if u.Warning != "" {
+			t.Errorf("warned %q", u.Warning)
+		}
+	})
+	if err != nil || busy > 0 || h.called.Load() == 0 {
+		t.Errorf("%v; it was busy %d times less; called %d times", err, busy, h.called.Load())
 	}
 }
 
@@ -194,7 +217,8 @@ webhooks:
   namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: nowhere}}
   rules: [{operations: [CREATE], apiGroups: [""], apiVersions: [v1], resources: [configmaps]}]
 `)
-	err := s.client.ProveWebhooks(s.within(2*time.Second), refs[1:], nil)
+	ctx, listen := s.untilTold("no ready endpoints")
+	err := s.client.ProveWebhooks(ctx, refs[1:], listen)
 	if err == nil || !strings.Contains(err.Error(), "no ready endpoints") {
 		t.Errorf("got %v", err)
 	}

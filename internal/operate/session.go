@@ -111,10 +111,10 @@ func (s *Session) Hold() { s.held, s.lost = context.WithCancelCause(s.base) }
 // Lost says why a lease that the session held was lost; nil while it holds.
 func (s *Session) Lost() error { return context.Cause(s.held) }
 
-// lose ends all that the session does: another run has the cluster's lease now.
+// lose ends all that the session does: another run has the cluster's lease now. Who sees that it has ended finds the reason.
 func (s *Session) lose(why error) {
-	s.stop(why)
 	s.lost(why)
+	s.stop(why)
 }
 
 // whileHeld ends a context, also one that outlives that of the session, when a lease is lost.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
@@ -41,11 +42,16 @@ func TestALostLeaseStopsTheSession(t *testing.T) {
 		return plan.Unchanged, nil
 	}
 	err := caller(t).Session(t.Context(), func(ctx context.Context, s *Session) error {
+		told := make(chan struct{})
 		lost := s.Run(ctx, only(func(step context.Context, _ plan.Progress) (plan.Outcome, error) {
-			go s.lose(fault.Wrap(&kube.LeaseLostError{Holder: "far-away/7/other"}, fault.Failed, "lost").On("cluster dev"))
+			go func() {
+				defer close(told)
+				s.lose(fault.Wrap(&kube.LeaseLostError{Holder: "far-away/7/other"}, fault.Failed, "lost").On("cluster dev"))
+			}()
 			<-step.Done()
 			return "", step.Err()
 		}))
+		<-told
 		if ctx.Err() == nil || s.Lost() == nil {
 			t.Error("the session goes on")
 		}
@@ -82,14 +88,16 @@ func TestATimeLimitIsTold(t *testing.T) {
 			}))
 		},
 	} {
-		ctx, cancel := WithTimeout(t.Context(), time.Millisecond)
-		text := fault.Text(caller(t).Session(ctx, do))
-		cancel()
-		for _, want := range []string{"timed out after --timeout 1ms", "read the folder", "raise --timeout"} {
-			if !strings.Contains(text, want) {
-				t.Errorf("%s: no %q in\n%s", name, want, text)
+		synctest.Test(t, func(t *testing.T) { // the step has begun when the time is over
+			ctx, cancel := WithTimeout(t.Context(), time.Millisecond)
+			defer cancel()
+			text := fault.Text(caller(t).Session(ctx, do))
+			for _, want := range []string{"timed out after --timeout 1ms", "read the folder", "raise --timeout"} {
+				if !strings.Contains(text, want) {
+					t.Errorf("%s: no %q in\n%s", name, want, text)
+				}
 			}
-		}
+		})
 	}
 }
 

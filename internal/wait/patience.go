@@ -3,7 +3,6 @@ package wait
 import (
 	"context"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -11,40 +10,56 @@ import (
 // that is open then, another than before, has it begin anew. The function must be called at the end.
 func Patiently(ctx context.Context, quiet func() <-chan struct{}, limit time.Duration) (context.Context, func()) {
 	inner, cancel := context.WithCancel(ctx)
-	late := &lateContext{Context: inner}
+	late := &lateContext{Context: ctx, done: make(chan struct{})}
 	var running sync.WaitGroup
 	running.Go(func() {
-		for {
-			select {
-			case <-quiet():
-			case <-inner.Done():
-				return
-			}
-			if Sleep(inner, limit) != nil {
-				return
-			}
-			select {
-			case <-quiet():
-				late.expired.Store(true)
-				cancel()
-				return
-			default: // something has begun meanwhile
-			}
-		}
+		defer cancel()
+		late.end(await(inner, quiet, limit))
 	})
 	return late, func() { cancel(); running.Wait() }
 }
 
-// lateContext is one whose deadline is not known from the beginning.
+// await returns why the context is over: its own end, or that the time has run out.
+func await(ctx context.Context, quiet func() <-chan struct{}, limit time.Duration) error {
+	for {
+		select {
+		case <-quiet():
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if err := Sleep(ctx, limit); err != nil {
+			return err
+		}
+		select {
+		case <-quiet():
+			return context.DeadlineExceeded
+		default: // something has begun meanwhile
+		}
+	}
+}
+
+// lateContext is one whose deadline is not known from the beginning. Its channel is its own: contexts that are made of it take
+// their error from it, and not from the one that it bounds, only when it has another channel than that.
 type lateContext struct {
 	context.Context
-	expired atomic.Bool
+	done chan struct{}
+	err  error // set before done is closed
 }
+
+func (c *lateContext) end(err error) {
+	c.err = err
+	close(c.done)
+}
+
+// Done is closed when the time has run out, or the context has ended that it bounds.
+func (c *lateContext) Done() <-chan struct{} { return c.done }
 
 // Err tells a deadline from a cancellation.
 func (c *lateContext) Err() error {
-	if c.expired.Load() {
-		return context.DeadlineExceeded
+	select {
+	case <-c.done:
+		return c.err
+	default:
+		return nil
 	}
-	return c.Context.Err()
 }

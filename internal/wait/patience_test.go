@@ -44,3 +44,38 @@ func TestPatienceBeginsAnew(t *testing.T) {
 		}
 	})
 }
+
+// TestWhatIsMadeOfAPatientContextTellsTheDeadline: who works under it makes contexts of its own, and asks these why they ended.
+func TestWhatIsMadeOfAPatientContextTellsTheDeadline(t *testing.T) {
+	closed := make(chan struct{})
+	close(closed)
+	why := errors.New("somebody stopped it")
+	for name, c := range map[string]struct {
+		quiet       <-chan struct{}
+		stop        error // the one that is bounded ends so, after a while
+		err, reason error
+	}{
+		"the time is over":     {quiet: closed, err: context.DeadlineExceeded, reason: context.DeadlineExceeded},
+		"the other one is":     {stop: why, err: context.Canceled, reason: why},
+		"before the time ends": {quiet: closed, stop: why, err: context.Canceled, reason: why},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			bounded, stop := context.WithCancelCause(t.Context())
+			defer stop(nil)
+			ctx, end := wait.Patiently(bounded, func() <-chan struct{} { return c.quiet }, time.Minute)
+			defer end()
+			inner, cancel := context.WithTimeout(context.WithValue(ctx, &why, why), time.Hour)
+			defer cancel()
+			if c.stop != nil {
+				time.Sleep(time.Second)
+				stop(c.stop)
+			}
+			<-inner.Done()
+			for which, ctx := range map[string]context.Context{"it": ctx, "one made of it": inner} {
+				if !errors.Is(ctx.Err(), c.err) || !errors.Is(context.Cause(ctx), c.reason) {
+					t.Errorf("%s: %s ended by %v: %v", name, which, ctx.Err(), context.Cause(ctx))
+				}
+			}
+		})
+	}
+}
