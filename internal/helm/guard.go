@@ -28,7 +28,8 @@ type guard struct {
 	watcher  *kube.Watcher
 	progress plan.Progress
 	release  Release
-	past     past // what earlier revisions made
+	past     past  // what earlier revisions made
+	hook     error // why a hook did not succeed: Helm gives on its text alone
 }
 
 func (g *guard) Create(r helmkube.ResourceList) (*helmkube.Result, error) {
@@ -85,8 +86,9 @@ func (g *guard) WatchUntilReady(r helmkube.ResourceList, timeout time.Duration) 
 	for _, ref := range refsOf(r, "Job", "Pod") { // a hook is one object
 		g.progress.Waiting("hook " + ref.String())
 		if err := g.watcher.Until(ctx, ref, "done", ended, g.progress); err != nil {
-			return fault.Wrap(err, fault.Failed, "a hook of the chart did not succeed").
+			g.hook = fault.Wrap(err, fault.Failed, "a hook of the chart did not succeed").
 				WithHint("the hook's %s is left for you to look at; after the cause is fixed, run the same command again", ref.Kind)
+			return g.hook
 		}
 	}
 	return nil

@@ -115,7 +115,10 @@ func TestAHookThatNeverEndsIsToldWithItsCause(t *testing.T) {
 	t.Parallel()
 	s := newSpace(t)
 	c := chart(t, map[string]string{"templates/hook.yaml": hookJob("pre-install", "nodeSelector: {nowhere: here}")})
-	_, _, err := s.ensure(helm.Release{Name: "app", Namespace: s.name, Chart: c, Timeout: 15 * time.Second})
+	// A release has as much time as each of its hooks, and it begins earlier.
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+	defer cancel()
+	_, _, err := helm.Ensure(ctx, s.client, s.watcher, helm.Release{Name: "app", Namespace: s.name, Chart: c, Timeout: 15 * time.Second}, nil)
 	if err == nil || !strings.Contains(err.Error(), "unschedulable") || !strings.Contains(err.Error(), "node affinity/selector") {
 		t.Errorf("got %v", err)
 	}

@@ -148,7 +148,10 @@ func Ensure(ctx context.Context, c *kube.Client, w *kube.Watcher, r Release, p p
 		}
 	}
 	rel, err := apply(cfg, guard, r)
-	if ctx.Err() != nil {
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded) && guard.hook != nil: // it took all the time that the release has
+		return "", nil, fault.Wrap(guard.hook, fault.Failed, "Helm could not apply it").On("release %s", r.Name)
+	case ctx.Err() != nil:
 		return "", nil, fault.Join(ctx.Err())
 	}
 	if err != nil {
