@@ -214,6 +214,20 @@ func (j *Job) findOwned() plan.Step {
 // oldAnswers is how long a cluster that is to go may take to answer. One that does not has nobody working on it.
 const oldAnswers = 5 * time.Second
 
+// silent says that an API server does not answer within a time, and once more not: where this process itself stood still for all of that
+// time, as after its machine was suspended, it has not looked.
+func silent(ctx context.Context, answers func(context.Context) error, within time.Duration) bool {
+	for _, limit := range []time.Duration{within, min(within, oldAnswers)} {
+		soon, cancel := context.WithTimeout(ctx, limit)
+		err := answers(soon)
+		cancel()
+		if err == nil || ctx.Err() != nil {
+			return false
+		}
+	}
+	return true
+}
+
 // takeLeaseOfOld waits until no other run works on the cluster that is to go.
 func (j *Job) takeLeaseOfOld(ctx context.Context) plan.Step {
 	return plan.Step{
@@ -225,9 +239,7 @@ func (j *Job) takeLeaseOfOld(ctx context.Context) plan.Step {
 			if err := j.connect(ctx, j.cluster); err != nil {
 				return "", err
 			}
-			soon, cancel := context.WithTimeout(step, oldAnswers)
-			defer cancel()
-			if err := j.client.Answers(soon); err != nil && step.Err() == nil {
+			if silent(step, j.client.Answers, oldAnswers) {
 				p.Note("its API server does not answer, so no other run is working on it")
 				return plan.Unchanged, nil
 			}

@@ -75,9 +75,7 @@ type going struct {
 // release deletes what stands for something outside the cluster. Of a cluster that does not answer there is nothing that
 // could be done before it goes.
 func (g going) release(ctx context.Context, kinds []schema.GroupKind, p plan.Progress) (plan.Outcome, error) {
-	soon, cancel := context.WithTimeout(ctx, goingAnswers)
-	defer cancel()
-	if err := g.client.Answers(soon); err != nil && ctx.Err() == nil {
+	if silent(ctx, g.client.Answers, goingAnswers) {
 		p.Warn("the API server does not answer: load balancers and disks of the cluster are looked for after the cluster is deleted")
 		return plan.Unchanged, nil
 	}

@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"cloud.google.com/go/container/apiv1/containerpb"
 	"google.golang.org/grpc/codes"
@@ -118,9 +117,8 @@ func TestEndpoints(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	began := time.Now()
-	if err := p.Preflight(t.Context(), providers.Spec{Name: "x"}); err == nil || time.Since(began) > 10*time.Second {
-		t.Errorf("%v after %s", err, time.Since(began))
+	if err := p.Preflight(t.Context(), providers.Spec{Name: "x"}); err == nil || !strings.Contains(err.Error(), "certificate signed by unknown authority") {
+		t.Error(err)
 	}
 }
 

@@ -40,15 +40,15 @@ func TestGCCollectsWhatAKilledRunLeft(t *testing.T) {
 	w.nothingOfRuns(volumes)
 
 	command := filepath.Join(w.home, "command")
-	began := time.Now()
 	w.killed(exists(command), "sh", "-c", `echo $$ >`+command+`; exec sleep 600`)
+	killed := time.Now() // the TTL began before
 	w.endCommand(command)
 	volumes = w.volumes()
 	w.gc(t.Context())
 	if w.made() == "" {
 		t.Error("gc took a cluster before its TTL was over")
 	}
-	if err := wait.Sleep(t.Context(), ttl-time.Since(began)+time.Second); err != nil {
+	if err := wait.Sleep(t.Context(), ttl-time.Since(killed)+time.Second); err != nil {
 		t.Fatal(err)
 	}
 	// Another machine has no record of the run: what is on the containers is enough.
@@ -64,7 +64,7 @@ func TestGCCollectsWhatAKilledRunLeft(t *testing.T) {
 }
 
 // ttl is longer than it takes to make a cluster while other tests make theirs.
-const ttl = 2 * time.Minute
+const ttl = 3 * time.Minute
 
 // killed begins a run around a command, and kills it when something is there.
 func (w *world) killed(there func(context.Context) (bool, string, error), command ...string) {

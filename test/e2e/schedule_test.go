@@ -24,7 +24,7 @@ func TestScheduledSnapshots(t *testing.T) {
 	}
 	first := w.kubectl("exec", "--namespace=app", "app-0", "--", "cat", "/data/first")
 	var set state.Summary
-	w.until("the cluster has taken a set by itself", 2*time.Minute, func(ctx context.Context) (bool, string, error) {
+	w.until("the cluster has taken a set by itself", 4*time.Minute, func(ctx context.Context) (bool, string, error) {
 		sets, err := repository.Sets(ctx)
 		if err != nil {
 			return false, "", err

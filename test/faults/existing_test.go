@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery"
@@ -60,11 +61,17 @@ func (w *world) inventory(name string) map[string]bool {
 				continue
 			}
 			found, err := client.Resource(gv.WithResource(r.Name)).List(w.t.Context(), metav1.ListOptions{})
+			if apierrors.IsNotFound(err) { // a CRD that is gone is listed for a moment more
+				continue
+			}
 			if err != nil {
 				w.t.Fatal(r.Name, err)
 			}
 			for _, o := range found.Items {
 				if r.Kind == "Lease" && o.Name != "rekindle" { // those of controllers come and go
+					continue
+				}
+				if _, follows := o.Labels["kube-aggregator.kubernetes.io/automanaged"]; follows { // an APIService, which goes after its CRDs
 					continue
 				}
 				all[r.Kind+" "+o.Namespace+"/"+o.Name] = true

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -90,7 +91,7 @@ func TestGKECanNotMakeIt(t *testing.T) {
 		g.server.SetScript(c.fault)
 		before, began := len(g.server.Calls("CreateCluster")), time.Now()
 		code, out, doc := g.run("up", c.file)
-		if code != 1 || time.Since(began) > 20*time.Second {
+		if code != 1 || time.Since(began) > time.Minute {
 			t.Errorf("%s: exit %d after %s\n%s", name, code, time.Since(began), out)
 		}
 		for _, text := range c.says {
@@ -178,20 +179,22 @@ func TestLostRepliesOnGKE(t *testing.T) {
 		g.must("down", file, "--yes")
 	})
 	for _, method := range []string{"CreateCluster", "DeleteCluster"} {
-		if calls := g.server.Calls(method); len(calls) != 1 {
+		calls := slices.DeleteFunc(g.server.Calls(method), func(c gke.Call) bool { return c.Code == codes.Unauthenticated })
+		if len(calls) != 1 {
 			t.Errorf("calls: %v", calls)
 		}
 	}
 	g.empty()
 }
 
-// expireTokens makes every token bad again and again while do runs.
+// expireTokens makes every token bad soon after it was given, while do runs. One that a client just got is good, as a refused one is
+// renewed once only.
 func (g *google) expireTokens(do func()) {
 	ctx, stop := context.WithCancel(g.t.Context())
 	var group sync.WaitGroup
 	group.Go(func() {
 		for wait.Sleep(ctx, time.Second) == nil {
-			g.server.ExpireTokens()
+			g.server.ExpireTokensBefore(time.Now().Add(-2 * time.Second))
 		}
 	})
 	defer group.Wait()
@@ -239,7 +242,8 @@ func TestGKEIsOutOfOrderForMinutes(t *testing.T) {
 // TestGKEUpgradesByItself: when the cluster is made GKE begins an upgrade, and when it is to go it is busy with something
 // else. Both are waited for.
 func TestGKEUpgradesByItself(t *testing.T) {
-	g := newGoogle(t,
+	// The upgrade lasts for many looks of up, so that one of them meets it.
+	g := newGoogleAt(t, gke.Pace{Change: 20 * time.Second},
 		gke.Fault{Method: "CreateCluster", Operation: &gke.Outcome{Then: "UPGRADE_NODES"}},
 		gke.Fault{Method: "DeleteCluster", Before: &gke.Error{Code: codes.FailedPrecondition, Reason: "CLUSTER_ALREADY_HAS_OPERATION",
 			Message: "Cluster is running incompatible operation operation-1731137433803-29e34938-9333-469b-b14f-5bdf10b143d2."}})

@@ -25,7 +25,7 @@ func TestAClaimThatNeverGoes(t *testing.T) {
 	client := g.reach("gke-cloud")
 	outward(t, client)
 	hold(t, client, `["example.com/disk-is-detached"]`)
-	code, out, doc := g.run("down", file, "--yes", "--timeout", "15s")
+	code, out, doc := g.run("down", file, "--yes", "--timeout", "60s")
 	if code != 1 || doc.Result != "failed" {
 		t.Errorf("exit %d, %s\n%s", code, doc.Result, out)
 	}
@@ -102,7 +102,7 @@ func TestGCReleasesOnGKE(t *testing.T) {
 	if code, out, doc := g.run(append(gc, "--run", "typo")...); code != 2 || !strings.Contains(told(doc), "no cluster of this run") {
 		t.Errorf("gc of a run that is none: exit %d\n%s", code, out)
 	}
-	code, out, doc = g.run(append(gc, "--run", run, "--timeout", "15s")...)
+	code, out, doc = g.run(append(gc, "--run", run, "--timeout", "60s")...)
 	if code != 1 || !strings.Contains(told(doc), "PersistentVolumeClaim default/data") || len(g.server.Calls("DeleteCluster")) > 0 {
 		t.Errorf("gc of a cluster that holds its claim: exit %d\n%s", code, out)
 	}

@@ -42,12 +42,14 @@ func TestShopOnGKE(t *testing.T) {
 	}
 	g.must("status", shopOnGKE)
 
+	back := g.pauseFlux() // which would make it again
 	if err := g.reach("gke-shop-gke").AppsV1().Deployments("shop").Delete(t.Context(), "frontend", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if code, out, _ := g.run("status", shopOnGKE); code != 1 || !strings.Contains(out, "shop/frontend") {
 		t.Errorf("status of a cluster without its front end: exit %d\n%s", code, out)
 	}
+	back()
 
 	// The load balancer of the ingress and the claim of the database would stay in Google Cloud.
 	if down := g.changes("down", "--yes", shopOnGKE); !slices.Contains(down, "release") || !slices.Contains(down, "delete") {
@@ -143,6 +145,20 @@ func (g *google) controllers(ctx context.Context) (ok bool, detail string, err e
 	}
 	_, err = provider.RunOnHost(ctx, all[0].Ref, f.HostProcesses(), nil)
 	return err == nil, "", err
+}
+
+// pauseFlux has the controller that applies stand still in the one cluster that is there.
+func (g *google) pauseFlux() (back func()) {
+	g.t.Helper()
+	provider, err := kwok.New(g.behind)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	all, err := provider.List(g.t.Context())
+	if err != nil || len(all) != 1 {
+		g.t.Fatal(all, err)
+	}
+	return pause(g.t, g.behind.State, all[0].Ref.Name, "kustomize-controller")
 }
 
 // isAsDeclared compares what GKE was asked for, and what runs in it, with the document.

@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/internal/wait"
 	"github.com/rekindle-dev/rekindle/providers/kwok"
 	"github.com/rekindle-dev/rekindle/test/gke"
 )
@@ -36,9 +37,14 @@ type google struct {
 
 func newGoogle(t *testing.T, script ...gke.Fault) *google {
 	t.Helper()
+	return newGoogleAt(t, gke.Pace{Change: 5 * time.Second}, script...)
+}
+
+func newGoogleAt(t *testing.T, pace gke.Pace, script ...gke.Fault) *google {
+	t.Helper()
 	w := newWorld(t)
 	behind := kwok.Options{State: t.TempDir(), Supervisor: []string{binary, "supervise"}}
-	s, err := gke.Open(t.Context(), gke.Options{Dir: t.TempDir(), Kwok: behind, Script: script, Pace: gke.Pace{Change: 5 * time.Second}})
+	s, err := gke.Open(t.Context(), gke.Options{Dir: t.TempDir(), Kwok: behind, Script: script, Pace: pace})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +143,7 @@ func TestGKEFromUpToDown(t *testing.T) {
 	}
 }
 
-// outward makes what would outlive a cluster: a balancer and a claim.
+// outward makes what would outlive a cluster: a balancer and a claim, which has its volume then.
 func outward(t *testing.T, client kubernetes.Interface) {
 	t.Helper()
 	service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "web"}, Spec: corev1.ServiceSpec{
@@ -150,7 +156,17 @@ func outward(t *testing.T, client kubernetes.Interface) {
 		AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
 		Resources:   corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}},
 	}}
-	if _, err := client.CoreV1().PersistentVolumeClaims("default").Create(t.Context(), claim, metav1.CreateOptions{}); err != nil {
+	claims := client.CoreV1().PersistentVolumeClaims("default")
+	if _, err := claims.Create(t.Context(), claim, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	bound := wait.Func("the claim is bound", func(ctx context.Context) (bool, string, error) {
+		now, err := claims.Get(ctx, "data", metav1.GetOptions{})
+		return err == nil && now.Status.Phase == corev1.ClaimBound, "", err
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := wait.Poll(ctx, bound, time.Second, nil); err != nil {
 		t.Fatal(err)
 	}
 }

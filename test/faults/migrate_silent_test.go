@@ -37,6 +37,7 @@ func TestASecretThatIsNotDecryptedStopsTheCutover(t *testing.T) {
 	const from, to = "clusters/dev/old.yaml", "clusters/dev/new.yaml"
 	w.must("up", from)
 	w.must("migrate", "stage", from, to)
+	back := pause(t, filepath.Join(w.home, "rekindle"), "new", "kustomize-controller") // which would put the right one in its place
 	secrets := w.client("new").CoreV1().Secrets("shop")
 	secret, err := secrets.Get(t.Context(), "database", metav1.GetOptions{})
 	if err != nil {
@@ -58,6 +59,7 @@ func TestASecretThatIsNotDecryptedStopsTheCutover(t *testing.T) {
 	if _, err := secrets.Update(t.Context(), secret, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
+	back()
 	w.must("migrate", "cutover", from, to, "--yes")
 }
 

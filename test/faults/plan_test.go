@@ -3,6 +3,7 @@ package faults
 import (
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -88,6 +89,11 @@ func (f foretold) unforeseen(doc report.Document) (all []string) {
 // TestPlanForetellsUp: whatever up changes, plan has told before; and where it tells of nothing, up changes nothing.
 func TestPlanForetellsUp(t *testing.T) {
 	w := newWorld(t)
+	spare := "    - {name: spare, from: {env: {token: SOPS_AGE_KEY}}}\n" // which Flux does not read
+	if err := w.repo.Replace(dev, "  verify:\n", spare+"  verify:\n"); err != nil {
+		t.Fatal(err)
+	}
+	w.commit(nil)
 	first := w.foretell(dev)
 	if first.Cluster != plan.Absent || len(w.clusters()) > 0 {
 		t.Errorf("the cluster is %s, with %v", first.Cluster, w.clusters())
@@ -114,7 +120,7 @@ func TestPlanForetellsUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	secrets := w.client("shop-dev").CoreV1().Secrets("flux-system")
-	if err := secrets.Delete(t.Context(), "sops-age", metav1.DeleteOptions{}); err != nil {
+	if err := secrets.Delete(t.Context(), "spare", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	f := w.foretell(dev)
@@ -133,8 +139,10 @@ func TestPlanForetellsUp(t *testing.T) {
 	if err := w.repo.Replace("base/frontend.yaml", "replicas: 1", "replicas: 2"); err != nil {
 		t.Fatal(err)
 	}
+	back := pause(t, filepath.Join(w.home, "rekindle"), "shop-dev", "source-controller") // which would fetch it before plan looks
 	w.commit(nil)
 	f = w.foretell(dev)
+	back()
 	for step, text := range map[string]string{
 		"release/rules": "other values: diskFullRatio", "follow": "fetch commit ", "sync": "apply commit ",
 	} {

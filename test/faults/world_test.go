@@ -10,11 +10,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -29,6 +31,7 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/report"
 	"github.com/rekindle-dev/rekindle/providers"
 	"github.com/rekindle-dev/rekindle/providers/kwok"
+	"github.com/rekindle-dev/rekindle/providers/kwok/supervise"
 	"github.com/rekindle-dev/rekindle/test/repos"
 )
 
@@ -202,24 +205,24 @@ func (w *world) strike(at moment, signal syscall.Signal, args ...string) (code i
 	return w.strikeWhen(func(_ string, e event) bool { return e.Step == at.step && e.Phase == at.phase }, signal, args...)
 }
 
-// strikeWhen sends the signal at the first event, of a plan with that name, for which when is true.
+// strikeWhen sends the signal at the first event, of a plan with that name, for which when is true. The command waits there: it is
+// at most one event ahead, so that when must not wait for what comes after.
 func (w *world) strikeWhen(when func(plan string, e event) bool, signal syscall.Signal, args ...string) (code int, out string, hit bool) {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), 5*time.Minute)
 	defer cancel()
 	cmd := w.cmd(ctx, asJSON(args)...)
-	stdout, err := cmd.StdoutPipe()
+	stdout, theirs := narrowPipe(w.t)
+	defer stdout.Close()
+	cmd.Stdout = theirs
+	err := cmd.Start()
+	_ = theirs.Close() // it is the command's
 	if err != nil {
-		w.t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
 		w.t.Fatal(err)
 	}
 	var text strings.Builder
 	name := ""
-	lines := bufio.NewScanner(stdout)
-	lines.Buffer(nil, 16<<20)
-	for lines.Scan() {
+	for lines := linesOf(stdout); lines.Scan(); {
 		text.WriteString(lines.Text() + "\n")
 		var e event
 		if json.Unmarshal(lines.Bytes(), &e) != nil {
@@ -238,6 +241,13 @@ func (w *world) strikeWhen(when func(plan string, e event) bool, signal syscall.
 	_ = cmd.Wait() // its exit code is what is looked at
 	w.noKey(text.String())
 	return cmd.ProcessState.ExitCode(), text.String(), hit
+}
+
+// linesOf reads lines, each read with room for a page: of what is written into a narrow pipe at once, the rest is lost.
+func linesOf(r io.Reader) *bufio.Scanner {
+	lines := bufio.NewScanner(bufio.NewReaderSize(r, 1<<16))
+	lines.Buffer(nil, 16<<20)
+	return lines
 }
 
 // planned are the boundaries of all steps of prepare and up, from what plan prints, in its order.
@@ -375,9 +385,11 @@ func (w *world) nothingLeft() {
 	if raw, err := os.ReadFile(w.kubeconfig()); err == nil && strings.Contains(string(raw), "kwok-") {
 		w.t.Errorf("a context is left:\n%s", raw)
 	}
-	for _, p := range w.processes() {
-		w.t.Errorf("a process is left: %s", p)
-	}
+	// A supervisor lets go of the folder before it ends.
+	w.until("no process is left", func(context.Context) (bool, string, error) {
+		left := w.processes()
+		return len(left) == 0, strings.Join(left, "; "), nil
+	})
 }
 
 // processes are those that work in the home folder.
@@ -391,6 +403,27 @@ func (w *world) processes() []string {
 		}
 	}
 	return all
+}
+
+// pause stops a host process of a cluster, of the kwok provider whose folder is given, until the function is called: it would undo
+// what a test does by hand, or do by itself what a command is to foretell.
+func pause(t *testing.T, state, cluster, program string) (back func()) {
+	t.Helper()
+	status, err := supervise.Folder{Path: filepath.Join(state, "clusters", cluster)}.Status()
+	pid := status.Processes["host-"+program].Pid
+	if err != nil || pid == 0 {
+		t.Fatalf("%s of %s does not run: %+v, %v", program, cluster, status, err)
+	}
+	signal := func(s syscall.Signal) {
+		if err := syscall.Kill(pid, s); err != nil {
+			t.Errorf("signal %s: %v", program, err)
+		}
+	}
+	signal(syscall.SIGSTOP)
+	var once sync.Once
+	back = func() { once.Do(func() { signal(syscall.SIGCONT) }) }
+	t.Cleanup(back)
+	return back
 }
 
 // writesSince are the writes that the command made to the cluster's API server, by its audit log, which has

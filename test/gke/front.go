@@ -44,7 +44,7 @@ func openFront(port int, config *rest.Config, clusterCA, publicCA *ca, tokens *a
 	if err != nil {
 		return nil, err
 	}
-	listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	listener, err := listenOn(port)
 	if err != nil {
 		return nil, err
 	}

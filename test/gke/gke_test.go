@@ -154,7 +154,7 @@ func get(t *testing.T, c *container.ClusterManagerClient, name string) *containe
 }
 
 func TestLifeOfACluster(t *testing.T) {
-	each(t, gke.Options{Pace: gke.Pace{Pending: 50 * time.Millisecond}}, func(t *testing.T, s *gke.Server, c *container.ClusterManagerClient) {
+	each(t, gke.Options{Pace: gke.Pace{Pending: 50 * time.Millisecond, Create: 3 * time.Second, Delete: 3 * time.Second}}, func(t *testing.T, s *gke.Server, c *container.ClusterManagerClient) {
 		ctx := t.Context()
 		o, err := c.CreateCluster(ctx, cluster("life"))
 		if err != nil {

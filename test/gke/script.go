@@ -56,6 +56,8 @@ func (e *Error) status() error { return failure(e.Code, e.Reason, "%s", e.Messag
 
 // Outcome is what becomes of an operation. It is kept with the operation.
 type Outcome struct {
+	// Lasts is how long a creation takes at least, where that is more than its pace.
+	Lasts metav1.Duration `json:"lasts,omitzero"`
 	// Error ends it.
 	Error *Error `json:"error,omitempty"`
 	// Condition is the code of the condition that comes with Error or a bad status: "GCE_STOCKOUT".

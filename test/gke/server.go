@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -152,19 +153,38 @@ func withDefaults(o Options) Options {
 
 // listen takes the port of an earlier run where it is free: clients know it.
 func (s *Server) listen() (net.Listener, error) {
-	address := s.options.Listen
-	if address == "" {
-		address = net.JoinHostPort("127.0.0.1", strconv.Itoa(s.state.Port))
-	}
-	listener, err := net.Listen("tcp", address)
-	if err != nil && s.options.Listen == "" {
-		listener, err = net.Listen("tcp", "127.0.0.1:0")
+	var listener net.Listener
+	var err error
+	if s.options.Listen != "" {
+		listener, err = net.Listen("tcp", s.options.Listen)
+	} else if listener, err = listenOn(s.state.Port); err != nil {
+		listener, err = listenOn(0)
 	}
 	if err != nil {
 		return nil, err
 	}
 	s.state.Port = listener.Addr().(*net.TCPAddr).Port
 	return listener, s.state.save()
+}
+
+// The range that free ports are taken from. It lies below the one from which systems take the local ports of outgoing connections,
+// so that none of those has the port when an emulator that was closed is opened again; and beside that of kwok's clusters.
+const (
+	firstPort = 10000
+	lastPort  = 20000
+)
+
+// listenOn listens on a port of this machine; 0 is any.
+func listenOn(port int) (net.Listener, error) {
+	if port != 0 {
+		return net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	}
+	for range 100 {
+		if listener, err := listenOn(firstPort + rand.IntN(lastPort-firstPort)); err == nil {
+			return listener, nil
+		}
+	}
+	return net.Listen("tcp", "127.0.0.1:0")
 }
 
 // serve answers on the listener until stop.
@@ -273,7 +293,10 @@ func (s *Server) CredentialsFile() string { return filepath.Join(s.options.Dir, 
 func (s *Server) Token() string { return s.tokens.issue(time.Now()) }
 
 // ExpireTokens makes all tokens that were given so far bad.
-func (s *Server) ExpireTokens() { s.tokens.expire() }
+func (s *Server) ExpireTokens() { s.tokens.expire(time.Now()) }
+
+// ExpireTokensBefore makes the tokens bad that were given before a time.
+func (s *Server) ExpireTokensBefore(t time.Time) { s.tokens.expire(t) }
 
 // SetScript replaces what goes wrong. Calls are counted anew.
 func (s *Server) SetScript(faults ...Fault) { s.script.set(faults) }

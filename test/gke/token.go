@@ -106,11 +106,11 @@ func (a *authority) sum(body string) string {
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// expire makes all tokens that were issued so far bad.
-func (a *authority) expire() {
+// expire makes all tokens that were issued before a time bad.
+func (a *authority) expire(before time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.expired = time.Now()
+	a.expired = before
 }
 
 // good says whether the value of an Authorization header lets in. Like Google, it takes a JWT that the service

@@ -24,7 +24,11 @@ func (s *Server) run(key string) {
 	if wait.Sleep(s.life, s.options.Pace.Pending) != nil {
 		return
 	}
-	s.update(func() { s.state.Operations[key].pb().Status = containerpb.Operation_RUNNING })
+	s.update(func() {
+		if o := s.state.Operations[key]; o.running() { // else it was cancelled
+			o.pb().Status = containerpb.Operation_RUNNING
+		}
+	})
 	if o.outcome().Stuck {
 		return
 	}
@@ -86,7 +90,7 @@ func (s *Server) create(o *operation) error {
 			return err
 		}
 	}
-	if err := s.last(began, s.options.Pace.Create); err != nil {
+	if err := s.last(began, max(s.options.Pace.Create, o.outcome().Lasts.Duration)); err != nil {
 		return err
 	}
 	s.settle(o, nil)
