@@ -10,6 +10,7 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/operate"
 	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/internal/report"
 	"github.com/rekindle-dev/rekindle/internal/state"
 	"github.com/rekindle-dev/rekindle/providers/kwok"
 )
@@ -107,13 +108,13 @@ func assetsPlan(cache *assets.Cache, wanted []assets.Asset) *plan.Plan {
 }
 
 func (a *app) listAssets(cache *assets.Cache, wanted []assets.Asset) error {
-	var rows [][]string
+	var rows []report.Row
 	for _, asset := range wanted {
 		path := cache.Have(asset)
 		if path == "" {
 			path = "-"
 		}
-		rows = append(rows, []string{asset.Name, asset.Version, path})
+		rows = append(rows, report.Row{Cells: []string{asset.Name, asset.Version, path}})
 	}
 	return a.rep.Table("asset", []string{"name", "version", "path"}, rows)
 }

@@ -60,23 +60,6 @@ func TestGCTakesOnlyWhatIsDue(t *testing.T) {
 	}
 }
 
-func TestARowTellsTheStateAndTheTimes(t *testing.T) {
-	now := time.Now()
-	ref := providers.Ref{Provider: "kwok", Name: "x"}
-	for _, c := range []struct {
-		cluster providers.Cluster
-		want    string
-	}{
-		{providers.Cluster{Ref: ref, Version: "v1.37.2", Complete: true, Created: now.Add(-2 * time.Hour)}, "x|kwok|v1.37.2|complete|120m|never|"},
-		{providers.Cluster{Ref: ref, Created: now.Add(-time.Minute), Expires: now.Add(time.Hour), Run: "r"}, "x|kwok||incomplete|60s|in 60m|r"},
-		{providers.Cluster{Ref: ref, Complete: true, Expires: now.Add(-30 * time.Second)}, "x|kwok||complete||30s ago|"},
-	} {
-		if got := strings.Join(row(&c.cluster, now), "|"); got != c.want {
-			t.Errorf("got %s, want %s", got, c.want)
-		}
-	}
-}
-
 func TestAProviderThatIsNoneIsBadUsage(t *testing.T) {
 	for _, command := range []string{"list", "gc"} {
 		if code, out := call(t, command, "--provider", "vmware"); code != fault.ExitUsage || !strings.Contains(out, "use kwok, kind or gke") {

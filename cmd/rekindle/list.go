@@ -15,6 +15,7 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/folders"
+	"github.com/rekindle-dev/rekindle/internal/report"
 	"github.com/rekindle-dev/rekindle/internal/runs"
 	"github.com/rekindle-dev/rekindle/providers"
 	"github.com/rekindle-dev/rekindle/providers/gke"
@@ -129,7 +130,7 @@ func (a *app) list(ctx context.Context, o asked) error {
 	if err != nil {
 		return err
 	}
-	var rows [][]string
+	var rows []report.Row
 	var errs []error
 	now := time.Now()
 	for _, p := range all {
@@ -142,7 +143,7 @@ func (a *app) list(ctx context.Context, o asked) error {
 			rows = append(rows, row(c, now))
 		}
 	}
-	slices.SortFunc(rows, func(a, b []string) int { return strings.Compare(a[0]+a[1], b[0]+b[1]) })
+	slices.SortFunc(rows, func(a, b report.Row) int { return slices.Compare(a.Cells, b.Cells) })
 	return fault.Join(a.rep.Table("cluster", []string{"name", "provider", "version", "state", "age", "expires", "run"}, rows), fault.Join(errs...))
 }
 
@@ -161,12 +162,24 @@ func (a *app) clustersOf(ctx context.Context, provider named) ([]*providers.Clus
 	return clusters, nil
 }
 
-func row(c *providers.Cluster, now time.Time) []string {
+// row has the times as they are for programs, and as seen from now for people.
+func row(c *providers.Cluster, now time.Time) report.Row {
 	state, age, expires := "complete", "", "never"
 	if !c.Complete {
 		state = "incomplete"
 	}
+	fields := map[string]any{"name": c.Ref.Name, "provider": c.Ref.Provider, "version": c.Version, "state": state}
+	if c.Ref.Location != "" {
+		fields["location"] = c.Ref.Location
+	}
+	if c.Run != "" {
+		fields["run"] = c.Run
+	}
+	if !c.Expires.IsZero() {
+		fields["expires"] = c.Expires.UTC().Format(time.RFC3339)
+	}
 	if !c.Created.IsZero() {
+		fields["created"] = c.Created.UTC().Format(time.RFC3339)
 		age = duration.HumanDuration(now.Sub(c.Created))
 	}
 	switch {
@@ -176,5 +189,5 @@ func row(c *providers.Cluster, now time.Time) []string {
 	default:
 		expires = duration.HumanDuration(now.Sub(c.Expires)) + " ago"
 	}
-	return []string{c.Ref.Name, c.Ref.Provider, c.Version, state, age, expires, c.Run}
+	return report.Row{Cells: []string{c.Ref.Name, c.Ref.Provider, c.Version, state, age, expires, c.Run}, Fields: fields}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/operate"
 	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/internal/report"
 	"github.com/rekindle-dev/rekindle/internal/state"
 )
 
@@ -77,7 +78,7 @@ func (a *app) withRepository(ctx context.Context, arg, cluster string, do func(d
 }
 
 func (a *app) tellSets(sets []state.Summary) error {
-	var rows [][]string
+	var rows []report.Row
 	now := time.Now()
 	for _, s := range sets {
 		whole := "complete"
@@ -88,8 +89,13 @@ func (a *app) tellSets(sets []state.Summary) error {
 		for _, c := range s.Claims {
 			files += c.Files
 		}
-		rows = append(rows, []string{s.ID, s.Time.Format(time.RFC3339), duration.HumanDuration(now.Sub(s.Time)), whole,
-			fmt.Sprint(len(s.Claims)), fmt.Sprint(files), bytesText(s.Bytes())})
+		taken := s.Time.UTC().Format(time.RFC3339)
+		rows = append(rows, report.Row{
+			Cells: []string{s.ID, taken, duration.HumanDuration(now.Sub(s.Time)), whole, fmt.Sprint(len(s.Claims)), fmt.Sprint(files), bytesText(s.Bytes())},
+			Fields: map[string]any{
+				"set": s.ID, "taken": taken, "state": whole, "volumes": len(s.Claims), "files": files, "bytes": s.Bytes(),
+			},
+		})
 	}
 	return a.rep.Table("set", []string{"set", "taken", "age", "state", "volumes", "files", "size"}, rows)
 }

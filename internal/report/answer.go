@@ -2,7 +2,6 @@ package report
 
 import (
 	"encoding/json"
-	"maps"
 	"strings"
 
 	"github.com/charmbracelet/lipgloss"
@@ -34,38 +33,44 @@ func (r *Reporter) answer(v any, text string) error {
 }
 
 // typed is an object by whose type a program that reads a stream of lines tells it from all others.
-func typed(kind string, fields map[string]string) map[string]string {
-	object := map[string]string{}
-	maps.Copy(object, fields)
-	object["type"] = kind
+func typed[V any](kind string, fields map[string]V) map[string]any {
+	object := map[string]any{"type": kind}
+	for name, value := range fields {
+		object[name] = value
+	}
 	return object
 }
 
-// Table tells rows as the answer to a command: aligned under their columns, or as one JSON object a
-// row with the columns as its keys and kind as its type.
-func (r *Reporter) Table(kind string, columns []string, rows [][]string) error {
+// Row is one row of a table.
+type Row struct {
+	Cells  []string       // for people
+	Fields map[string]any // for programs; without any, they get the cells by the names of their columns
+}
+
+// Table tells rows as the answer to a command: aligned under their columns, or as one JSON object a row with kind as its type.
+func (r *Reporter) Table(kind string, columns []string, rows []Row) error {
 	r.halt()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.o.Format == JSON {
 		for _, row := range rows {
-			fields := map[string]string{}
-			for i, cell := range row {
-				if i < len(columns) {
-					fields[columns[i]] = cell
+			if row.Fields == nil {
+				row.Fields = map[string]any{}
+				for i, cell := range row.Cells {
+					row.Fields[columns[i]] = cell
 				}
 			}
-			r.printJSON(typed(kind, fields))
+			r.printJSON(typed(kind, row.Fields))
 		}
 		return nil
 	}
 	s := r.newSheet()
 	widths := make([]int, len(columns))
 	clean := make([][]string, 0, len(rows)+1)
-	for _, row := range append([][]string{columns}, rows...) {
+	for _, row := range append([]Row{{Cells: columns}}, rows...) {
 		cells := make([]string, len(columns))
-		for i := range min(len(row), len(columns)) {
-			cells[i] = r.red.line(row[i])
+		for i, cell := range row.Cells {
+			cells[i] = r.red.line(cell)
 			widths[i] = max(widths[i], ansi.StringWidth(cells[i]))
 		}
 		clean = append(clean, cells)

@@ -102,12 +102,14 @@ func TestAnswers(t *testing.T) {
 		if err := r.Verbatim(json.RawMessage("{\n  \"$id\": \"schema\"\n}"), "{}"); err != nil {
 			t.Fatal(err)
 		}
-		if err := r.Table("cluster", []string{"name", "state"}, [][]string{{"größer", "up"}, {"b"}}); err != nil {
+		if err := r.Table("cluster", []string{"name", "state"}, []Row{
+			{Cells: []string{"größer", "up"}}, {Cells: []string{"b"}}, {Cells: []string{"c", "3m old"}, Fields: map[string]any{"name": "c", "seconds": 180}},
+		}); err != nil {
 			t.Fatal(err)
 		}
 		return errOut.String() + "--- stdout\n" + out.String()
 	}
-	want := "    0.0s  message    hello; there\n--- stdout\nrekindle 1\n{}\nNAME    STATE\ngrößer  up\nb\n"
+	want := "    0.0s  message    hello; there\n--- stdout\nrekindle 1\n{}\nNAME    STATE\ngrößer  up\nb\nc       3m old\n"
 	if got := answer(Plain); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
@@ -116,6 +118,7 @@ func TestAnswers(t *testing.T) {
 {"$id":"schema"}
 {"name":"größer","state":"up","type":"cluster"}
 {"name":"b","type":"cluster"}
+{"name":"c","seconds":180,"type":"cluster"}
 `
 	if got := answer(JSON); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)

@@ -86,10 +86,15 @@ func status(ctx context.Context, rep *report.Reporter, l *lab.Lab) error {
 	if err != nil {
 		return err
 	}
-	rows := [][]string{{"node image", e.Node}, {"registry", e.Registry}, {"this machine, for pods", e.Gateway},
-		{"cgroup v1 only", fmt.Sprint(e.Quirks.CgroupV1)}, {"no CAP_SYS_RESOURCE", fmt.Sprint(e.Quirks.NoSysResource)}}
+	var rows []report.Row
+	add := func(what, value string) { rows = append(rows, report.Row{Cells: []string{what, value}}) }
+	add("node image", e.Node)
+	add("registry", e.Registry)
+	add("this machine, for pods", e.Gateway)
+	add("cgroup v1 only", fmt.Sprint(e.Quirks.CgroupV1))
+	add("no CAP_SYS_RESOURCE", fmt.Sprint(e.Quirks.NoSysResource))
 	for _, r := range repositories {
-		rows = append(rows, []string{"serves", r})
+		add("serves", r)
 	}
 	return rep.Table("lab", []string{"what", "value"}, rows)
 }
