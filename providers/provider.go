@@ -21,14 +21,11 @@ import (
 // Owner is the value of the owner mark on everything that rekindle makes.
 const Owner = marks.Owner
 
-// Names of the marks. Where infrastructure has labels with Kubernetes' syntax these are their keys;
-// other providers translate them (GKE: "rekindle-owner").
+// Keys of the labels in a cluster. Each provider marks the cluster itself by what its infrastructure has (GKE: the label
+// "rekindle-owner").
 const (
 	LabelOwner   = marks.LabelOwner
 	LabelCluster = marks.Cluster
-	LabelHash    = marks.SpecHash
-	LabelRun     = marks.Run
-	LabelExpires = marks.Expires // unix seconds; absent on a cluster that is to stay
 )
 
 var (

@@ -84,7 +84,7 @@ func TestASecondApplyWritesNothing(t *testing.T) {
 	if changes, err = s.apply(web, "test"); err != nil || kube.Outcome(changes) != plan.Unchanged {
 		t.Errorf("second: %v, %v", changes, err)
 	}
-	if differs, err := s.client.Differs(t.Context(), s.parse(web)); err != nil || len(differs) > 0 {
+	if differs, err := s.client.Compare(t.Context(), s.parse(web)); err != nil || len(differs) > 0 {
 		t.Errorf("differs: %v, %v", differs, err)
 	}
 	if err := w.Ready(s.within(time.Minute), refs, nil); err != nil {
@@ -412,7 +412,7 @@ func TestADryRunDecidesWhatTheFieldsCanNot(t *testing.T) {
 	if changes, err := s.apply(manifest, "test"); err != nil || kube.Outcome(changes) != plan.Unchanged {
 		t.Errorf("again: %v, %v", changes, err)
 	}
-	if differs, err := s.client.Differs(t.Context(), s.parse(manifest)); err != nil || len(differs) > 0 {
+	if differs, err := s.client.Compare(t.Context(), s.parse(manifest)); err != nil || len(differs) > 0 {
 		t.Errorf("differs: %v, %v", differs, err)
 	}
 	if writes := kwoktest.AuditWrites(t, s.cluster, since); len(writes) > 0 {

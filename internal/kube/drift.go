@@ -55,18 +55,8 @@ func (d Difference) Foreseen() string {
 	return d.String()
 }
 
-// Differs gives the objects that are missing or not as desired. It reads only; where the fields give reason to
+// Compare gives the objects that are missing or not as desired, and tells where. It reads only; where the fields give reason to
 // believe that they differ, a dry run of the server decides, because it knows defaults, and what is added to what.
-func (c *Client) Differs(ctx context.Context, objs []*unstructured.Unstructured) ([]Ref, error) {
-	found, err := c.Compare(ctx, objs)
-	refs := make([]Ref, len(found))
-	for i, d := range found {
-		refs[i] = d.Ref
-	}
-	return refs, err
-}
-
-// Compare is Differs that tells where.
 func (c *Client) Compare(ctx context.Context, objs []*unstructured.Unstructured) ([]Difference, error) {
 	found := make([]*Difference, len(objs))
 	err := each(ctx, objs, func(ctx context.Context, i int, obj *unstructured.Unstructured) error {

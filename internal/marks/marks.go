@@ -15,13 +15,8 @@ const (
 	RestorePriority = "rekindle.dev/restore-priority" // a number: the highest comes first, where not all data can come at once
 )
 
-// On a cluster, in the syntax of its infrastructure, and on what was installed into one that exists.
-const (
-	Cluster  = "rekindle.dev/cluster"   // the name of its document
-	SpecHash = "rekindle.dev/spec-hash" // of what it was made from
-	Run      = "rekindle.dev/run"       // the run that it was made for
-	Expires  = "rekindle.dev/expires"   // unix seconds; absent on a cluster that is to stay
-)
+// Cluster is on the ConfigMap that marks a cluster which existed before: the name of its document.
+const Cluster = "rekindle.dev/cluster"
 
 // On a release of Helm, and on what the proof of a cluster makes.
 const (

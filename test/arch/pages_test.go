@@ -4,9 +4,11 @@ import (
 	"go/ast"
 	"go/token"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -102,9 +104,16 @@ func TestVariablesOfTheEnvironmentAreDocumented(t *testing.T) {
 // TestLabelsAreNamedOnceAndDocumented holds internal/marks against docs/labels.md, and finds names that are written elsewhere.
 func TestLabelsAreNamedOnceAndDocumented(t *testing.T) {
 	documented, named := labelsIn(read(t, filepath.Join(root(t), "docs", "labels.md"))), map[string]bool{}
+	used, unused := map[string]bool{}, map[string]bool{}
 	for _, p := range modulePackages(t) {
 		for _, f := range p.files {
 			ast.Inspect(f.ast, func(n ast.Node) bool {
+				if sel, ok := n.(*ast.SelectorExpr); ok && exprName(sel.X) == "marks" {
+					used[sel.Sel.Name] = true
+				}
+				if spec, ok := n.(*ast.ValueSpec); ok && p.rel == "internal/marks" {
+					unused[spec.Names[0].Name] = true
+				}
 				lit, ok := n.(*ast.BasicLit)
 				if !ok || lit.Kind != token.STRING || strings.HasPrefix(p.rel, "test/") {
 					return true
@@ -117,6 +126,10 @@ func TestLabelsAreNamedOnceAndDocumented(t *testing.T) {
 				return true
 			})
 		}
+	}
+	maps.DeleteFunc(unused, func(name string, _ bool) bool { return used[name] })
+	if len(unused) > 0 {
+		t.Errorf("nothing uses %v of internal/marks", slices.Sorted(maps.Keys(unused)))
 	}
 	for found := range named {
 		if !documented[found] {
