@@ -120,7 +120,8 @@ func (p *Provider) adopt(ctx context.Context, s providers.Spec, m *mark, nodes [
 	}
 	c, err := p.complete(s.Name, m, version)
 	if err != nil {
-		return nil, err
+		return nil, fault.Wrap(err, fault.Failed, "its API server cannot be reached").On("cluster %s", ref).
+			WithHint("see whether its container has lost its network: %[1]s inspect %[2]s. If the cluster is lost: rekindle down, then rekindle up", p.runtime.command, control.Name)
 	}
 	if m.hash != hash {
 		return nil, fault.New(fault.Refused, "was made from another kind configuration, and kind cannot change one").On("cluster %s", ref).
@@ -275,7 +276,7 @@ func (p *Provider) finish(ctx context.Context, ref providers.Ref, s providers.Sp
 		return nil, err
 	}
 	if !c.Complete {
-		return nil, fault.New(fault.Failed, "its container %s stopped just after it was made", control.Name).On("cluster %s", ref).
+		return nil, fault.New(fault.Failed, "its container %s cannot be reached just after it was made", control.Name).On("cluster %s", ref).
 			WithHint("see why: %s logs %s", p.runtime.command, control.Name)
 	}
 	if err := p.ready(ctx, c, nodes, s, false, progress); err != nil {

@@ -106,7 +106,11 @@ func (p *Provider) describe(ctx context.Context, name string, m *mark, nodes []c
 	if err != nil || !made {
 		return byMark(name, m), ctx.Err()
 	}
-	return p.complete(name, m, version)
+	c, err := p.complete(name, m, version)
+	if err != nil { // its container has no network, say: that keeps nobody from listing or deleting it
+		return byMark(name, m), ctx.Err()
+	}
+	return c, nil
 }
 
 // byMark is what the mark alone tells of a cluster.

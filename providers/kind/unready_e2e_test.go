@@ -44,4 +44,8 @@ func TestANodeThatIsNeverReadyIsNoCluster(t *testing.T) {
 	if len(fault.Hints(err)) == 0 {
 		t.Error("nothing says what to do")
 	}
+	docker(t, "network", "disconnect", "kind", name+"-control-plane")
+	if c, err := p.Find(t.Context(), providers.Ref{Provider: kind.Name, Name: name}); err != nil || c.Complete {
+		t.Errorf("without its network it is %+v, %v; want one that can be deleted", c, err)
+	}
 }
