@@ -10,8 +10,6 @@ import (
 	"strings"
 
 	batchv1 "k8s.io/api/batch/v1"
-	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -58,16 +56,14 @@ func (j *Job) lookAtJob(ctx context.Context, c config.Check, p plan.Progress) (p
 	if err != nil {
 		return "", err
 	}
-	found, err := j.client.Typed().BatchV1().Jobs(job.Namespace).Get(ctx, job.Name, metav1.GetOptions{})
+	found, err := j.client.Get(ctx, refOfJob(job))
 	switch {
-	case apierrors.IsNotFound(err):
-		p.Note(fmt.Sprintf("there is no Job %s; rekindle up runs it", job.Name))
-		return plan.Unproven, nil
 	case err != nil:
 		return "", fault.Wrap(err, fault.Failed, "read the Job").On("check of job %s/%s", c.Namespace, c.Job)
-	case slices.ContainsFunc(found.Status.Conditions, func(c batchv1.JobCondition) bool {
-		return c.Type == batchv1.JobComplete && c.Status == corev1.ConditionTrue
-	}): // one look is enough: an up may remove it before another
+	case found == nil:
+		p.Note(fmt.Sprintf("there is no Job %s; rekindle up runs it", job.Name))
+		return plan.Unproven, nil
+	case isComplete(found): // one look is enough: an up may remove it before another
 		return plan.Unchanged, nil
 	}
 	return plan.Unchanged, j.awaitJob(ctx, c, job, p)
@@ -132,8 +128,7 @@ func digest(values ...any) string {
 
 // awaitJob waits until the Job has succeeded.
 func (j *Job) awaitJob(ctx context.Context, c config.Check, job *batchv1.Job, p plan.Progress) error {
-	ref := kube.NewRef(batchv1.SchemeGroupVersion.WithKind("Job"), job.Namespace, job.Name)
-	if err := j.watcher.Until(ctx, ref, "complete", succeeded, p); err != nil {
+	if err := j.watcher.Until(ctx, refOfJob(job), "complete", succeeded, p); err != nil {
 		return fault.Wrap(err, fault.Failed, "did not succeed").On("check of job %s/%s", c.Namespace, c.Job).
 			WithHint("after the cause is fixed: kubectl -n %s delete job %s, and run the same command again", job.Namespace, job.Name)
 	}
@@ -146,10 +141,17 @@ func succeeded(obj *unstructured.Unstructured) kube.Health {
 		return kube.Health{Message: "does not exist"}
 	}
 	h := kube.HealthOf(obj)
-	if complete, _, _ := kube.Condition(obj, "Complete"); complete != "True" {
-		h.Ready = false
-	}
+	h.Ready = h.Ready && isComplete(obj)
 	return h
+}
+
+func isComplete(job *unstructured.Unstructured) bool {
+	complete, _, _ := kube.Condition(job, "Complete")
+	return complete == "True"
+}
+
+func refOfJob(job *batchv1.Job) kube.Ref {
+	return kube.NewRef(batchv1.SchemeGroupVersion.WithKind("Job"), job.Namespace, job.Name)
 }
 
 // startJob makes a Job unless it is there and shows what is to be shown. Those of before are removed.
@@ -168,7 +170,7 @@ func (j *Job) startJob(ctx context.Context, job *batchv1.Job, p plan.Progress) (
 		case one.Name == job.Name && !anew:
 			have = true
 		case one.Name == job.Name, one.Labels[marks.Verifies] == job.Labels[marks.Verifies]:
-			old = append(old, kube.NewRef(batchv1.SchemeGroupVersion.WithKind("Job"), one.Namespace, one.Name))
+			old = append(old, refOfJob(one))
 		}
 	}
 	outcome := plan.Unchanged

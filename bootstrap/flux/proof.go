@@ -156,21 +156,16 @@ func (pr *proof) goes(ref kube.Ref, by *unstructured.Unstructured) bool {
 	return true
 }
 
-// withoutDone leaves out the Jobs that are done and gone.
-func (pr *proof) withoutDone(ctx context.Context, refs []kube.Ref, by *unstructured.Unstructured) (left []kube.Ref, err error) {
+// passing tells apart what stays, and the Jobs that go by themselves.
+func (pr *proof) passing(refs []kube.Ref, by *unstructured.Unstructured) (stay, pass []kube.Ref) {
 	for _, ref := range refs {
 		if pr.goes(ref, by) {
-			obj, err := pr.client.Get(ctx, ref)
-			if err != nil {
-				return nil, err
-			}
-			if obj == nil {
-				continue
-			}
+			pass = append(pass, ref)
+		} else {
+			stay = append(stay, ref)
 		}
-		left = append(left, ref)
 	}
-	return left, nil
+	return stay, pass
 }
 
 // isApplied says whether a Kustomization has applied its present spec.

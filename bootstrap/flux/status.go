@@ -91,8 +91,8 @@ func (f *Flux) unhealthy(ctx context.Context, c *kube.Client, t reconciler.Targe
 			}
 			leads = append(leads, ref)
 		}
-		left, err := pr.withoutDone(ctx, rest, by)
-		faults = fault.Join(faults, err, c.Check(ctx, left))
+		stay, pass := pr.passing(rest, by)
+		faults = fault.Join(faults, c.Check(ctx, stay), c.CheckBy(ctx, pass, kube.DoneOrGone))
 		return leads, nil
 	})
 	return fault.Join(faults, err)

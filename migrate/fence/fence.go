@@ -32,11 +32,8 @@ import (
 	"github.com/rekindle-dev/rekindle/migrate/poke"
 )
 
-// Names of what makes a fence.
-const (
-	Name = "rekindle-fence" // of the policy and of its binding
-
-)
+// Name is that of the policy and of its binding.
+const Name = "rekindle-fence"
 
 // Mark says whose a fence is.
 type Mark struct {

@@ -33,9 +33,7 @@ import (
 // Name is that of the policies and of their bindings.
 const Name = "rekindle-drill"
 
-const (
-	proofNamespace = "kube-system" // always there
-)
+const proofNamespace = "kube-system" // always there
 
 // PutUp isolates a cluster, and returns when the server is seen to do so. Objects of its name that are not ours are
 // refused.

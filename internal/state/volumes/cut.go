@@ -22,10 +22,8 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/wait"
 )
 
-// Marks of what a volume is read through.
-const (
-	cutPrefix = "rekindle-cut-"
-)
+// cutPrefix begins the names of what a volume is read through.
+const cutPrefix = "rekindle-cut-"
 
 // cutTimeout is how long a storage system may take to hold a moment; hooks keep an application quiet for so long at most.
 // That a snapshot can be read takes some of them hours more, and is awaited as long as the step may take.
