@@ -119,11 +119,12 @@ func eventTime(e corev1.Event) time.Time {
 	return latest
 }
 
-// oneLine is a text without line breaks and without secrets, cut at a number of bytes.
+// oneLine is a text without line breaks and without secrets. Of one that is longer than a number of bytes the middle is left out:
+// it begins with what was done, and ends with why that failed.
 func (c *Client) oneLine(s string, most int) string {
 	s = strings.Join(strings.Fields(c.redact(s)), " ") // in this order: what is cut or changed would not be known any more
 	if len(s) > most {
-		s = strings.ToValidUTF8(s[:most], "") + "…"
+		s = strings.ToValidUTF8(s[:most/2], "") + " … " + strings.ToValidUTF8(s[len(s)-most/2:], "")
 	}
 	return s
 }

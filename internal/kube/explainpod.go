@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -71,10 +72,20 @@ func (c *Client) explainPod(ctx context.Context, pod *corev1.Pod) []string {
 	}
 	if len(lines) == 0 {
 		if warning := c.lastWarning(ctx, pod.Namespace, pod.UID); warning != "" {
-			lines = append(lines, warning)
+			lines = append(lines, warning+c.logsOfUnready(ctx, pod))
 		}
 	}
 	return lines
+}
+
+// logsOfUnready is what the containers say that run and are not ready: a failing probe tells that, but not why.
+func (c *Client) logsOfUnready(ctx context.Context, pod *corev1.Pod) (text string) {
+	for _, s := range pod.Status.ContainerStatuses {
+		if s.State.Running != nil && !s.Ready {
+			text += c.logText(ctx, pod, s.Name, false)
+		}
+	}
+	return text
 }
 
 // explainContainer says what is wrong with a container; empty when nothing is, or nothing is known yet.
@@ -127,9 +138,30 @@ func (c *Client) logText(ctx context.Context, pod *corev1.Pod, container string,
 	}
 	lines := strings.Split(text, "\n")
 	for i, line := range lines {
-		lines[i] = c.oneLine(line, 200)
+		lines[i] = c.oneLine(said(line), 300)
 	}
 	return ", log: " + strings.Join(lines, " | ")
+}
+
+// said is what a line of a log says: message and error of one that is JSON, as controllers write it, and any other as it is.
+func said(line string) string {
+	var entry map[string]any
+	if json.Unmarshal([]byte(line), &entry) != nil {
+		return line
+	}
+	var parts []string
+	for _, keys := range [][]string{{"msg", "message"}, {"error", "err"}} {
+		for _, key := range keys {
+			if text, _ := entry[key].(string); text != "" {
+				parts = append(parts, text)
+				break
+			}
+		}
+	}
+	if len(parts) == 0 {
+		return line
+	}
+	return strings.Join(parts, ": ")
 }
 
 // explainClaims says which claims of a pod are unbound, and why.

@@ -13,13 +13,21 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/kube"
 )
 
-// crashing is an API server with one pod that crashed, and its log.
-type crashing struct{ log, message string }
+// crashing is an API server with one pod that crashed, its log and a warning about it.
+type crashing struct {
+	log, message string
+	state        string // of its container; ended with exit 1 and the message where it is empty
+	warning      string
+}
 
 func (s crashing) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
+	state := s.state
+	if state == "" {
+		state = fmt.Sprintf(`{"terminated": {"exitCode": 1, "message": %q}}`, s.message)
+	}
 	pod := fmt.Sprintf(`{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x", "namespace": "shop"}, "status": {"containerStatuses": [
-		{"name": "app", "state": {"terminated": {"exitCode": 1, "message": %q}}}]}}`, s.message)
+		{"name": "app", "state": %s}]}}`, state)
 	switch path := r.URL.Path; {
 	case path == "/api":
 		_, _ = io.WriteString(w, `{"kind": "APIVersions", "versions": ["v1"]}`)
@@ -37,6 +45,8 @@ func (s crashing) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, text)
 	case strings.HasSuffix(path, "/pods/x"):
 		_, _ = io.WriteString(w, pod)
+	case strings.HasSuffix(path, "/events"):
+		_, _ = fmt.Fprintf(w, `{"apiVersion": "v1", "kind": "EventList", "items": [{"type": "Warning", "reason": "Unhealthy", "message": %q}]}`, s.warning)
 	default:
 		_, _ = io.WriteString(w, `{"apiVersion": "v1", "kind": "PodList", "items": [`+pod+`]}`)
 	}
@@ -64,10 +74,34 @@ func TestNoSecretIsCutOrChangedBeforeItIsTakenOut(t *testing.T) {
 			t.Errorf("%s: %s", name, lines[0])
 		}
 	}
-	server := httptest.NewServer(crashing{log: "one \"quoted\" line\nand another"})
-	defer server.Close()
-	lines := connect(t, &rest.Config{Host: server.URL}).Explain(t.Context(), []kube.Ref{{Version: "v1", Kind: "Pod", Namespace: "shop", Name: "x"}})
-	if want := `Pod shop/x: container app exit 1, log: one "quoted" line | and another`; len(lines) != 1 || lines[0] != want {
-		t.Errorf("%q, want %q", lines, want)
+}
+
+func TestALogIsToldByWhatItsLastLinesSay(t *testing.T) {
+	long := strings.Repeat("and this took ", 40)
+	for name, c := range map[string]struct {
+		server crashing
+		want   string
+	}{
+		"lines": {crashing{log: "one \"quoted\" line\nand another"}, `container app exit 1, log: one "quoted" line | and another`},
+		"of a controller": {
+			crashing{log: `{"level":"error","ts":"2026-11-30T00:02:54.766Z","logger":"setup","msg":"unable to start manager","error":"dial tcp 10.96.0.1:443: i/o timeout"}`},
+			"container app exit 1, log: unable to start manager: dial tcp 10.96.0.1:443: i/o timeout",
+		},
+		"JSON of another shape": {crashing{log: `{"text": "hello"}`}, `container app exit 1, log: {"text": "hello"}`},
+		"the cause at the end":  {crashing{log: "failed: " + long + "connection refused"}, "connection refused"},
+		"what runs and is not ready": {
+			crashing{state: `{"running": {}}`, warning: "Readiness probe failed", log: "waiting for the API server"},
+			"Unhealthy: Readiness probe failed, log: waiting for the API server",
+		},
+	} {
+		server := httptest.NewServer(c.server)
+		defer server.Close()
+		lines := connect(t, &rest.Config{Host: server.URL}).Explain(t.Context(), []kube.Ref{{Version: "v1", Kind: "Pod", Namespace: "shop", Name: "x"}})
+		if len(lines) != 1 || !strings.HasPrefix(lines[0], "Pod shop/x: ") || !strings.HasSuffix(lines[0], c.want) {
+			t.Errorf("%s: %q, want %q", name, lines, c.want)
+		}
+		if len(lines) == 1 && len(lines[0]) > 400 {
+			t.Errorf("%s: %d bytes are told", name, len(lines[0]))
+		}
 	}
 }

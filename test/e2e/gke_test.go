@@ -112,12 +112,7 @@ func (w *world) pointToLab() {
 func (w *world) gke(code int, name string, args ...string) report.Document {
 	w.t.Helper()
 	out, got := w.command(w.t.Context(), append([]string{name, onGKE, "-o", "json"}, args...)...)
-	doc := lastLine(w.t, out)
-	w.t.Logf("%s: exit %d, %s in %.1f s, %d changes, critical path %v", name, got, doc.Result, doc.Seconds, doc.Changes, doc.CriticalPath)
-	if got != code {
-		w.t.Fatalf("%s: exit %d, want %d\n%s\n%s", name, got, code, faults(doc), out)
-	}
-	return doc
+	return w.judge(name, code, got, out)
 }
 
 // reachesOutside sees, by the context that up added, that there is a balancer and a volume for down to release.

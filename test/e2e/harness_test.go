@@ -165,12 +165,32 @@ func (w *world) run(code int, name string, args ...string) report.Document {
 	if w.key != "" && strings.Contains(out, w.key) {
 		w.t.Errorf("%s printed the key", name)
 	}
+	return w.judge(name, code, got, out)
+}
+
+// judge reads the report of a command that ran with -o json, and ends the test where it ended otherwise than it should: with why
+// first, as much of the rest may be cut off by what shows it.
+func (w *world) judge(what string, code, got int, out string) report.Document {
+	w.t.Helper()
 	doc := lastLine(w.t, out)
-	w.t.Logf("%s: exit %d, %s in %.1f s, %d changes, critical path %v", name, got, doc.Result, doc.Seconds, doc.Changes, doc.CriticalPath)
+	w.t.Logf("%s: exit %d, %s in %.1f s, %d changes, critical path %v", what, got, doc.Result, doc.Seconds, doc.Changes, doc.CriticalPath)
 	if got != code {
-		w.t.Fatalf("%s: exit %d, want %d\n%s", name, got, code, out)
+		w.t.Fatalf("%s: exit %d, want %d: %s\n%s\n%s", what, got, code, faults(doc), labtest.Nodes(), telling(out))
 	}
 	return doc
+}
+
+// telling are the events but those that say that a step goes on.
+func telling(out string) string {
+	var lines []string
+	for line := range strings.Lines(out) {
+		var e struct{ Type, Phase, Note, Warning string }
+		if json.Unmarshal([]byte(line), &e) == nil && (e.Type == "begin" || e.Phase == "running" && e.Note == "" && e.Warning == "") {
+			continue
+		}
+		lines = append(lines, line)
+	}
+	return strings.Join(lines, "")
 }
 
 func lastLine(t *testing.T, out string) report.Document {

@@ -81,10 +81,9 @@ func (w *world) move(code int, then map[moment]func(), args ...string) report.Do
 		}
 	}
 	_ = cmd.Wait() // its exit code is what is looked at
-	doc := lastLine(w.t, out.String())
-	w.t.Logf("%v: exit %d, %s in %.1f s, critical path %v", args, cmd.ProcessState.ExitCode(), doc.Result, doc.Seconds, doc.CriticalPath)
-	if got := cmd.ProcessState.ExitCode(); got != code || len(then) > 0 {
-		w.t.Fatalf("%v: exit %d, want %d, and %d moments did not come: %s\n%.30000s", args, got, code, len(then), faults(doc), out.String())
+	doc := w.judge(strings.Join(args, " "), code, cmd.ProcessState.ExitCode(), out.String())
+	if len(then) > 0 {
+		w.t.Fatalf("%v: %d moments did not come", args, len(then))
 	}
 	return doc
 }

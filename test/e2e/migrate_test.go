@@ -377,10 +377,5 @@ func (w *world) tookEach(c *customers) {
 func (w *world) migrate(code int, phase string, args ...string) report.Document {
 	w.t.Helper()
 	out, got := w.command(w.t.Context(), append([]string{"migrate", phase, movingFrom, movingTo, "-o", "json"}, args...)...)
-	doc := lastLine(w.t, out)
-	w.t.Logf("migrate %s: exit %d, %s in %.1f s, %d changes, critical path %v", phase, got, doc.Result, doc.Seconds, doc.Changes, doc.CriticalPath)
-	if got != code {
-		w.t.Fatalf("migrate %s: exit %d, want %d: %s\n%.20000s", phase, got, code, faults(doc), out)
-	}
-	return doc
+	return w.judge("migrate "+phase, code, got, out)
 }
