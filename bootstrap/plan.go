@@ -47,8 +47,9 @@ func (j *Job) Up(ctx context.Context) *plan.Plan {
 	add(p, j.schedule(), append(raised.all, raised.applied, synced, open)...) // when there is all that it is to take
 
 	proven := append(raised.all, raised.system, synced, open)
+	steady := add(p, j.stayUp(), proven...)
 	checks := j.addChecks(p, j.checkJob, proven...)
-	p.Add(j.prune(), append(proven, checks...)...)
+	p.Add(j.prune(), slices.Concat(proven, checks, []plan.ID{steady})...)
 	return p
 }
 

@@ -72,7 +72,7 @@ func newFound(provider providers.Provider) *Job {
 
 // Whatever there is, or is not, the steps can be shown, each with what is known of it.
 func TestAPreviewOfWhatCanNotBeCompared(t *testing.T) {
-	const passive = "check/1 lease network system"
+	const passive = "check/1 lease network steady system"
 	for name, c := range map[string]struct {
 		provider  providers.Provider
 		found     plan.Found

@@ -91,6 +91,31 @@ func (j *Job) systemWorkloads(ctx context.Context) ([]kube.Ref, error) {
 	return refs, nil
 }
 
+// stayUp sees at the end that everything that came up is still up: a container that crashes a second after its start, and has no
+// probe, was Ready in between, and a wait for readiness ended there. Simulated nodes crash nothing.
+func (j *Job) stayUp() *plan.Step {
+	if j.simulated {
+		return nil
+	}
+	return &plan.Step{
+		ID: "steady", Title: "see that what came up stays up", Timeout: 5 * time.Minute, Passive: true,
+		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+			refs, err := j.systemWorkloads(ctx)
+			if err != nil {
+				return "", err
+			}
+			for _, r := range j.stack.Releases {
+				refs = append(refs, r.Refs()...)
+			}
+			applied, err := j.placed(j.renderedObjects())
+			if err != nil {
+				return "", err
+			}
+			return plan.Unchanged, j.client.AwaitSteady(ctx, append(refs, kube.RefsOf(applied)...), p)
+		},
+	}
+}
+
 // ofHelm says whether a workload belongs to a release.
 func ofHelm(o metav1.ObjectMeta) bool { return o.Labels["app.kubernetes.io/managed-by"] == "Helm" }
 

@@ -246,15 +246,8 @@ func (r *Release) Hold(held func(*unstructured.Unstructured) bool) { r.held = he
 // provable leaves out what simulated nodes cannot show, and what is held back.
 func (r *Release) provable(refs []kube.Ref) []kube.Ref {
 	back := map[kube.Ref]bool{}
-	for _, obj := range r.rendered {
-		if r.held == nil || !r.held(obj) {
-			continue
-		}
-		ref := kube.RefOf(obj)
-		if ref.Namespace == "" {
-			ref.Namespace = r.Namespace
-		}
-		back[ref] = true
+	for i, ref := range r.Refs() {
+		back[ref] = r.held != nil && r.held(r.rendered[i])
 	}
 	return slices.DeleteFunc(slices.Clone(refs), func(ref kube.Ref) bool {
 		return back[ref] || r.options.Simulated && ref.Kind == "APIService"

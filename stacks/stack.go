@@ -152,6 +152,17 @@ func (s *Stack) Objects() []*unstructured.Unstructured {
 // Objects gives what the chart renders to.
 func (r *Release) Objects() []*unstructured.Unstructured { return slices.Clone(r.rendered) }
 
+// Refs name them, where what leaves its namespace to the release is in that; so does what has none.
+func (r *Release) Refs() []kube.Ref {
+	refs := kube.RefsOf(r.rendered)
+	for i := range refs {
+		if refs[i].Namespace == "" {
+			refs[i].Namespace = r.Namespace
+		}
+	}
+	return refs
+}
+
 // CRDs gives the CRDs of all charts, each once.
 func (s *Stack) CRDs() []*unstructured.Unstructured {
 	all, err := s.crds()

@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -64,10 +65,18 @@ func hasPods(ref Ref) bool {
 		ref.Group == groupBatch && ref.Kind == kindJob
 }
 
+// selectorOf is how a workload finds its pods; empty when it does not say so.
 func selectorOf(obj *unstructured.Unstructured) string {
-	raw, _, _ := unstructured.NestedMap(obj.Object, "spec", "selector")
-	labels, _, _ := unstructured.NestedStringMap(raw, "matchLabels")
-	return metav1.FormatLabelSelector(&metav1.LabelSelector{MatchLabels: labels})
+	raw, found, _ := unstructured.NestedMap(obj.Object, "spec", "selector")
+	var selector metav1.LabelSelector
+	if !found || runtime.DefaultUnstructuredConverter.FromUnstructured(raw, &selector) != nil {
+		return ""
+	}
+	parsed, err := metav1.LabelSelectorAsSelector(&selector)
+	if err != nil || parsed.Empty() {
+		return ""
+	}
+	return parsed.String()
 }
 
 // badConditions are those that tell of trouble: a positive one that is not True and not just on its

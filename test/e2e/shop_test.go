@@ -40,6 +40,7 @@ func TestShop(t *testing.T) {
 	t.Run("status is equal", func(t *testing.T) { w.run(0, "status") })
 	t.Run("a hand edit is told and reverted", w.handEdit)
 	t.Run("a bad commit is told with its cause, and a revert heals it", w.badCommit)
+	t.Run("what crashes soon after it is ready is not proven", w.crashes)
 	t.Run("down leaves nothing", w.downLeavesNothing)
 }
 
@@ -115,14 +116,45 @@ func (w *world) badCommit(t *testing.T) {
 		told := strings.Contains(out, "9.9.9") && (strings.Contains(out, "ImagePullBackOff") || strings.Contains(out, "ErrImagePull"))
 		return told, out, nil
 	})
+	w.heal()
+	t.Logf("bad commit %s was told and healed", bad[:12])
+}
+
+// heal reverts the last commit, and waits until status is content.
+func (w *world) heal() {
+	w.t.Helper()
 	if _, err := w.repo.Revert(); err != nil {
-		t.Fatal(err)
+		w.t.Fatal(err)
 	}
 	w.until("a revert heals it", 3*time.Minute, func(ctx context.Context) (bool, string, error) {
 		out, code := w.command(ctx, "status", "clusters/prod/cluster.yaml")
 		return code == 0, out, nil
 	})
-	t.Logf("bad commit %s was told and healed", bad[:12])
+}
+
+// crashes commits what Kubernetes calls Ready for a second, again and again, as it has no probe.
+func (w *world) crashes(t *testing.T) {
+	const crashing = `
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: crashing}
+spec:
+  selector: {matchLabels: {app: crashing}}
+  template:
+    metadata: {labels: {app: crashing}}
+    spec: {containers: [{name: app, image: "ghcr.io/rekindle-dev/shop/postgresql:15", command: [sh, -c, sleep 1; exit 3]}]}
+`
+	if err := os.WriteFile(w.repo.Path("overlays/prod/crashing.yaml"), []byte(crashing), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	w.replace("overlays/prod/kustomization.yaml", "  - credentials.enc.yaml\n", "  - credentials.enc.yaml\n  - crashing.yaml\n")
+	w.commit("Run what crashes")
+	if text := faults(w.run(1, "up", "--timeout", "45s")); !strings.Contains(text, "shop/crashing") || !strings.Contains(text, "exit 3") {
+		t.Errorf("what crashes is told by: %s", text)
+	} else {
+		t.Log(text)
+	}
+	w.heal()
 }
 
 func (w *world) downLeavesNothing(t *testing.T) {
