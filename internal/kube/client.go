@@ -101,9 +101,13 @@ func Connect(cfg *rest.Config, options ...Option) (*Client, error) {
 	return c, nil
 }
 
-// Version is that of the API server.
-func (c *Client) Version(ctx context.Context) (*version.Info, error) {
-	return c.direct.ServerVersionWithContext(ctx)
+// Version is that of the API server. It is asked again while the server is away.
+func (c *Client) Version(ctx context.Context) (info *version.Info, err error) {
+	err = persist(ctx, "the version of the API server", nil, func(ctx context.Context) (err error) {
+		info, err = c.direct.ServerVersionWithContext(ctx)
+		return err
+	})
+	return info, err
 }
 
 // Answers waits until the API server says that it is ready.

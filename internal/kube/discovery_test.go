@@ -30,3 +30,26 @@ func TestAServerThatSaysNothingOfWhatItServes(t *testing.T) {
 		t.Errorf("to ask once more is no use: %v", err)
 	}
 }
+
+// TestTheVersionOfAServerThatIsBusy is asked for again.
+func TestTheVersionOfAServerThatIsBusy(t *testing.T) {
+	t.Parallel()
+	asked := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if asked++; asked < 3 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = w.Write([]byte(`{"gitVersion": "v1.37.2"}`))
+	}))
+	defer server.Close()
+	c, err := Connect(&rest.Config{Host: server.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if info, err := c.Version(t.Context()); err != nil || info.GitVersion != "v1.37.2" {
+		t.Errorf("%v, %v", info, err)
+	}
+}
