@@ -53,7 +53,7 @@ func newWorld(t *testing.T) *world {
 // its clusters and its ports on this machine have to be its own.
 func newWorldOf(t *testing.T, name string, edit func(w *world)) *world {
 	t.Helper()
-	t.Parallel()
+	labtest.Parallel(t)
 	w := &world{t: t, env: labtest.Require(t), repo: repos.New(t), binary: binary(t), home: t.TempDir(), name: name}
 	w.kubeconfig = filepath.Join(w.home, "kubeconfig")
 	var err error

@@ -22,7 +22,7 @@ import (
 // newPair is a world with two documents of one small workload that writes all the time: see [repos.Pair]. The first is up.
 func newPair(t *testing.T, prefix string) *world {
 	t.Helper()
-	t.Parallel()
+	labtest.Parallel(t)
 	w := &world{t: t, env: labtest.Require(t), repo: repos.New(t), binary: binary(t), home: t.TempDir(), name: prefix + "-old"}
 	w.kubeconfig = filepath.Join(w.home, "kubeconfig")
 	if _, err := w.repo.Commit("Declare two clusters", repos.Pair(prefix, w.stateDir())); err != nil {

@@ -17,7 +17,7 @@ import (
 // the address by which that is reached. more are further fields of spec.state.
 func newStatefulWorld(t *testing.T, app repos.Stateful, more string, through func(server string) string) (w *world, repository string) {
 	t.Helper()
-	t.Parallel()
+	labtest.Parallel(t)
 	w = &world{t: t, env: labtest.Require(t), repo: &repos.Repo{Dir: t.TempDir()}, binary: binary(t), home: t.TempDir(), name: app.Name}
 	w.kubeconfig = filepath.Join(w.home, "kubeconfig")
 	server, err := rest.Serve(t.Context(), filepath.Join(w.home, "state"), w.env.Gateway+":0")

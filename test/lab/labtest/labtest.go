@@ -24,6 +24,16 @@ func Require(t testing.TB, components ...string) *lab.Env {
 	return env
 }
 
+// Parallel runs a test on real nodes beside others of its package, where this machine has enough of what nodes share.
+func Parallel(t *testing.T) {
+	t.Helper()
+	if few := lab.TooFewInotify(); few != "" {
+		t.Logf("alone: %s", few)
+		return
+	}
+	t.Parallel()
+}
+
 // KindConfig writes a kind configuration as Env.KindConfig gives it, into a folder of the test. An
 // empty raw is one node.
 func KindConfig(t testing.TB, env *lab.Env, raw string) string {
