@@ -100,20 +100,33 @@ func (j *Job) stayUp() *plan.Step {
 	return &plan.Step{
 		ID: "steady", Title: "see that what came up stays up", Timeout: 5 * time.Minute, Passive: true,
 		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
-			refs, err := j.systemWorkloads(ctx)
+			refs, err := j.workloads(ctx)
 			if err != nil {
 				return "", err
 			}
-			for _, r := range j.stack.Releases {
-				refs = append(refs, r.Refs()...)
-			}
-			applied, err := j.placed(j.renderedObjects())
-			if err != nil {
-				return "", err
-			}
-			return plan.Unchanged, j.client.AwaitSteady(ctx, append(refs, kube.RefsOf(applied)...), p)
+			return plan.Unchanged, j.client.AwaitSteady(ctx, refs, p)
 		},
 	}
+}
+
+// workloads are those of the cluster itself, of the stack, and what the reconciler runs; there may be other objects among them.
+func (j *Job) workloads(ctx context.Context) ([]kube.Ref, error) {
+	refs, err := j.systemWorkloads(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range j.stack.Releases {
+		refs = append(refs, r.Refs()...)
+	}
+	if j.follower == nil {
+		return refs, nil
+	}
+	target, err := j.target(ctx)
+	if err != nil {
+		return nil, err
+	}
+	applied, err := j.follower.Workloads(ctx, j.client, target)
+	return append(refs, applied...), err
 }
 
 // ofHelm says whether a workload belongs to a release.

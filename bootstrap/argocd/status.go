@@ -63,6 +63,18 @@ func faultOf(obj *unstructured.Unstructured, ref kube.Ref, judge kube.Judge) err
 	return nil
 }
 
+// Workloads are among what Argo CD applied, through Applications in Applications, Helm charts included.
+func (a *ArgoCD) Workloads(ctx context.Context, c *kube.Client, _ reconciler.Target) (refs []kube.Ref, err error) {
+	err = a.visit(ctx, c, nil, func(_ kube.Ref, obj *unstructured.Unstructured) error {
+		if obj != nil {
+			plain, _ := resources(obj)
+			refs = append(refs, plain...)
+		}
+		return nil
+	})
+	return refs, err
+}
+
 // Applied is the commit that Argo CD applied last, empty when it has applied none.
 func (a *ArgoCD) Applied(ctx context.Context, c *kube.Client) (commit string, err error) {
 	obj, err := c.Get(ctx, a.applicationRef())

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -256,8 +257,10 @@ spec:
   retryInterval: 5s
   prune: true
   path: ./app/web
+  targetNamespace: shop
   sourceRef: {kind: GitRepository, name: rekindle}
 `
+	deployment := strings.Replace(deployment, ", namespace: shop", "", 1) // it gets it from its Kustomization
 	files := map[string]string{"kustomization.yaml": "resources: [ns.yaml, nested.yaml]\n", "ns.yaml": namespace,
 		"nested.yaml": nested, "web/web.yaml": deployment}
 	l.commit(files)
@@ -268,6 +271,9 @@ spec:
 	}
 	if err := l.flux.Status(t.Context(), l.client, l.target); err != nil {
 		t.Errorf("status: %v", err)
+	}
+	if refs, err := l.flux.Workloads(t.Context(), l.client, l.target); err != nil || !slices.Contains(refs, web) {
+		t.Errorf("the workloads are %v, %v", refs, err)
 	}
 
 	files["web/web.yaml"] = strings.Replace(deployment, "replicas: 2", "replicas: -1", 1)

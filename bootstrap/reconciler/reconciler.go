@@ -76,6 +76,8 @@ type Observer interface {
 	Applied(ctx context.Context, c *kube.Client) (commit string, err error)
 	// Attempted is the commit that it tried last, also when what it applied is not healthy; empty when it tried none.
 	Attempted(ctx context.Context, c *kube.Client) (commit string, err error)
+	// Workloads are among the objects that it applied in this cluster and can be held to, with what the Helm releases of them run.
+	Workloads(ctx context.Context, c *kube.Client, t Target) ([]kube.Ref, error)
 	// AppliesAsRendered says whether it keeps an object exactly as kustomize renders it.
 	AppliesAsRendered(obj *unstructured.Unstructured) bool
 }

@@ -121,28 +121,50 @@ func (c *Client) podsOf(ctx context.Context, ref Ref, obj *unstructured.Unstruct
 	return pods, err
 }
 
-// settling says which container of a pod has to show yet that it stays up, if there is one.
+// settling says which container of a pod has to show yet that it stays up, if there is one. Of those that start a pod only sidecars
+// are to stay.
 func (s *steadiness) settling(ctx context.Context, pod *corev1.Pod) string {
-	if pod.DeletionTimestamp != nil {
+	if pod.DeletionTimestamp != nil || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
 		return ""
 	}
 	probed := map[string]bool{}
-	for _, container := range pod.Spec.Containers {
-		probed[container.Name] = container.ReadinessProbe != nil
+	for _, c := range pod.Spec.Containers {
+		probed[c.Name] = c.ReadinessProbe != nil
 	}
-	for _, status := range pod.Status.ContainerStatuses {
-		running, ended := status.State.Running, status.LastTerminationState.Terminated
-		if running == nil || probed[status.Name] {
-			continue
+	for _, c := range pod.Spec.InitContainers {
+		if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
+			probed[c.Name] = c.ReadinessProbe != nil
 		}
-		age := s.age(running.StartedAt.Time, status.ContainerID)
-		switch again := ended != nil && ended.ExitCode != 0; {
-		case again && age < settleTimeAgain:
-			return fmt.Sprintf("container %s of pod %s was started again after %s%s", status.Name, pod.Name, s.client.exitText(ended),
-				s.client.logText(ctx, pod, status.Name, true))
-		case !again && age < settleTime:
-			return fmt.Sprintf("container %s of pod %s has just started", status.Name, pod.Name)
+	}
+	for _, status := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
+		if hasProbe, stays := probed[status.Name]; stays {
+			if text := s.started(ctx, pod, status, hasProbe); text != "" {
+				return text
+			}
 		}
+	}
+	return ""
+}
+
+// started says why a container that is to stay up may not: it does not run, or has just been started and nothing says how it is.
+func (s *steadiness) started(ctx context.Context, pod *corev1.Pod, status corev1.ContainerStatus, probed bool) string {
+	name := fmt.Sprintf("container %s of pod %s", status.Name, pod.Name)
+	running, ended := status.State.Running, status.LastTerminationState.Terminated
+	if running == nil { // what its workload says of it is older
+		if ended = status.State.Terminated; ended != nil {
+			return name + " ended with " + s.client.exitText(ended) + s.client.logText(ctx, pod, status.Name, false)
+		}
+		return name + " does not run"
+	}
+	if probed {
+		return ""
+	}
+	age := s.age(running.StartedAt.Time, status.ContainerID)
+	switch again := ended != nil && ended.ExitCode != 0; {
+	case again && age < settleTimeAgain:
+		return name + " was started again after " + s.client.exitText(ended) + s.client.logText(ctx, pod, status.Name, true)
+	case !again && age < settleTime:
+		return name + " has just started"
 	}
 	return ""
 }
