@@ -76,4 +76,36 @@ func TestAClusterOfTheNodeImageRunsAPodThroughTheMirror(t *testing.T) {
 		t.Fatalf("%v\n%s", err, all)
 	}
 	t.Logf("all pods were ready after %s", time.Since(start).Round(100*time.Millisecond))
+	t.Run("services outlive a change of the node's zone", func(t *testing.T) { servicesStay(ctx, t, name+"-control-plane") })
+}
+
+// servicesStay has kube-proxy write all of its rules anew, and reaches the API server by its Service before and after it.
+func servicesStay(ctx context.Context, t *testing.T, node string) {
+	in := func(command string) (string, error) {
+		out, err := exec.CommandContext(ctx, "docker", "exec", "--env", "KUBECONFIG=/etc/kubernetes/admin.conf", node, "sh", "-c", command).CombinedOutput()
+		return strings.TrimSpace(string(out)), err
+	}
+	const syncs = `curl --silent --fail http://127.0.0.1:10249/metrics | grep '^kubeproxy_sync_full_proxy_rules_duration_seconds_count'`
+	reached := func(when string) {
+		t.Helper()
+		if out, err := in("curl --silent --show-error --insecure --max-time 20 https://10.96.0.1/livez"); err != nil || out != "ok" {
+			t.Errorf("%s: the API server by its Service: %v: %s", when, err, out)
+		}
+	}
+	reached("before")
+	before, err := in(syncs)
+	if err != nil {
+		t.Fatalf("%v: %s", err, before)
+	}
+	if out, err := in("kubectl label node " + node + " topology.kubernetes.io/zone=elsewhere"); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	again := wait.Func("kube-proxy writes its rules anew", func(context.Context) (bool, string, error) {
+		now, err := in(syncs)
+		return err == nil && now != before, now, nil
+	})
+	if err := wait.Poll(ctx, again, time.Second, nil); err != nil {
+		t.Fatal(err)
+	}
+	reached("after")
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -29,6 +30,14 @@ const (
 	corednsRef = "registry.k8s.io/coredns/coredns:v1.14.6"
 	storageRef = "docker.io/rekindle-lab/local-path-provisioner:v0.0.30"
 	helperRef  = "docker.io/rekindle-lab/local-path-helper:v1"
+)
+
+// What images hold of the node's root, beside the libraries of the programs. kube-proxy compares its rules with what nft tells of
+// them, and nft tells protocols as numbers where nothing says their names: kube-proxy then takes its own rules for somebody else's,
+// and removes them each time that it writes all of them anew, as it does when the zone of its node changes.
+var (
+	proxyFiles  = []string{"usr/sbin/nft", "usr/sbin/conntrack", "etc/protocols"}
+	helperFiles = []string{"usr/bin/dash", "usr/bin/mkdir", "usr/bin/rm"}
 )
 
 // ensureNodeImage builds the node image if Docker does not have it.
@@ -75,7 +84,7 @@ func (l *Lab) NodeImage() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	parts := append([]string{files, "node 2"}, nodePackages...)
+	parts := slices.Concat([]string{files, "node 2"}, nodePackages, proxyFiles, helperFiles)
 	for _, m := range all {
 		parts = append(parts, string(m.Archive), fmt.Sprint(m.Programs, m.Tags, m.LDFlags))
 	}
@@ -190,11 +199,11 @@ func moduleDir(ctx context.Context, root, module string) (string, error) {
 
 // controlPlaneImages writes one archive with all images that a node must have before it has a network.
 func (l *Lab) controlPlaneImages(ctx context.Context, root string, programs map[string]string) (string, error) {
-	nft, err := l.programRoot(ctx, root, "nft", "usr/sbin/nft", "usr/sbin/conntrack")
+	nft, err := l.programRoot(ctx, root, "nft", proxyFiles...)
 	if err != nil {
 		return "", err
 	}
-	sh, err := l.programRoot(ctx, root, "sh", "usr/bin/dash", "usr/bin/mkdir", "usr/bin/rm")
+	sh, err := l.programRoot(ctx, root, "sh", helperFiles...)
 	if err != nil {
 		return "", err
 	}
@@ -226,8 +235,8 @@ func (l *Lab) controlPlaneImages(ctx context.Context, root string, programs map[
 }
 
 // programRoot takes programs of a Debian root with the libraries that they are linked to.
-func (l *Lab) programRoot(ctx context.Context, root, label string, programs ...string) (string, error) {
-	file := l.path("roots", label+"-"+digest(append([]string{filepath.Base(root)}, programs...)...)+".tar")
+func (l *Lab) programRoot(ctx context.Context, root, label string, files ...string) (string, error) {
+	file := l.path("roots", label+"-"+digest(append([]string{filepath.Base(root)}, files...)...)+".tar")
 	return file, once(file, func(tmp string) error {
 		dir := tmp + ".d"
 		defer func() { _ = os.RemoveAll(dir) }()
@@ -240,8 +249,8 @@ func (l *Lab) programRoot(ctx context.Context, root, label string, programs ...s
 		if _, err := run(ctx, "tar", "-xf", root, "-C", full); err != nil {
 			return err
 		}
-		for _, program := range programs {
-			if err := copyLinked(ctx, full, out, program); err != nil {
+		for _, file := range files {
+			if err := copyLinked(ctx, full, out, file); err != nil {
 				return err
 			}
 		}
@@ -263,16 +272,18 @@ func (l *Lab) programRoot(ctx context.Context, root, label string, programs ...s
 	})
 }
 
-// copyLinked copies a program of the root and what ldd says that it needs.
-func copyLinked(ctx context.Context, full, out, program string) error {
-	listed, err := run(ctx, "chroot", full, "ldd", "/"+program)
-	if err != nil {
-		return err
-	}
-	files := []string{"/" + program}
-	for _, word := range strings.Fields(listed) {
-		if strings.HasPrefix(word, "/") {
-			files = append(files, word)
+// copyLinked copies a file of the root and, of a program, what ldd says that it needs.
+func copyLinked(ctx context.Context, full, out, file string) error {
+	files := []string{"/" + file}
+	if !strings.HasPrefix(file, "etc/") {
+		listed, err := run(ctx, "chroot", full, "ldd", "/"+file)
+		if err != nil {
+			return err
+		}
+		for _, word := range strings.Fields(listed) {
+			if strings.HasPrefix(word, "/") {
+				files = append(files, word)
+			}
 		}
 	}
 	for _, file := range files {
