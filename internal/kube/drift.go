@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -143,9 +144,10 @@ func (c *Client) wants(ctx context.Context, desired, live *unstructured.Unstruct
 }
 
 // drift says where the live object is not what an apply would make of it, nil when nowhere. Only objects that give a
-// reason cost a request: a field that is not as desired, or something added to what is desired as a whole.
+// reason cost a request: a field that is not as desired, something added to what is desired as a whole, or a false or zero
+// that is not there.
 func (c *Client) drift(ctx context.Context, desired, live *unstructured.Unstructured, manager string) ([]string, error) {
-	if difference(desired, live) == nil && !extended(desired, live, manager) {
+	if difference(desired, live) == nil && !extended(desired, live, manager) && !(isBuiltIn(desired) && emptied(bodyOf(desired), bodyOf(live))) {
 		return nil, nil
 	}
 	after, before, err := c.probe(ctx, desired, live)
@@ -212,15 +214,68 @@ func changed(a, b *unstructured.Unstructured) []string {
 		}
 		return fields
 	}
-	return unequal(without(a), without(b), nil)
+	nothing := isNothing
+	if isBuiltIn(a) {
+		nothing = isAbsent
+	}
+	return unequal(without(a), without(b), nil, nothing)
+}
+
+// isBuiltIn says whether an object is of a kind of Kubernetes itself. Its API server alone writes the zeros of these, and keeps only
+// those that it does not take for absence. Those of other kinds come and go: a controller that updates a custom resource may write
+// all of them, or none.
+func isBuiltIn(obj *unstructured.Unstructured) bool {
+	group := obj.GroupVersionKind().Group
+	return !strings.Contains(group, ".") || strings.HasSuffix(group, ".k8s.io")
+}
+
+// emptied says whether something that is desired to be false or zero is not there. Most of that the server drops, but some
+// fields are true, or not zero, where they are absent.
+func emptied(want, have any) bool {
+	switch want := want.(type) {
+	case map[string]any:
+		have, _ := have.(map[string]any)
+		for key, inner := range want {
+			if emptied(inner, have[key]) {
+				return true
+			}
+		}
+		return false
+	case []any:
+		have, _ := have.([]any)
+		return slices.ContainsFunc(want, func(item any) bool { return emptied(item, counterpart(item, want, have)) })
+	case string:
+		return false
+	}
+	return want != nil && have == nil && isZero(want)
+}
+
+// counterpart is the item of another list that has the place of an item of one, by its key where the items have one.
+func counterpart(item any, of, in []any) any {
+	if !keyed(of) {
+		if i := slices.IndexFunc(of, func(o any) bool { return reflect.DeepEqual(o, item) }); i >= 0 && i < len(in) {
+			return in[i]
+		}
+		return item // a list of another length is a difference of its own
+	}
+	own, _ := item.(map[string]any)
+	i := slices.IndexFunc(in, func(other any) bool {
+		fields, _ := other.(map[string]any)
+		return slices.ContainsFunc(keysOfLists, func(key string) bool { return own[key] != nil && reflect.DeepEqual(own[key], fields[key]) })
+	})
+	if i < 0 {
+		return item
+	}
+	return in[i]
 }
 
 // unequal says where two values are not the same. The server drops some kinds of nothing and keeps others, but an empty
 // text is a value: that of a label, say.
-func unequal(a, b any, path []string) []string {
-	if isNothing(a) && isNothing(b) {
+func unequal(a, b any, path []string, nothing func(any) bool) []string {
+	if nothing(a) && nothing(b) {
 		return nil
 	}
+	unequal := func(a, b any, path []string) []string { return unequal(a, b, path, nothing) }
 	switch a := a.(type) {
 	case map[string]any:
 		b, ok := b.(map[string]any)
@@ -264,4 +319,20 @@ func isNothing(v any) bool {
 		return true
 	}
 	return isZero(v)
+}
+
+// isAbsent says whether a value is none: false and zero are some.
+func isAbsent(v any) bool {
+	switch v := v.(type) {
+	case bool, int64, float64:
+		return false
+	case map[string]any:
+		for _, inner := range v {
+			if !isAbsent(inner) {
+				return false
+			}
+		}
+		return true
+	}
+	return isNothing(v)
 }

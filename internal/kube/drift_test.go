@@ -254,3 +254,50 @@ webhooks:
 		t.Errorf("%v, %v", changes, err)
 	}
 }
+
+// TestAFalseThatSomebodyRemovesIsADifference where its absence means true. Where it means false the server drops it, and says so.
+func TestAFalseThatSomebodyRemovesIsADifference(t *testing.T) {
+	const careful = `
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: NS}
+spec:
+  minReadySeconds: 0
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      automountServiceAccountToken: false
+      hostNetwork: false
+      containers:
+      - {name: web, image: example.com/web, tty: false, securityContext: {allowPrivilegeEscalation: false}}
+`
+	for name, field := range map[string]string{
+		"nothing is removed":   "",
+		"of a pod":             "spec.template.spec.automountServiceAccountToken",
+		"of a container of it": "spec.template.spec.containers.0.securityContext.allowPrivilegeEscalation",
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSpace(t)
+			refs := s.mustApply(careful)
+			if field != "" {
+				s.patch(refs[0], types.JSONPatchType, `[{"op": "remove", "path": "/`+strings.ReplaceAll(field, ".", "/")+`"}]`)
+			}
+			found, err := s.client.Compare(t.Context(), s.parse(careful))
+			switch {
+			case err != nil:
+				t.Fatal(err)
+			case field == "" && len(found) > 0:
+				t.Errorf("as applied it differs: %v", found)
+			case field != "" && (len(found) != 1 || !strings.HasPrefix(field, found[0].Path)):
+				t.Errorf("it finds %v", found)
+			}
+			if _, err := s.apply(careful, "test"); err != nil {
+				t.Fatal(err)
+			}
+			if found, err = s.client.Compare(t.Context(), s.parse(careful)); err != nil || len(found) > 0 {
+				t.Errorf("after it is put back: %v, %v", found, err)
+			}
+		})
+	}
+}
