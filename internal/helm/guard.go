@@ -3,6 +3,7 @@ package helm
 import (
 	"context"
 	"fmt"
+	"io"
 	"slices"
 	"time"
 
@@ -28,8 +29,9 @@ type guard struct {
 	watcher  *kube.Watcher
 	progress plan.Progress
 	release  Release
-	past     past  // what earlier revisions made
-	hook     error // why a hook did not succeed: Helm gives on its text alone
+	past     past    // what earlier revisions made
+	hook     error   // why a hook did not succeed: Helm gives on its text alone
+	deletes  []error // why an uninstallation could not delete objects: Helm gives on nothing of that
 }
 
 func (g *guard) Create(r helmkube.ResourceList) (*helmkube.Result, error) {
@@ -76,7 +78,18 @@ func (g *guard) DeleteWithPropagationPolicy(r helmkube.ResourceList, policy meta
 	if err := g.ctx.Err(); err != nil {
 		return nil, []error{err}
 	}
-	return g.Client.DeleteWithPropagationPolicy(r, policy)
+	result, errs := g.Client.DeleteWithPropagationPolicy(r, policy)
+	g.deletes = append(g.deletes, errs...)
+	return result, errs
+}
+
+// Build is Helm's own, which alone knows why it could not: an uninstallation that has nothing to delete by then says less.
+func (g *guard) Build(manifest io.Reader, validate bool) (helmkube.ResourceList, error) {
+	list, err := g.Client.Build(manifest, validate)
+	if err != nil {
+		g.deletes = append(g.deletes, err)
+	}
+	return list, err
 }
 
 // WatchUntilReady waits for hooks: Jobs until they are complete, Pods until they have succeeded.

@@ -200,8 +200,11 @@ func flat(err error) error {
 
 // Remove uninstalls the release and waits until its objects are gone. One that does not exist is
 // unchanged, one that is not ours is refused.
+//
+// Helm forgets it only when they are gone: a run that was killed while finalizers held them waits for them the next time, before
+// what they need is removed as well.
 func Remove(ctx context.Context, c *kube.Client, w *kube.Watcher, name, namespace string, timeout time.Duration, p plan.Progress) (plan.Outcome, error) {
-	cfg, _, err := configure(ctx, c, w, Release{Name: name, Namespace: namespace}, p)
+	cfg, guard, err := configure(ctx, c, w, Release{Name: name, Namespace: namespace}, p)
 	if err != nil {
 		return "", err
 	}
@@ -221,10 +224,32 @@ func Remove(ctx context.Context, c *kube.Client, w *kube.Watcher, name, namespac
 	}
 	uninstall := action.NewUninstall(cfg)
 	uninstall.Timeout, uninstall.IgnoreNotFound = timeout, true
-	if _, err := uninstall.Run(name); err != nil {
-		return "", fault.Wrap(err, fault.Failed, "Helm could not uninstall it").On("release %s", name)
+	if last.Info.Status != release.StatusUninstalled {
+		uninstall.KeepHistory = true
+		if _, err := uninstall.Run(name); err != nil {
+			return "", notUninstalled(name, err, guard.deletes)
+		}
 	}
-	return plan.Changed, c.Delete(ctx, deletable(objs), p)
+	if err := c.Delete(ctx, deletable(objs), p); err != nil {
+		return "", err
+	}
+	uninstall.KeepHistory = false
+	if _, err := uninstall.Run(name); err != nil {
+		return "", notUninstalled(name, err, nil)
+	}
+	return plan.Changed, nil
+}
+
+// notUninstalled is the fault of an uninstallation, with why objects could not be deleted: Helm says only that they were not.
+func notUninstalled(name string, err error, deletes []error) error {
+	if len(deletes) > 0 {
+		err = fault.Join(deletes...)
+	}
+	f := fault.Wrap(flat(err), fault.Failed, "Helm could not uninstall it").On("release %s", name)
+	if kube.Transient(err) {
+		return f.Transient()
+	}
+	return f
 }
 
 // deletable leaves out what the chart asks Helm to keep.

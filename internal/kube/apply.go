@@ -99,6 +99,7 @@ func (c *Client) applyOne(ctx context.Context, obj *unstructured.Unstructured, o
 	change := &Change{Ref: ref, Action: Unchanged}
 	err := persist(ctx, "apply "+ref.String(), o.Progress, func(ctx context.Context) error {
 		live, err := c.get(ctx, ref)
+		applied := desired
 		switch {
 		case apierrors.IsNotFound(err):
 			change.Action = Created
@@ -108,8 +109,10 @@ func (c *Client) applyOne(ctx context.Context, obj *unstructured.Unstructured, o
 			return nil
 		default:
 			change.Action = Configured
+			applied = desired.DeepCopy()
+			leaveFilled(applied.Object, live.Object)
 		}
-		return c.patch(ctx, desired, metav1.ApplyOptions{FieldManager: o.Manager, Force: o.Force})
+		return c.patch(ctx, applied, metav1.ApplyOptions{FieldManager: o.Manager, Force: o.Force})
 	})
 	if err != nil {
 		return nil, applyFault(ref, err)

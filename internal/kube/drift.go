@@ -197,6 +197,26 @@ func dropPlaceholders(value any) {
 	}
 }
 
+// leaveFilled takes the placeholders out of what is desired that a controller has filled: to apply one is to empty it again, or a
+// conflict with that controller.
+func leaveFilled(desired, live any) {
+	switch desired := desired.(type) {
+	case map[string]any:
+		live, _ := live.(map[string]any)
+		if filled := live["caBundle"]; isPlaceholder(desired["caBundle"]) && !isZero(filled) && !isPlaceholder(filled) {
+			delete(desired, "caBundle")
+		}
+		for key, inner := range desired {
+			leaveFilled(inner, live[key])
+		}
+	case []any:
+		live, _ := live.([]any)
+		for _, item := range desired {
+			leaveFilled(item, counterpart(item, desired, live))
+		}
+	}
+}
+
 // changed says where two states of an object differ that the server gave, nil when nowhere: unlike [difference], what only
 // one of them has counts.
 func changed(a, b *unstructured.Unstructured) []string {

@@ -253,6 +253,18 @@ webhooks:
 	if changes, err := s.apply(hooks, "test"); err != nil || kube.Outcome(changes) != plan.Unchanged {
 		t.Errorf("%v, %v", changes, err)
 	}
+	more := strings.Replace(hooks, "[CREATE]", "[CREATE, UPDATE]", 1)
+	if changes, err := s.apply(more, "test"); err != nil || kube.Outcome(changes) != plan.Changed {
+		t.Errorf("with another operation: %v, %v", changes, err)
+	}
+	obj, err = s.client.Get(t.Context(), refs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, _, _ = unstructured.NestedSlice(obj.Object, "webhooks")
+	if filled := list[0].(map[string]any)["clientConfig"].(map[string]any)["caBundle"]; filled != "TFMwdA==" {
+		t.Errorf("after that the CA is %v", filled)
+	}
 }
 
 // TestAFalseThatSomebodyRemovesIsADifference where its absence means true. Where it means false the server drops it, and says so.

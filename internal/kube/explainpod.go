@@ -129,8 +129,8 @@ func (c *Client) logText(ctx context.Context, pod *corev1.Pod, container string,
 		Container: container, Previous: previous, TailLines: &tail, LimitBytes: &limit,
 	}).DoRaw(ctx)
 	text := string(raw)
-	if last := strings.LastIndexByte(text, '\n'); last > 0 && len(raw) >= logBytes {
-		text = text[:last] // the rest was cut, maybe in the middle of a secret
+	if len(raw) >= logBytes { // its end was cut off, maybe in the middle of a secret
+		text = text[:max(strings.LastIndexByte(text, '\n'), 0)]
 	}
 	text = strings.TrimSpace(c.redact(text)) // before it is taken apart: a secret may have lines
 	if err != nil || text == "" {

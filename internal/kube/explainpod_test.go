@@ -58,6 +58,7 @@ func TestNoSecretIsCutOrChangedBeforeItIsTakenOut(t *testing.T) {
 		"as it is":                    {log: "password " + secret},
 		"where a line is cut":         {log: strings.Repeat("x", 190) + secret},
 		"where the server cuts":       {log: "first\n" + strings.Repeat("x", 16<<10-len("first\n")-10) + secret},
+		"in a line that has no end":   {log: strings.Repeat("x", 16<<10-10) + secret},
 		"in the message of its death": {message: strings.Repeat("x", 290) + secret},
 	} {
 		server := httptest.NewServer(s)

@@ -2,8 +2,10 @@ package report
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"unicode"
@@ -30,14 +32,14 @@ type Redactor struct {
 // NewRedactor makes a Redactor that knows no secret yet.
 func NewRedactor() *Redactor { return &Redactor{} }
 
-// Add makes a value a secret: from now on it, each of its longer lines, and their base64 and URL
-// forms are replaced by ***. Values of less than four bytes are not.
+// Add makes a value a secret: from now on it, each of its longer lines, and their base64, URL, JSON and
+// quoted forms are replaced by ***. Values of less than four bytes are not.
 func (r *Redactor) Add(secret string) {
 	var forms []string
 	add := func(s string, least int) {
 		if len(s) >= least {
 			forms = append(forms, s, base64.StdEncoding.EncodeToString([]byte(s)), base64.RawURLEncoding.EncodeToString([]byte(s)),
-				url.QueryEscape(s), url.PathEscape(s))
+				url.QueryEscape(s), url.PathEscape(s), inJSON(s, true), inJSON(s, false), inside(strconv.Quote(s)))
 		}
 	}
 	add(secret, shortestSecret)
@@ -61,6 +63,18 @@ func (r *Redactor) Add(secret string) {
 	}
 	r.replacer = strings.NewReplacer(pairs...)
 }
+
+// inJSON is a text as it is within a JSON string; html says that it is written for web pages, too, as most programs in Go do.
+func inJSON(s string, html bool) string {
+	var out strings.Builder
+	e := json.NewEncoder(&out)
+	e.SetEscapeHTML(html)
+	_ = e.Encode(s) // a string has a JSON form
+	return inside(strings.TrimSpace(out.String()))
+}
+
+// inside is a quoted text without its quotes.
+func inside(quoted string) string { return quoted[1 : len(quoted)-1] }
 
 // Redact replaces every secret in s.
 func (r *Redactor) Redact(s string) string {

@@ -2,6 +2,7 @@ package report
 
 import (
 	"encoding/base64"
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -16,6 +17,7 @@ func TestRedact(t *testing.T) {
 	r.Add("hunter22-longer")
 	r.Add("# created: 2026\nAGE-SECRET-KEY-1QQQ\n")
 	r.Add("p@ss/word")
+	r.Add(`a"b\c<d>&e`)
 	for in, want := range map[string]string{
 		"abc":                          "abc",
 		"x hunter22 y":                 "x *** y",
@@ -23,7 +25,10 @@ func TestRedact(t *testing.T) {
 		"key AGE-SECRET-KEY-1QQQ here": "key *** here",
 		"https://u:p%40ss%2Fword@host": "https://u:***@host",
 		base64.StdEncoding.EncodeToString([]byte("hunter22")): "***",
-		"hun\x1b[1mter22": "***",
+		"hun\x1b[1mter22":                              "***",
+		`{"dsn":"db:a\"b\\c<d>&e@x"}`:                  `{"dsn":"db:***@x"}`,
+		`{"dsn":"db:a\"b\\c\u003cd\u003e\u0026e@x"}`:   `{"dsn":"db:***@x"}`,
+		fmt.Sprintf("Invalid value: %q", `a"b\c<d>&e`): `Invalid value: "***"`,
 	} {
 		if got := r.text(in); got != want {
 			t.Errorf("%q gives %q, want %q", in, got, want)
