@@ -244,3 +244,19 @@ func TestWhatHasEndedIsNotToldToEnd(t *testing.T) {
 		}
 	}
 }
+
+// A Job that goes by itself, and is not there, has done its work; whatever else is not there is missing.
+func TestAJobThatHasGoneByItselfIsNoDifference(t *testing.T) {
+	j := newLive(t, "apiVersion: v1\nkind: Namespace\nmetadata: {name: jobs}")
+	j.rendered = &gitrepo.Rendered{}
+	for name, ttl := range map[string]string{"passing": "ttlSecondsAfterFinished: 60, ", "staying": ""} {
+		for _, obj := range parse(t, "apiVersion: batch/v1\nkind: Job\nmetadata: {name: "+name+", namespace: jobs}\nspec: {"+ttl+
+			"template: {spec: {restartPolicy: Never, containers: [{name: x, image: example.com/x}]}}}") {
+			j.rendered.Objects = append(j.rendered.Objects, obj.Object)
+		}
+	}
+	found, compared, err := j.Differences(t.Context())
+	if err != nil || compared != 2 || len(found) != 1 || found[0].Ref.Name != "staying" || !found[0].Missing {
+		t.Errorf("of %d are different %v, %v", compared, found, err)
+	}
+}
