@@ -215,7 +215,7 @@ func (j *Job) newest(ctx context.Context, p plan.Progress) (begun time.Time, kno
 		p.Warn(fmt.Sprintf("the age of the newest snapshot set is not known: %v", err))
 		return time.Time{}, false
 	}
-	i := slices.IndexFunc(sets, func(s state.Summary) bool { return s.Complete })
+	i := slices.IndexFunc(sets, func(s state.Summary) bool { return s.Whole() })
 	if i < 0 {
 		p.Note(fmt.Sprintf("none of the %s is complete", count(len(sets), "snapshot set")))
 		return time.Time{}, true

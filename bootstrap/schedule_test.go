@@ -3,6 +3,8 @@ package bootstrap_test
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -90,6 +92,36 @@ func TestARepositoryThatIsAwayIsAWarning(t *testing.T) {
 	})
 	if outcome != plan.Unchanged || err != nil || len(warned) != 1 || !strings.Contains(warned[0], "not known: connection refused") {
 		t.Errorf("%s, %v, %q", outcome, err, warned)
+	}
+}
+
+// TestASetThatLostAVolumeIsNotTheNewest: it cannot be restored, however complete it was when it was taken.
+func TestASetThatLostAVolumeIsNotTheNewest(t *testing.T) {
+	restic := filepath.Join(t.TempDir(), "restic")
+	const says = `#!/bin/sh
+echo '[{"id":"m2","tags":["rekindle","set=20261123-080000-lostit","complete","wants=shop/data"]},
+{"id":"m1","tags":["rekindle","set=20261123-060000-whole1","complete","wants=shop/data"]},
+{"id":"d1","tags":["rekindle","set=20261123-060000-whole1","claim=shop/data"]}]'
+`
+	if err := os.WriteFile(restic, []byte(says), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	repository, err := state.Open(state.Settings{Repository: t.TempDir(), Password: []byte("x"), Restic: restic, Cluster: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, err := bootstrap.New(documents(t, "kind", remoteState), "", bootstrap.Tools{
+		Provider: kind.New(kind.Settings{}), At: providers.Ref{Provider: "test", Name: "test"}, Charts: stacks.NewFetcher(t.TempDir()),
+		State: func(context.Context) (bootstrap.Snapshots, error) { return repository, nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	var told []string
+	_, err = j.Status(t.Context()).Step("state").Do(t.Context(), func(u plan.Update) { told = append(told, u.Note+u.Warning) })
+	if text := strings.Join(told, "; "); err != nil || !strings.Contains(text, "the newest complete set, 20261123-060000-whole1,") {
+		t.Errorf("told %q, %v", text, err)
 	}
 }
 

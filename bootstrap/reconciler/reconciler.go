@@ -56,6 +56,8 @@ type Reconciler interface {
 	Sync(ctx context.Context, c *kube.Client, w *kube.Watcher, t Target, fresh bool, p plan.Progress) (plan.Outcome, error)
 	// Again makes it apply the path once more, and waits as Sync does.
 	Again(ctx context.Context, c *kube.Client, w *kube.Watcher, t Target, p plan.Progress) error
+	// Workloads are among the objects that it applied in this cluster and can be held to, with what the Helm releases of them run.
+	Workloads(ctx context.Context, c *kube.Client, t Target) ([]kube.Ref, error)
 	// Remove takes away its objects and everything that it applied, while its controllers run.
 	Remove(ctx context.Context, c *kube.Client, w *kube.Watcher, p plan.Progress) (plan.Outcome, error)
 }
@@ -76,8 +78,6 @@ type Observer interface {
 	Applied(ctx context.Context, c *kube.Client) (commit string, err error)
 	// Attempted is the commit that it tried last, also when what it applied is not healthy; empty when it tried none.
 	Attempted(ctx context.Context, c *kube.Client) (commit string, err error)
-	// Workloads are among the objects that it applied in this cluster and can be held to, with what the Helm releases of them run.
-	Workloads(ctx context.Context, c *kube.Client, t Target) ([]kube.Ref, error)
 	// AppliesAsRendered says whether it keeps an object exactly as kustomize renders it.
 	AppliesAsRendered(obj *unstructured.Unstructured) bool
 }

@@ -50,7 +50,7 @@ restores the newest complete set unless --at selects another. No cluster is cont
 // tellFaults says why the sets that are newer than the newest complete one are not: older ones are keep's.
 func (a *app) tellFaults(ctx context.Context, r *state.Repository, sets []state.Summary) error {
 	for i := range sets {
-		if sets[i].Complete {
+		if sets[i].Whole() {
 			return nil
 		}
 		why, err := r.Why(ctx, &sets[i])
@@ -82,7 +82,7 @@ func (a *app) tellSets(sets []state.Summary) error {
 	now := time.Now()
 	for _, s := range sets {
 		whole := "complete"
-		if !s.Complete {
+		if !s.Whole() {
 			whole = "incomplete"
 		}
 		files := int64(0)

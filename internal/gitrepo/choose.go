@@ -14,6 +14,7 @@ import (
 // selection is what a client gets.
 type selection struct {
 	tags      []plumbing.Hash // objects of their own
+	strays    []plumbing.Hash // files and folders that tags stand for
 	commits   []*object.Commit
 	known     []*object.Commit // that the client has, next to what it gets
 	shallow   []plumbing.Hash  // commits that the client gets without their parents
@@ -29,14 +30,20 @@ func (v *view) choose(ctx context.Context, u *upload) (*selection, error) {
 		if err := v.mayHave(ctx, want); err != nil {
 			return nil, err
 		}
-		commit, err := v.peel(want)
+		tags, end, err := v.peel(want)
 		if err != nil {
 			return nil, err
 		}
-		if commit != want {
-			sel.tags = append(sel.tags, want)
+		sel.tags = append(sel.tags, tags...)
+		stray, err := v.stray(end)
+		switch {
+		case err != nil:
+			return nil, err
+		case stray:
+			sel.strays = append(sel.strays, end)
+		default:
+			tips = append(tips, end)
 		}
-		tips = append(tips, commit)
 	}
 	has, err := v.clientHas(ctx, u, sel)
 	if err != nil {
@@ -68,22 +75,17 @@ func (v *view) mayHave(ctx context.Context, want plumbing.Hash) error {
 	if want == v.headCommit() {
 		return nil
 	}
-	tips := []plumbing.Hash{v.headCommit()}
 	for _, h := range v.refs {
 		if h == want {
 			return nil
 		}
-		tips = append(tips, h)
 	}
-	for i, h := range tips {
-		peeled, err := v.peel(h)
-		if err != nil {
-			return err
-		}
-		tips[i] = peeled
+	tips, err := v.tips()
+	if err != nil {
+		return err
 	}
 	errFound := errors.New("found")
-	err := v.each(ctx, tips, func(c *object.Commit, _ int) (bool, error) {
+	err = v.each(ctx, tips, func(c *object.Commit, _ int) (bool, error) {
 		if c.Hash == want {
 			return false, errFound
 		}
@@ -98,12 +100,31 @@ func (v *view) mayHave(ctx context.Context, want plumbing.Hash) error {
 	return fmt.Errorf("not our ref %s", want)
 }
 
+// tips are the commits that refs lead to.
+func (v *view) tips() ([]plumbing.Hash, error) {
+	tips := []plumbing.Hash{v.headCommit()}
+	for _, h := range v.refs {
+		_, end, err := v.peel(h)
+		if err != nil {
+			return nil, err
+		}
+		stray, err := v.stray(end)
+		if err != nil {
+			return nil, err
+		}
+		if !stray {
+			tips = append(tips, end)
+		}
+	}
+	return tips, nil
+}
+
 // clientHas is the set of commits that the client has, as far as this repository knows them.
 func (v *view) clientHas(ctx context.Context, u *upload, sel *selection) (map[plumbing.Hash]bool, error) {
 	has := map[plumbing.Hash]bool{}
 	var tips []plumbing.Hash
 	for _, h := range u.haves {
-		commit, err := v.peel(h)
+		_, commit, err := v.peel(h)
 		if err != nil {
 			return nil, err
 		}
@@ -162,7 +183,10 @@ func (v *view) objects(ctx context.Context, sel *selection) ([]plumbing.Hash, er
 			return nil, err
 		}
 	}
-	list := slices.Clone(sel.tags)
+	var list []plumbing.Hash
+	for _, h := range sel.tags {
+		add(h, seen, &list)
+	}
 	for _, c := range sel.commits {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -172,7 +196,33 @@ func (v *view) objects(ctx context.Context, sel *selection) ([]plumbing.Hash, er
 			return nil, err
 		}
 	}
+	for _, h := range sel.strays {
+		if err := v.addStray(h, seen, &list); err != nil {
+			return nil, err
+		}
+	}
 	return list, nil
+}
+
+// add takes in an object without what it leads to.
+func add(h plumbing.Hash, seen map[plumbing.Hash]bool, list *[]plumbing.Hash) {
+	if !seen[h] {
+		seen[h] = true
+		*list = append(*list, h)
+	}
+}
+
+// addStray takes in what a tag stands for that is no commit.
+func (v *view) addStray(h plumbing.Hash, seen map[plumbing.Hash]bool, list *[]plumbing.Hash) error {
+	obj, err := v.sto.EncodedObject(plumbing.AnyObject, h)
+	if err != nil {
+		return fmt.Errorf("object %s: %w", h, err)
+	}
+	if obj.Type() == plumbing.TreeObject {
+		return v.addTree(h, seen, list)
+	}
+	add(h, seen, list)
+	return nil
 }
 
 func (v *view) addTree(h plumbing.Hash, seen map[plumbing.Hash]bool, list *[]plumbing.Hash) error {
@@ -191,10 +241,9 @@ func (v *view) addTree(h plumbing.Hash, seen map[plumbing.Hash]bool, list *[]plu
 			if err := v.addTree(e.Hash, seen, list); err != nil {
 				return err
 			}
-		case e.Mode == filemode.Submodule || seen[e.Hash]:
+		case e.Mode == filemode.Submodule:
 		default:
-			seen[e.Hash] = true
-			*list = append(*list, e.Hash)
+			add(e.Hash, seen, list)
 		}
 	}
 	return nil

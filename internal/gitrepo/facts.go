@@ -62,7 +62,7 @@ func isEncrypted(name string, raw []byte) bool {
 		case errors.Is(err, io.EOF):
 			return false
 		case err != nil:
-			return sopsEnv.Match(raw) // an env file of another name
+			return sopsEnv.Match(raw) || sopsINI.Match(raw) // an env or ini file of another name
 		}
 	}
 }

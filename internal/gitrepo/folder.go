@@ -300,16 +300,28 @@ func (v *view) headCommit() plumbing.Hash {
 
 func (v *view) isShallow(h plumbing.Hash) bool { return slices.Contains(v.shallow, h) }
 
-// peel follows a tag to the commit that it stands for.
-func (v *view) peel(h plumbing.Hash) (plumbing.Hash, error) {
+// peel follows a tag to the object that it stands for, mostly a commit, and gives the tags on the way there.
+func (v *view) peel(h plumbing.Hash) (tags []plumbing.Hash, end plumbing.Hash, err error) {
 	for {
 		tag, err := object.GetTag(v.sto, h)
 		if errors.Is(err, plumbing.ErrObjectNotFound) {
-			return h, nil
+			return tags, h, nil
 		}
 		if err != nil {
-			return h, err
+			return nil, h, err
 		}
-		h = tag.Target
+		tags, h = append(tags, h), tag.Target
 	}
+}
+
+// stray says whether an object that a ref leads to is no commit: a tag may stand for a file or a folder.
+func (v *view) stray(h plumbing.Hash) (bool, error) {
+	if h.IsZero() {
+		return false, nil // of a branch without a commit
+	}
+	obj, err := v.sto.EncodedObject(plumbing.AnyObject, h)
+	if err != nil {
+		return false, fmt.Errorf("object %s: %w", h, err)
+	}
+	return obj.Type() != plumbing.CommitObject, nil
 }

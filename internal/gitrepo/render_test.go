@@ -180,3 +180,22 @@ func TestRenderFaultsNameTheFile(t *testing.T) {
 		})
 	}
 }
+
+// TestWhatSOPSWroteIsKnownByItsContent where the name does not tell its format.
+func TestWhatSOPSWroteIsKnownByItsContent(t *testing.T) {
+	for name, c := range map[string]struct {
+		raw string
+		is  bool
+	}{
+		"config.env.encrypted":  {"X=ENC[AES256_GCM,data:x]\nsops_version=3.9.0\nsops_mac=ENC[x]\n", true},
+		"config.ini.encrypted":  {"[s]\nx = ENC[x]\n\n[sops]\nmac = ENC[x]\n", true},
+		"config.yaml.encrypted": {"x: ENC[x]\nsops:\n  mac: ENC[x]\n", true},
+		"token":                 {`{"data": "ENC[x]", "sops": {"mac": "ENC[x]"}}`, true},
+		"notes":                 {"of sops and what it is for\n", false},
+		"plain.ini.txt":         {"[s]\nabout = sops\n", false},
+	} {
+		if got := isEncrypted(name, []byte(c.raw)); got != c.is {
+			t.Errorf("%s is encrypted: %v", name, got)
+		}
+	}
+}

@@ -125,6 +125,35 @@ func TestRealGitFetchesWhatIsNew(t *testing.T) {
 	}
 }
 
+// TestTagsOfAnythingAreServed: a tag may stand for another tag, for a file and for a folder, and so may a name without one.
+func TestTagsOfAnythingAreServed(t *testing.T) {
+	dir, commits := history(t)
+	gitCommand(t, dir, "tag", "-a", "-m", "again", "of-tag", "v1")
+	gitCommand(t, dir, "tag", "-a", "-m", "a file", "of-file", "HEAD:a")
+	gitCommand(t, dir, "tag", "-a", "-m", "a folder", "of-folder", "HEAD:sub")
+	gitCommand(t, dir, "tag", "-a", "-m", "of a tag of a file", "of-file-tag", "of-file")
+	write(t, dir, map[string]string{"loose/x": "in no commit", "loose/deep/y": "neither"})
+	gitCommand(t, dir, "add", "loose")
+	gitCommand(t, dir, "tag", "folder", gitCommand(t, dir, "write-tree", "--prefix=loose/"))
+	gitCommand(t, dir, "tag", "file", gitCommand(t, dir, "rev-parse", ":loose/x"))
+	gitCommand(t, dir, "reset", "-q", "--hard")
+	url := follow(t, dir).URL()
+	deep, flat := clone(t, url), clone(t, url, "--depth", "1")
+	gitCommand(t, flat, "fetch", "-q", "--depth", "1", "origin", "refs/tags/*:refs/tags/*")
+	for _, to := range []string{deep, flat} {
+		gitCommand(t, to, "fsck", "--strict")
+		for _, tag := range []string{"v1", "of-tag", "of-file", "of-folder", "of-file-tag", "folder", "file"} {
+			if got, want := gitCommand(t, to, "rev-parse", tag, tag+"^{}"), gitCommand(t, dir, "rev-parse", tag, tag+"^{}"); got != want {
+				t.Errorf("%s is %s, want %s", tag, got, want)
+			}
+		}
+		if got := gitCommand(t, to, "show", "folder:deep/y"); got != "neither" {
+			t.Errorf("a file of a folder is %q", got)
+		}
+	}
+	gitCommand(t, flat, "fetch", "-q", "origin", commits[1]) // which no name stands for, only the history of one
+}
+
 // TestGoGitClones is what Flux's source-controller does.
 func TestGoGitClones(t *testing.T) {
 	dir, commits := history(t)

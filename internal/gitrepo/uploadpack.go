@@ -45,7 +45,7 @@ func (v *view) advertised() (*packp.AdvRefs, error) {
 	}
 	for name, h := range v.refs {
 		refs.References[name.String()] = h
-		target, err := v.peel(h)
+		_, target, err := v.peel(h)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}

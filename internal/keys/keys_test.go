@@ -3,7 +3,9 @@ package keys
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -16,7 +18,9 @@ import (
 	"time"
 
 	"filippo.io/age"
+	"filippo.io/age/agessh"
 	"filippo.io/age/armor"
+	"golang.org/x/crypto/ssh"
 
 	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/fault"
@@ -111,6 +115,39 @@ func TestLoadFromEverywhere(t *testing.T) {
 		if slices.Contains(values, v) {
 			t.Errorf("Values has %q, which is no secret", v)
 		}
+	}
+}
+
+// sshKey is a new private key as ssh-keygen writes it.
+func sshKey(t *testing.T) []byte {
+	t.Helper()
+	_, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, err := ssh.MarshalPrivateKey(private, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(block)
+}
+
+// TestAnSSHKeyOpensAFileOfTheRepository, by itself: Flux has no part in that.
+func TestAnSSHKeyOpensAFileOfTheRepository(t *testing.T) {
+	dir, raw := t.TempDir(), sshKey(t)
+	put(t, dir, "id_ed25519", string(raw))
+	signer, err := ssh.ParsePrivateKey(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to, err := agessh.ParseRecipient(string(ssh.MarshalAuthorizedKey(signer.PublicKey())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	secrets, err := Load(t.Context(), []config.Key{{Name: "k", From: config.KeySource{Repo: "k.age", IdentityFile: "id_ed25519"}}}, dir,
+		fstest.MapFS{"k.age": {Data: seal(t, to, "opened", false)}})
+	if err != nil || string(secrets[0].Data["k"]) != "opened" {
+		t.Errorf("%v, %v", secrets, err)
 	}
 }
 

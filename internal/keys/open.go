@@ -17,7 +17,7 @@ func Open(secrets []Secret, files fs.FS, file string) (plain []byte, values []st
 	if err != nil {
 		return nil, nil, err
 	}
-	tree, err := load(files, file)
+	tree, store, err := load(files, file)
 	if err != nil {
 		return nil, nil, fault.Wrap(err, fault.Usage, "not a file that SOPS wrote").At(file, 0)
 	}
@@ -37,7 +37,7 @@ func Open(secrets []Secret, files fs.FS, file string) (plain []byte, values []st
 			data[fmt.Sprint(n)] = []byte(fmt.Sprint(leaf))
 		}
 	})
-	plain, err = storeOf(file).EmitPlainFile(tree.Branches)
+	plain, err = store.EmitPlainFile(tree.Branches)
 	if err != nil {
 		return nil, nil, fault.New(fault.Failed, "the decrypted content does not fit the file's extension").At(file, 0)
 	}

@@ -1,18 +1,19 @@
 package keys
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"filippo.io/age"
-	"filippo.io/age/agessh"
 	"github.com/getsops/sops/v3"
 	"github.com/getsops/sops/v3/aes"
 	sopsage "github.com/getsops/sops/v3/age"
@@ -40,7 +41,7 @@ func Prove(ctx context.Context, secrets []Secret, repo fs.FS, files []string) er
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		tree, err := load(repo, file)
+		tree, _, err := load(repo, file)
 		if err != nil {
 			faults = append(faults, fault.Wrap(err, fault.Failed, "not a file that SOPS wrote").At(file, 0))
 			continue
@@ -61,7 +62,7 @@ func Caveats(secrets []Secret, repo fs.FS, files []string) []string {
 	}
 	by := map[string][]string{}
 	for _, file := range files {
-		tree, err := load(repo, file)
+		tree, _, err := load(repo, file)
 		if err != nil {
 			continue // a fault of Prove
 		}
@@ -91,7 +92,7 @@ func newRing(secrets []Secret) (*ring, error) {
 			if !strings.HasSuffix(entry, ageEntry) {
 				continue
 			}
-			ids, err := identitiesOf(s.Data[entry])
+			ids, err := ageIdentities(s.Data[entry])
 			if err != nil {
 				faults = append(faults, fault.Wrap(err, fault.Usage, "its entry %s holds no age identities", entry).On("key %s", s.Name))
 				continue
@@ -111,8 +112,6 @@ func recipientOf(id age.Identity) string {
 		return id.Recipient().String()
 	case *age.HybridIdentity:
 		return id.Recipient().String()
-	case *agessh.Ed25519Identity, *agessh.RSAIdentity:
-		return "an ssh key"
 	default:
 		return "another identity"
 	}
@@ -197,23 +196,41 @@ func (r *ring) part(group sops.KeyGroup) ([]byte, error) {
 	return nil, err
 }
 
-// load reads the file in the format that its name says, as Flux does.
-func load(repo fs.FS, file string) (*sops.Tree, error) {
+// load reads a file in the format that it has.
+func load(repo fs.FS, file string) (*sops.Tree, sops.Store, error) {
 	raw, err := fs.ReadFile(repo, file)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	tree, err := storeOf(file).LoadEncryptedFile(raw)
+	store := storeOf(file, raw)
+	tree, err := store.LoadEncryptedFile(raw)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return &tree, nil
+	return &tree, store, nil
 }
 
-// storeOf is the format that the name of a file says.
-func storeOf(file string) sops.Store {
+// How SOPS marks what it wrote, in the formats that are neither YAML nor JSON.
+var (
+	envMark = regexp.MustCompile(`(?m)^sops_mac=`)
+	iniMark = regexp.MustCompile(`(?m)^\[sops\]\s*$`)
+)
+
+// storeOf is the format that the name of a file says, or else its content: what a kustomization makes a Secret of may have
+// any name, such as config.env.encrypted, and Flux takes its format from where it is named.
+func storeOf(file string, raw []byte) sops.Store {
 	c := sopsconfig.NewStoresConfig()
-	switch path.Ext(file) {
+	ext := path.Ext(file)
+	switch known := ext == ".yaml" || ext == ".yml" || ext == ".json" || ext == ".env" || ext == ".ini"; {
+	case known:
+	case envMark.Match(raw):
+		ext = ".env"
+	case iniMark.Match(raw):
+		ext = ".ini"
+	case !bytes.HasPrefix(bytes.TrimSpace(raw), []byte("{")): // which the wrapper of a binary file begins with
+		ext = ".yaml"
+	}
+	switch ext {
 	case ".yaml", ".yml":
 		return yaml.NewStore(&c.YAML)
 	case ".json":

@@ -138,6 +138,40 @@ func TestProveOpensEveryFormat(t *testing.T) {
 	}
 }
 
+// TestAFileOfAnyNameIsProven: of those that a kustomization makes Secrets, Flux does not take the format from the name.
+func TestAFileOfAnyNameIsProven(t *testing.T) {
+	id := newIdentity(t)
+	group := sops.KeyGroup{ageKey(t, id.Recipient())}
+	repo, files := fstest.MapFS{}, []string{}
+	for name, written := range map[string][2]string{
+		"config.env.encrypted": {"x.env", "X=pl4intext\nY=more\n"}, "config.yaml.encrypted": {"x.yaml", "x: pl4intext\n"}, "secrets": {"x.yaml", secretYAML},
+		"config.ini.encrypted": {"x.ini", "[s]\nx = pl4intext\n"}, "config.json.encrypted": {"x.json", `{"x": "pl4intext"}`}, "token": {"x.bin", "pl4intext"},
+	} {
+		repo[name] = &fstest.MapFile{Data: encrypt(t, written[0], written[1], 0, group)}
+		files = append(files, name)
+	}
+	if err := Prove(t.Context(), secretsOf(id), repo, files); err != nil {
+		t.Error(err)
+	}
+	if plain, _, err := Open(secretsOf(id), repo, "config.yaml.encrypted"); err != nil || string(plain) != "x: pl4intext\n" {
+		t.Errorf("opened as %q, %v", plain, err)
+	}
+	changed := bytes.Replace(repo["config.env.encrypted"].Data, []byte("Y="), []byte("Z="), 1)
+	repo["config.env.encrypted"] = &fstest.MapFile{Data: changed}
+	if err := Prove(t.Context(), secretsOf(id), repo, files); err == nil || !strings.Contains(err.Error(), "config.env.encrypted") || len(fault.All(err)) != 1 {
+		t.Errorf("one that somebody changed: %v", err)
+	}
+}
+
+// TestAnSSHKeyIsNoAgeIdentity in a Secret: Flux refuses it there.
+func TestAnSSHKeyIsNoAgeIdentity(t *testing.T) {
+	secrets := []Secret{{Name: "sops", Data: Data{"age.agekey": sshKey(t)}}}
+	err := Prove(t.Context(), secrets, fstest.MapFS{}, nil)
+	if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "key sops: its entry age.agekey holds no age identities") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestProveNamesEachFileThatDoesNotOpen(t *testing.T) {
 	id, other := newIdentity(t), newIdentity(t)
 	noEnvironment(t, other)

@@ -60,6 +60,11 @@ func identitiesOf(raw []byte) ([]age.Identity, error) {
 		}
 		return []age.Identity{id}, nil
 	}
+	return ageIdentities(raw)
+}
+
+// ageIdentities reads a file of age identities. It takes no ssh key: Flux reads none from a Secret.
+func ageIdentities(raw []byte) ([]age.Identity, error) {
 	ids, err := age.ParseIdentities(bytes.NewReader(raw))
 	if err != nil {
 		// age's text may quote the line, which may be a damaged secret.

@@ -52,7 +52,7 @@ func Excess(sets []Summary, last int, now time.Time) []Summary {
 	var over []Summary
 	complete, newest := 0, true
 	for _, s := range sets { // the newest first
-		whole := s.Complete && len(s.lacks()) == 0 // somebody may have removed a part of it
+		whole := s.Whole()
 		counts := whole && !s.Pass
 		if counts {
 			complete++

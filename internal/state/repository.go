@@ -100,13 +100,33 @@ func (r *Repository) Init(ctx context.Context) (created bool, err error) {
 			return false, fault.Wrap(err, fault.Failed, "create the repository's folder").WithHint("see who may write there, or name another folder in spec.state.repository")
 		}
 	}
-	_, err = r.run(ctx, call{args: []string{"init"}})
-	if err != nil {
-		if late := r.look(ctx); late == nil {
-			return false, nil // another run made it meanwhile
-		}
+	_, err = r.run(ctx, initCall())
+	if err == nil {
+		return true, nil
 	}
-	return err == nil, err
+	late := r.look(ctx)
+	switch {
+	case late == nil:
+		return false, nil // another run made it meanwhile
+	case errors.Is(late, errNoRepository) && hasKeys(err):
+		return false, r.half()
+	}
+	return false, err
+}
+
+// initCall makes the repository. One that is cut off leaves what the next one does not go on with.
+func initCall() call { return call{args: []string{"init"}, whole: true} }
+
+// hasKeys says whether restic made no repository because there is a key of one.
+func hasKeys(err error) bool {
+	var exit *exitError
+	return errors.As(err, &exit) && strings.Contains(exit.text, keysSays)
+}
+
+// half is the error of a repository whose first init was cut off: its key is there and its config, which comes last, is not.
+func (r *Repository) half() error {
+	return fault.New(fault.Failed, "has a key and no config: the run that created it was cut off, or is at it still").On("backup repository %s", r.name()).
+		WithHint("run this again when no other run is creating it; if it stays so and the folders snapshots and data of the repository have no files, delete the files in its folder keys, and run this again; if they have files, its config is lost: restore that file from a copy")
 }
 
 // look opens the repository.

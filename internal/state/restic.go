@@ -74,11 +74,12 @@ type call struct {
 	in    []byte
 	line  func(line []byte) // is told each line of its output; nil: all of it is returned
 	locks bool              // it waits for others that use the repository
+	whole bool              // cut off, it cannot simply be begun again
 }
 
 // patience is how long the repository may not answer.
 func (c *call) patience() time.Duration {
-	if c.locks {
+	if c.locks || c.whole {
 		return longPatience
 	}
 	return shortPatience

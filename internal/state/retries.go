@@ -12,7 +12,7 @@ import (
 // and whoever waits learns nothing.
 const (
 	shortPatience = 20 * time.Second // to look: somebody waits for the answer
-	longPatience  = 5 * time.Minute  // to write and to read everything: much would be done again
+	longPatience  = 5 * time.Minute  // to write and to read everything: much would be done again; and to create a repository
 )
 
 // EndGrace is how long restic may take to end once it could not save something for good. Now and then restic 0.18.1 never
@@ -24,6 +24,9 @@ const (
 	retriesSays   = "retrying after "
 	succeededSays = "successful after "
 )
+
+// keysSays is why restic does not create a repository where a key is and no config.
+const keysSays = "already contains keys"
 
 // CanNotSave says whether a line of restic's standard error tells that it could not save something for good.
 func CanNotSave(line string) bool {

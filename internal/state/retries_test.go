@@ -55,3 +55,11 @@ func TestARequestThatGetsThroughEndsTheWaiting(t *testing.T) {
 		}
 	}
 }
+
+// TestMakingARepositoryIsNotCutOffSoon: what it leaves half made nobody goes on with.
+func TestMakingARepositoryIsNotCutOffSoon(t *testing.T) {
+	c := initCall()
+	if c.patience() != longPatience {
+		t.Errorf("it may not answer for %s alone", c.patience())
+	}
+}

@@ -138,7 +138,7 @@ func setOf(sets map[string]*Summary, by *schedule, s *snapshot) *Summary {
 	return sets[one.ID]
 }
 
-// lacks are the claims of its schedule that a set does not have.
+// lacks are the claims of its schedule, or of its manifest, that a set does not have.
 func (s *Summary) lacks() []string {
 	var missing []string
 	for _, claim := range s.wants {

@@ -85,11 +85,15 @@ func (s *Summary) Bytes() int64 {
 	return n
 }
 
+// Whole says whether a set is complete and still has the snapshots of all its claims, as far as the list of the repository
+// tells: somebody may have removed some with restic.
+func (s *Summary) Whole() bool { return s.Complete && len(s.lacks()) == 0 }
+
 // Why tells why a set is not whole; empty of one that is.
 func (r *Repository) Why(ctx context.Context, s *Summary) ([]string, error) {
 	switch {
 	case s.Complete:
-		return nil, nil
+		return s.whyRemoved(), nil
 	case s.Scheduled:
 		return s.whyScheduled(), nil
 	case s.manifest == "":
@@ -100,6 +104,15 @@ func (r *Repository) Why(ctx context.Context, s *Summary) ([]string, error) {
 		return nil, err
 	}
 	return m.Faults, nil
+}
+
+// whyRemoved tells what a set lacks that was complete when it was taken.
+func (s *Summary) whyRemoved() []string {
+	var why []string
+	for _, claim := range s.lacks() {
+		why = append(why, fmt.Sprintf("claim %s: its snapshot is gone: somebody removed it", claim))
+	}
+	return why
 }
 
 // snapshot is how restic lists one.

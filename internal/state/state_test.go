@@ -3,6 +3,7 @@ package state_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -400,6 +401,77 @@ func same(t *testing.T, a, b string) {
 	there, err := os.ReadDir(b)
 	if err != nil || len(there) != len(entries) {
 		t.Errorf("%d files and %d, %v", len(entries), len(there), err)
+	}
+}
+
+// TestAServedFolderMakesItsFolders: a repository that was copied back may have lost those that were empty.
+func TestAServedFolderMakesItsFolders(t *testing.T) {
+	t.Parallel()
+	r := newRepo(t)
+	access, end, err := r.Expose(t.Context(), "127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer end()
+	for _, folder := range []string{"locks", "index", "snapshots", "data"} {
+		if err := os.RemoveAll(filepath.Join(r.dir, folder)); err != nil { // none has files yet
+			t.Fatal(err)
+		}
+	}
+	r.plain(access.URL, state.BackupArgs("prod", state.NewID(hour(7)), "shop/data", r.files(3, "copied"), "")...)
+	r.plain(r.dir, "check", "--read-data")
+	if err := os.RemoveAll(r.dir); err != nil {
+		t.Fatal(err)
+	}
+	const content = "not there"
+	name := fmt.Sprintf("%x", sha256.Sum256([]byte(content)))
+	resp, err := http.Post(strings.TrimPrefix(access.URL, "rest:")+"data/"+name, "", strings.NewReader(content)) //nolint:noctx // a test
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if _, err := os.Stat(r.dir); resp.StatusCode != http.StatusNotFound || !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the repository itself is gone, and made anew: %s, %v", resp.Status, err)
+	}
+}
+
+// TestASetThatLostAVolumeIsNotWhole, however complete it was: restic alone may remove a snapshot.
+func TestASetThatLostAVolumeIsNotWhole(t *testing.T) {
+	t.Parallel()
+	r := newRepo(t)
+	r.take(hour(6), 2, true)
+	lost := r.take(hour(8), 2, true)
+	r.plain(r.dir, "forget", lost.Claims[0].Snapshot)
+	sets, err := r.Sets(t.Context())
+	if err != nil || len(sets) != 2 || sets[0].Whole() || !sets[1].Whole() {
+		t.Fatalf("%+v, %v", sets, err)
+	}
+	for i, want := range []string{"claim shop/data: its snapshot is gone", ""} {
+		why, err := r.Why(t.Context(), &sets[i])
+		if text := strings.Join(why, "; "); err != nil || !strings.Contains(text, want) || (text == "") != (want == "") {
+			t.Errorf("%s is told as %q, %v", sets[i].ID, text, err)
+		}
+	}
+	if m, err := r.Choose(t.Context(), ""); err == nil || !strings.Contains(err.Error(), "claim shop/data is gone") {
+		t.Errorf("an older one stands for it without a word: %+v, %v", m, err)
+	}
+}
+
+// TestARepositoryThatIsHalfMade has its key, and not its config, which restic writes last.
+func TestARepositoryThatIsHalfMade(t *testing.T) {
+	t.Parallel()
+	r := newRepo(t)
+	if err := os.Remove(filepath.Join(r.dir, "config")); err != nil {
+		t.Fatal(err)
+	}
+	if created, err := r.Init(t.Context()); created || !strings.Contains(fault.Text(err), "cut off") || !strings.Contains(strings.Join(fault.Hints(err), ""), "delete the files in its folder keys") {
+		t.Errorf("it is told as %s, made: %v", fault.Text(err), created)
+	}
+	if err := os.RemoveAll(filepath.Join(r.dir, "keys")); err != nil { // what the hint says
+		t.Fatal(err)
+	}
+	if created, err := r.Init(t.Context()); err != nil || !created {
+		t.Errorf("after that: %v, %v", created, err)
 	}
 }
 

@@ -187,7 +187,7 @@ func (s *Server) save(r *http.Request, folder, name string) (err error) {
 	if _, err := os.Lstat(path); err == nil {
 		return saved(r, folder, name)
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
+	f, err := s.temporary(filepath.Dir(path))
 	if err != nil {
 		return err
 	}
@@ -208,6 +208,23 @@ func (s *Server) save(r *http.Request, folder, name string) (err error) {
 		return err
 	}
 	return os.Rename(f.Name(), path)
+}
+
+// temporary begins a file in a folder of the repository, which is made where it is missing, as restic itself does: not all that
+// copies a repository copies empty folders. The repository's own is not: a disk that was taken away would be filled elsewhere.
+func (s *Server) temporary(dir string) (*os.File, error) {
+	const pattern = ".tmp-*"
+	f, err := os.CreateTemp(dir, pattern)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return f, err
+	}
+	if _, gone := os.Stat(s.dir); gone != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	return os.CreateTemp(dir, pattern)
 }
 
 // saved answers who brings a file that is there. Nothing is ever replaced; but one who brings what its name says has

@@ -86,7 +86,18 @@ func (m *Mover) dropCut(ctx context.Context, c *cut, p plan.Progress) error {
 	if err := wait.Poll(ctx, gone, lookEvery, p); err != nil {
 		p.Warn(fmt.Sprintf("the VolumeSnapshot %s/%s, or the claim of that name, is deleted and still there: the next run looks again (%v)", c.namespace, c.name, err))
 	}
-	return m.dropCutVolumes(ctx, c)
+	m.dropLate(ctx, c, p)
+	return nil
+}
+
+// dropLate has those volumes go that were made while the cut went. It has a time of its own: waiting may have used up the
+// other. What was taken is whole whether or not it succeeds, and so it is no error.
+func (m *Mover) dropLate(ctx context.Context, c *cut, p plan.Progress) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTimeout)
+	defer cancel()
+	if err := m.dropCutVolumes(ctx, c); err != nil {
+		p.Warn(fmt.Sprintf("a volume that was made for the claim %s/%s may stay: kubectl get pv shows it (%v)", c.namespace, c.name, err))
+	}
 }
 
 // dropCutVolumes has those volumes go that were made for the claim of a cut and are not bound to it yet, or are no longer.

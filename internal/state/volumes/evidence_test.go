@@ -67,7 +67,7 @@ func TestALogThatIsReadAgainForgetsNoError(t *testing.T) {
 		"all of it is there":                    {[]string{begins + saysGone, begins + saysGone + backupLog + saysThree}, true},
 	} {
 		m := &Mover{Client: podWithLogs(t, c.logs)}
-		said, err := m.follow(t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "m", UID: "p-1"}}, nil)
+		said, err := m.follow(t.Context(), &task{}, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "m", UID: "p-1"}}, nil)
 		if (err == nil) != c.fine || c.fine && said.Snapshot != "1c950caf" {
 			t.Errorf("%s: %+v, %v", name, said, err)
 		}

@@ -185,7 +185,7 @@ func modes(of []corev1.PersistentVolumeAccessMode) []string {
 func ownAnnotations(all map[string]string) map[string]string {
 	var own map[string]string
 	for name, value := range all {
-		if strings.HasPrefix(name, "pv.kubernetes.io/") || strings.Contains(name, "storage.kubernetes.io/") || name == corev1.LastAppliedConfigAnnotation {
+		if ofMachinery(name) {
 			continue
 		}
 		if own == nil {
@@ -194,6 +194,13 @@ func ownAnnotations(all map[string]string) map[string]string {
 		own[name] = value
 	}
 	return own
+}
+
+// ofMachinery says whether an annotation of a claim is written by the controllers of its cluster. The beta one of the storage
+// class is not: people write it.
+func ofMachinery(name string) bool {
+	return strings.HasPrefix(name, "pv.kubernetes.io/") || strings.HasPrefix(name, "volume.kubernetes.io/") || strings.Contains(name, "storage.kubernetes.io/") ||
+		name == "volume.beta.kubernetes.io/storage-provisioner" || name == corev1.LastAppliedConfigAnnotation
 }
 
 // Together groups the volumes that are taken for the same moment: those that a pod with hooks has in common. Most are

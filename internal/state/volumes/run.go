@@ -28,6 +28,8 @@ const (
 	explainEvery  = 3 * time.Second
 	logTries      = 20
 	lateEnd       = 3 * time.Second // between the end of a mover's log and the kubelet's word that it has ended
+
+	awayTimeout = 10 * time.Minute // for a node to be Ready again: one that starts anew is, most often
 )
 
 // errEnded says that something else than restic ended a mover.
@@ -49,7 +51,7 @@ func (m *Mover) run(ctx context.Context, t *task, p plan.Progress) (*message, er
 }
 
 // removeOld removes the movers of the claim that a run left which was killed, and returns when they are gone: two that
-// write to the same volume would spoil it.
+// write to the same volume would spoil it. Who reads does not wait for long for others that do.
 func (m *Mover) removeOld(ctx context.Context, t *task, p plan.Progress) error {
 	selector := allMovers + "," + marks.Claim + "=" + string(t.uid)
 	jobs, err := m.Client.Typed().BatchV1().Jobs(t.namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
@@ -62,7 +64,20 @@ func (m *Mover) removeOld(ctx context.Context, t *task, p plan.Progress) error {
 			return err
 		}
 	}
-	return wait.Poll(ctx, m.gone("an earlier mover to be gone", t.namespace, selector), lookEvery, p)
+	if t.write {
+		return wait.Poll(ctx, m.gone("an earlier mover to be gone", t.namespace, selector), lookEvery, p)
+	}
+	if err := wait.Poll(ctx, m.gone("an earlier mover that writes to be gone", t.namespace, selector+","+writes), lookEvery, p); err != nil {
+		return err
+	}
+	limited, cancel := context.WithTimeout(ctx, removeTimeout)
+	defer cancel()
+	err = wait.Poll(limited, m.gone("an earlier mover to be gone", t.namespace, selector), lookEvery, p)
+	if err != nil && ctx.Err() == nil {
+		p.Note(fmt.Sprintf("goes on beside one that only reads: %v", err)) // on a node that is away it stays
+		return nil
+	}
+	return err
 }
 
 // remove deletes a mover, its pod and its Secret. The Secret goes first: the pod of a Job whose controller has not yet seen that
@@ -104,7 +119,7 @@ func (m *Mover) once(ctx context.Context, t *task, p plan.Progress) (said *messa
 	if err != nil {
 		return nil, err
 	}
-	return m.follow(ctx, pod, p)
+	return m.follow(ctx, t, pod, p)
 }
 
 // begin makes the Job, then the Secret that belongs to it, and only then lets it run. A Job comes with every error
@@ -156,7 +171,7 @@ func (m *Mover) started(ctx context.Context, j *batchv1.Job, p plan.Progress) (*
 }
 
 // follow reads what the mover says until it has ended.
-func (m *Mover) follow(ctx context.Context, pod *corev1.Pod, p plan.Progress) (*message, error) {
+func (m *Mover) follow(ctx context.Context, t *task, pod *corev1.Pod, p plan.Progress) (*message, error) {
 	pods := m.Client.Typed().CoreV1().Pods(pod.Namespace)
 	ctx, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
@@ -172,6 +187,7 @@ func (m *Mover) follow(ctx context.Context, pod *corev1.Pod, p plan.Progress) (*
 	var ended *corev1.ContainerStateTerminated
 	var heard time.Time // when its log came to an end
 	unread := 0         // looks at a mover that has ended but whose log could not be read
+	host := &host{mover: m, writes: t.write}
 	done := wait.Func("its mover", func(ctx context.Context) (bool, string, error) {
 		if time.Since(heard) > lateEnd { // a kubelet that starts anew ends streams too
 			heard = time.Time{}
@@ -190,7 +206,8 @@ func (m *Mover) follow(ctx context.Context, pod *corev1.Pod, p plan.Progress) (*
 			if now.Status.Phase == corev1.PodFailed {
 				return false, "", fmt.Errorf("%w: %s %s", errEnded, now.Status.Reason, now.Status.Message)
 			}
-			return false, "", nil
+			why, err := host.silent(ctx, now.Spec.NodeName, heard.IsZero())
+			return false, why, err
 		}
 		if !heard.IsZero() && (said.summary != nil || ended.ExitCode != 0) { // a failed one's log may be gone by now
 			return true, "", nil

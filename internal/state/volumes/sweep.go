@@ -22,6 +22,12 @@ const NoMovers = "!" + marks.Mover
 // allMovers selects the movers of runs, not those of schedules.
 const allMovers = marks.Mover + "=true"
 
+// writes selects the movers that restore.
+const writes = nameLabel + "=rekindle-" + verbRestore
+
+// hintAway is what to do about a mover that writes on a node that cannot be reached.
+const hintAway = "a pod on an unreachable node stays until the node is back; it may still run and write there: power the node off first, and only then kubectl delete node NAME"
+
 // Clear removes all movers of a cluster, also those of a run that was killed, and returns when the pods of those are gone that
 // restore: what one of them was told to write, it writes until then. The others only read. No other run may work on the cluster.
 func Clear(ctx context.Context, c *kube.Client, p plan.Progress) error {
@@ -29,10 +35,9 @@ func Clear(ctx context.Context, c *kube.Client, p plan.Progress) error {
 		return err
 	}
 	m := &Mover{Client: c}
-	writers := allMovers + "," + nameLabel + "=" + moverName(verbRestore)
-	if err := wait.Poll(ctx, m.gone("all movers that write to be gone", metav1.NamespaceAll, writers), lookEvery, p); err != nil {
+	if err := wait.Poll(ctx, m.gone("all movers that write to be gone", metav1.NamespaceAll, allMovers+","+writes), lookEvery, p); err != nil {
 		return fault.Wrap(err, fault.Failed, "its movers have not ended").On("cluster").
-			WithHint("a pod on an unreachable node stays until the node is back; it may still run and write there: power the node off first, and only then kubectl delete node NAME")
+			WithHint(hintAway)
 	}
 	return nil
 }
@@ -61,7 +66,12 @@ func (m *Mover) gone(what, namespace, selector string) wait.Condition {
 		if len(pods.Items) == 0 {
 			return true, "", nil
 		}
-		return false, fmt.Sprintf("pod %s/%s is still there", pods.Items[0].Namespace, pods.Items[0].Name), nil
+		one := &pods.Items[0]
+		says := fmt.Sprintf("pod %s/%s is still there", one.Namespace, one.Name)
+		if away, err := m.away(ctx, one.Spec.NodeName); err == nil && away {
+			says += fmt.Sprintf(", its node %s is not Ready", one.Spec.NodeName)
+		}
+		return false, says, nil
 	})
 }
 
