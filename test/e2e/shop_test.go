@@ -142,7 +142,13 @@ spec:
   selector: {matchLabels: {app: crashing}}
   template:
     metadata: {labels: {app: crashing}}
-    spec: {containers: [{name: app, image: "ghcr.io/rekindle-dev/shop/postgresql:15", command: [sh, -c, sleep 1; exit 3]}]}
+    spec:
+      securityContext: {runAsNonRoot: true, runAsUser: 10001, seccompProfile: {type: RuntimeDefault}}
+      containers:
+      - name: app
+        image: ghcr.io/rekindle-dev/shop/postgresql:15
+        command: [sh, -c, sleep 1; exit 3]
+        securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
 `
 	if err := os.WriteFile(w.repo.Path("overlays/prod/crashing.yaml"), []byte(crashing), 0o644); err != nil {
 		t.Fatal(err)
