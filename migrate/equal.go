@@ -104,7 +104,17 @@ func hasEncrypted(value any) bool {
 // sopsValue begins each value that SOPS has encrypted.
 const sopsValue = "ENC[AES256_GCM,"
 
-// sameCommit compares what the reconcilers have applied. What the receiver's has is held back, and so not healthy; that
+// startsAt keeps what the receiver is at. Another commit than the one of its proof is one before it, to which it is brought when it is
+// proven; what it goes to by itself from here on need not be.
+func (h *Handover) startsAt(ctx context.Context) (err error) {
+	if h.behind, err = h.receiver.Attempted(ctx); err != nil {
+		return fault.Wrap(err, fault.Failed, "what it follows").On("cluster %s", h.receiver.Name())
+	}
+	return nil
+}
+
+// sameCommit compares what the reconcilers have applied, and refuses what the branch got since this run began: a receiver that has gone
+// there by itself is never again at the commit that it is to be proven at. What the receiver's has is held back, and so not healthy; that
 // all of it is there, the objects show.
 func (h *Handover) sameCommit(ctx context.Context) error {
 	was, err := h.giver.Applied(ctx)
@@ -118,6 +128,10 @@ func (h *Handover) sameCommit(ctx context.Context) error {
 	if was != is {
 		return fault.New(fault.Failed, "has applied the commit %.12s, but %s has applied %.12s", is, h.giver.Name(), was).On("cluster %s", h.receiver.Name()).
 			WithHint("let both follow the same ref; wait until both have applied it, then run the same command again")
+	}
+	if h.commit != "" && is != h.commit && is != h.behind {
+		return fault.New(fault.Failed, "is at the commit %.12s, and would be proven at %.12s: somebody has pushed since this run began", is, h.commit).
+			On("cluster %s", h.receiver.Name()).WithHint("it was not opened: run the same command again")
 	}
 	return nil
 }

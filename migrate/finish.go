@@ -14,7 +14,6 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/marks"
 	"github.com/rekindle-dev/rekindle/internal/plan"
-	"github.com/rekindle-dev/rekindle/internal/state"
 	"github.com/rekindle-dev/rekindle/internal/state/volumes"
 	"github.com/rekindle-dev/rekindle/migrate/fence"
 	"github.com/rekindle-dev/rekindle/migrate/gate"
@@ -67,7 +66,7 @@ func (h *Handover) isWhole(ctx context.Context) error {
 		switch {
 		case one.Annotations[marks.Restoring] != "":
 			came[one.Namespace+"/"+one.Name], parts[one.Namespace+"/"+one.Name] = one.Annotations[marks.Restoring], true
-		case !carried && set > state.NewID(found.Since):
+		case !carried && set != "" && !found.Had(fence.Claim{Namespace: one.Namespace, Name: one.Name}, set):
 			came[one.Namespace+"/"+one.Name] = set
 		}
 	}
@@ -118,8 +117,8 @@ func (h *Handover) Confirm(keep bool) *plan.Plan {
 			switch {
 			case h.record == nil:
 				return "", fault.New(fault.Refused, "no migration from %s to %s is under way", h.o.From, h.o.To)
-			case h.record.Phase == Confirmed:
-				return plan.Unchanged, nil
+			case h.record.Phase == Confirmed: // by a run that was killed, maybe before the target knew: the source goes next, and what it knows
+				return h.share(ctx, p)
 			case h.record.Phase != Switched:
 				return "", fault.New(fault.Refused, "is %s: %s is not yet proven to write", h.record.Phase, h.o.To).On("migration %s", h.record.ID).
 					WithHint("rekindle migrate cutover comes first")

@@ -73,10 +73,13 @@ spec: {storageClassName: none, accessModes: [ReadWriteOnce], resources: {request
 }
 
 // jobOf is that of one side, which nobody has visited.
-func (d *deserted) jobOf(name string) *bootstrap.Job {
+func (d *deserted) jobOf(name string) *bootstrap.Job { return d.jobWith(name, "") }
+
+// jobWith is jobOf with more in its document's spec.
+func (d *deserted) jobWith(name, spec string) *bootstrap.Job {
 	d.Helper()
 	docs, err := config.LoadFS(fstest.MapFS{"cluster.yaml": {Data: []byte("apiVersion: rekindle.dev/v1alpha1\nkind: Cluster\nmetadata: {name: " + name +
-		"}\nspec:\n  provider: {kwok: {}}\n  state: {repository: state, password: {env: X}}\n")}}, "cluster.yaml")
+		"}\nspec:\n  provider: {kwok: {}}\n  state: {repository: state, password: {env: X}}\n" + spec)}}, "cluster.yaml")
 	if err != nil {
 		d.Fatal(err)
 	}
@@ -163,6 +166,7 @@ func (d *deserted) abandoned() (up bool, err error) {
 func TestASourceThatWasOverwrittenInPartStaysFenced(t *testing.T) {
 	d := newDeserted(t)
 	own, came := state.NewID(time.Now().Add(time.Hour)), state.NewID(time.Now().Add(2*time.Hour))
+	had := "20200101-000000-abcdef"
 	torn := state.NewID(time.Now().Add(3 * time.Hour)) // somebody took it of what had come until then
 	d.sets = []state.Summary{
 		{ID: "99990101-000000-broken", Cluster: "deserted"}, {ID: torn, Cluster: "deserted", Complete: true}, {ID: own, Cluster: "deserted", Complete: true},
@@ -179,8 +183,13 @@ func TestASourceThatWasOverwrittenInPartStaysFenced(t *testing.T) {
 		{"between two claims, or two passes", "rekindle.dev/restored", came, migrate.Fencing, "deserted", false},
 		{"when all of it was there", "rekindle.dev/restored", came, migrate.Carried, "deserted", true},
 		{"and it was rebuilt", "rekindle.dev/restored", own, migrate.Fencing, "deserted", true},
-		{"before anything came back", "rekindle.dev/restored", "20200101-000000-abcdef", migrate.Switched, "new", true},
+		{"before anything came back", "rekindle.dev/restored", had, migrate.Switched, "new", true},
+		{"by a machine whose clock is behind", "rekindle.dev/restored", "20190101-000000-abcdef", migrate.Fencing, "deserted", false},
 	} {
+		if _, err := fence.New(d.client).Lift(t.Context(), "20260101-000000-abcdef", nil); err != nil {
+			t.Fatal(err)
+		}
+		d.marked("rekindle.dev/restored", had)
 		d.fenced(c.phase, c.towards)
 		d.marked(c.mark, c.set)
 		up, err := d.abandoned()
@@ -188,7 +197,7 @@ func TestASourceThatWasOverwrittenInPartStaysFenced(t *testing.T) {
 			t.Errorf("%s: the fence is up: %v; %v", c.name, up, err)
 		}
 		if text := fault.Text(err); !c.fine && (fault.KindOf(err) != fault.Refused || !strings.Contains(text, "claims shop/data\n") ||
-			!strings.Contains(text, "rekindle rebuild --at "+own+" --force")) {
+			!strings.Contains(text, "rekindle rebuild --at ") || c.set > had && !strings.Contains(text, "--at "+own+" --force")) {
 			t.Errorf("%s: %s", c.name, text)
 		}
 	}
@@ -247,33 +256,147 @@ spec: {containers: [{name: restic, image: example.invalid/x}]}
 func TestWhatOneClusterKnowsIsSharedWithTheOther(t *testing.T) {
 	d := newDeserted(t)
 	d.fenced(migrate.RolledBack, "deserted")
-	cluster, err := kwoktest.Provider(t).Ensure(t.Context(), providers.Spec{Name: "new"}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := kwoktest.Provider(t).Delete(context.WithoutCancel(t.Context()), providers.Ref{Provider: "kwok", Name: "new"}, nil); err != nil {
-			t.Error(err)
-		}
-	})
-	other := *d
-	if other.client, err = kube.Connect(cluster.REST); err != nil {
-		t.Fatal(err)
-	}
-	defer other.client.Close()
+	other := d.another("new")
 	other.fenced(migrate.Carried, "new")
-	job := d.jobOf("new")
-	defer job.Close()
-	h := migrate.NewHandover(d.job, job, d, migrate.HandoverOptions{From: "deserted", To: "new"})
+	h := migrate.NewHandover(d.job, other.job, d, migrate.HandoverOptions{From: "deserted", To: "new"})
 	defer h.Close()
-	for _, p := range []*plan.Plan{job.Look(t.Context()), h.Agree(), h.Share()} {
+	for _, p := range []*plan.Plan{h.Agree(), h.Share()} {
 		if result := engine.Run(t.Context(), p, engine.Options{}); result.Err != nil {
 			t.Fatal(fault.Text(result.Err))
 		}
 	}
-	alone := migrate.NewHandover(d.jobOf("deserted"), job, d, migrate.HandoverOptions{From: "deserted", To: "new"})
+	if r := other.knows(); r.Phase != migrate.RolledBack {
+		t.Errorf("the target alone knows %+v", r)
+	}
+}
+
+// another is a further cluster, which was visited: the other side.
+func (d *deserted) another(name string) *deserted {
+	d.Helper()
+	cluster, err := kwoktest.Provider(d).Ensure(d.Context(), providers.Spec{Name: name}, nil)
+	if err != nil {
+		d.Fatal(err)
+	}
+	d.Cleanup(func() {
+		if err := kwoktest.Provider(d).Delete(context.WithoutCancel(d.Context()), providers.Ref{Provider: "kwok", Name: name}, nil); err != nil {
+			d.Error(err)
+		}
+	})
+	other := *d
+	if other.client, err = kube.Connect(cluster.REST); err != nil {
+		d.Fatal(err)
+	}
+	d.Cleanup(other.client.Close)
+	other.job = d.jobOf(name)
+	d.Cleanup(other.job.Close)
+	if result := engine.Run(d.Context(), other.job.Look(d.Context()), engine.Options{}); result.Err != nil {
+		d.Fatal(fault.Text(result.Err))
+	}
+	return &other
+}
+
+// knows is what the cluster knows of the migration, as long as the first one is away.
+func (d *deserted) knows() *migrate.Record {
+	d.Helper()
+	alone := migrate.NewHandover(d.jobOf("deserted"), d.job, d, migrate.HandoverOptions{From: "deserted", To: "new"})
 	defer alone.Close()
-	if result := engine.Run(t.Context(), alone.Agree(), engine.Options{}); result.Err != nil || alone.Record().Phase != migrate.RolledBack {
-		t.Errorf("the target alone knows %+v, %v", alone.Record(), result.Err)
+	if result := engine.Run(d.Context(), alone.Agree(), engine.Options{}); result.Err != nil {
+		d.Fatal(fault.Text(result.Err))
+	}
+	return alone.Record()
+}
+
+// TestAConfirmationThatWasRecordedInTheSourceAloneIsFinished: its run was killed between the two records. The source goes next, and
+// with it what it knows: a target that stayed "switched" would take part in no other migration.
+func TestAConfirmationThatWasRecordedInTheSourceAloneIsFinished(t *testing.T) {
+	d := newDeserted(t)
+	d.fenced(migrate.Confirmed, "new")
+	other := d.another("new")
+	other.fenced(migrate.Switched, "new")
+	for i, want := range []plan.Outcome{plan.Changed, plan.Unchanged} {
+		h := migrate.NewHandover(d.job, other.job, d, migrate.HandoverOptions{From: "deserted", To: "new"})
+		defer h.Close()
+		var result *engine.Result
+		for _, p := range []*plan.Plan{h.Agree(), h.Confirm(false)} {
+			if result = engine.Run(t.Context(), p, engine.Options{}); result.Err != nil {
+				t.Fatal(fault.Text(result.Err))
+			}
+		}
+		if got := result.Steps[0].Outcome; got != want {
+			t.Errorf("run %d: %s", i, got)
+		}
+		if r := other.knows(); r.Phase != migrate.Confirmed {
+			t.Errorf("run %d: the target alone knows %+v", i, r)
+		}
+	}
+}
+
+// stuck has Jobs in the cluster that never end: one of spec.verify, or another one.
+func (d *deserted) stuck(labels string) {
+	d.Helper()
+	d.apply(`
+apiVersion: batch/v1
+kind: Job
+metadata: {name: stuck, namespace: shop, labels: {` + labels + `}}
+spec: {template: {spec: {restartPolicy: Never, nodeSelector: {no: where}, containers: [{name: x, image: example.invalid/x}]}}}
+`)
+}
+
+// opened has the cluster be the target of a migration that has come so far.
+func (d *deserted) opened(phase migrate.Phase) {
+	d.Helper()
+	d.apply(fmt.Sprintf(`
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: rekindle-migration, namespace: kube-system, labels: {rekindle.dev/owner: rekindle}}
+data: {record: '{"id":"20260101-000000-abcdef","from":"old","to":"deserted","epoch":1,"phase":%q,"towards":"deserted","since":"2026-01-01T00:00:00Z"}'}
+`, phase))
+}
+
+// stopped takes the right to write away from the target, for the source, which is away; jobs is how long Jobs get to end. It gives
+// what the run warned of.
+func (d *deserted) stopped(jobs time.Duration) (warnings string, err error) {
+	d.Helper()
+	h := migrate.NewHandover(d.job, d.jobOf("old"), d, migrate.HandoverOptions{From: "old", To: "deserted", Jobs: jobs})
+	defer h.Close()
+	for _, p := range []*plan.Plan{h.Agree(), h.Quiet(), h.Fence()} {
+		result := engine.Run(d.Context(), p, engine.Options{RetryBase: time.Millisecond})
+		for _, s := range result.Steps {
+			warnings += strings.Join(s.Warnings, "\n")
+		}
+		if result.Err != nil {
+			return warnings, result.Err
+		}
+	}
+	return warnings, nil
+}
+
+// TestAProofThatDoesNotEndIsNotInTheWay goes back from a target whose proof failed, as a Job of it never ends: such a Job is what the
+// way back is for.
+func TestAProofThatDoesNotEndIsNotInTheWay(t *testing.T) {
+	d := newDeserted(t)
+	const short = 2 * time.Second // it never ends
+	d.opened(migrate.Switched)
+	d.stuck("rekindle.dev/owner: rekindle, rekindle.dev/verifies: a")
+	if warnings, err := d.stopped(time.Minute); err != nil || warnings != "" {
+		t.Fatalf("a Job of spec.verify: %q, %s", warnings, fault.Text(err))
+	}
+	if _, err := fence.New(d.client).Lift(t.Context(), "20260101-000000-abcdef", nil); err != nil {
+		t.Fatal(err)
+	}
+
+	d.stuck("")
+	d.opened(migrate.Switched)
+	if _, err := d.stopped(short); fault.KindOf(err) != fault.Failed || !strings.Contains(err.Error(), "Jobs") {
+		t.Errorf("a Job of a target that was proven: %v", err)
+	}
+	d.opened(migrate.Opening)
+	warnings, err := d.stopped(short)
+	if err != nil || !strings.Contains(warnings, "deserted was never proven") {
+		t.Errorf("a Job of a target that was never proven: %q, %s", warnings, fault.Text(err))
+	}
+	pods, err := d.client.Typed().CoreV1().Pods("shop").List(t.Context(), metav1.ListOptions{})
+	if err != nil || len(pods.Items) > 0 {
+		t.Errorf("%d pods of it write while the last pass runs, %v", len(pods.Items), err)
 	}
 }

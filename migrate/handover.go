@@ -65,6 +65,8 @@ type Handover struct {
 	record   *Record                    // the newest of both
 	known    map[*bootstrap.Job]*Record // what each of both knew when Agree ran, of those that answer
 	held     fence.Rules                // what the giver's fence refused when Agree ran
+	commit   string                     // that the receiver will be proven at; empty when it cannot move
+	behind   string                     // what the receiver was at when it was looked at first
 	snapshot *Snapshot
 	changed  bool          // files that look right are not read
 	access   *state.Access // of the receiver's movers to the repository; nil before
@@ -129,6 +131,13 @@ func (h *Handover) Set() state.Manifest { return h.snapshot.Set() }
 // Proven goes on with another job of the receiver's cluster, by which it was proven.
 func (h *Handover) Proven(receiver *bootstrap.Job) { h.receiver = receiver }
 
+// Expect says at which commit the receiver will be proven. Of all refs a branch alone moves meanwhile.
+func (h *Handover) Expect(commit string) {
+	if s := h.receiver.Documents().Cluster.Spec.Source; s != nil && s.Ref.Tag == "" && s.Ref.Commit == "" {
+		h.commit = commit
+	}
+}
+
 // Record is what both clusters knew of the migration when Agree ran, and what was done since; nil when there is none.
 func (h *Handover) Record() *Record { return h.record }
 
@@ -173,22 +182,24 @@ func (h *Handover) Share() *plan.Plan {
 	p := plan.New("share what is known of the migration")
 	p.Add(plan.Step{
 		ID: "record", Title: "let both clusters know the same of the migration", Timeout: recordTimeout, Retries: 2,
-		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
-			outcome := plan.Unchanged
-			for job, r := range h.known {
-				if h.record == nil || r != nil && *r == *h.record || job.Client() == nil {
-					continue
-				}
-				if err := h.noteIn(ctx, h.record.Phase, h.record.Towards, job); err != nil {
-					return "", err
-				}
-				p.Note(job.Name() + " did not know of it yet")
-				outcome = plan.Changed
-			}
-			return outcome, nil
-		},
+		Do: h.share,
 	})
 	return p
+}
+
+func (h *Handover) share(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+	outcome := plan.Unchanged
+	for job, r := range h.known {
+		if h.record == nil || r != nil && *r == *h.record || job.Client() == nil {
+			continue
+		}
+		if err := h.noteIn(ctx, h.record.Phase, h.record.Towards, job); err != nil {
+			return "", err
+		}
+		p.Note(job.Name() + " did not know of it yet")
+		outcome = plan.Changed
+	}
+	return outcome, nil
 }
 
 // findFence finds out whether an earlier run has begun to stop the giver.
@@ -286,6 +297,13 @@ func (h *Handover) Quiet() *plan.Plan {
 			return plan.Unchanged, h.checkPods(ctx, h.giver.Client(), p)
 		},
 	})
+	same := p.Add(plan.Step{
+		ID: "commit", Title: "both follow the same commit", Timeout: lookTimeout, Retries: 2,
+		Reason: "while nobody can write it is too late to wait for it",
+		Do: func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
+			return plan.Unchanged, h.sameCommit(ctx)
+		},
+	})
 	begun := p.Add(plan.Step{
 		ID: "record", Title: "record that " + h.giver.Name() + " is being stopped", Timeout: recordTimeout, Retries: 2,
 		Do: func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
@@ -295,7 +313,7 @@ func (h *Handover) Quiet() *plan.Plan {
 			}
 			return plan.Changed, h.note(ctx, Fencing, h.receiver.Name())
 		},
-	}, safe)
+	}, safe, same)
 	p.Add(plan.Step{
 		ID: "jobs", Title: "let no Job begin, and those that run end", Timeout: h.o.Jobs + time.Minute,
 		Reason: "a Job may need what is stopped after it",
@@ -318,10 +336,22 @@ func (h *Handover) endJobs(ctx context.Context, p plan.Progress) (plan.Outcome, 
 	if _, err := f.PutUp(ctx, h.mark(), rules, p); err != nil {
 		return "", err
 	}
-	ctx, cancel := context.WithTimeout(ctx, h.o.Jobs)
+	within, cancel := context.WithTimeout(ctx, h.o.Jobs)
 	defer cancel()
-	return plan.Changed, f.AwaitJobs(ctx, rules, p)
+	err = f.EndProofs(within, p)
+	if err == nil {
+		err = f.AwaitJobs(within, rules, p)
+	}
+	if err != nil && h.neverProven() && within.Err() != nil && ctx.Err() == nil {
+		p.Warn(fmt.Sprintf("%s was never proven, so its Jobs end with its other pods: %v", h.giver.Name(), err))
+		err = nil
+	}
+	return plan.Changed, err
 }
+
+// neverProven says whether the giver was opened and does not work as it should, as when a cutover goes back by itself: a Job there
+// may wait for what never comes, and with it the way back.
+func (h *Handover) neverProven() bool { return h.record.Before == Opening }
 
 // Fence stops the giver, when it is quiet: whatever mounts a claim, and what acts on the world outside. From here on
 // until the receiver is open nobody can write. Stateless workloads go on.
@@ -342,7 +372,9 @@ func (h *Handover) Fence() *plan.Plan {
 			if _, err := f.PutUp(ctx, h.mark(), rules, p); err != nil {
 				return "", err
 			}
-			rules.JobPods = nil // a Job that slipped in is not ended in its midst: isStopped names it
+			if !h.neverProven() {
+				rules.JobPods = nil // a Job that slipped in is not ended in its midst: isStopped names it
+			}
 			if _, err := f.Clear(ctx, rules, p); err != nil {
 				return "", err
 			}

@@ -78,7 +78,7 @@ func (h *Handover) pull(ctx context.Context, p plan.Progress) (plan.Outcome, err
 // node can have together: whoever else does not let its puller run may let the pod.
 func (h *Handover) pullFor(ctx context.Context, pod *corev1.Pod, p plan.Progress) (err error) {
 	c := h.receiver.Client()
-	bound, err := h.boundOf(ctx, pod)
+	bound, err := boundOf(ctx, c, pod)
 	if err != nil {
 		return err
 	}
@@ -123,14 +123,18 @@ func (h *Handover) pullFor(ctx context.Context, pod *corev1.Pod, p plan.Progress
 	}), pullLook, p)
 }
 
-// boundOf are the claims of a pod that have a volume: it decides where the pod runs.
-func (h *Handover) boundOf(ctx context.Context, pod *corev1.Pod) ([]corev1.Volume, error) {
+// boundOf are the claims of a pod that have a volume: it decides where the pod runs. One that is not made yet, as one that somebody
+// made by hand in the giver, has none.
+func boundOf(ctx context.Context, c *kube.Client, pod *corev1.Pod) ([]corev1.Volume, error) {
 	var bound []corev1.Volume
 	for _, v := range pod.Spec.Volumes {
 		if v.PersistentVolumeClaim == nil {
 			continue
 		}
-		pvc, err := h.receiver.Client().Typed().CoreV1().PersistentVolumeClaims(pod.Namespace).Get(ctx, v.PersistentVolumeClaim.ClaimName, metav1.GetOptions{})
+		pvc, err := c.Typed().CoreV1().PersistentVolumeClaims(pod.Namespace).Get(ctx, v.PersistentVolumeClaim.ClaimName, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			continue
+		}
 		if err != nil {
 			return nil, fmt.Errorf("claim %s/%s: %w", pod.Namespace, v.PersistentVolumeClaim.ClaimName, err)
 		}

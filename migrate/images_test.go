@@ -7,6 +7,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
+
+	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/providers/kwok/kwoktest"
 )
 
 func heldPod() *corev1.Pod {
@@ -85,5 +88,41 @@ func TestWhatThereIsOfAPullersImages(t *testing.T) {
 	}
 	if all, wants, err := pulled(&corev1.Pod{Spec: puller(heldPod(), nil).Spec.Template.Spec}, heldPod(), "new"); all || wants != "acme/db:1, acme/tools:1" || err != nil {
 		t.Errorf("nothing is known yet: %v %q %v", all, wants, err)
+	}
+}
+
+// TestAPullerComesBeforeItsPodsClaims has a pod of which one claim has no volume, and another is not even made yet: the pass makes it that
+// follows.
+func TestAPullerComesBeforeItsPodsClaims(t *testing.T) {
+	c, err := kube.Connect(kwoktest.Shared(t).REST)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	objs, err := kube.ParseManifest([]byte(`
+apiVersion: v1
+kind: Namespace
+metadata: {name: pulled}
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: made, namespace: pulled}
+spec: {storageClassName: none, volumeName: none, accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Apply(t.Context(), objs, kube.ApplyOptions{Manager: "test", Force: true}); err != nil {
+		t.Fatal(err)
+	}
+	pod := heldPod()
+	pod.Namespace = "pulled"
+	for _, name := range []string{"made", "made-by-hand-elsewhere"} {
+		pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{
+			PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: name},
+		}})
+	}
+	if bound, err := boundOf(t.Context(), c, pod); err != nil || len(bound) > 0 {
+		t.Errorf("before either has a volume: %v, %v", bound, err)
 	}
 }

@@ -21,7 +21,7 @@ func side(job *bootstrap.Job) traffic.Side {
 }
 
 // CheckAhead finds out, before anything stops, what is only needed after it: whether requests can be led to the receiver,
-// and get good answers now; and whether that will take snapshots as the giver does.
+// and get good answers now; whether that will take snapshots as the giver does; and which commit it has before the branch moves.
 func (h *Handover) CheckAhead() *plan.Plan {
 	p := plan.New("check what comes after")
 	p.Add(plan.Step{
@@ -30,6 +30,14 @@ func (h *Handover) CheckAhead() *plan.Plan {
 			return plan.Unchanged, h.o.Switch.Check(ctx, side(h.giver), side(h.receiver))
 		},
 	})
+	if h.commit != "" {
+		p.Add(plan.Step{
+			ID: "commit", Title: fmt.Sprintf("%s will be proven at %.12s", h.receiver.Name(), h.commit), Timeout: lookTimeout, Retries: 2,
+			Do: func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
+				return plan.Unchanged, h.startsAt(ctx)
+			},
+		})
+	}
 	if h.giver.Name() == h.o.From { // the way back is open also when users get nothing any more
 		p.Add(plan.Step{
 			ID: "schedule", Title: h.receiver.Name() + " will take snapshots as " + h.giver.Name() + " does", Timeout: lookTimeout,

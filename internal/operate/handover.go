@@ -65,6 +65,7 @@ func (m *migration) giveTo(ctx context.Context, giving, receiving *end) error {
 		return err
 	}
 	h := m.handover(ctx, giver, receiver, giving.repository)
+	h.Expect(proof.Commit())
 	if err := m.s.Each(ctx, h.Agree, h.Share); err != nil {
 		return err
 	}

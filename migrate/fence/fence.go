@@ -11,6 +11,8 @@ package fence
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -105,7 +107,7 @@ func (f *Fence) PutUp(ctx context.Context, m Mark, r Rules, p plan.Progress) (pl
 	if found != nil && found.Mark == m && found.Rules.text() == r.text() && bound != nil {
 		f.nonce = found.nonce
 	} else {
-		policy, err := f.policy(ctx, gvk, m, r)
+		policy, err := f.policy(ctx, gvk, m, r, found)
 		if err != nil {
 			return "", err
 		}
@@ -123,17 +125,21 @@ func (f *Fence) PutUp(ctx context.Context, m Mark, r Rules, p plan.Progress) (pl
 }
 
 // policy makes the policy, with a nonce that none before it has.
-func (f *Fence) policy(ctx context.Context, gvk schema.GroupVersionKind, m Mark, r Rules) (*unstructured.Unstructured, error) {
+func (f *Fence) policy(ctx context.Context, gvk schema.GroupVersionKind, m Mark, r Rules, before *Found) (*unstructured.Unstructured, error) {
 	f.nonce = rand.String(10)
 	var scalable []string
+	k := kept{Rules: r}
 	if r.Claims {
 		var err error
 		if scalable, err = f.mounting(ctx, r); err != nil {
 			return nil, err
 		}
+		if k.Had, err = f.had(ctx, before); err != nil {
+			return nil, err
+		}
 	}
 	return admission.Policy(gvk, Name, spec(m, r, scalable, f.nonce), map[string]string{
-		marks.Migration: m.Migration, marks.Epoch: strconv.Itoa(m.Epoch), marks.Other: m.Other, marks.Rules: r.text(), marks.Nonce: f.nonce,
+		marks.Migration: m.Migration, marks.Epoch: strconv.Itoa(m.Epoch), marks.Other: m.Other, marks.Rules: k.text(), marks.Nonce: f.nonce,
 	}), nil
 }
 
@@ -192,8 +198,13 @@ type Found struct {
 	Rules Rules
 	Since time.Time
 
+	had   []string
 	nonce string
 }
+
+// Had says whether a claim had been filled from a set when the writers were stopped. What it was filled from since, another cluster
+// may have written, or a rebuild.
+func (f *Found) Had(c Claim, set string) bool { return slices.Contains(f.had, digest(c, set)) }
 
 // Find looks for a fence of ours; nil when there is none.
 func Find(ctx context.Context, c *kube.Client) (*Found, error) {
@@ -209,7 +220,9 @@ func found(policy *unstructured.Unstructured) (*Found, error) {
 	f := &Found{Mark: Mark{Migration: annotations[marks.Migration], Other: annotations[marks.Other]}, Since: policy.GetCreationTimestamp().Time, nonce: annotations[marks.Nonce]}
 	var err error
 	if f.Epoch, err = strconv.Atoi(annotations[marks.Epoch]); err == nil {
-		err = json.Unmarshal([]byte(annotations[marks.Rules]), &f.Rules)
+		var k kept
+		err = json.Unmarshal([]byte(annotations[marks.Rules]), &k)
+		f.Rules, f.had = k.Rules, k.Had
 	}
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Refused, "its marks cannot be read: somebody has changed them").On("%s", kube.RefOf(policy)).
@@ -231,11 +244,46 @@ func (f *Fence) mine(ctx context.Context, migration string) (*Found, error) {
 		WithHint("finish that migration, or roll it back")
 }
 
-// text is the rules as they are kept and compared.
-func (r Rules) text() string {
-	r.Exempt = slices.Clone(r.Exempt)
-	slices.SortFunc(r.Exempt, func(a, b Claim) int { return strings.Compare(a.String(), b.String()) })
-	raw, err := json.Marshal(r)
+// text is the rules as they are compared.
+func (r Rules) text() string { return kept{Rules: r}.text() }
+
+// kept is what a fence keeps: its rules, and what the claims had been filled from when the writers were stopped. That tells what came
+// since without the clock of anybody.
+type kept struct {
+	Rules
+	Had []string `json:"had,omitempty"` // digests
+}
+
+// had are the digests of the claims that were filled, or what a fence keeps of that which has the writers stopped already.
+func (f *Fence) had(ctx context.Context, before *Found) ([]string, error) {
+	if before != nil && before.Rules.Claims {
+		return before.had, nil
+	}
+	claims, err := f.client.Typed().CoreV1().PersistentVolumeClaims(metav1.NamespaceAll).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list the claims: %w", err)
+	}
+	var all []string
+	for i := range claims.Items {
+		one := &claims.Items[i]
+		if set := one.Annotations[marks.Restored]; set != "" {
+			all = append(all, digest(Claim{one.Namespace, one.Name}, set))
+		}
+	}
+	slices.Sort(all)
+	return all, nil
+}
+
+// digest is a short one of what a claim was filled from: annotations have room for many claims, but not for many names.
+func digest(c Claim, set string) string {
+	sum := sha256.Sum256([]byte(c.String() + " " + set))
+	return hex.EncodeToString(sum[:6])
+}
+
+func (k kept) text() string {
+	k.Exempt = slices.Clone(k.Exempt)
+	slices.SortFunc(k.Exempt, func(a, b Claim) int { return strings.Compare(a.String(), b.String()) })
+	raw, err := json.Marshal(k)
 	if err != nil { // strings and booleans: it cannot be
 		return fmt.Sprint(err)
 	}

@@ -2,6 +2,8 @@ package fence_test
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -198,4 +200,88 @@ spec: {template: {spec: {restartPolicy: Never, containers: [{name: report, image
 		return refused > 1, "", nil
 	})
 	w.pods()
+}
+
+// TestProofsAreEndedAndOtherJobsAreNot has Jobs whose pods find no node: one of spec.verify, one that somebody else has labelled so,
+// and one of spec.verify that has ended.
+func TestProofsAreEndedAndOtherJobsAreNot(t *testing.T) {
+	w := newWorld(t, "proofs")
+	job := `
+apiVersion: batch/v1
+kind: Job
+metadata: {name: NAME, namespace: NS, labels: {LABELS}}
+spec: {template: {spec: {restartPolicy: Never, nodeSelector: {NODE}, containers: [{name: report, image: example.invalid/report}]}}}
+`
+	for _, one := range []struct{ name, labels, node string }{
+		{"endless", "rekindle.dev/owner: rekindle, rekindle.dev/verifies: a", "no: where"},
+		{"ended", "rekindle.dev/owner: rekindle, rekindle.dev/verifies: b", ""},
+		{"report", "rekindle.dev/verifies: c", "no: where"},
+	} {
+		w.mustApply(strings.NewReplacer("NAME", one.name, "LABELS", one.labels, "NODE", one.node).Replace(job))
+	}
+	look := func(ctx context.Context) string {
+		jobs, err := w.client.Typed().BatchV1().Jobs(w.name).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return err.Error()
+		}
+		var all []string
+		for _, j := range jobs.Items {
+			all = append(all, fmt.Sprintf("%s %d %d", j.Name, j.Status.Active, j.Status.Succeeded))
+		}
+		return strings.Join(all, ", ")
+	}
+	w.until("one of the Jobs has ended", func(ctx context.Context) (bool, string, error) {
+		got := look(ctx)
+		return got == "ended 0 1, endless 1 0, report 1 0", got, nil
+	})
+	if unfinished, err := fence.Unfinished(t.Context(), w.client, fence.Rules{}); err != nil || slices.Contains(unfinished, "proofs/endless") || !slices.Contains(unfinished, "proofs/report") {
+		t.Errorf("awaited are %v, %v", unfinished, err)
+	}
+	if err := fence.New(w.client).EndProofs(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := look(t.Context()); got != "ended 0 1, report 1 0" {
+		t.Errorf("left are %s", got)
+	}
+	if pods, err := w.client.Typed().CoreV1().Pods(w.name).List(t.Context(), metav1.ListOptions{LabelSelector: "job-name=endless"}); err != nil || len(pods.Items) > 0 {
+		t.Errorf("%d pods of it are left, %v", len(pods.Items), err)
+	}
+}
+
+// TestAFenceKnowsWhatClaimsHadWhenItsWritersWereStopped fills a claim anew behind a fence that a later run puts up once more.
+func TestAFenceKnowsWhatClaimsHadWhenItsWritersWereStopped(t *testing.T) {
+	w := newWorld(t, "had")
+	w.lifts()
+	filled := func(set string) {
+		w.mustApply(`
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: data, namespace: NS, annotations: {rekindle.dev/restored: ` + set + `}}
+spec: {storageClassName: NS, accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
+`)
+	}
+	f, data := fence.New(w.client), fence.Claim{Namespace: w.name, Name: "data"}
+	for i, run := range []struct {
+		set   string
+		rules fence.Rules
+		knows string
+	}{
+		{"set-1", fence.Rules{Jobs: true}, ""},
+		{"set-2", fence.Rules{Jobs: true, Claims: true}, "set-2"},
+		{"set-3", fence.Rules{Claims: true}, "set-2"},
+	} {
+		filled(run.set)
+		if _, err := f.PutUp(t.Context(), mark(1), run.rules, nil); err != nil {
+			t.Fatal(err)
+		}
+		found, err := fence.Find(t.Context(), w.client)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, set := range []string{"set-1", "set-2", "set-3"} {
+			if got := found.Had(data, set); got != (set == run.knows) {
+				t.Errorf("run %d: had %s: %v", i, set, got)
+			}
+		}
+	}
 }

@@ -108,7 +108,7 @@ func (f *Fence) AwaitJobs(ctx context.Context, r Rules, p plan.Progress) error {
 }
 
 // Unfinished are the Jobs that have a pod, or get one by themselves, as namespace/name: between two tries a Job has none for
-// minutes. One that is suspended, or whose pods the rules refuse, gets none.
+// minutes. One that is suspended, or whose pods the rules refuse, gets none. Movers and proofs are left out.
 func Unfinished(ctx context.Context, c *kube.Client, r Rules) ([]string, error) {
 	jobs, err := c.Typed().BatchV1().Jobs("").List(ctx, metav1.ListOptions{})
 	if err != nil {
@@ -116,12 +116,63 @@ func Unfinished(ctx context.Context, c *kube.Client, r Rules) ([]string, error) 
 	}
 	var unfinished []string
 	for _, j := range jobs.Items {
+		ours := j.Labels[marks.Mover] == "true" || isProof(&j)
 		rests := ptr.Deref(j.Spec.Suspend, false) || ptr.Deref(j.Spec.Parallelism, 1) == 0 || r.refusesJobPods(j.Namespace)
-		if j.Labels[marks.Mover] != "true" && !finished(&j) && (j.Status.Active > 0 || !rests) {
+		if !ours && !finished(&j) && (j.Status.Active > 0 || !rests) {
 			unfinished = append(unfinished, j.Namespace+"/"+j.Name)
 		}
 	}
 	return unfinished, nil
+}
+
+// EndProofs deletes the Jobs of spec.verify that have not ended, and returns when their pods are gone: what proves a cluster is
+// rekindle's own, and is made again by the next proof. One that never ends would keep away the one that is to help. Those that
+// have ended stay, as what they show.
+func (f *Fence) EndProofs(ctx context.Context, p plan.Progress) error {
+	begun, err := proofs(ctx, f.client)
+	if err != nil {
+		return err
+	}
+	for i := range begun {
+		j := &begun[i]
+		err := f.client.Typed().BatchV1().Jobs(j.Namespace).Delete(ctx, j.Name, metav1.DeleteOptions{
+			PropagationPolicy: ptr.To(metav1.DeletePropagationForeground), Preconditions: metav1.NewUIDPreconditions(string(j.UID)),
+		})
+		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+			return fault.Wrap(err, fault.Failed, "end it").On("Job %s/%s", j.Namespace, j.Name)
+		}
+	}
+	gone := wait.Func("the Jobs of spec.verify to go", func(ctx context.Context) (bool, string, error) {
+		left, err := proofs(ctx, f.client)
+		if err != nil {
+			return false, err.Error(), nil
+		}
+		return len(left) == 0, jobNames(left), nil
+	})
+	if err := wait.Poll(ctx, gone, lookEvery, p); err != nil {
+		return fault.Wrap(err, fault.Failed, "the Jobs of spec.verify have not ended").On("fence").
+			WithHint("delete them with their pods, or give them more time with --jobs-timeout")
+	}
+	if len(begun) > 0 {
+		p.Note("ended, to be made again by the next proof: " + jobNames(begun))
+	}
+	return nil
+}
+
+// proofs are the Jobs of spec.verify that have not ended, or have pods that go with them.
+func proofs(ctx context.Context, c *kube.Client) ([]batchv1.Job, error) {
+	jobs, err := c.Typed().BatchV1().Jobs("").List(ctx, metav1.ListOptions{LabelSelector: marks.Verifies})
+	if err != nil {
+		return nil, fmt.Errorf("list the Jobs of spec.verify: %w", err)
+	}
+	return slices.DeleteFunc(jobs.Items, func(j batchv1.Job) bool {
+		return !isProof(&j) || finished(&j) && j.DeletionTimestamp == nil
+	}), nil
+}
+
+// isProof says whether a Job is one of spec.verify.
+func isProof(j *batchv1.Job) bool {
+	return j.Labels[marks.LabelOwner] == marks.Owner && j.Labels[marks.Verifies] != ""
 }
 
 func finished(j *batchv1.Job) bool {
@@ -162,6 +213,14 @@ func (f *Fence) mounting(ctx context.Context, r Rules) ([]string, error) {
 	}
 	slices.Sort(all)
 	return all, nil
+}
+
+func jobNames(jobs []batchv1.Job) string {
+	all := make([]string, len(jobs))
+	for i, j := range jobs {
+		all[i] = j.Namespace + "/" + j.Name
+	}
+	return strings.Join(all, ", ")
 }
 
 func names(pods []corev1.Pod) string {

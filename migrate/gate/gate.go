@@ -97,10 +97,27 @@ func (g *Gate) PutUp(ctx context.Context, set string, waiting map[Claim]bool, p 
 	if err := g.prove(ctx, []Claim{g.newest()}, true, p); err != nil {
 		return "", err
 	}
-	if found != nil {
-		return plan.Adopted, g.release(ctx)
+	if found == nil {
+		return plan.Changed, nil
 	}
-	return plan.Changed, nil
+	if err := g.release(ctx); err != nil {
+		return "", err
+	}
+	for namespace := range g.done() { // the earlier run may have been killed before it did
+		g.tryAgain(ctx, namespace, p)
+	}
+	return plan.Adopted, nil
+}
+
+// done are the namespaces of claims that do not wait any more.
+func (g *Gate) done() map[string]bool {
+	done := map[string]bool{}
+	for claim, waits := range g.claims {
+		if !waits {
+			done[claim.Namespace] = true
+		}
+	}
+	return done
 }
 
 // Lift lets the pods of a claim start that are held back. Those to come may be held for as long as the server takes to follow:
@@ -134,13 +151,30 @@ func (g *Gate) Settle(ctx context.Context, claim Claim, p plan.Progress) error {
 	if err := g.prove(ctx, []Claim{probe}, true, p); err != nil {
 		return err
 	}
-	if g.refuses {
-		poke.Workloads(ctx, g.client, claim.Namespace, p)
-		return nil
+	if !g.refuses {
+		if err := g.releaseLate(ctx); err != nil {
+			return err
+		}
 	}
+	g.tryAgain(ctx, claim.Namespace, p)
+	return nil
+}
+
+// releaseLate lets those start that were held back until the server followed.
+func (g *Gate) releaseLate(ctx context.Context) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.release(ctx)
+}
+
+// tryAgain has the pods of a namespace made that were refused, of all when it is empty. Where pods are held back, those are refused
+// nevertheless that name their node: the API server takes no such pod with a scheduling gate.
+func (g *Gate) tryAgain(ctx context.Context, namespace string, p plan.Progress) {
+	if g.refuses {
+		poke.Workloads(ctx, g.client, namespace, p)
+		return
+	}
+	poke.Pinned(ctx, g.client, namespace, p)
 }
 
 // TakeAway removes the gate that is there for set with everything that belongs to it, and lets every pod start that it still
@@ -175,8 +209,8 @@ func (g *Gate) TakeAway(ctx context.Context, set string, p plan.Progress) (plan.
 		return "", err
 	}
 	if !removed { // maybe by a run that was killed before it was done
-		if g.choose() == nil && g.refuses {
-			poke.Workloads(ctx, g.client, metav1.NamespaceAll, p)
+		if g.choose() == nil {
+			g.tryAgain(ctx, metav1.NamespaceAll, p)
 		}
 		return plan.Unchanged, nil
 	}

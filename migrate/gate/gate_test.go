@@ -203,11 +203,16 @@ spec:
 func TestAStatefulSetStartsPodByPodAsItsClaimsGetTheirData(t *testing.T) {
 	w := newWorld(t, "podbypod")
 	g := gate.New(w.client)
-	if outcome := w.gate(g, "set-1", "data-db-0", "data-db-1"); outcome != plan.Changed {
+	if outcome := w.gate(g, "set-1", "data-db-0", "data-db-1", "files"); outcome != plan.Changed {
 		t.Errorf("put up: %s", outcome)
 	}
 	w.stateful()
 	w.until("db-0 held")
+	since := time.Now()
+	w.lift(g, "files")
+	if n := w.pokes(since); n > 0 {
+		t.Errorf("a pod of the set is held, and its controller is told to try again by %d writes", n)
+	}
 	w.lift(g, "data-db-0")
 	w.until("db-0 running, db-1 held")
 	found, err := gate.Find(t.Context(), w.client)
@@ -411,9 +416,15 @@ func TestPodsAreRefusedWhereTheyCanNotBeHeld(t *testing.T) {
 // saysWhy waits until the refusal is told where a person looks.
 func (w *world) saysWhy(claim string) {
 	w.Helper()
+	w.untilEvent("why "+claim+" has no pod", gate.Name, "rekindle rebuild")
+}
+
+// untilEvent waits until the events of the namespace have these texts, which say something.
+func (w *world) untilEvent(what string, texts ...string) {
+	w.Helper()
 	ctx, cancel := context.WithTimeout(w.Context(), 30*time.Second)
 	defer cancel()
-	err := wait.Poll(ctx, wait.Func("an event says why "+claim+" has no pod", func(ctx context.Context) (bool, string, error) {
+	err := wait.Poll(ctx, wait.Func("an event says "+what, func(ctx context.Context) (bool, string, error) {
 		events, err := w.client.Typed().CoreV1().Events(w.name).List(ctx, metav1.ListOptions{})
 		if err != nil {
 			return false, "", err
@@ -422,10 +433,79 @@ func (w *world) saysWhy(claim string) {
 		for _, e := range events.Items {
 			all = append(all, e.Message)
 		}
-		text := strings.Join(all, "\n")
-		return strings.Contains(text, gate.Name) && strings.Contains(text, "rekindle rebuild"), text, nil
+		got := strings.Join(all, "\n")
+		return !slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(got, text) }), got, nil
 	}), 200*time.Millisecond, nil)
 	if err != nil {
 		w.Fatal(err)
+	}
+}
+
+// pinned is a Deployment whose pods name their node: such a pod cannot be held back, and is refused.
+func (w *world) pinned() {
+	w.Helper()
+	w.apply(`
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: data, namespace: NS}
+spec: {storageClassName: NS, accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: pinned, namespace: NS}
+spec:
+  selector: {matchLabels: {app: pinned}}
+  template:
+    metadata: {labels: {app: pinned}}
+    spec:
+      nodeName: nowhere
+      containers: [{name: main, image: example.invalid/main}]
+      volumes: [{name: data, persistentVolumeClaim: {claimName: data}}]
+`)
+}
+
+// pokes are the writes to workloads of the namespace since then, by which their controllers are to try again.
+func (w *world) pokes(since time.Time) int {
+	w.Helper()
+	n := 0
+	for _, write := range kwoktest.AuditWrites(w, kwoktest.Shared(w), since) {
+		if write.Verb == "patch" && strings.Contains(write.URI, "/namespaces/"+w.name+"/") && strings.Contains(write.URI, "/apis/apps/") {
+			n++
+		}
+	}
+	return n
+}
+
+// A pod that names its node is refused by the API server once it has a scheduling gate. Its controller is told when the data is there,
+// whichever run finds that.
+func TestAPodThatNamesItsNodeIsTriedAgain(t *testing.T) {
+	w := newWorld(t, "pinned")
+	w.quota(0) // however soon its controller tries again by itself, it wants a pod when it is poked
+	g := gate.New(w.client)
+	w.gate(g, "set-1", "data", "other")
+	w.pinned()
+	w.untilEvent("that the pod cannot be held back", "nodeName")
+	for _, c := range []struct {
+		when string
+		do   func()
+	}{
+		{"its claim is lifted", func() { w.lift(g, "data") }},
+		{"a run takes the gate over that was killed since", func() {
+			g = gate.New(w.client)
+			if _, err := g.PutUp(t.Context(), "set-1", map[gate.Claim]bool{w.claim("data"): false, w.claim("other"): true}, nil); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"a run finds that the gate is away", func() {
+			if _, err := admission.Remove(t.Context(), w.client, gate.Name, nil); err != nil {
+				t.Fatal(err)
+			}
+			w.takeAway(gate.New(w.client), "set-1")
+		}},
+	} {
+		since := time.Now()
+		if c.do(); w.pokes(since) == 0 {
+			t.Errorf("%s: what was refused is not tried again", c.when)
+		}
 	}
 }

@@ -25,7 +25,16 @@ import (
 // refused: by themselves they wait longer after each refusal, up to a quarter of an hour. One that cannot be changed comes
 // by itself, later: that is told, and is no error, as what refused it is away.
 func Workloads(ctx context.Context, c *kube.Client, namespace string, p plan.Progress) {
-	refs, err := short(ctx, c, namespace)
+	tryAgain(ctx, c, namespace, func(*corev1.PodSpec) bool { return true }, p)
+}
+
+// Pinned is Workloads for those alone whose pods name their node: the API server refuses a scheduling gate of such.
+func Pinned(ctx context.Context, c *kube.Client, namespace string, p plan.Progress) {
+	tryAgain(ctx, c, namespace, func(of *corev1.PodSpec) bool { return of.NodeName != "" }, p)
+}
+
+func tryAgain(ctx context.Context, c *kube.Client, namespace string, which func(of *corev1.PodSpec) bool, p plan.Progress) {
+	refs, err := short(ctx, c, namespace, which)
 	if err != nil {
 		p.Warn(fmt.Sprintf("what was refused is tried again by itself, up to a quarter of an hour later: list the workloads that lack pods: %v", err))
 		return
@@ -46,13 +55,13 @@ func workload(ctx context.Context, c *kube.Client, ref kube.Ref) error {
 	return nil
 }
 
-// short lists the workloads of a namespace that have fewer pods than they want, and those with a mark that a run left which
-// was killed.
-func short(ctx context.Context, c *kube.Client, namespace string) ([]kube.Ref, error) {
+// short lists the workloads of a namespace, those by whose pods which is true, that have fewer pods than they want, and those with a
+// mark that a run left which was killed.
+func short(ctx context.Context, c *kube.Client, namespace string, which func(of *corev1.PodSpec) bool) ([]kube.Ref, error) {
 	apps, batch := c.Typed().AppsV1(), c.Typed().BatchV1()
 	var refs []kube.Ref
-	add := func(gvk schema.GroupVersionKind, m metav1.ObjectMeta, has, wants int32) {
-		if _, left := m.Annotations[marks.Poked]; left || has < wants {
+	add := func(gvk schema.GroupVersionKind, m metav1.ObjectMeta, of *corev1.PodSpec, has, wants int32) {
+		if _, left := m.Annotations[marks.Poked]; which(of) && (left || has < wants) {
 			refs = append(refs, kube.NewRef(gvk, m.Namespace, m.Name))
 		}
 	}
@@ -61,21 +70,21 @@ func short(ctx context.Context, c *kube.Client, namespace string) ([]kube.Ref, e
 		return nil, err
 	}
 	for _, s := range sets.Items {
-		add(appsv1.SchemeGroupVersion.WithKind("StatefulSet"), s.ObjectMeta, s.Status.Replicas, ptr.Deref(s.Spec.Replicas, 1))
+		add(appsv1.SchemeGroupVersion.WithKind("StatefulSet"), s.ObjectMeta, &s.Spec.Template.Spec, s.Status.Replicas, ptr.Deref(s.Spec.Replicas, 1))
 	}
 	replicas, err := apps.ReplicaSets(namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return nil, err
 	}
 	for _, r := range replicas.Items {
-		add(appsv1.SchemeGroupVersion.WithKind("ReplicaSet"), r.ObjectMeta, r.Status.Replicas, ptr.Deref(r.Spec.Replicas, 1))
+		add(appsv1.SchemeGroupVersion.WithKind("ReplicaSet"), r.ObjectMeta, &r.Spec.Template.Spec, r.Status.Replicas, ptr.Deref(r.Spec.Replicas, 1))
 	}
 	daemons, err := apps.DaemonSets(namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return nil, err
 	}
 	for _, d := range daemons.Items {
-		add(appsv1.SchemeGroupVersion.WithKind("DaemonSet"), d.ObjectMeta, d.Status.CurrentNumberScheduled, d.Status.DesiredNumberScheduled)
+		add(appsv1.SchemeGroupVersion.WithKind("DaemonSet"), d.ObjectMeta, &d.Spec.Template.Spec, d.Status.CurrentNumberScheduled, d.Status.DesiredNumberScheduled)
 	}
 	jobs, err := batch.Jobs(namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
@@ -86,7 +95,7 @@ func short(ctx context.Context, c *kube.Client, namespace string) ([]kube.Ref, e
 		if j.Status.CompletionTime != nil || ptr.Deref(j.Spec.Suspend, false) || slices.ContainsFunc(j.Status.Conditions, hasFailed) {
 			wants = 0
 		}
-		add(batchv1.SchemeGroupVersion.WithKind("Job"), j.ObjectMeta, j.Status.Active, wants)
+		add(batchv1.SchemeGroupVersion.WithKind("Job"), j.ObjectMeta, &j.Spec.Template.Spec, j.Status.Active, wants)
 	}
 	return refs, nil
 }
