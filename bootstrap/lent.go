@@ -175,8 +175,7 @@ func (j *Job) unusedCRDs(ctx context.Context, before []string, p plan.Progress) 
 	var refs []kube.Ref
 	for i := range crds.Items {
 		crd := &crds.Items[i]
-		ours := slices.ContainsFunc(crd.GetManagedFields(), func(m metav1.ManagedFieldsEntry) bool { return m.Manager == kube.Manager })
-		if !ours || slices.Contains(before, crd.GetName()) {
+		if !isApplied(crd.GetManagedFields()) || slices.Contains(before, crd.GetName()) {
 			continue
 		}
 		used, err := j.hasObjects(ctx, crd)

@@ -53,6 +53,9 @@ func (j *Job) findUndeclared(ctx context.Context) (u undeclared, err error) {
 		return u, fault.Wrap(err, fault.Failed, "list the Secrets of keys")
 	}
 	for i := range secrets.Items {
+		if !isApplied(secrets.Items[i].ManagedFields) {
+			continue // a copy, with the labels of ours: what copies Secrets into other namespaces keeps them
+		}
 		ref := kube.NewRef(corev1.SchemeGroupVersion.WithKind("Secret"), secrets.Items[i].Namespace, secrets.Items[i].Name)
 		declared := func(k config.Key) bool { return k.Namespace == ref.Namespace && k.Name == ref.Name }
 		if !slices.ContainsFunc(j.docs.Cluster.Spec.Keys, declared) {
@@ -60,6 +63,11 @@ func (j *Job) findUndeclared(ctx context.Context) (u undeclared, err error) {
 		}
 	}
 	return u, nil
+}
+
+// isApplied says whether rekindle itself has written an object: its labels may be on what somebody else made.
+func isApplied(writers []metav1.ManagedFieldsEntry) bool {
+	return slices.ContainsFunc(writers, func(w metav1.ManagedFieldsEntry) bool { return w.Manager == kube.Manager })
 }
 
 // undeclaredFaults has one for each. A reconciler is not taken away for what it may do as it goes.

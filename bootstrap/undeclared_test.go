@@ -74,6 +74,10 @@ metadata: {name: of-a-mover, namespace: left, labels: {rekindle.dev/owner: rekin
 apiVersion: v1
 kind: Secret
 metadata: {name: of-argocd, namespace: left, labels: {rekindle.dev/owner: rekindle, argocd.argoproj.io/secret-type: repository}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: copy-of-a-key, namespace: left, labels: {rekindle.dev/owner: rekindle}}
 `
 	j := newLive(t, others)
 	install(t, j, "left")
@@ -115,7 +119,7 @@ metadata: {name: of-argocd, namespace: left, labels: {rekindle.dev/owner: rekind
 			}
 		}
 	}
-	for _, stays := range [][2]string{{"ConfigMap", "web"}, {"ConfigMap", "old-kept"}, {"ConfigMap", "foreign"}, {"Secret", "key"}, {"Secret", "of-a-team"}, {"Secret", "of-a-mover"}, {"Secret", "of-argocd"}} {
+	for _, stays := range [][2]string{{"ConfigMap", "web"}, {"ConfigMap", "old-kept"}, {"ConfigMap", "foreign"}, {"Secret", "key"}, {"Secret", "of-a-team"}, {"Secret", "of-a-mover"}, {"Secret", "of-argocd"}, {"Secret", "copy-of-a-key"}} {
 		if !exists(stays[0], stays[1]) {
 			t.Errorf("%v was removed", stays)
 		}

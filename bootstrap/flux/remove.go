@@ -56,7 +56,11 @@ func (f *Flux) removeApplied(ctx context.Context, c *kube.Client, w *kube.Watche
 	if root != nil {
 		roots = append(roots, f.kustomizationRef())
 	}
-	var goes, stays []kube.Ref
+	goes, err := releasesGoing(ctx, c)
+	if err != nil {
+		return err
+	}
+	var stays []kube.Ref
 	for _, one := range roots {
 		g, s, err := f.split(ctx, c, one, p)
 		if err != nil {
@@ -81,23 +85,42 @@ func (f *Flux) going(ctx context.Context, c *kube.Client) ([]kube.Ref, error) {
 	if err != nil {
 		return nil, err
 	}
-	resource := schema.GroupVersionResource{Group: kustomizeGroup, Version: version, Resource: "kustomizations"}
-	list, err := c.Dynamic().Resource(resource).List(ctx, metav1.ListOptions{})
-	if apierrors.IsNotFound(err) {
-		return nil, nil // the kind is not served, or not any more
-	}
+	deleted, err := beingDeleted(ctx, c, schema.GroupVersionResource{Group: kustomizeGroup, Version: version, Resource: "kustomizations"})
 	if err != nil {
 		return nil, err
 	}
 	var refs []kube.Ref
-	for i := range list.Items {
-		obj := &list.Items[i]
-		ref := kube.RefOf(obj)
-		if obj.GetDeletionTimestamp() != nil && ref != f.kustomizationRef() && (isOwned(obj, f.kustomizationRef()) || ours.have(obj)) {
+	for _, obj := range deleted {
+		if ref := kube.RefOf(obj); ref != f.kustomizationRef() && (isOwned(obj, f.kustomizationRef()) || ours.have(obj)) {
 			refs = append(refs, ref)
 		}
 	}
 	return refs, nil
+}
+
+// releasesGoing are all HelmReleases that are being deleted: what applied one of ours is gone in a moment, while an uninstallation
+// takes its time, and whoever made it, only the controller that goes next can finish it.
+func releasesGoing(ctx context.Context, c *kube.Client) ([]kube.Ref, error) {
+	deleted, err := beingDeleted(ctx, c, schema.GroupVersionResource{Group: helmGroup, Version: "v2", Resource: "helmreleases"})
+	return kube.RefsOf(deleted), err
+}
+
+// beingDeleted lists the objects of a kind that are; none when the kind is not served, or not any more.
+func beingDeleted(ctx context.Context, c *kube.Client, resource schema.GroupVersionResource) ([]*unstructured.Unstructured, error) {
+	list, err := c.Dynamic().Resource(resource).List(ctx, metav1.ListOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var deleted []*unstructured.Unstructured
+	for i := range list.Items {
+		if obj := &list.Items[i]; obj.GetDeletionTimestamp() != nil {
+			deleted = append(deleted, obj)
+		}
+	}
+	return deleted, nil
 }
 
 // split sorts what a Kustomization and those in it have applied into what goes with it and what Flux keeps, and resumes those
@@ -127,6 +150,9 @@ func (f *Flux) split(ctx context.Context, c *kube.Client, root kube.Ref, p plan.
 			case keeps(live, ref):
 				stays = append(stays, applied)
 			default:
+				if applied.Group == helmGroup && isSuspended(live) {
+					p.Warn(fmt.Sprintf("what %s installed stays: Flux uninstalls nothing of what is suspended", applied))
+				}
 				goes = append(goes, applied)
 				if applied.GroupKind() == root.GroupKind() || isRemote(live) {
 					leads = append(leads, applied)

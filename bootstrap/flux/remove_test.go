@@ -3,6 +3,7 @@ package flux_test
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -112,6 +113,46 @@ func TestWhatAKilledRunLeftOnItsWayIsAwaited(t *testing.T) {
 	if l.exists(web) {
 		t.Error("the controllers may go, and it is still there")
 		_ = l.client.MergePatch(t.Context(), web, []byte(`{"metadata":{"finalizers":null}}`)) // for the next test
+	}
+}
+
+// A HelmRelease takes its time to go, longer than what applied it: the run that waited for it may have been killed.
+func TestAHelmReleaseThatGoesIsAwaited(t *testing.T) {
+	l := withReleases(t)
+	l.commit(map[string]string{"kustomization.yaml": "resources: [ns.yaml, release.yaml]\n", "ns.yaml": namespace, "release.yaml": helmRelease})
+	if err := l.render("rekindle"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.brief(); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.client.MergePatch(t.Context(), web, []byte(`{"metadata":{"finalizers":["finalizers.fluxcd.io"]},"spec":{"suspend":true}}`)); err != nil {
+		t.Fatal(err)
+	}
+	for run, want := range []error{context.Canceled, context.Canceled, nil} {
+		ctx, kill := context.WithCancel(t.Context())
+		warned := ""
+		_, err := l.flux.Remove(ctx, l.client, l.watcher, func(u plan.Update) {
+			warned += u.Warning
+			if !strings.Contains(u.Waiting, web.String()) || !strings.Contains(u.Waiting, "finalizers.fluxcd.io") {
+				return
+			}
+			if kill(); run == 1 { // its controller is done
+				_ = l.client.MergePatch(t.Context(), web, []byte(`{"metadata":{"finalizers":null}}`))
+			}
+		})
+		kill()
+		if !errors.Is(err, want) {
+			t.Errorf("run %d: %v, want %v", run, err, want)
+		}
+		if told := strings.Contains(warned, "what HelmRelease shop/web installed stays"); told != (run == 0) {
+			t.Errorf("run %d: warned %q", run, warned)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := l.watcher.Gone(ctx, []kube.Ref{{Version: "v1", Kind: "Namespace", Name: "shop"}}, nil); err != nil {
+		t.Error(err)
 	}
 }
 
