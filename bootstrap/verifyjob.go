@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -97,8 +98,9 @@ func verifyPrefix(c config.Check) string {
 	return strings.TrimRight(fmt.Sprintf("%.42s", c.Job), "-.") + "-verify-"
 }
 
-// shownBy is a digest of all that a Job shows something of: itself, the commit, and the releases, by what they are made from and by
-// the revision, which is another one also when a release was put right.
+// shownBy is a digest of all that a Job shows something of: itself, the commit, the releases, by what they are made from and by
+// the revision, which is another one also when a release was put right, and what a run that did not come to its end may have
+// brought, keys and data.
 func (j *Job) shownBy(ctx context.Context, c config.Check, spec batchv1.JobSpec) (string, error) {
 	installed, err := helm.List(ctx, j.client)
 	if err != nil {
@@ -113,7 +115,37 @@ func (j *Job) shownBy(ctx context.Context, c config.Check, spec batchv1.JobSpec)
 		}
 		releases[r.Namespace+"/"+r.Name] = []any{r.Inputs(), revision}
 	}
-	return digest(c.Namespace, c.Job, spec, j.commit, releases), nil
+	brought, err := j.brought(ctx)
+	return digest(c.Namespace, c.Job, spec, j.commit, releases, brought), err
+}
+
+// brought are the Secrets of keys, by when rekindle wrote them, and the claims, by the sets that they were filled from.
+func (j *Job) brought(ctx context.Context) (map[string]any, error) {
+	all := map[string]any{}
+	for _, k := range j.docs.Cluster.Spec.Keys {
+		obj, err := j.client.Get(ctx, kube.NewRef(corev1.SchemeGroupVersion.WithKind("Secret"), k.Namespace, k.Name))
+		if err != nil {
+			return nil, err
+		}
+		if obj == nil {
+			continue // the step of the keys tells
+		}
+		for _, w := range obj.GetManagedFields() {
+			if w.Manager == kube.Manager {
+				all["key "+k.Namespace+"/"+k.Name] = []any{obj.GetUID(), w.Time}
+			}
+		}
+	}
+	claims, err := j.client.Typed().CoreV1().PersistentVolumeClaims(metav1.NamespaceAll).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range claims.Items {
+		if set := c.Annotations[marks.Restored]; set != "" {
+			all["claim "+c.Namespace+"/"+c.Name] = []any{c.UID, set}
+		}
+	}
+	return all, nil
 }
 
 // digest is a short one of values.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/keys"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/marks"
 	"github.com/rekindle-dev/rekindle/internal/plan"
@@ -59,13 +60,22 @@ func (j *Job) revision(t *testing.T, number int) {
 
 // A Job shows something of what it has run on, and of nothing else.
 func TestAJobIsRunAgainForWhatItHasNotSeen(t *testing.T) {
-	j := newLive(t, "apiVersion: v1\nkind: Namespace\nmetadata: {name: proofs}\n---\n"+strings.NewReplacer("NAME", "smoke", "namespace: default", "namespace: proofs").Replace(smoke))
+	const claim = "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: data, namespace: proofs}\nspec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Mi}}}\n---\n"
+	j := newLive(t, "apiVersion: v1\nkind: Namespace\nmetadata: {name: proofs}\n---\n"+claim+strings.NewReplacer("NAME", "smoke", "namespace: default", "namespace: proofs").Replace(smoke))
 	check := config.Check{Job: "smoke", Namespace: "proofs"}
 	j.stack.Releases = []*stacks.Release{{Release: config.Release{Name: "app", Namespace: "proofs"}}}
 	template := func(image string) {
 		t.Helper()
 		patch := fmt.Sprintf(`{"spec":{"jobTemplate":{"spec":{"template":{"spec":{"containers":[{"name":"x","image":%q}]}}}}}}`, image)
 		if err := j.client.MergePatch(t.Context(), kube.Ref{Group: "batch", Version: "v1", Kind: "CronJob", Namespace: "proofs", Name: "smoke"}, []byte(patch)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	j.docs.Cluster.Spec.Keys = []config.Key{{Name: "key", Namespace: "proofs"}}
+	key := func(content string) { // as a run that came no further
+		t.Helper()
+		j.secrets = []keys.Secret{{Name: "key", Namespace: "proofs", Data: map[string][]byte{"x": []byte(content)}}}
+		if _, err := j.applySecrets(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -80,6 +90,19 @@ func TestAJobIsRunAgainForWhatItHasNotSeen(t *testing.T) {
 		{"a release", func() { j.revision(t, 1) }},
 		{"a release that was put right", func() { j.revision(t, 2) }},
 		{"the Job itself", func() { template("example.com/y") }},
+		{"a key", func() { key("one") }},
+		{"another content of it", func() {
+			for second := time.Now().Unix(); time.Now().Unix() == second; { // Kubernetes tells whole ones
+				time.Sleep(time.Until(time.Unix(second+1, 0)))
+			}
+			key("two")
+		}},
+		{"a volume that was restored", func() {
+			restored := kube.Ref{Version: "v1", Kind: "PersistentVolumeClaim", Namespace: "proofs", Name: "data"}
+			if err := j.client.MergePatch(t.Context(), restored, []byte(`{"metadata":{"annotations":{"rekindle.dev/restored":"20260101-000000-abcdef"}}}`)); err != nil {
+				t.Fatal(err)
+			}
+		}},
 		{"a change by this run", func() {
 			changes := j.noteChange("sync", func(context.Context, plan.Progress) (plan.Outcome, error) { return plan.Changed, nil })
 			if _, err := changes(t.Context(), nil); err != nil {
