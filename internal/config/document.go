@@ -270,6 +270,9 @@ func (d *document) entries(n *yaml.Node, t reflect.Type, r rule, at string) {
 			d.add(key, name, "%q is not a valid name: must be %s", key.Value, r.keysSay)
 			return false
 		}
+		if t.Kind() != reflect.Interface { // else it is of values, whose plain y and on are no strings to Helm
+			key.Style, key.Tag = yaml.DoubleQuotedStyle, "!!str"
+		}
 		d.walk(value, t, r.elements(), name)
 		return true
 	})

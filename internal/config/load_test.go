@@ -63,6 +63,28 @@ func files(over map[string]string) fstest.MapFS {
 	return fsys
 }
 
+// TestKeysAreTheWordsThatAreWritten: YAML once took y, no and on for true and false, and Helm does so in values still.
+func TestKeysAreTheWordsThatAreWritten(t *testing.T) {
+	over := map[string]string{
+		"clusters/prod.yaml": strings.NewReplacer(`{REGISTRY: "127.0.0.1:5001"`, `{N: "three", off: "four", REGISTRY: "127.0.0.1:5001"`,
+			`{username: GIT_USER, password: GIT_TOKEN}`, `{y: A, true: B, yes: C, No: D, 010: E}`).Replace(goodCluster),
+		"stacks/platform.yaml": strings.Replace(goodStack, "{replicas: 2,", "{n: '${N} and ${off}', y: 1,", 1),
+	}
+	d, err := LoadFS(files(over), "clusters/prod.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"y": "A", "true": "B", "yes": "C", "No": "D", "010": "E"} {
+		if got := d.Cluster.Spec.Keys[1].From.Env; got[name] != want || len(got) != 5 {
+			t.Errorf("%s is not %s in %v", name, want, got)
+		}
+	}
+	values := d.Stacks[0].Releases[0].Values
+	if got, ok := values["false"]; !ok || got != "three and four" || values["true"] == nil {
+		t.Errorf("as Helm reads it: %v", values)
+	}
+}
+
 func TestGoodDocuments(t *testing.T) {
 	d, err := LoadFS(files(nil), "clusters/prod.yaml")
 	if err != nil {

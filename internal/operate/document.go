@@ -3,6 +3,7 @@ package operate
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"net/url"
 	"path/filepath"
 	"regexp"
@@ -10,10 +11,12 @@ import (
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing/transport"
+	"sigs.k8s.io/yaml"
 
 	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/gitrepo"
+	"github.com/rekindle-dev/rekindle/internal/state"
 )
 
 // TrustFlag is the flag of the command by which a document of a repository may use this machine.
@@ -163,15 +166,16 @@ func orClone(err error) error {
 // the repository could do so on every machine that only plans.
 func checkTrust(docs *config.Documents) error {
 	var errs []error
-	for _, field := range usesOfThisMachine(&docs.Cluster.Spec) {
+	for _, field := range usesOfThisMachine(docs) {
 		errs = append(errs, fault.New(fault.Refused, "%s: a document in a repository may not use commands or files of this machine", field).
 			At(docs.Place(field)).WithHint("read the document; if you trust it and its repository, add --%s", TrustFlag))
 	}
 	return fault.Join(errs...)
 }
 
-// usesOfThisMachine are the fields by which a document runs commands or reads files.
-func usesOfThisMachine(spec *config.ClusterSpec) []string {
+// usesOfThisMachine are the fields by which a document runs commands, or reads or changes files.
+func usesOfThisMachine(docs *config.Documents) []string {
+	spec := &docs.Cluster.Spec
 	var fields []string
 	is := func(used bool, field string) {
 		if used {
@@ -185,10 +189,38 @@ func usesOfThisMachine(spec *config.ClusterSpec) []string {
 		is(key.From.IdentityFile != "", at+"identityFile")
 	}
 	if spec.State != nil {
+		is(state.UsesThisMachine(spec.State.Repository), "spec.state.repository")
 		is(spec.State.Password.File != "", "spec.state.password.file")
 		is(len(spec.State.Password.Exec) > 0, "spec.state.password.exec")
 	}
+	is(spec.Provider.Kind != nil && mountsThisMachine(docs, spec.Provider.Kind.Config), "spec.provider.kind.config")
 	is(spec.Provider.Existing != nil && spec.Provider.Existing.Kubeconfig != "", "spec.provider.existing.kubeconfig")
 	is(spec.Migration != nil && len(spec.Migration.Traffic.Exec) > 0, "spec.migration.traffic.exec")
 	return fields
+}
+
+// mountsThisMachine says whether a node of a kind configuration gets a folder of this machine. It is read as kind reads it, by
+// the same library; of one that this cannot read kind makes no cluster.
+func mountsThisMachine(docs *config.Documents, file string) bool {
+	if file == "" {
+		return false
+	}
+	raw, err := fs.ReadFile(docs.FS, docs.Path(nil, file))
+	if err != nil {
+		return false // told when the provider reads it
+	}
+	var cfg struct {
+		Nodes []struct {
+			ExtraMounts []any `json:"extraMounts"`
+		} `json:"nodes"`
+	}
+	if yaml.Unmarshal(raw, &cfg) != nil {
+		return false
+	}
+	for _, node := range cfg.Nodes {
+		if len(node.ExtraMounts) > 0 {
+			return true
+		}
+	}
+	return false
 }

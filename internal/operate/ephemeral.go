@@ -104,7 +104,7 @@ func (c *Caller) around(ctx context.Context, docs *Documents, word string, o Opt
 	}
 	return c.Session(ctx, func(ctx context.Context, s *Session) error {
 		s.Name = word + " " + e.Cluster
-		live, cancel := context.WithDeadline(ctx, e.Expires)
+		live, cancel := e.live(ctx)
 		defer cancel()
 		job, end, err := s.Job(ctx, docs, e.options)
 		if err != nil {
@@ -121,6 +121,12 @@ func (c *Caller) around(ctx context.Context, docs *Documents, word string, o Opt
 		ended = true
 		return e.close(ctx, s, job, err)
 	})
+}
+
+// live is a context that ends when the time of the cluster is over, which is then the fault of what it ends.
+func (e *Ephemeral) live(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithDeadlineCause(ctx, e.Expires,
+		fault.New(fault.Failed, "the TTL of %s expired", e.stay.TTL).On("cluster %s", e.Cluster).WithHint("raise --ttl"))
 }
 
 // close ends with the run's cluster: why is what failed, nil if nothing did. It collects artifacts, and removes the cluster or

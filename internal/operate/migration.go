@@ -1,9 +1,12 @@
 package operate
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/rekindle-dev/rekindle/bootstrap"
 	"github.com/rekindle-dev/rekindle/internal/fault"
@@ -258,16 +261,45 @@ func (m *migration) confirm(ctx context.Context) error {
 	return m.s.Run(ctx, down.Down(ctx))
 }
 
-// status tells how far it is, and changes nothing.
+// status tells how far it is, and changes nothing. One of the clusters may be away: the other one knows of the migration too.
 func (m *migration) status(ctx context.Context) error {
 	from, to, err := m.both(ctx)
 	if err != nil {
 		return err
 	}
-	errs := []error{m.s.Run(ctx, from.Find(ctx)), m.s.Run(ctx, to.Find(ctx))}
-	if errs[0] != nil && errs[1] != nil {
-		return fault.Join(errs...)
+	away, err := eitherAway(m.s.Run(ctx, from.Find(ctx)), m.s.Run(ctx, to.Find(ctx)))
+	if err != nil {
+		return err
 	}
 	h := m.handover(ctx, from, to, m.from.repository)
-	return m.s.Each(ctx, h.Agree, h.Tell)
+	tell := h.Tell()
+	if away != nil {
+		warn(tell, away)
+	}
+	return m.s.Each(ctx, h.Agree, func() *plan.Plan { return tell })
+}
+
+// eitherAway sorts what finding the two clusters met: one alone may be away. One that refuses whoever asks is there, and what the
+// other one knows says nothing of it.
+func eitherAway(from, to error) (away, err error) {
+	for _, one := range []error{from, to} {
+		if fault.KindOf(one) == fault.Refused || apierrors.IsUnauthorized(one) || apierrors.IsForbidden(one) {
+			return nil, one
+		}
+	}
+	if from != nil && to != nil {
+		return nil, fault.Join(from, to)
+	}
+	return cmp.Or(from, to), nil
+}
+
+// warn lets a plan tell that only one of the clusters was asked.
+func warn(p *plan.Plan, away error) {
+	p.Add(plan.Step{
+		ID: "away", Title: "what the other cluster says is not known",
+		Do: func(_ context.Context, p plan.Progress) (plan.Outcome, error) {
+			p.Warn(away.Error())
+			return plan.Unchanged, nil
+		},
+	})
 }

@@ -114,8 +114,9 @@ func (r *Reporter) cleaned(d *Document) (*Document, error) {
 
 // Writable says why the page of a report could not be written to a file, nil when it could. It leaves nothing there.
 func Writable(file string) error {
-	if info, err := os.Stat(file); err == nil && info.IsDir() {
-		return fmt.Errorf("%s is a folder", file)
+	file, err := replaceable(file)
+	if err != nil {
+		return err
 	}
 	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".*")
 	if err != nil {
@@ -124,8 +125,25 @@ func Writable(file string) error {
 	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
+// replaceable is the file that a page takes the place of: what a symbolic link leads to, and not the link. All but a regular
+// file, such as /dev/null or a pipe, is refused: others would find a file where it was.
+func replaceable(file string) (string, error) {
+	switch info, err := os.Stat(file); {
+	case err != nil:
+		return file, nil // nothing is there, or else writing says why
+	case info.IsDir():
+		return "", fmt.Errorf("%s is a folder", file)
+	case !info.Mode().IsRegular():
+		return "", fmt.Errorf("%s is a device or a pipe, and no regular file", file)
+	}
+	return filepath.EvalSymlinks(file)
+}
+
 // replaceFile puts a file in its place in one move, so that a reader never sees half of it.
 func replaceFile(file string, content []byte) (err error) {
+	if file, err = replaceable(file); err != nil {
+		return err
+	}
 	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".*")
 	if err != nil {
 		return err

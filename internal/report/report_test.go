@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -88,6 +90,55 @@ func TestPageThatCannotBeWritten(t *testing.T) {
 	}
 	if left, _ := os.ReadDir(dir); len(left) > 0 {
 		t.Errorf("left %v", left)
+	}
+}
+
+// TestAPageReplacesFilesAlone: a device or a pipe, also one behind a link, would be none any more.
+func TestAPageReplacesFilesAlone(t *testing.T) {
+	dir := t.TempDir()
+	socket, link := filepath.Join(dir, "s"), filepath.Join(dir, "l")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := os.Symlink(socket, link); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{socket, link, os.DevNull} {
+		if err := Writable(file); err == nil || !strings.Contains(err.Error(), file+" is a device or a pipe") {
+			t.Errorf("%s can be written: %v", file, err)
+		}
+	}
+	for _, file := range []string{socket, link} { // what became one after it was looked at
+		err := New(io.Discard, io.Discard, Options{Format: Plain, HTML: file}).End(&engine.Result{Name: "up x"}, nil)
+		if info, _ := os.Stat(file); fault.Code(err) != fault.ExitFailed || info.Mode().IsRegular() {
+			t.Errorf("%s: exit %d, and it is %v", file, fault.Code(err), info.Mode())
+		}
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 2 {
+		t.Errorf("left %v", left)
+	}
+}
+
+// TestAPageGoesWhereALinkLeads: the link stays one, and what it leads to is the page.
+func TestAPageGoesWhereALinkLeads(t *testing.T) {
+	dir := t.TempDir()
+	page, link := filepath.Join(dir, "pages", "last.html"), filepath.Join(dir, "x.html")
+	if err := errors.Join(os.Mkdir(filepath.Dir(page), 0o700), os.WriteFile(page, []byte("old"), 0o600), os.Symlink(page, link)); err != nil {
+		t.Fatal(err)
+	}
+	if err := Writable(link); err != nil {
+		t.Errorf("cannot be written: %v", err)
+	}
+	if err := New(io.Discard, io.Discard, Options{Format: Plain, HTML: link}).End(&engine.Result{Name: "up x"}, nil); err != nil {
+		t.Error(err)
+	}
+	if info, err := os.Lstat(link); err != nil || info.Mode()&os.ModeSymlink == 0 {
+		t.Errorf("the link: %v, %v", info.Mode(), err)
+	}
+	if raw, err := os.ReadFile(page); err != nil || !strings.Contains(string(raw), "up x") {
+		t.Errorf("the page: %v: %.40s", err, raw)
 	}
 }
 

@@ -62,6 +62,13 @@ func Locate(repository, dir string) string {
 	return filepath.Join(dir, path)
 }
 
+// UsesThisMachine says whether restic reaches a repository, as a document names it, by what only this machine has: its folders,
+// the keys of its ssh, or its rclone, whose part of the name can give commands.
+func UsesThisMachine(repository string) bool {
+	_, local := isLocal(repository)
+	return local || strings.HasPrefix(repository, "sftp:") || strings.HasPrefix(repository, "rclone:")
+}
+
 // Local says whether the repository is a folder of this machine.
 func (r *Repository) Local() bool {
 	_, local := isLocal(r.settings.Repository)
