@@ -124,12 +124,15 @@ func (j *Job) entry() kube.Entry {
 	return kube.Entry{Name: j.tools.Context, Of: strings.TrimSuffix(ref.String()+" in "+ref.Location, " in ")}
 }
 
-// contextFree looks whether addContext may write its entry.
+// contextFree looks whether addContext may write its entry, and can.
 func (j *Job) contextFree() error {
 	if j.tools.Kubeconfig == "" {
 		return nil
 	}
-	return kube.Vacant(j.tools.Kubeconfig, j.entry())
+	if err := kube.Vacant(j.tools.Kubeconfig, j.entry()); err != nil {
+		return err
+	}
+	return kube.Writable(j.tools.Kubeconfig, j.entry(), j.tools.Use)
 }
 
 // contextID is the step that changes the user's kubeconfig, and nothing of the cluster.

@@ -46,6 +46,9 @@ func Merge(ctx context.Context, path string, e Entry, cfg *clientcmdapi.Config, 
 	if err := Vacant(path, e); err != nil {
 		return false, err
 	}
+	if same, err := Merged(path, e, cfg, use); err == nil && same {
+		return false, nil // without a lock, which needs a folder that can be written
+	}
 	files, name := kubeconfigFiles(path), e.Name
 	entries, current := chooseFile(files, name), defaultFile(files)
 	changed, err = edit(ctx, entries, func(config *clientcmdapi.Config, exists bool) (bool, error) {

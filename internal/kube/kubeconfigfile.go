@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -58,11 +59,13 @@ func edit(ctx context.Context, file string,
 	return true, nil
 }
 
+// mostLinks is how many may follow one another, as in the kernel.
+const mostLinks = 40
+
 // targetOf resolves symbolic links: name is the file without those on the way to it, and target what it leads to, which
 // need not exist. The folders of both do after it.
 func targetOf(file string) (name, target string, err error) {
-	const most = 40 // links in a chain, as in the kernel
-	for range most {
+	for range mostLinks {
 		folder := filepath.Dir(file)
 		if err := os.MkdirAll(folder, 0o700); err != nil {
 			return "", file, err
@@ -85,8 +88,8 @@ func targetOf(file string) (name, target string, err error) {
 	return "", file, syscall.ELOOP
 }
 
-// replace writes a file as a whole or not at all, readable for its owner only. One that is mounted, as into a container, can
-// only be written where it is.
+// replace writes a file as a whole or not at all, readable for its owner only, who stays the same. One that is mounted, as into a
+// container, can only be written where it is, and so can one that this process may not give to its owner.
 func replace(file string, content []byte) error {
 	temp, err := os.CreateTemp(filepath.Dir(file), ".kubeconfig-*") // made with mode 0600
 	if err != nil {
@@ -95,6 +98,9 @@ func replace(file string, content []byte) error {
 	_, err = temp.Write(content)
 	if err == nil {
 		err = temp.Sync()
+	}
+	if err == nil {
+		err = handOver(temp, file)
 	}
 	if closing := temp.Close(); err == nil {
 		err = closing
@@ -105,10 +111,40 @@ func replace(file string, content []byte) error {
 	if err == nil {
 		return nil
 	}
-	if removed := os.Remove(temp.Name()); !errors.Is(err, syscall.EBUSY) || removed != nil {
+	inPlace := errors.Is(err, syscall.EBUSY) || errors.Is(err, errOwner)
+	if removed := os.Remove(temp.Name()); !inPlace || removed != nil {
 		return errors.Join(err, removed)
 	}
 	return overwrite(file, content)
+}
+
+// errOwner is for a file that this process may not give to somebody else.
+var errOwner = errors.New("the owner of the file cannot be kept")
+
+// handOver gives a file the owner and the group of the one in whose place it comes: rekindle may run as root for a user, who has to be
+// able to read it afterwards.
+func handOver(temp *os.File, file string) error {
+	theirs, err := os.Stat(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	mine, err := temp.Stat()
+	if err != nil {
+		return err
+	}
+	from, known := mine.Sys().(*syscall.Stat_t)
+	to, alsoKnown := theirs.Sys().(*syscall.Stat_t)
+	if !known || !alsoKnown || from.Uid == to.Uid && from.Gid == to.Gid {
+		return nil
+	}
+	err = temp.Chown(int(to.Uid), int(to.Gid))
+	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EINVAL) { // the latter where a container does not know that user
+		return errOwner
+	}
+	return err
 }
 
 // overwrite writes a file in its place.
@@ -117,7 +153,10 @@ func overwrite(file string, content []byte) error {
 	if err != nil {
 		return err
 	}
-	err = f.Chmod(0o600)
+	info, err := f.Stat()
+	if err == nil && info.Mode().Perm() != 0o600 { // somebody else's cannot be changed, and need not be
+		err = f.Chmod(0o600)
+	}
 	if err == nil {
 		_, err = f.WriteAt(content, 0)
 	}

@@ -28,25 +28,35 @@ func (p *Provider) Delete(ctx context.Context, r providers.Ref, progress plan.Pr
 		return err
 	}
 	defer j.api.close()
+	return j.delete(ctx)
+}
+
+// delete removes what this process began to delete, when a try before this one did, else what has the name now.
+func (j *job) delete(ctx context.Context) error {
 	c, err := lookUp(ctx, j.api, j.at)
+	known := j.going.of(j.at)
 	switch {
 	case errors.Is(err, providers.ErrNotFound):
 	case err != nil:
 		return err
+	case !known.over && replaced(c, known.id): // somebody made another since, who wants it
 	case !ours(c):
 		return foreign(j.at)
 	default:
-		t := j.traces(ctx, c)
-		if err := j.take(ctx); err != nil {
+		known = j.going.begin(j.at, c.GetId(), j.traces(ctx, c))
+		if err := j.take(ctx, known.id); err != nil {
 			return err
 		}
-		return j.clean(ctx, t)
 	}
-	return j.clean(ctx, traces{})
+	if err := j.clean(ctx, known); err != nil {
+		return err
+	}
+	j.going.end(j.at)
+	return nil
 }
 
-// take deletes the cluster and waits until it is gone. Whose it is was looked at before.
-func (j *job) take(ctx context.Context) error {
+// take deletes the cluster of an ID and waits until it is gone. Whose it is was looked at before.
+func (j *job) take(ctx context.Context, id string) error {
 	for try := 1; ; try++ {
 		c, err := lookUp(ctx, j.api, j.at)
 		if errors.Is(err, providers.ErrNotFound) {
@@ -55,11 +65,14 @@ func (j *job) take(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if replaced(c, id) {
+			return nil // ours is gone, and the name was taken since
+		}
 		if !ours(c) {
-			return foreign(j.at) // ours is gone, and the name was taken since
+			return foreign(j.at)
 		}
 		if c.GetStatus() == containerpb.Cluster_STOPPING {
-			err = j.stopping(ctx)
+			err = j.stopping(ctx, id)
 		} else {
 			err = j.send(ctx, try)
 		}
@@ -70,13 +83,13 @@ func (j *job) take(ctx context.Context) error {
 }
 
 // stopping waits while somebody deletes the cluster.
-func (j *job) stopping(ctx context.Context) error {
+func (j *job) stopping(ctx context.Context, id string) error {
 	o, err := j.current(ctx)
 	if err != nil {
 		return err
 	}
-	if o == nil {
-		return j.gone(ctx)
+	if o.GetOperationType() != containerpb.Operation_DELETE_CLUSTER { // none, or one on another cluster of the name
+		return j.gone(ctx, id)
 	}
 	return j.deleted(ctx, o.GetName())
 }
@@ -115,30 +128,51 @@ func (j *job) deleted(ctx context.Context, id string) error {
 	return nil
 }
 
-// clean looks for what the cluster left, and waits for what Google removes by itself.
-func (j *job) clean(ctx context.Context, t traces) error {
+// clean looks for what the cluster left, and waits for what Google removes by itself. A look that fails for now ends nothing: a run
+// after this one does not know by which IDs to look.
+func (j *job) clean(ctx context.Context, known departed) error {
 	short, cancel := context.WithTimeout(ctx, j.collection)
 	defer cancel()
 	var left []leftover
+	var seen bool
+	var last error
 	looked := wait.Func("nothing of the cluster is left", func(ctx context.Context) (bool, string, error) {
-		var err error
-		if left, err = j.leftovers(ctx, j.api, j.at, t); err != nil {
+		found, err := j.leftovers(ctx, j.api, j.at, known)
+		if err != nil && (passing(err) || ctx.Err() != nil) {
+			last = err
+			return false, "Google does not tell what is left: " + messageOf(err), nil
+		}
+		if err != nil {
 			return false, "", err
 		}
-		transient := 0
-		for _, one := range left {
-			if one.transient {
-				transient++
-			}
-		}
+		seen, left = true, found
+		transient := transients(left)
 		// What does not go by itself is not worth a wait.
 		return transient == 0, fmt.Sprintf("%d that Google removes by itself", transient), nil
 	})
 	err := wait.Poll(short, looked, j.pause, j.progress)
 	var timeout *wait.TimeoutError
 	if err != nil && (ctx.Err() != nil || !errors.As(err, &timeout)) {
-		return err
+		return fault.Join(err, j.remaining(left))
 	}
+	if !seen {
+		return last
+	}
+	return j.remaining(left)
+}
+
+// transients counts what Google removes by itself.
+func transients(left []leftover) (n int) {
+	for _, one := range left {
+		if one.transient {
+			n++
+		}
+	}
+	return n
+}
+
+// remaining is the fault of all that is left.
+func (j *job) remaining(left []leftover) error {
 	var faults []error
 	for _, one := range left {
 		faults = append(faults, fault.New(fault.Failed, "is left over from the cluster %s", j.at.ref()).

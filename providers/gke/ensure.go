@@ -37,6 +37,7 @@ func (p *Provider) Ensure(ctx context.Context, s providers.Spec, progress plan.P
 		return nil, err
 	}
 	defer j.api.close()
+	p.going.forget(j.at)
 	m := &making{job: j, spec: s, outcome: plan.Unchanged}
 	c, err := m.ensure(ctx)
 	if err != nil {
@@ -90,18 +91,43 @@ func (m *making) advance(ctx context.Context, c *containerpb.Cluster) (done bool
 			return false, fault.New(fault.Failed, "somebody is deleting it while it is being created").On("cluster %s", m.at.ref())
 		}
 		m.progress.Note("being deleted: it is created again afterwards")
-		return false, m.gone(ctx)
+		return false, m.gone(ctx, c.GetId())
 	case containerpb.Cluster_PROVISIONING:
 		return false, m.provisioned(ctx)
 	case containerpb.Cluster_ERROR:
 		if m.accepted || m.cleared {
 			return false, m.broken(ctx, c, conditions(c.GetConditions()))
 		}
+		if !fresh(c) {
+			return false, failing(m.at, c)
+		}
 		m.progress.Note("an earlier run left it broken (" + conditions(c.GetConditions()) + "): deleting and creating it again")
 		m.cleared, m.outcome = true, plan.Adopted
-		return false, m.take(ctx)
+		return false, m.take(ctx, c.GetId())
 	}
 	return true, nil
+}
+
+// freshFor is how long a cluster in error may be one whose creation failed: as long as a run waits for that, and a while in which the
+// next one looks.
+const freshFor = time.Hour
+
+// fresh says that a cluster surely was made only just now, so that nobody has anything in it. The status of one that has been in use
+// for long may be the same, and tells nothing about its age. A clock that is wrong has it be old, and so untouched.
+func fresh(c *containerpb.Cluster) bool {
+	created, err := time.Parse(time.RFC3339, c.GetCreateTime())
+	return err == nil && time.Since(created).Abs() < freshFor
+}
+
+// failing is the fault of a cluster that may have been in use before GKE found something wrong with it.
+func failing(at place, c *containerpb.Cluster) error {
+	why := conditions(c.GetConditions())
+	if why == "" {
+		why = "without a reason"
+	}
+	return fault.New(fault.Failed, "GKE reports that it is in error (%s); it may have been in use, so it was left unchanged", why).
+		On("cluster %s", at.ref()).
+		WithHint("if Google does not mend it, make it again with what is in it: rekindle down, then rekindle up")
 }
 
 // provisioned waits while GKE makes the cluster: for the operation, or for the cluster when that is not known.
@@ -222,7 +248,7 @@ func (m *making) broken(ctx context.Context, c *containerpb.Cluster, why string)
 	if c.GetStatus() != containerpb.Cluster_ERROR {
 		return m.failed(why, condition)
 	}
-	if err := m.take(ctx); err != nil {
+	if err := m.take(ctx, c.GetId()); err != nil {
 		return fault.Join(m.failed(why, condition), err)
 	}
 	m.progress.Note("what had been created of it was deleted")

@@ -229,6 +229,32 @@ func TestABrokenClusterIsStillReached(t *testing.T) {
 	removed(t, p, "broken")
 }
 
+// TestABrokenClusterThatWasInUseIsNotMadeAgain: only one whose creation failed just now surely has nothing in it.
+func TestABrokenClusterThatWasInUseIsNotMadeAgain(t *testing.T) {
+	s := start(t, emulator.Options{Script: []emulator.Fault{
+		{Method: "SetLabels", Operation: &emulator.Outcome{Cluster: "ERROR", Condition: "CA_EXPIRING"}},
+	}})
+	labelled := small()
+	labelled.Labels = map[string]string{"team": "shop"}
+	p := provider(t, s, labelled)
+	ensured(t, provider(t, s, small()), "broken")
+	ensured(t, p, "broken") // the change of its labels breaks it
+	for _, made := range []string{time.Now().Add(-61 * time.Minute).UTC().Format(time.RFC3339), "2020-01-01T00:00:00+00:00", "", "yesterday"} {
+		s.SetCreateTime("broken", made)
+		_, err := p.Ensure(t.Context(), providers.Spec{Name: "broken"}, nil)
+		if err == nil || !strings.Contains(err.Error(), "CA_EXPIRING") || !strings.Contains(strings.Join(fault.Hints(err), ""), "rekindle down, then rekindle up") {
+			t.Errorf("made %q: %v, hints %q", made, err, fault.Hints(err))
+		}
+		if calls := s.Calls("DeleteCluster"); len(calls) > 0 {
+			t.Fatalf("made %q: it is deleted: %v", made, calls)
+		}
+	}
+	s.SetCreateTime("broken", time.Now().UTC().Format(time.RFC3339))
+	if c, n := ensured(t, p, "broken"); c.Outcome != plan.Adopted || len(s.Calls("DeleteCluster")) != 1 {
+		t.Errorf("one that was just made: outcome %q, told %q, deletions %v", c.Outcome, n.list, s.Calls("DeleteCluster"))
+	}
+}
+
 func TestGKECanNotMakeIt(t *testing.T) {
 	const text = "Google Compute Engine: europe-west6-a does not have enough resources available to fulfill the request."
 	outcome := emulator.Outcome{Error: &emulator.Error{Code: codes.ResourceExhausted, Message: text}, Condition: "GCE_STOCKOUT", Collected: true}

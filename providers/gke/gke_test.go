@@ -83,15 +83,23 @@ func impatient(t *testing.T, s *emulator.Server, settings config.GKE) *gke.Provi
 
 func within(t *testing.T, s *emulator.Server, settings config.GKE, registration time.Duration) *gke.Provider {
 	t.Helper()
+	return opened(t, s, gke.Options{Settings: settings, Registration: registration, Collection: 20 * time.Second})
+}
+
+// hasty does not wait long for what Google removes by itself.
+func hasty(t *testing.T, s *emulator.Server) *gke.Provider {
+	t.Helper()
+	return opened(t, s, gke.Options{Settings: small(), Registration: 30 * time.Second, Collection: 3 * time.Second})
+}
+
+func opened(t *testing.T, s *emulator.Server, o gke.Options) *gke.Provider {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := gke.New(gke.Options{
-		Settings: settings, Override: gke.Override{Endpoint: s.URL(), CAFile: s.CAFile()},
-		TokenCommand: []string{self, tokenArg},
-		Pause:        100 * time.Millisecond, Registration: registration, Collection: 20 * time.Second,
-	})
+	o.Override, o.TokenCommand, o.Pause = gke.Override{Endpoint: s.URL(), CAFile: s.CAFile()}, []string{self, tokenArg}, 100*time.Millisecond
+	p, err := gke.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,20 +36,23 @@ func (p *Provider) Leftovers(ctx context.Context, r providers.Ref) ([]providers.
 	}
 	defer a.close()
 	at := p.place(r)
+	known := departed{id: p.going.of(at).id}
 	var list []providers.Resource
 	c, err := lookUp(ctx, a, at)
 	switch {
 	case errors.Is(err, providers.ErrNotFound):
 	case err != nil:
 		return nil, err
+	case replaced(c, known.id): // somebody made it after this process deleted its own
 	case !ours(c):
 		return nil, foreign(at)
 	default:
+		known.id = c.GetId()
 		list = append(list, providers.Resource{
 			Kind: "cluster", Name: at.name, Remove: "gcloud container clusters delete " + at.name + " " + at.flags(),
 		})
 	}
-	left, err := p.leftovers(ctx, a, at, traces{})
+	left, err := p.leftovers(ctx, a, at, known)
 	for _, one := range left {
 		list = append(list, one.Resource)
 	}
@@ -57,7 +60,7 @@ func (p *Provider) Leftovers(ctx context.Context, r providers.Ref) ([]providers.
 }
 
 // leftovers looks in Compute Engine, by the ids in the names of what the cluster had, as far as they are known.
-func (p *Provider) leftovers(ctx context.Context, a *api, at place, t traces) ([]leftover, error) {
+func (p *Provider) leftovers(ctx context.Context, a *api, at place, known departed) ([]leftover, error) {
 	living, err := p.listAll(ctx, a, at.project)
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Failed, "cannot find out whose the leftovers are").On("cluster %s", at.ref()).Transient()
@@ -67,7 +70,7 @@ func (p *Provider) leftovers(ctx context.Context, a *api, at place, t traces) ([
 		return nil, err
 	}
 	defer c.close()
-	s := sweep{compute: c, at: at, traces: t, living: living}
+	s := sweep{compute: c, at: at, id: known.id, traces: known.traces, living: living}
 	for _, look := range []func(context.Context) error{s.disks, s.firewalls, s.balancers, s.groups} {
 		if err := look(ctx); err != nil {
 			return nil, err
@@ -80,6 +83,7 @@ func (p *Provider) leftovers(ctx context.Context, a *api, at place, t traces) ([
 type sweep struct {
 	*compute
 	at     place
+	id     string // GKE's; "" when there was no cluster, so that one that lives there now is another
 	traces traces
 	living []*containerpb.Cluster
 	names  []string // of the load balancers that the firewalls found are for
@@ -102,8 +106,12 @@ func (s *sweep) add(kind, command string, t thing, transient bool) {
 	}})
 }
 
-// disks carry the name and the location of their cluster.
+// disks carry the name and the location of their cluster, and nothing that tells it from another one there: then all may be that one's,
+// which has them in use.
 func (s *sweep) disks(ctx context.Context) error {
+	if slices.ContainsFunc(s.living, func(c *containerpb.Cluster) bool { return s.there(c) && c.GetId() != s.id }) {
+		return nil
+	}
 	list, err := s.aggregated(ctx, "disks", "labels.goog-k8s-cluster-name="+s.at.name)
 	if err != nil {
 		return err
@@ -145,11 +153,16 @@ func (s *sweep) firewalls(ctx context.Context) error {
 	return nil
 }
 
-// lives says whether a cluster with such an id exists elsewhere: names are unique in a location only.
+// lives says whether another cluster with such an id exists: names are unique in a location only, and at a time.
 func (s *sweep) lives(id string) bool {
 	return slices.ContainsFunc(s.living, func(c *containerpb.Cluster) bool {
-		return strings.HasPrefix(c.GetId(), id) && (c.GetName() != s.at.name || c.GetLocation() != s.at.location)
+		return strings.HasPrefix(c.GetId(), id) && (!s.there(c) || c.GetId() != s.id)
 	})
+}
+
+// there says whether a cluster has the name and the location of the one that is swept up after.
+func (s *sweep) there(c *containerpb.Cluster) bool {
+	return c.GetName() == s.at.name && c.GetLocation() == s.at.location
 }
 
 // balancers have the name that is in the firewall's, or one with the cluster's id in it.

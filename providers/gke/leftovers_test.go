@@ -41,10 +41,7 @@ func TestLeftovers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	uid := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "ingress-uid", Namespace: metav1.NamespaceSystem}, Data: map[string]string{"uid": "0a1b2c3d4e5f6071"}}
-	if _, err := client.CoreV1().ConfigMaps(uid.Namespace).Create(t.Context(), uid, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	hasIngresses(t, client)
 	// As GKE's controllers name them: an endpoint group, a forwarding rule and a firewall rule of a Service, a forwarding rule of an Ingress.
 	l4 := shortHash(string(system.UID))
 	s.Leave(emulator.Resource{Kind: emulator.EndpointGroups, Project: project, Scope: "zones/" + zone, Name: "k8s1-0a1b2c3d-default-web-80-1f2e3d4c", Transient: true})
@@ -79,6 +76,15 @@ func TestLeftovers(t *testing.T) {
 	removed(t, p, "left")
 }
 
+// hasIngresses gives a cluster the ID that GKE's controllers give it with its first Ingress.
+func hasIngresses(t *testing.T, client kubernetes.Interface) {
+	t.Helper()
+	uid := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "ingress-uid", Namespace: metav1.NamespaceSystem}, Data: map[string]string{"uid": "0a1b2c3d4e5f6071"}}
+	if _, err := client.CoreV1().ConfigMaps(uid.Namespace).Create(t.Context(), uid, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // shortHash is what GKE's controllers make of the uid of kube-system.
 func shortHash(uid string) (id string) {
 	for _, b := range sha256.Sum256([]byte(uid)) {
@@ -95,7 +101,7 @@ func partial(t *testing.T, s *emulator.Server, p *gke.Provider) {
 		if left, err := p.Leftovers(t.Context(), ref("left")); err == nil {
 			t.Errorf("%s: a partial list is taken for the whole: %v", method, left)
 		}
-		if err := p.Delete(t.Context(), ref("never-was"), nil); err == nil || !strings.Contains(err.Error(), "is incomplete") {
+		if err := hasty(t, s).Delete(t.Context(), ref("never-was"), nil); err == nil || !strings.Contains(err.Error(), "is incomplete") {
 			t.Errorf("%s: clean on a partial list: %v", method, err)
 		}
 	}

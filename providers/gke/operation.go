@@ -90,12 +90,12 @@ func (j *job) current(ctx context.Context) (*containerpb.Operation, error) {
 	return o, told(err, j.at, "list its operations")
 }
 
-// gone waits until GKE does not know the cluster.
-func (j *job) gone(ctx context.Context) error {
+// gone waits until GKE does not know the cluster of an ID, or another one has its name.
+func (j *job) gone(ctx context.Context, id string) error {
 	gone := wait.Func("the cluster is gone", func(ctx context.Context) (bool, string, error) {
 		c, err := j.api.cluster(ctx, j.at)
 		switch {
-		case errors.Is(err, providers.ErrNotFound):
+		case errors.Is(err, providers.ErrNotFound), err == nil && replaced(c, id):
 			return true, "", nil
 		case err != nil && passing(err):
 			return false, "GKE does not answer: " + messageOf(err), nil

@@ -44,6 +44,7 @@ type Provider struct {
 	registration time.Duration
 	collection   time.Duration
 	tokens       *tokens
+	going        *going
 }
 
 var _ providers.Provider = (*Provider)(nil)
@@ -69,7 +70,7 @@ func New(o Options) (*Provider, error) {
 	return &Provider{
 		settings: o.Settings, override: o.Override, tokenCommand: o.TokenCommand,
 		pause: or(o.Pause, 2*time.Second), registration: or(o.Registration, 10*time.Minute), collection: or(o.Collection, 10*time.Minute),
-		tokens: &tokens{find: o.Override.credentials},
+		tokens: &tokens{find: o.Override.credentials}, going: &going{},
 	}, nil
 }
 

@@ -240,6 +240,17 @@ func missing(ctx context.Context) []string {
 	return zones
 }
 
+// SetCreateTime changes when the clusters of a name were made, as GKE tells it.
+func (s *Server) SetCreateTime(name, when string) {
+	s.update(func() {
+		for _, c := range s.state.Clusters {
+			if c.pb().GetName() == name {
+				c.pb().CreateTime = when
+			}
+		}
+	})
+}
+
 func isMissing(ctx context.Context, location string) bool {
 	for _, zone := range missing(ctx) {
 		if regionOf(zone) == regionOf(location) {
