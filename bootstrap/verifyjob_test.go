@@ -2,6 +2,7 @@ package bootstrap
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -71,6 +72,12 @@ func TestAJobIsRunAgainForWhatItHasNotSeen(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	t.Cleanup(func() { // others release all claims, and here nothing takes away what protects this one
+		ctx, data := context.WithoutCancel(t.Context()), kube.Ref{Version: "v1", Kind: "PersistentVolumeClaim", Namespace: "proofs", Name: "data"}
+		if err := errors.Join(j.client.MergePatch(ctx, data, []byte(`{"metadata":{"finalizers":null}}`)), j.client.Delete(ctx, []kube.Ref{data}, nil)); err != nil {
+			t.Error(err)
+		}
+	})
 	j.docs.Cluster.Spec.Keys = []config.Key{{Name: "key", Namespace: "proofs"}}
 	key := func(content string) { // as a run that came no further
 		t.Helper()

@@ -139,7 +139,9 @@ func (j *job) clean(ctx context.Context, known departed) error {
 	looked := wait.Func("nothing of the cluster is left", func(ctx context.Context) (bool, string, error) {
 		found, err := j.leftovers(ctx, j.api, j.at, known)
 		if err != nil && (passing(err) || ctx.Err() != nil) {
-			last = err
+			if last == nil || ctx.Err() == nil {
+				last = err // one that was cut off says less than the one before it
+			}
 			return false, "Google does not tell what is left: " + messageOf(err), nil
 		}
 		if err != nil {

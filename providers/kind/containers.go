@@ -225,8 +225,12 @@ func (r runtime) removeNodes(ctx context.Context, all []container) error {
 		if len(some) == 0 {
 			continue
 		}
-		args := []string{"rm", "--force", "--volumes"}
-		if _, err := r.run(ctx, append(args, strings.Fields(names(some))...)...); err != nil {
+		remove := append([]string{"rm", "--force", "--volumes"}, strings.Fields(names(some))...)
+		_, err := r.run(ctx, remove...)
+		if err != nil && r.thaw(ctx, some) {
+			_, err = r.run(ctx, remove...)
+		}
+		if err != nil {
 			return err
 		}
 	}
