@@ -52,16 +52,8 @@ func (j *Job) Differences(ctx context.Context) (found []kube.Difference, compare
 	if err != nil {
 		return nil, 0, err
 	}
-	return append(found, withoutEnded(j.withoutHashes(different, plain), plain)...), compared, nil
-}
-
-// withoutEnded leaves out Jobs that go by themselves and are not there: they have ended.
-func withoutEnded(different []kube.Difference, objs []*unstructured.Unstructured) []kube.Difference {
-	return slices.DeleteFunc(different, func(d kube.Difference) bool {
-		return d.Missing && slices.ContainsFunc(objs, func(obj *unstructured.Unstructured) bool {
-			return kube.RefOf(obj) == d.Ref && kube.GoesByItself(obj)
-		})
-	})
+	plain, different = kube.WithoutEnded(plain, different)
+	return append(found, j.withoutHashes(different, plain)...), compared, nil
 }
 
 // withoutHashes leaves out what is missing under a generated name, whose hash is another one where the content is decrypted,

@@ -97,7 +97,7 @@ func look(ctx context.Context, cfg *action.Configuration, c *kube.Client, r Rele
 		if err != nil {
 			return nil, nil, err
 		}
-		s.Objects, s.Different = withoutEnded(s.Objects, different)
+		s.Objects, s.Different = kube.WithoutEnded(s.Objects, different)
 	}
 	return s, last, nil
 }
@@ -155,11 +155,7 @@ func Ensure(ctx context.Context, c *kube.Client, w *kube.Watcher, r Release, p p
 		return "", nil, fault.Join(ctx.Err())
 	}
 	if err != nil {
-		f := fault.Wrap(flat(err), fault.Failed, "Helm could not apply it").On("release %s", r.Name)
-		if kube.Transient(err) {
-			return "", nil, f.Transient()
-		}
-		return "", nil, f
+		return "", nil, couldNot("apply it", r.Name, err)
 	}
 	objs, err := objectsOf(c, rel)
 	if err == nil && len(s.Different) > 0 {
@@ -179,7 +175,7 @@ func (r Release) replace(ctx context.Context, c *kube.Client, objs []*unstructur
 	if err != nil {
 		return err
 	}
-	if objs, different = withoutEnded(objs, different); len(different) == 0 {
+	if objs, different = kube.WithoutEnded(objs, different); len(different) == 0 {
 		return nil
 	}
 	left := slices.DeleteFunc(slices.Clone(objs), func(obj *unstructured.Unstructured) bool {
@@ -245,7 +241,12 @@ func notUninstalled(name string, err error, deletes []error) error {
 	if len(deletes) > 0 {
 		err = fault.Join(deletes...)
 	}
-	f := fault.Wrap(flat(err), fault.Failed, "Helm could not uninstall it").On("release %s", name)
+	return couldNot("uninstall it", name, err)
+}
+
+// couldNot is the fault of what Helm was to do with a release, which may be tried again where the server was only away.
+func couldNot(do, name string, err error) error {
+	f := fault.Wrap(flat(err), fault.Failed, "Helm could not %s", do).On("release %s", name)
 	if kube.Transient(err) {
 		return f.Transient()
 	}

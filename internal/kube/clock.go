@@ -31,6 +31,14 @@ func (c *serverClock) age(of time.Time) (age time.Duration, known bool) {
 	return c.told.Add(time.Since(c.at)).Sub(of), true
 }
 
+// ageOrOwn is age, by this machine's clock where the server has told no time.
+func (c *serverClock) ageOrOwn(of time.Time) time.Duration {
+	if age, known := c.age(of); known {
+		return age
+	}
+	return time.Since(of)
+}
+
 // hear takes the time from an answer. Every answer of an API server has it.
 func (c *serverClock) hear(answer *http.Response) {
 	told, err := http.ParseTime(answer.Header.Get("Date"))

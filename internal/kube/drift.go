@@ -234,11 +234,7 @@ func changed(a, b *unstructured.Unstructured) []string {
 		}
 		return fields
 	}
-	nothing := isNothing
-	if isBuiltIn(a) {
-		nothing = isAbsent
-	}
-	return unequal(without(a), without(b), nil, nothing)
+	return unequal(without(a), without(b), nil, isBuiltIn(a))
 }
 
 // isBuiltIn says whether an object is of a kind of Kubernetes itself. Its API server alone writes the zeros of these, and keeps only
@@ -290,12 +286,12 @@ func counterpart(item any, of, in []any) any {
 }
 
 // unequal says where two values are not the same. The server drops some kinds of nothing and keeps others, but an empty
-// text is a value: that of a label, say.
-func unequal(a, b any, path []string, nothing func(any) bool) []string {
-	if nothing(a) && nothing(b) {
+// text is a value: that of a label, say. zeros says whether false and zero are values as well.
+func unequal(a, b any, path []string, zeros bool) []string {
+	if isNothing(a, zeros) && isNothing(b, zeros) {
 		return nil
 	}
-	unequal := func(a, b any, path []string) []string { return unequal(a, b, path, nothing) }
+	unequal := func(a, b any, path []string) []string { return unequal(a, b, path, zeros) }
 	switch a := a.(type) {
 	case map[string]any:
 		b, ok := b.(map[string]any)
@@ -326,33 +322,19 @@ func unequal(a, b any, path []string, nothing func(any) bool) []string {
 	return path
 }
 
-func isNothing(v any) bool {
+func isNothing(v any, zeros bool) bool {
 	switch v := v.(type) {
 	case string:
 		return false
+	case bool, int64, float64:
+		return !zeros && isZero(v)
 	case map[string]any:
 		for _, inner := range v {
-			if !isNothing(inner) {
+			if !isNothing(inner, zeros) {
 				return false
 			}
 		}
 		return true
 	}
 	return isZero(v)
-}
-
-// isAbsent says whether a value is none: false and zero are some.
-func isAbsent(v any) bool {
-	switch v := v.(type) {
-	case bool, int64, float64:
-		return false
-	case map[string]any:
-		for _, inner := range v {
-			if !isAbsent(inner) {
-				return false
-			}
-		}
-		return true
-	}
-	return isNothing(v)
 }

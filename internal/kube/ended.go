@@ -1,6 +1,8 @@
 package kube
 
 import (
+	"slices"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
@@ -9,6 +11,25 @@ import (
 func GoesByItself(obj *unstructured.Unstructured) bool {
 	_, limited, _ := unstructured.NestedFieldNoCopy(obj.Object, "spec", "ttlSecondsAfterFinished")
 	return limited && obj.GetKind() == "Job" && obj.GroupVersionKind().Group == "batch"
+}
+
+// WithoutEnded leaves out Jobs that were made, have ended and are gone: one that is missing would be made again, and run again.
+// It is the comparison that says which are missing: a look before it would not see one that goes in between.
+func WithoutEnded(objs []*unstructured.Unstructured, different []Difference) ([]*unstructured.Unstructured, []Difference) {
+	gone := map[Ref]bool{}
+	for _, d := range different {
+		gone[d.Ref] = d.Missing
+	}
+	ended := map[Ref]bool{}
+	var there []*unstructured.Unstructured
+	for _, obj := range objs {
+		if ref := RefOf(obj); gone[ref] && GoesByItself(obj) {
+			ended[ref] = true
+			continue
+		}
+		there = append(there, obj)
+	}
+	return there, slices.DeleteFunc(different, func(d Difference) bool { return ended[d.Ref] })
 }
 
 // DoneOrGone judges an object that goes by itself: when it is not there any more it is done.

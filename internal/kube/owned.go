@@ -78,7 +78,7 @@ func extends(owned map[string]any, desired, live any) bool {
 		set, _ := inner.(map[string]any)
 		switch have.(type) {
 		case map[string]any, []any:
-			if len(set) == 0 && unequal(want, have, []string{key}, isNothing) != nil || extends(set, want, have) {
+			if len(set) == 0 && unequal(want, have, []string{key}, false) != nil || extends(set, want, have) {
 				return true
 			}
 		}

@@ -18,11 +18,7 @@ const routeTime = 3 * time.Second
 // AwaitRoutes waits until the nodes know where pods are that have been ready since then, by the cluster's clock: whoever asks a
 // Service earlier meets nobody. to names the pods.
 func (c *Client) AwaitRoutes(ctx context.Context, since time.Time, to string, p plan.Progress) error {
-	age, known := c.clock.age(since)
-	if !known {
-		age = time.Since(since)
-	}
-	pause := min(routeTime-age, routeTime) // a clock that was set back makes nobody wait longer
+	pause := min(routeTime-c.clock.ageOrOwn(since), routeTime) // a clock that was set back makes nobody wait longer
 	if pause <= 0 {
 		return nil
 	}

@@ -171,14 +171,10 @@ func (s *steadiness) started(ctx context.Context, pod *corev1.Pod, status corev1
 
 // age is for how long a container runs: by the cluster's clock, or since it was seen first where its node's clock is ahead of that.
 func (s *steadiness) age(started time.Time, container string) time.Duration {
-	age, known := s.client.clock.age(started)
-	if !known {
-		age = time.Since(started)
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.seen[container].IsZero() {
 		s.seen[container] = time.Now()
 	}
-	return max(age, time.Since(s.seen[container]))
+	return max(s.client.clock.ageOrOwn(started), time.Since(s.seen[container]))
 }
