@@ -18,6 +18,7 @@ import (
 const (
 	helmGroup   = "helm.toolkit.fluxcd.io"
 	kindRelease = "HelmRelease"
+	kindChart   = "HelmChart"
 
 	inGit       = "suspended in Git"
 	noSimulated = "nothing runs it on simulated nodes"

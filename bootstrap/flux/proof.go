@@ -21,11 +21,13 @@ type proof struct {
 	target  reconciler.Target
 	p       plan.Progress
 	asked   map[kube.Ref]string // with which request an object was asked to try again: only an answer to that counts
+	awaited map[kube.Ref]bool   // of these, what is not ready without an answer
 	out     map[kube.Ref]bool   // what was left out, and said so
 }
 
 func (f *Flux) proof(c *kube.Client, w *kube.Watcher, t reconciler.Target, p plan.Progress) *proof {
-	pr := &proof{Flux: f, client: c, watcher: w, target: t, p: p, asked: map[kube.Ref]string{}, out: map[kube.Ref]bool{}}
+	pr := &proof{Flux: f, client: c, watcher: w, target: t, p: p, asked: map[kube.Ref]string{}, awaited: map[kube.Ref]bool{},
+		out: map[kube.Ref]bool{}}
 	for _, obj := range t.Objects {
 		if doubt(obj, t) != "" {
 			pr.out[newest(kube.RefOf(obj))] = true // the step's caveats have it
@@ -106,21 +108,33 @@ func (pr *proof) leave(ref kube.Ref, why string) {
 // awaitSpecial waits for the HelmReleases and the Jobs among the objects that a Kustomization applied, and gives the others.
 func (pr *proof) awaitSpecial(ctx context.Context, refs []kube.Ref, by *unstructured.Unstructured) (plain []kube.Ref, err error) {
 	for _, ref := range refs {
-		var judge kube.Judge
 		switch {
-		case ref.Group == helmGroup && ref.Kind == kindRelease:
-			judge = pr.answered(ref, existing(kube.HealthOf))
+		case isRelease(ref):
+			err = pr.awaitRelease(ctx, ref)
 		case pr.goes(ref, by):
-			judge = kube.DoneOrGone
+			err = pr.watcher.Until(ctx, ref, "ready", kube.DoneOrGone, pr.p)
 		default:
 			plain = append(plain, ref)
-			continue
 		}
-		if err := pr.watcher.Until(ctx, ref, "ready", judge, pr.p); err != nil {
+		if err != nil {
 			return nil, err
 		}
 	}
 	return plain, nil
+}
+
+func isRelease(ref kube.Ref) bool { return ref.Group == helmGroup && ref.Kind == kindRelease }
+
+// awaitRelease waits for a HelmRelease, with the values and the chart that there are at the commit.
+func (pr *proof) awaitRelease(ctx context.Context, ref kube.Ref) error {
+	if err := pr.readValues(ctx, ref); err != nil {
+		return err
+	}
+	judge := pr.read(ref, pr.answered(ref, existing(kube.HealthOf)))
+	if err := pr.watcher.Until(ctx, ref, "ready", judge, pr.p); err != nil {
+		return err
+	}
+	return pr.awaitChart(ctx, ref)
 }
 
 // existing is a judge of what has to exist.
@@ -188,16 +202,36 @@ func (pr *proof) awaitNested(ctx context.Context, refs []kube.Ref) (leads []kube
 		if pr.waitsForUnproven(ref, needs[ref]) {
 			continue
 		}
-		unproven := ""
-		if err := pr.watcher.Until(ctx, ref, "synced", pr.nested(ref, ours, &unproven), pr.p); err != nil {
-			return nil, pr.stuck(ctx, pr.client, err)
-		}
-		if unproven != "" {
-			pr.leave(ref, unproven)
+		if err := pr.awaitSynced(ctx, ref, ours); err != nil {
+			return nil, err
 		}
 		leads = append(leads, ref)
 	}
+	// What one of them takes values from, a later one may have brought.
+	for _, ref := range leads {
+		if err := pr.awaitSynced(ctx, ref, ours); err != nil {
+			return nil, err
+		}
+	}
 	return leads, nil
+}
+
+// awaitSynced waits for a Kustomization, with the values that there are now.
+func (pr *proof) awaitSynced(ctx context.Context, ref kube.Ref, ours sources) error {
+	if pr.out[ref] {
+		return nil
+	}
+	if err := pr.readValues(ctx, ref); err != nil {
+		return err
+	}
+	unproven := ""
+	if err := pr.watcher.Until(ctx, ref, "synced", pr.read(ref, pr.nested(ref, ours, &unproven)), pr.p); err != nil {
+		return pr.stuck(ctx, pr.client, err)
+	}
+	if unproven != "" {
+		pr.leave(ref, unproven)
+	}
+	return nil
 }
 
 // waitsForUnproven says whether a Kustomization depends on one that is not proven, so that it may never be applied, and tells it.

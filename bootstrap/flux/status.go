@@ -91,6 +91,11 @@ func (f *Flux) unhealthy(ctx context.Context, c *kube.Client, t reconciler.Targe
 			}
 			leads = append(leads, ref)
 		}
+		for _, ref := range rest {
+			if isRelease(ref) {
+				faults = fault.Join(faults, pr.chartState(ctx, ref))
+			}
+		}
 		stay, pass := pr.passing(rest, by)
 		faults = fault.Join(faults, c.Check(ctx, stay), c.CheckBy(ctx, pass, kube.DoneOrGone))
 		return leads, nil

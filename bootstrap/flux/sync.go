@@ -110,7 +110,11 @@ func (f *Flux) Sync(ctx context.Context, c *kube.Client, w *kube.Watcher, t reco
 	if woken != plan.Unchanged {
 		outcome = woken
 	}
-	return outcome, pr.healthy(ctx)
+	err = pr.healthy(ctx)
+	if len(pr.asked) > 0 {
+		outcome = plan.Changed
+	}
+	return outcome, err
 }
 
 // Apply makes the object that applies the path, and waits until Flux has applied everything, healthy or not; fresh is
