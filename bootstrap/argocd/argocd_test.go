@@ -2,6 +2,7 @@ package argocd_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -110,12 +111,32 @@ func (s *stage) says(status string) {
 // tell is says of any Application of this source.
 func (s *stage) tell(app kube.Ref, status string) {
 	s.Helper()
-	source := `{"repoURL":"https://git.example.com/ops.git","path":"app","targetRevision":"refs/heads/main"}`
-	status = strings.ReplaceAll(status, "COMPARED", `"comparedTo":{"source":`+source+`,"destination":{}}`)
+	status = strings.ReplaceAll(status, "COMPARED", `"comparedTo":`+s.comparedTo(app))
 	patch := fmt.Sprintf(`{"metadata":{"annotations":{"argocd.argoproj.io/refresh":null}},"operation":null,"status":%s}`, status)
 	if err := s.client.MergePatch(s.Context(), app, []byte(patch)); err != nil {
 		s.Error(err)
 	}
+}
+
+// comparedTo is what Argo CD says of which spec it has compared: the present one of an Application.
+func (s *stage) comparedTo(app kube.Ref) string {
+	s.Helper()
+	obj, err := s.client.Get(s.Context(), app)
+	if err != nil || obj == nil {
+		s.Errorf("%s: %v", app, err)
+		return "{}"
+	}
+	spec, to := obj.Object["spec"].(map[string]any), map[string]any{}
+	for _, field := range []string{"source", "sources", "destination", "ignoreDifferences"} {
+		if spec[field] != nil {
+			to[field] = spec[field]
+		}
+	}
+	raw, err := json.Marshal(to)
+	if err != nil {
+		s.Error(err)
+	}
+	return string(raw)
 }
 
 // once plays the controller: when the Application is as awaited, it says what follows.

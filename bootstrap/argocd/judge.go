@@ -1,24 +1,47 @@
 package argocd
 
 import (
+	"fmt"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/rekindle-dev/rekindle/bootstrap/reconciler"
-	"github.com/rekindle-dev/rekindle/internal/config"
-	"github.com/rekindle-dev/rekindle/internal/gitrepo"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 )
 
 // goal is what an Application is to be at: a commit, or the tag that names it. Of a tag that is an object of its own Argo CD
-// tells the id of that, and not of the commit.
-type goal struct{ commit, tag string }
+// tells the id of that, and not of the commit. Where follows is set it says of each source whether this is meant of it: others are at
+// whatever they have.
+type goal struct {
+	commit, tag string
+	follows     []bool
+}
 
-func goalOf(t reconciler.Target) goal { return goal{t.Commit, t.Tag} }
+func goalOf(t reconciler.Target) goal { return goal{commit: t.Commit, tag: t.Tag} }
 
-func (g goal) is(revision string) bool {
-	return revision != "" && (revision == g.commit || revision == g.tag)
+// wants says whether a source is to be at the commit.
+func (g goal) wants(source int) bool { return g.follows == nil || g.follows[source] }
+
+// is says whether the revisions of all sources are as wanted.
+func (g goal) is(revisions []string) bool {
+	return len(revisions) == max(1, len(g.follows)) && g.missed(revisions) == ""
+}
+
+// missed is what revision is not as wanted, empty when all are.
+func (g goal) missed(revisions []string) string {
+	if len(revisions) != max(1, len(g.follows)) {
+		return "is being fetched"
+	}
+	for i, revision := range revisions {
+		switch {
+		case revision == "":
+			return "is being fetched"
+		case g.wants(i) && revision != g.commit && revision != g.tag:
+			return fmt.Sprintf("is at %.12s, not at %.12s", revision, g.commit)
+		}
+	}
+	return ""
 }
 
 // judged is a judge that looks at the state of an Application, with what all of them find to fail.
@@ -31,9 +54,9 @@ func judged(to goal, ready func(state) bool) kube.Judge {
 		switch {
 		case ready(s):
 			return kube.Health{Ready: true}
-		case s.current && !s.compared && (cannotCompare(s.complaint) || to.is(s.revision) && cannotApply(s.complaint)):
+		case s.current && !s.compared && (cannotCompare(s.complaint) || to.is(s.revisions) && cannotApply(s.complaint)):
 			return kube.Health{Failed: true, Message: s.complaint}
-		case to.is(s.operated) && s.refused != "" && cannotApply(s.refusedReason):
+		case !s.asked && s.operatedAt(to) && s.refused != "" && cannotApply(s.refusedReason):
 			return kube.Health{Failed: true, Message: s.refused + ": " + s.refusedReason}
 		}
 		return kube.Health{Message: s.doing(to)}
@@ -54,7 +77,7 @@ func applied(to goal) kube.Judge {
 			return false
 		}
 		waits := s.phase == phaseRunning && says(s.message, "waiting for healthy state of", "waiting for completion of hook")
-		return s.status == statusSynced || to.is(s.operated) && (s.phase == phaseSucceeded || waits)
+		return s.status == statusSynced && !s.gaveUp(to) || s.operatedAt(to) && (s.phase == phaseSucceeded || waits)
 	})
 }
 
@@ -64,20 +87,8 @@ func applied(to goal) kube.Judge {
 func synced(to goal) kube.Judge {
 	return judged(to, func(s state) bool {
 		sick := s.health == "" || s.health == "Degraded" || s.health == "Missing" || s.health == "Unknown"
-		return s.at(to) && s.status == statusSynced && !s.running() && !sick
+		return s.at(to) && s.inSync(to) && !s.asked && !s.running() && !s.gaveUp(to) && !sick
 	})
-}
-
-// again is synced once a requested operation has ended: Argo CD takes the request away then.
-func again(to goal) kube.Judge {
-	judge := synced(to)
-	return func(obj *unstructured.Unstructured) kube.Health {
-		h := judge(obj)
-		if _, asked, _ := unstructured.NestedMap(obj.Object, "operation"); h.Ready && asked {
-			return kube.Health{Message: "is to be applied once more"}
-		}
-		return h
-	}
 }
 
 // stopped judges an Application: ready when no operation goes on.
@@ -88,19 +99,55 @@ func stopped(obj *unstructured.Unstructured) kube.Health {
 	return kube.Health{Message: "ends its operation: " + strings.ToLower(stateOf(obj).message)}
 }
 
-// nested judges an Application that the repository brings: at our commit when it follows the same ref of the same
-// repository, else at whatever its own source has. One that does not sync by itself is not judged.
-func nested(root *unstructured.Unstructured, to goal) kube.Judge {
+// nested judges an Application that the repository brings: at our commit in those of its sources that follow the same ref of the same
+// repository, else at whatever its own source has. One that does not sync by itself is not judged, unless it is rolled.
+func nested(root *unstructured.Unstructured, to goal, rolled bool) kube.Judge {
 	return func(obj *unstructured.Unstructured) kube.Health {
 		switch {
 		case obj == nil:
 			return kube.Health{Message: "does not exist yet"}
-		case !isAutomated(obj):
+		case !isAutomated(obj) && !rolled:
 			return kube.Health{Ready: true}
-		case !sameSource(root, obj):
-			return synced(goal{commit: stateOf(obj).revision})(obj)
 		}
-		return synced(to)(obj)
+		return synced(to.of(root, obj))(obj)
+	}
+}
+
+// of is the goal of an Application that the one of the repository leads to.
+func (g goal) of(root, obj *unstructured.Unstructured) goal {
+	g.follows = nil
+	for _, r := range relations(root, obj) {
+		g.follows = append(g.follows, r == ours)
+	}
+	return g
+}
+
+// applies judges an Application by an object that it is to apply: ready when nothing keeps it from that.
+func applies(to goal, ref kube.Ref) kube.Judge {
+	is := func(fields map[string]any) bool {
+		of := refOf(fields)
+		of.Version = ref.Version
+		return of == ref
+	}
+	return func(obj *unstructured.Unstructured) kube.Health {
+		if obj == nil {
+			return kube.Health{Ready: true} // whoever leads here tells it
+		}
+		for _, fields := range entries(obj, "status", "resources") {
+			if is(fields) && fields["status"] == statusSynced {
+				return kube.Health{Ready: true}
+			}
+		}
+		s := stateOf(obj)
+		for _, fields := range entries(obj, "status", "operationState", "syncResult", "resources") {
+			if reason, refused := refusal(fields); refused && is(fields) && !s.asked {
+				return kube.Health{Failed: s.operatedAt(to) && cannotApply(reason), Message: ref.String() + ": " + reason}
+			}
+		}
+		if s.running() || s.asked {
+			return kube.Health{Message: s.doing(to)} // as a wave before it that waits
+		}
+		return kube.Health{Ready: true}
 	}
 }
 
@@ -121,17 +168,4 @@ func generates(obj *unstructured.Unstructured) kube.Health {
 		return kube.Health{Message: brief(message)}
 	}
 	return kube.Health{Message: "makes its Applications"}
-}
-
-// sameSource says whether two Applications follow the same ref of the same repository, however they spell it.
-func sameSource(a, b *unstructured.Unstructured) bool {
-	origin := func(obj *unstructured.Unstructured) gitrepo.Origin {
-		url, _, _ := unstructured.NestedString(obj.Object, "spec", "source", "repoURL")
-		ref, _, _ := unstructured.NestedString(obj.Object, "spec", "source", "targetRevision")
-		if ref == "" {
-			ref = "HEAD" // whatever branch that is
-		}
-		return gitrepo.NewOrigin(url, config.Ref{Branch: strings.TrimPrefix(ref, "refs/heads/")})
-	}
-	return origin(a) == origin(b)
 }

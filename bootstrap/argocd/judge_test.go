@@ -43,8 +43,8 @@ func TestWhatAnApplicationSaysOfItself(t *testing.T) {
 		},
 		"sick":              {"status:\n  sync: {status: Synced, revision: WANTED, COMPARED}\n  health: {status: Degraded, message: crashes}\n", "", "", "is degraded: crashes"},
 		"at another commit": {"status:\n  sync: {status: Synced, revision: BEFORE, COMPARED}\n  health: {status: Healthy}\n", "is at aa52f2dd0e6d", "is at aa52f2dd0e6d", "is at aa52f2dd0e6d"},
-		"of another spec":   {"status:\n  sync: {status: Synced, revision: WANTED, comparedTo: {source: {path: other}}}\n  health: {status: Healthy}\n", "healthy", "healthy", "healthy"},
-		"asked to look":     {"metadata: {annotations: {argocd.argoproj.io/refresh: hard}}\nspec: {source: {path: app}}\nstatus:\n  sync: {status: Synced, revision: WANTED, comparedTo: {source: {path: app}}}\n  health: {status: Healthy}\n", "healthy", "healthy", "healthy"},
+		"of another spec":   {"status:\n  sync: {status: Synced, revision: WANTED, comparedTo: {source: {path: other}}}\n  health: {status: Healthy}\n", "is being compared", "is being compared", "is being compared"},
+		"asked to look":     {"metadata: {annotations: {argocd.argoproj.io/refresh: hard}}\nspec: {source: {path: app}}\nstatus:\n  sync: {status: Synced, revision: WANTED, comparedTo: {source: {path: app}}}\n  health: {status: Healthy}\n", "is being compared", "is being compared", "is being compared"},
 		"not begun":         {"status:\n  sync: {status: OutOfSync, revision: WANTED, COMPARED}\n  health: {status: Missing}\n", "", "being applied", "being applied"},
 		"a wave that waits": {
 			"status:\n  sync: {status: OutOfSync, revision: WANTED, COMPARED}\n  health: {status: Progressing}\n  operationState: {phase: Running, message: 'waiting for healthy state of apps/StatefulSet/database', syncResult: {revision: WANTED}}\n",
@@ -125,7 +125,7 @@ func TestAnApplicationOfTheRepositoryIsAtItsOwnCommit(t *testing.T) {
 	root.Object["spec"].(map[string]any)["source"].(map[string]any)["repoURL"] = "git@git.example.com:ops"
 	inner := application(t, "status:\n  sync: {status: Synced, revision: BEFORE, COMPARED}\n  health: {status: Healthy}\n")
 	inner.Object["spec"].(map[string]any)["syncPolicy"] = map[string]any{"automated": map[string]any{}}
-	judge := nested(root, goal{commit: wanted}) // one for a whole list
+	judge := nested(root, goal{commit: wanted}, false) // one for a whole list
 	for _, field := range []string{"repoURL", "targetRevision"} {
 		other := inner.DeepCopy()
 		for _, at := range [][]string{{"spec", "source"}, {"status", "sync", "comparedTo", "source"}} {

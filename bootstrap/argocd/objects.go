@@ -81,10 +81,17 @@ func (a *ArgoCD) application(t reconciler.Target, automated bool) *unstructured.
 	}
 	obj := a.object(group+"/"+version, kindApplication, a.name, map[string]any{"spec": map[string]any{
 		"project": a.name, "source": source, "syncPolicy": policy,
-		"destination": map[string]any{"server": inCluster, "namespace": a.DefaultNamespace()},
+		"destination":       map[string]any{"server": inCluster, "namespace": a.DefaultNamespace()},
+		"ignoreDifferences": ignored(),
 	}})
 	obj.SetAnnotations(map[string]string{"argocd.argoproj.io/compare-options": compareOptions})
 	return obj
+}
+
+// ignored is what changes in an Application by itself: its status is a part of the object, which has another generation whenever that is
+// written. One that was read a moment before would differ, and be applied once more.
+func ignored() []any {
+	return []any{map[string]any{"group": group, "kind": kindApplication, "jsonPointers": []any{"/metadata/generation", "/operation"}}}
 }
 
 func syncOptions() []any { return []any{"ServerSideApply=true"} }

@@ -14,13 +14,12 @@ import (
 	"github.com/rekindle-dev/rekindle/bootstrap/reconciler"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
-	"github.com/rekindle-dev/rekindle/internal/plan"
 )
 
 // isRemote says whether an Application applies what it has in another cluster.
 func isRemote(obj *unstructured.Unstructured) bool {
 	if server, _, _ := unstructured.NestedString(obj.Object, "spec", "destination", "server"); server != "" {
-		return server != inCluster
+		return strings.TrimRight(server, "/") != inCluster
 	}
 	name, _, _ := unstructured.NestedString(obj.Object, "spec", "destination", "name")
 	return name != "" && name != inClusterName
@@ -32,9 +31,7 @@ func resources(obj *unstructured.Unstructured) (plain, applications []kube.Ref) 
 	if isRemote(obj) {
 		return nil, nil
 	}
-	entries, _, _ := unstructured.NestedSlice(obj.Object, "status", "resources")
-	for _, entry := range entries {
-		fields, _ := entry.(map[string]any)
+	for _, fields := range entries(obj, "status", "resources") {
 		if fields["hook"] == true || fields["requiresPruning"] == true {
 			continue
 		}
@@ -90,16 +87,37 @@ func setOf(obj *unstructured.Unstructured) string {
 	return ""
 }
 
+// isRolled says whether an Application that does not sync by itself is synced by its ApplicationSet, step by step (RollingSync).
+func isRolled(ctx context.Context, c *kube.Client, ref kube.Ref) (bool, error) {
+	obj, err := c.Get(ctx, ref)
+	if err != nil || obj == nil || setOf(obj) == "" {
+		return false, err
+	}
+	set, err := c.Get(ctx, kube.Ref{Group: group, Version: version, Kind: kindSet, Namespace: ref.Namespace, Name: setOf(obj)})
+	if err != nil || set == nil {
+		return false, err
+	}
+	return slices.ContainsFunc(entries(set, "status", "applicationStatus"), func(fields map[string]any) bool {
+		return fields["application"] == ref.Name
+	}), nil
+}
+
 // visit calls do for the Application and for those that it leads to, by its objects and by ApplicationSets among them, each
 // once, as they are then. One that does not exist is nil. One that does not sync by itself is left out, with what it leads to, and given to
 // manual, which may be nil: the first heals what is changed by hand, so that it is as Git has it.
 func (a *ArgoCD) visit(ctx context.Context, c *kube.Client, manual func(kube.Ref), do func(ref kube.Ref, obj *unstructured.Unstructured) error) error {
 	return reconciler.Visit(ctx, c, a.applicationRef(), func(ref kube.Ref, obj *unstructured.Unstructured) ([]kube.Ref, error) {
 		if obj != nil && ref != a.applicationRef() && !isAutomated(obj) {
-			if manual != nil {
-				manual(ref)
+			rolled, err := isRolled(ctx, c, ref)
+			if err != nil {
+				return nil, err
 			}
-			return nil, nil
+			if !rolled {
+				if manual != nil {
+					manual(ref)
+				}
+				return nil, nil
+			}
 		}
 		if err := do(ref, obj); err != nil || obj == nil {
 			return nil, err
@@ -122,52 +140,6 @@ func (a *ArgoCD) Caveats(t reconciler.Target) []string {
 		}
 	}
 	return list
-}
-
-// healthy waits until everything that Argo CD applied is ready, through Applications in Applications.
-func (a *ArgoCD) healthy(ctx context.Context, c *kube.Client, w *kube.Watcher, t reconciler.Target, p plan.Progress) error {
-	var root *unstructured.Unstructured
-	manual := func(ref kube.Ref) {
-		if !slices.ContainsFunc(t.Objects, func(obj *unstructured.Unstructured) bool { return kube.RefOf(obj) == ref }) { // else a caveat
-			p.Warn(fmt.Sprintf("%s is not proven: %s", ref, notAutomated))
-		}
-	}
-	return a.visit(ctx, c, manual, func(ref kube.Ref, obj *unstructured.Unstructured) error {
-		if obj == nil {
-			return fault.New(fault.Failed, "is gone").On("%s", ref).WithHint("something deleted it while rekindle was waiting for it")
-		}
-		if root == nil {
-			root = obj
-		}
-		plain, inner := resources(obj)
-		if err := a.awaitNested(ctx, c, w, inner, nested(root, goalOf(t)), p); err != nil {
-			return err
-		}
-		if err := w.AwaitReports(ctx, plain, p); err != nil {
-			return err
-		}
-		if err := w.Ready(ctx, plain, p); err != nil {
-			return fault.Wrap(err, fault.Failed, "what it applied is not healthy").On("%s", ref)
-		}
-		if err := a.awaitNested(ctx, c, w, setsOf(plain), generates, p); err != nil {
-			return err
-		}
-		generated, err := made(ctx, c, plain)
-		if err != nil {
-			return err
-		}
-		return a.awaitNested(ctx, c, w, generated, nested(root, goalOf(t)), p)
-	})
-}
-
-// awaitNested waits until each of some objects of Argo CD is as judged.
-func (a *ArgoCD) awaitNested(ctx context.Context, c *kube.Client, w *kube.Watcher, refs []kube.Ref, judge kube.Judge, p plan.Progress) error {
-	for _, ref := range refs {
-		if err := w.Until(ctx, ref, "synced", judge, p); err != nil {
-			return a.stuck(ctx, c, err)
-		}
-	}
-	return nil
 }
 
 // kept says whether an object stays when its Application goes, because it says so itself.

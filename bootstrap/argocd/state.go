@@ -1,7 +1,6 @@
 package argocd
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -25,14 +24,19 @@ const (
 
 // state is what the status of an Application says.
 type state struct {
-	status, revision       string // of the last comparison
+	status                 string   // of the last comparison
+	revisions              []string // of it, one for each source
 	health, healthText     string
-	phase, message         string // of the last operation
-	operated               string // the commit of that operation
-	current                bool   // the comparison is of the present spec, and of after the last request to look
-	complaint              string // why it cannot compare, or not begin to sync
-	compared               bool   // it could compare
-	refused, refusedReason string // the first object that could not be applied
+	phase, message         string   // of the last operation
+	operated               []string // the revisions of that operation, one for each source
+	asked                  bool     // an operation is asked for and has not begun: the last one is no answer
+	current                bool     // the comparison is of the present spec, and of after the last request to look
+	complaint              string   // why it cannot compare, or not begin to sync
+	compared               bool     // it could compare
+	refused, refusedReason string   // the first object that could not be applied
+	differs                string   // the first object that is not as in Git
+	extra                  bool     // all of those are such that Git has no more
+	prunes                 bool     // it deletes these
 }
 
 func stateOf(obj *unstructured.Unstructured) state {
@@ -41,20 +45,22 @@ func stateOf(obj *unstructured.Unstructured) state {
 		value, _, _ := unstructured.NestedString(obj.Object, fields...)
 		return value
 	}
-	s.status, s.revision = text("status", "sync", "status"), text("status", "sync", "revision")
+	_, several := sourcesOf(obj)
+	s.status, s.revisions = text("status", "sync", "status"), revisionsIn(obj, several, "status", "sync")
 	s.health, s.healthText = text("status", "health", "status"), text("status", "health", "message")
 	s.phase, s.message = text("status", "operationState", "phase"), text("status", "operationState", "message")
-	s.operated = text("status", "operationState", "syncResult", "revision")
-	if s.operated == "" {
-		s.operated = text("status", "operationState", "operation", "sync", "revision")
+	s.operated = revisionsIn(obj, several, "status", "operationState", "syncResult")
+	if len(s.operated) == 0 {
+		s.operated = revisionsIn(obj, several, "status", "operationState", "operation", "sync")
 	}
-	s.current = obj.GetAnnotations()[refreshAnnotation] == ""
-	for _, field := range []string{"repoURL", "path", "targetRevision"} {
-		s.current = s.current && text("spec", "source", field) == text("status", "sync", "comparedTo", "source", field)
-	}
+	_, asked, _ := unstructured.NestedMap(obj.Object, "operation") // Argo CD takes it away when it has ended
+	s.asked = asked && !s.running()
+	s.current = obj.GetAnnotations()[refreshAnnotation] == "" && isCompared(obj)
 	s.complaint, s.compared = complaintOf(obj)
 	s.compared = s.compared && s.status != "" && s.status != "Unknown"
 	s.refused, s.refusedReason = refusedBy(obj)
+	s.differs, s.extra = differing(obj)
+	s.prunes, _, _ = unstructured.NestedBool(obj.Object, "spec", "syncPolicy", "automated", "prune")
 	return s
 }
 
@@ -81,17 +87,47 @@ func complaintOf(obj *unstructured.Unstructured) (text string, compares bool) {
 
 // refusedBy gives the first object of the last operation that could not be applied, and why.
 func refusedBy(obj *unstructured.Unstructured) (object, reason string) {
-	results, _, _ := unstructured.NestedSlice(obj.Object, "status", "operationState", "syncResult", "resources")
-	for _, r := range results {
-		fields, _ := r.(map[string]any)
-		phase, _ := fields["hookPhase"].(string)
-		if fields["status"] != "SyncFailed" && !(fields["hookType"] != nil && (phase == phaseFailed || phase == phaseError)) {
-			continue
+	for _, fields := range entries(obj, "status", "operationState", "syncResult", "resources") {
+		if reason, refused := refusal(fields); refused {
+			return refOf(fields).String(), reason
 		}
-		message, _ := fields["message"].(string)
-		return refOf(fields).String(), brief(message)
 	}
 	return "", ""
+}
+
+// refusal is why the object of an entry could not be applied.
+func refusal(fields map[string]any) (reason string, refused bool) {
+	phase, _ := fields["hookPhase"].(string)
+	if fields["status"] != "SyncFailed" && !(fields["hookType"] != nil && (phase == phaseFailed || phase == phaseError)) {
+		return "", false
+	}
+	message, _ := fields["message"].(string)
+	return brief(message), true
+}
+
+// differing gives the first object that is not as in Git, and says whether all such are those that Git has no more.
+func differing(obj *unstructured.Unstructured) (first string, extra bool) {
+	for _, fields := range entries(obj, "status", "resources") {
+		if status, _ := fields["status"].(string); status == statusSynced || status == "" { // of a hook it says nothing
+			continue
+		}
+		if first == "" {
+			first, extra = refOf(fields).String(), true
+		}
+		extra = extra && fields["requiresPruning"] == true
+	}
+	return first, extra
+}
+
+// entries are the maps in a list.
+func entries(obj *unstructured.Unstructured, fields ...string) (list []map[string]any) {
+	all, _, _ := unstructured.NestedSlice(obj.Object, fields...)
+	for _, entry := range all {
+		if fields, is := entry.(map[string]any); is {
+			list = append(list, fields)
+		}
+	}
+	return list
 }
 
 // refOf names the object that an entry of Argo CD's is about.
@@ -117,23 +153,53 @@ func (s state) running() bool { return s.phase == phaseRunning || s.phase == pha
 func (s state) failed() bool { return s.phase == phaseFailed || s.phase == phaseError }
 
 // at says whether the present spec was compared at what is wanted.
-func (s state) at(to goal) bool { return s.current && s.compared && to.is(s.revision) }
+func (s state) at(to goal) bool { return s.current && s.compared && to.is(s.revisions) }
+
+// operatedAt says whether the last operation was on what is wanted.
+func (s state) operatedAt(to goal) bool {
+	if !to.is(s.operated) {
+		return false
+	}
+	for i, revision := range s.operated { // other sources have what they were compared with
+		if !to.wants(i) && (i >= len(s.revisions) || revision != s.revisions[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// gaveUp says whether Argo CD does nothing more about an operation that ended without success. One on something older does not matter
+// when all is as it should be since.
+func (s state) gaveUp(to goal) bool {
+	return s.failed() && !s.asked && (s.status != statusSynced || s.operatedAt(to))
+}
+
+// inSync says whether everything is as in Git, but for what Git has no more and the Application, or the object itself, wants to stay.
+func (s state) inSync(to goal) bool {
+	return s.status == statusSynced || s.extra && (!s.prunes || s.phase == phaseSucceeded && s.operatedAt(to))
+}
 
 // doing is how far it is from what is wanted.
 func (s state) doing(to goal) string {
 	switch {
 	case s.complaint != "":
 		return s.complaint
-	case s.refused != "" && s.running():
+	case s.asked:
+		return "is to be applied once more"
+	case s.refused != "" && (s.running() || s.gaveUp(to)):
 		return s.refused + ": " + s.refusedReason
-	case s.revision == "":
+	case len(s.revisions) == 0:
 		return "is being fetched"
-	case !to.is(s.revision):
-		return fmt.Sprintf("is at %.12s, not at %.12s", s.revision, to.commit)
+	case !to.is(s.revisions):
+		return to.missed(s.revisions)
+	case !s.current:
+		return "is being compared"
 	case s.running() && s.message != "":
 		return "(" + brief(s.message) + ")"
 	case s.failed():
 		return strings.ToLower(s.phase) + ": " + brief(s.message)
+	case s.status != statusSynced && s.phase == phaseSucceeded && s.operatedAt(to) && s.differs != "":
+		return "has applied " + s.differs + ", which is not as in Git"
 	case s.status != statusSynced:
 		return "is being applied"
 	}

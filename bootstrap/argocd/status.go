@@ -33,10 +33,10 @@ func (a *ArgoCD) Status(ctx context.Context, c *kube.Client, t reconciler.Target
 		if root == nil {
 			root = obj
 		} else {
-			judge = nested(root, goalOf(t))
+			judge = nested(root, goalOf(t), true) // visit leaves out those that are not judged
 		}
 		plain, _ := resources(obj)
-		faults = fault.Join(faults, faultOf(obj, ref, judge), c.Check(ctx, plain))
+		faults = fault.Join(faults, faultOf(obj, ref, judge, obj == root), c.Check(ctx, plain))
 		for _, ref := range setsOf(plain) {
 			set, err := c.Get(ctx, ref)
 			if err != nil {
@@ -51,9 +51,9 @@ func (a *ArgoCD) Status(ctx context.Context, c *kube.Client, t reconciler.Target
 	return fault.Join(faults, err)
 }
 
-// faultOf is what is amiss with an Application, nil when nothing is.
-func faultOf(obj *unstructured.Unstructured, ref kube.Ref, judge kube.Judge) error {
-	if !isAutomated(obj) { // the first: others that do not sync by themselves are as Git has them
+// faultOf is what is amiss with an Application, nil when nothing is. Only the first has to sync by itself: others are as Git has them.
+func faultOf(obj *unstructured.Unstructured, ref kube.Ref, judge kube.Judge, first bool) error {
+	if first && !isAutomated(obj) {
 		return fault.New(fault.Failed, "suspended: changes of the repository are not applied").On("%s", ref).
 			WithHint("rekindle up resumes it")
 	}
@@ -82,7 +82,7 @@ func (a *ArgoCD) Applied(ctx context.Context, c *kube.Client) (commit string, er
 		return "", err
 	}
 	if s := stateOf(obj); s.status == statusSynced {
-		return s.revision, nil
+		return strings.Join(s.revisions, ""), nil
 	}
 	history, _, _ := unstructured.NestedSlice(obj.Object, "status", "history")
 	if len(history) == 0 {
@@ -101,7 +101,7 @@ func (a *ArgoCD) Attempted(ctx context.Context, c *kube.Client) (commit string, 
 	}
 	s := stateOf(obj)
 	if s.status == statusSynced {
-		return s.revision, nil
+		return strings.Join(s.revisions, ""), nil
 	}
-	return s.operated, nil
+	return strings.Join(s.operated, ""), nil
 }

@@ -87,13 +87,21 @@ func (a *ArgoCD) Sync(ctx context.Context, c *kube.Client, w *kube.Watcher, t re
 	if err != nil {
 		return outcome, err
 	}
-	if err := a.healthy(ctx, c, w, t, p); err != nil {
+	pr := a.proof(c, w, t, p)
+	woken, err := pr.wake(ctx)
+	if err != nil {
+		return outcome, err
+	}
+	if woken != plan.Unchanged {
+		outcome = woken
+	}
+	if err := pr.healthy(ctx); err != nil {
 		return outcome, err
 	}
 	if err := w.Until(ctx, a.applicationRef(), "synced", synced(goalOf(t)), p); err != nil {
 		return outcome, a.stuck(ctx, c, err)
 	}
-	return outcome, a.healthy(ctx, c, w, t, p) // also what it has come to know of since
+	return outcome, pr.healthy(ctx) // also what it has come to know of since
 }
 
 // Again makes Argo CD apply the path once more, and waits until it has and everything is ready.
@@ -101,10 +109,10 @@ func (a *ArgoCD) Again(ctx context.Context, c *kube.Client, w *kube.Watcher, t r
 	if err := a.request(ctx, c, t.Commit, true); err != nil {
 		return err
 	}
-	if err := w.Until(ctx, a.applicationRef(), "synced", again(goalOf(t)), p); err != nil {
+	if err := w.Until(ctx, a.applicationRef(), "synced", synced(goalOf(t)), p); err != nil {
 		return a.stuck(ctx, c, err)
 	}
-	return a.healthy(ctx, c, w, t, p)
+	return a.proof(c, w, t, p).healthy(ctx)
 }
 
 // ensure applies the Application, asks Argo CD to look where it is not as judged, and waits.
@@ -138,7 +146,7 @@ func (a *ArgoCD) look(ctx context.Context, c *kube.Client, w *kube.Watcher, live
 			return a.stuck(ctx, c, err)
 		}
 	}
-	return a.request(ctx, c, to.commit, sync && (told || s.failed() && to.is(s.operated)))
+	return a.request(ctx, c, to.commit, sync && (told || s.gaveUp(to) && s.operatedAt(to)))
 }
 
 // end tells an operation on another commit to end, and gives the state by which it has judged. It writes to nothing but what it has
@@ -146,7 +154,7 @@ func (a *ArgoCD) look(ctx context.Context, c *kube.Client, w *kube.Watcher, live
 func (a *ArgoCD) end(ctx context.Context, c *kube.Client, live *unstructured.Unstructured, to goal, p plan.Progress) (s state, told bool, err error) {
 	applications := c.Dynamic().Resource(schema.GroupVersionResource{Group: group, Version: version, Resource: "applications"}).Namespace(a.spec.Namespace)
 	ends := wait.Func("Argo CD is told to end its operation", func(ctx context.Context) (bool, string, error) {
-		if s = stateOf(live); !s.running() || to.is(s.operated) {
+		if s = stateOf(live); !s.running() || s.operatedAt(to) {
 			return true, "", nil
 		}
 		patch := fmt.Sprintf(`{"metadata":{"resourceVersion":%q},"status":{"operationState":{"phase":%q}}}`, live.GetResourceVersion(), phaseTerminating)
