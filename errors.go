@@ -1,6 +1,9 @@
 package rekindle
 
-import "github.com/rekindle-dev/rekindle/internal/fault"
+import (
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/report"
+)
 
 // What an error means. The numbers are the exit codes of the command (docs/exit-codes.md).
 const (
@@ -17,3 +20,28 @@ func ExitCode(err error) int { return fault.Code(err) }
 // Explain gives the faults of an error and what to do about each, as the command prints them: lines that end with a line
 // break. Of nil it is empty.
 func Explain(err error) string { return fault.Text(err) }
+
+// hidden is an error whose text had a secret in it.
+type hidden struct {
+	error
+	text string // without it
+}
+
+func (e *hidden) Error() string { return e.text }
+func (e *hidden) Unwrap() error { return e.error }
+
+// hide takes secrets out of the text of an error: a program prints it where no report does.
+func hide(err error, secrets *report.Redactor) error {
+	faults, changed := fault.All(err), false
+	clean := make([]error, len(faults))
+	for i, one := range faults {
+		clean[i] = one
+		if text := secrets.Redact(one.Error()); text != one.Error() {
+			clean[i], changed = &hidden{one, text}, true
+		}
+	}
+	if !changed {
+		return err
+	}
+	return fault.Join(clean...)
+}

@@ -27,7 +27,7 @@ func tell(o Options, caller operate.Caller, do func(*operate.Caller) error) (*Re
 	defer told.close()
 	caller.Tell = told
 	err := do(&caller)
-	return told.report, err
+	return told.report, hide(err, caller.Secrets)
 }
 
 // telling tells an operation to everyone who wants to know. What programs get is what -o json prints, read back: so both are

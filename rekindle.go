@@ -97,7 +97,7 @@ func Open(ctx context.Context, document string, o Options) (*Cluster, error) {
 	}
 	docs, err := c.caller.Load(ctx, document)
 	if err != nil {
-		return nil, err
+		return nil, hide(err, c.caller.Secrets)
 	}
 	c.docs = docs
 	return c, nil
@@ -133,7 +133,7 @@ func (c *Cluster) Preview(ctx context.Context) (*Preview, error) {
 	caller.Tell = told
 	err := caller.Foresee(ctx, c.docs, c.options, told.plan)
 	told.close()
-	return told.would, err
+	return told.would, hide(err, caller.Secrets)
 }
 
 // Up creates or updates the cluster and proves it. What is as it should be does not change. The report is nil if the operation

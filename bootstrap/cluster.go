@@ -173,6 +173,21 @@ func (j *Job) removeContext() *plan.Step {
 	}
 }
 
+// errIncomplete is that of a cluster which was not made to its end.
+var errIncomplete = errors.New("it was not made to its end")
+
+// creation says what creates the cluster, or completes it. Who has lost one that had data must not be sent to up alone, which lets it
+// begin empty.
+func (j *Job) creation(does string) string {
+	switch {
+	case j.creates != "":
+		return j.creates
+	case j.docs.Cluster.Spec.State != nil:
+		return "rekindle rebuild " + does + " it with the data of its newest snapshot set, rekindle up without any data"
+	}
+	return "rekindle up " + does + " it"
+}
+
 // findCluster finds a complete cluster of ours, for status.
 func (j *Job) findCluster(ctx context.Context) plan.Step {
 	return plan.Step{
@@ -181,11 +196,11 @@ func (j *Job) findCluster(ctx context.Context) plan.Step {
 			cluster, err := j.tools.Provider.Find(step, j.ref())
 			switch {
 			case errors.Is(err, providers.ErrNotFound):
-				return "", fault.Wrap(err, fault.Failed, "does not exist").On("cluster %s", j.ref()).WithHint("rekindle up creates it")
+				return "", fault.Wrap(err, fault.Failed, "does not exist").On("cluster %s", j.ref()).WithHint("%s", j.creation("creates"))
 			case err != nil:
 				return "", j.notOurs(err)
 			case !cluster.Complete:
-				return "", fault.New(fault.Failed, "is incomplete").On("cluster %s", j.ref()).WithHint("rekindle up completes it")
+				return "", fault.Wrap(errIncomplete, fault.Failed, "is incomplete").On("cluster %s", j.ref()).WithHint("%s", j.creation("completes"))
 			}
 			if err := j.connect(ctx, cluster); err != nil {
 				return "", err

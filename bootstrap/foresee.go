@@ -11,6 +11,7 @@ import (
 
 	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/gitrepo"
 	"github.com/rekindle-dev/rekindle/internal/helm"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
@@ -128,7 +129,7 @@ func (j *Job) foreseeSync(ctx context.Context, pointed bool) (plan.Forecast, err
 	if err != nil {
 		return plan.Forecast{}, err
 	}
-	objects, err := j.differencesOfPath(ctx)
+	objects, err := j.differencesOf(ctx, j.foreseen(at))
 	if err != nil {
 		return plan.Forecast{}, err
 	}
@@ -153,6 +154,18 @@ func (j *Job) foreseeSync(ctx context.Context, pointed bool) (plan.Forecast, err
 		return forecast(nil), err
 	}
 	return plan.Forecast{Effect: effect, Changes: changes}, nil
+}
+
+// foreseen are the paths whose objects the reconciler at a revision would apply: with another commit also those that the path leads
+// to, but for what is changed on the way there. At the commit it is asked for the path alone.
+func (j *Job) foreseen(at string) []*gitrepo.Rendered {
+	switch {
+	case j.rendered == nil:
+		return nil
+	case j.isCommit(at):
+		return []*gitrepo.Rendered{j.rendered}
+	}
+	return asRendered(j.rendered)
 }
 
 // foreseePath tells what is told to the reconciler only when it is to apply the path.

@@ -71,6 +71,7 @@ type Job struct {
 	pointed   bool               // this run pointed the reconciler at its source
 	changed   atomic.Bool        // this run changed something, so that what a Job of spec.verify showed before shows nothing any more
 	emptied   []string           // namespaces of what was in the cluster and the documents no longer declare
+	creates   string             // what creates the cluster, where the documents do not tell
 	end       context.CancelFunc // of what outlives a single step
 	endLease  context.CancelFunc // gives the lease back
 }
@@ -106,6 +107,9 @@ func New(docs *config.Documents, name string, tools Tools) (*Job, error) {
 	j.stack = stack
 	return j, nil
 }
+
+// Creates sets the hint for whoever misses the cluster.
+func (j *Job) Creates(hint string) { j.creates = hint }
 
 // Name is the cluster's.
 func (j *Job) Name() string { return j.name }

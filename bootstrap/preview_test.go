@@ -9,10 +9,13 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/rekindle-dev/rekindle/bootstrap/flux"
+	"github.com/rekindle-dev/rekindle/bootstrap/reconciler"
 	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/gitrepo"
 	"github.com/rekindle-dev/rekindle/internal/keys"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
@@ -284,5 +287,39 @@ func TestEveryStepOfUpCanBeForeseen(t *testing.T) {
 			}
 			j.Close()
 		}
+	}
+}
+
+// follower is a reconciler at a commit, of whose objects only those of others are compared.
+type follower struct {
+	reconciler.Reconciler
+	at string
+}
+
+func (f follower) Applied(context.Context, *kube.Client) (string, error) { return f.at, nil }
+func (follower) AppliesAsRendered(obj *unstructured.Unstructured) bool {
+	return obj.GetKind() == "ConfigMap"
+}
+
+// Another commit is applied wherever the path leads to. What Flux changes on its way there is not known, and at the commit it is
+// asked to apply the path alone.
+func TestAPreviewOfACommitTellsOfThePathsThatItLeadsTo(t *testing.T) {
+	const manifest = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: below, namespace: default}\ndata: {x: live}\n"
+	j := newLive(t, manifest)
+	below := func(old, changed string) *gitrepo.Rendered {
+		return &gitrepo.Rendered{Path: changed, Objects: []map[string]any{parse(t, strings.Replace(manifest, old, changed, 1))[0].Object}}
+	}
+	j.commit, j.follower = "new", follower{at: "old"}
+	j.rendered = &gitrepo.Rendered{
+		Objects:  []map[string]any{leadsTo("git", nil), leadsTo("added", nil), leadsTo("vars", map[string]any{"postBuild": map[string]any{}})},
+		Children: []*gitrepo.Rendered{below("live", "git"), below("below", "added"), below("below", "vars")},
+	}
+	f, err := j.foreseeSync(t.Context(), true)
+	const want = "apply commit new, after old|ConfigMap default/below: data.x differs|create ConfigMap default/added"
+	if got := strings.Join(f.Changes, "|"); got != want || err != nil {
+		t.Errorf("%q, %v; want %q", got, err, want)
+	}
+	if paths := j.foreseen("new"); len(paths) != 1 || paths[0] != j.rendered {
+		t.Errorf("at the commit: %d paths", len(paths))
 	}
 }

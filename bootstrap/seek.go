@@ -11,7 +11,7 @@ import (
 	"github.com/rekindle-dev/rekindle/providers"
 )
 
-// Seek is a plan that finds a cluster which may not exist: then there is no client after it. It changes nothing. The
+// Seek is a plan that finds a cluster which may not exist, or be half-made: then there is no client after it. It changes nothing. The
 // context is as in Up.
 func (j *Job) Seek(ctx context.Context) *plan.Plan {
 	p := plan.New("seek " + j.Name())
@@ -20,8 +20,12 @@ func (j *Job) Seek(ctx context.Context) *plan.Plan {
 	find.Title = "see whether the cluster " + j.ref().String() + " exists"
 	find.Do = func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 		outcome, err := look(ctx, p)
-		if errors.Is(err, providers.ErrNotFound) {
+		switch {
+		case errors.Is(err, providers.ErrNotFound):
 			p.Note("it does not exist yet")
+			return plan.Unchanged, nil
+		case errors.Is(err, errIncomplete):
+			p.Note("it is not complete yet")
 			return plan.Unchanged, nil
 		}
 		return outcome, err

@@ -196,13 +196,14 @@ func (j *Job) compareSync() *plan.Step {
 	}
 }
 
-// differencesOfPath tells which objects of the path are not as it renders to, but for those that the reconciler changes on
-// its way.
-func (j *Job) differencesOfPath(ctx context.Context) ([]kube.Difference, error) {
-	if j.rendered == nil {
-		return nil, nil
+// differencesOf tells which objects of some of the rendered paths are not as these render to, but for those that the reconciler
+// changes on its way.
+func (j *Job) differencesOf(ctx context.Context, paths []*gitrepo.Rendered) ([]kube.Difference, error) {
+	var all []*unstructured.Unstructured
+	for _, r := range paths {
+		all = append(all, objects(r)...)
 	}
-	objs, err := j.placed(objects(j.rendered))
+	objs, err := j.placed(all)
 	if err != nil {
 		return nil, err
 	}
@@ -216,7 +217,10 @@ func (j *Job) differencesOfPath(ctx context.Context) ([]kube.Difference, error) 
 
 // compareApplied tells what somebody changed by hand and the reconciler has not put back yet.
 func (j *Job) compareApplied(ctx context.Context) error {
-	different, err := j.differencesOfPath(ctx)
+	if j.rendered == nil {
+		return nil
+	}
+	different, err := j.differencesOf(ctx, []*gitrepo.Rendered{j.rendered})
 	if err != nil {
 		return err
 	}

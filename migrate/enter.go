@@ -73,11 +73,20 @@ func (r *Rebuild) look(ctx context.Context, c *kube.Client) (map[gate.Claim]bool
 			waiting[one.at] = pvc.Annotations[marks.Restored] != r.set.ID
 			if waiting[one.at] && !r.o.Force && r.hasOther(pvc, found) {
 				errs = append(errs, fault.New(fault.Refused, "has data that did not come from the set %s", r.set.ID).On("claim %s", one.at).
-					WithHint("to overwrite it, run rekindle rebuild --at %s --force; rekindle snapshot before that keeps what it has now, as the newest set", r.set.ID))
+					WithHint("%s", r.overwriting()))
 			}
 		}
 	}
 	return waiting, fault.Join(errs...)
+}
+
+// overwriting says how the data that a claim has is given up. The target of a migration has no set that rebuild could
+// choose, and what is there may be all that somebody has.
+func (r *Rebuild) overwriting() string {
+	if r.o.Standby != nil {
+		return "if nothing in it is needed any more, delete the cluster that has it with rekindle down, and run the same command again; rekindle snapshot before that keeps what it has now"
+	}
+	return fmt.Sprintf("to overwrite it, run rekindle rebuild --at %s --force; rekindle snapshot before that keeps what it has now, as the newest set", r.set.ID)
 }
 
 // again decides on claims that an earlier rebuild from the same set has filled. While its gate is there, that has not come to its

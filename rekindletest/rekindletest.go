@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/rekindle-dev/rekindle"
+	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/operate"
 )
 
@@ -111,7 +112,9 @@ func bounded(t testing.TB) (context.Context, context.CancelFunc) {
 	ctx := context.WithoutCancel(t.Context())
 	if limited, ok := t.(interface{ Deadline() (time.Time, bool) }); ok {
 		if deadline, ok := limited.Deadline(); ok {
-			return context.WithDeadline(ctx, deadline.Add(-beforeDeadline))
+			return context.WithDeadlineCause(ctx, deadline.Add(-beforeDeadline),
+				fault.New(fault.Failed, "the time of the tests is over in %s, which are for deleting clusters", beforeDeadline).
+					WithHint("give go test a longer -timeout"))
 		}
 	}
 	return context.WithCancel(ctx)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/operate"
@@ -32,6 +33,7 @@ type app struct {
 	yes        bool
 	verbose    bool
 
+	args    []string        // of the command line
 	hurry   <-chan struct{} // closed when it was interrupted
 	limited context.Context // with the time limit of the run; nil before the flags are known
 	unlimit func()          // ends that
@@ -62,6 +64,9 @@ Exit codes: 0 proven, 1 failed, 2 bad usage or documents, 3 refused, 130 interru
 		Version: buildVersion(),
 		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
 			startup.Done()
+			if a.timeout < 0 {
+				return fault.New(fault.Usage, "--timeout %s is negative", a.timeout).WithHint("leave it out for no limit")
+			}
 			c.SetContext(a.limit(c.Context()))
 			if err := a.checkReport(c); err != nil {
 				return err
@@ -218,16 +223,28 @@ func (a *app) message(text string) {
 	}
 }
 
-// fault tells the error that ends the run, unless the report of the run told it already.
-func (a *app) fault(err error) {
-	if a.rep == nil { // the arguments were wrong: it is told in the format asked for, as far as that is known
-		format, _ := report.ParseFormat(a.output)
-		a.tellBy(report.Options{Format: format, Redactor: a.Secrets})
+// fault tells the error that ends the run, unless the report of the run told it already, and returns it as it was told.
+func (a *app) fault(err error) error {
+	if a.rep == nil { // the arguments were wrong: it is told in the format that they ask for
+		a.tellBy(report.Options{Format: a.formatAsked(), Redactor: a.Secrets})
 	}
 	if a.limited != nil {
 		err = operate.InTime(a.limited, err)
 	}
-	a.rep.Fault(err)
+	return a.rep.Fault(err)
+}
+
+// formatAsked is the format that the arguments ask for, also behind the first that is wrong, where cobra has not read them.
+func (a *app) formatAsked() report.Format {
+	f := pflag.NewFlagSet("", pflag.ContinueOnError)
+	f.ParseErrorsAllowlist.UnknownFlags = true
+	f.StringVarP(&a.output, "output", "o", a.output, "")
+	for _, name := range []string{"yes", "verbose", "help"} { // which may be in one word with it
+		f.BoolP(name, name[:1], false, "")
+	}
+	_ = f.Parse(a.args) // what is wrong with them is being told
+	format, _ := report.ParseFormat(a.output)
+	return format
 }
 
 // leavable is an output whose reader may go away before the end, as head does. That is no fault of a help text.

@@ -269,3 +269,19 @@ func uploadPack(t *testing.T, conn net.Conn, config *ssh.ServerConfig) {
 		}
 	}
 }
+
+// TestThePasswordInTheURLOfADocumentIsNotTold whatever is wrong with that, also where it is no URL.
+func TestThePasswordInTheURLOfADocumentIsNotTold(t *testing.T) {
+	t.Setenv("SSH_AUTH_SOCK", filepath.Join(t.TempDir(), "none"))
+	for _, arg := range []string{
+		"https://u:hunter@22@127.0.0.1:1/ops.git",
+		"https://u:hunter@22@127.0.0.1:1/ops.git//c.yaml?x=1",
+		"https://u:hunter%4022@127.0.0.1:1/ops.git//c.yaml",
+		"https://u:hunter%zz22@127.0.0.1:1/ops.git//c.yaml",
+		"ssh://u:hunter%4022@127.0.0.1:1/ops.git//c.yaml",
+	} {
+		if code, out := call(t, "up", arg); code == fault.ExitProven || !strings.Contains(out, "error: ") || strings.Contains(out, "hunter") {
+			t.Errorf("%s: exit %d:\n%s", arg, code, out)
+		}
+	}
+}

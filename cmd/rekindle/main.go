@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/go-logr/logr"
+	"github.com/spf13/cobra"
 	"k8s.io/klog/v2"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
@@ -31,14 +32,24 @@ func run(args []string, stdin *os.File, stdout, stderr *os.File) int {
 	ctx, stop := interruptible(a.message)
 	defer stop()
 	defer a.close()
-	a.hurry = ctx.Done()
+	a.args, a.hurry = args, ctx.Done()
 	root := a.root()
 	root.SetArgs(args)
-	if err := root.ExecuteContext(ctx); err != nil {
-		a.fault(err)
-		return fault.Code(err)
+	if err := execute(ctx, root); err != nil {
+		return fault.Code(a.fault(err))
 	}
 	return fault.ExitProven
+}
+
+// execute makes a panic the command's error. Else Go would end the process with the code of bad usage, after which nothing has
+// been changed, and the report would be missing.
+func execute(ctx context.Context, root *cobra.Command) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fault.Panic(v)
+		}
+	}()
+	return root.ExecuteContext(ctx)
 }
 
 // interruptible gives a context that ends with the first SIGINT or SIGTERM. The second ends the

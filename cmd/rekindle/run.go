@@ -111,6 +111,9 @@ func programs(begin string) []string {
 }
 
 func (a *app) runAround(ctx context.Context, arg string, command []string, o runOptions) error {
+	if _, err := exec.LookPath(command[0]); err != nil { // known before there is a cluster
+		return cannotRun(err, fault.Usage, command[0])
+	}
 	return a.within(ctx, arg, "run", o, func(ctx, live context.Context, e *operate.Ephemeral) error {
 		return a.command(ctx, live, e, command)
 	})
@@ -164,5 +167,9 @@ func (a *app) command(ctx, live context.Context, e *operate.Ephemeral, command [
 	case errors.As(err, &exit):
 		return fault.Wrap(err, fault.Failed, "%s", text)
 	}
-	return fault.Wrap(err, fault.Failed, "%s could not be run", text).WithHint("the command is searched in PATH; for shell syntax, use: -- sh -c '…'")
+	return cannotRun(err, fault.Failed, text)
+}
+
+func cannotRun(err error, kind fault.Kind, text string) error {
+	return fault.Wrap(err, kind, "%s could not be run", text).WithHint("the command is searched in PATH; for shell syntax, use: -- sh -c '…'")
 }

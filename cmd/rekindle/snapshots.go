@@ -183,7 +183,12 @@ of other clusters in the same repository are not deleted.`,
   rekindle keep clusters/prod/cluster.yaml --last 30 --yes`,
 		GroupID: "cluster",
 		Args:    cobra.ExactArgs(1),
-		RunE:    func(c *cobra.Command, args []string) error { return a.keepSets(c.Context(), args[0], o) },
+		RunE: func(c *cobra.Command, args []string) error {
+			if c.Flags().Changed("last") && o.last < 1 { // 0 is how it is told that the document decides
+				return fault.New(fault.Usage, "--last %d: at least one set has to stay", o.last).WithHint("give 1 or more")
+			}
+			return a.keepSets(c.Context(), args[0], o)
+		},
 	}
 	c.Flags().IntVar(&o.last, "last", 0, "keep the newest `N` complete sets (default: spec.state.keep.last)")
 	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "show what would be deleted; delete nothing")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,8 +21,11 @@ func TestBadUsageHasAHint(t *testing.T) {
 		{"up --frob x.yaml", "bad usage: unknown flag: --frob", "rekindle up --help"},
 		{"list --report x.html", "--report x.html: list runs nothing", "-o json"},
 		{"up cluster.yaml --report no/such/folder/x.html", "--report: open no/such/folder", "a folder that exists"},
+		{"list --timeout -5s", "--timeout -5s is negative", "leave it out"},
 		{"version -o xml", `unknown output format "xml"`, "use -o text or -o json"},
 		{"up https://git.example.com/acme/ops.git", "does not name a document", "two slashes"},
+		{"keep cluster.yaml --last 0", "--last 0: at least one set has to stay", "give 1 or more"},
+		{"keep cluster.yaml --last -3", "--last -3: at least one set has to stay", "give 1 or more"},
 		{"up http://git.example.com/acme/ops.git//cluster.yaml", "is not encrypted", "use https:// or ssh://"},
 	} {
 		t.Run(test.args, func(t *testing.T) {
@@ -64,4 +68,21 @@ func call(t *testing.T, args ...string) (int, string) {
 		t.Fatal(err)
 	}
 	return code, string(raw)
+}
+
+// TestBadUsageIsToldInTheFormatAskedFor also where that is asked for behind what is wrong: a program waits for a report.
+func TestBadUsageIsToldInTheFormatAskedFor(t *testing.T) {
+	for _, args := range []string{"up --frob -o json", "up --frob=1 x.yaml --output=json", "up --timeout x -vo json", "-o json up", "run x.yaml --frob -ojson -- cmd -o text"} {
+		code, out := call(t, strings.Fields(args)...)
+		var report struct {
+			Type     string
+			ExitCode int
+		}
+		if err := json.Unmarshal([]byte(out), &report); err != nil || report.Type != "report" || code != fault.ExitUsage || report.ExitCode != code {
+			t.Errorf("%s: exit %d, %v:\n%s", args, code, err, out)
+		}
+	}
+	if _, out := call(t, "up", "--frob", "--", "-o", "json"); !strings.HasPrefix(out, "error: ") {
+		t.Errorf("what is behind -- is no flag:\n%s", out)
+	}
 }

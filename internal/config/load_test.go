@@ -225,9 +225,11 @@ func TestFaults(t *testing.T) {
 func TestHints(t *testing.T) {
 	fsys := files(map[string]string{
 		"clusters/bare.yaml": strings.Replace(goodCluster, `"https://shop.example.com/healthz"`, "https://${REGISTRY}/healthz", 1),
+		"clusters/deep.yaml": strings.Replace(goodCluster, "\n  source:", "\n   source:", 1),
 	})
 	for file, want := range map[string]string{
 		"clusters/bare.yaml": `inside { } and [ ], put a value with ${…} in quotes: {domain: "${DOMAIN}"}`,
+		"clusters/deep.yaml": "indent the line as the others of its block, and put a text that has quotes in it in other quotes",
 		"nothere.yaml":       "give the Cluster document, such as clusters/prod/cluster.yaml",
 		"clusters":           "give the Cluster document, such as clusters/cluster.yaml",
 	} {

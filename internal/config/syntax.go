@@ -38,6 +38,9 @@ func syntaxFault(file string, raw []byte, err error) error {
 	if lines := bytes.Split(raw, []byte("\n")); line <= len(lines) && bareVariable(string(lines[line-1])) {
 		return f.WithHint(`inside { } and [ ], put a value with ${…} in quotes: {domain: "${DOMAIN}"}`)
 	}
+	if strings.Contains(text, "did not find expected key") {
+		return f.WithHint("indent the line as the others of its block, and put a text that has quotes in it in other quotes")
+	}
 	return f
 }
 

@@ -10,7 +10,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"slices"
 	"time"
 
@@ -173,8 +172,12 @@ func (r *run) work(ctx context.Context, i int) {
 		if err != nil && try <= s.Retries && fault.IsTransient(err) && ctx.Err() == nil {
 			pause := wait.Backoff(try, r.o.RetryBase, r.o.RetryLimit)
 			r.messages <- message{index: i, err: err, retry: pause}
-			if wait.Sleep(ctx, pause) == nil {
+			cut := wait.Sleep(ctx, pause)
+			if cut == nil {
 				continue
+			}
+			if errors.Is(cut, context.Canceled) { // it might have succeeded yet: this is no failure
+				err = fmt.Errorf("%w, before the next try after: %w", cut, err)
 			}
 		}
 		r.messages <- message{index: i, settled: true, outcome: outcome, err: r.explain(ctx, err)}
@@ -186,8 +189,7 @@ func (r *run) work(ctx context.Context, i int) {
 func do(ctx context.Context, s *plan.Step, p plan.Progress) (outcome plan.Outcome, err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = fault.New(fault.Failed, "internal error: %v\n%s", v, debug.Stack()).
-				WithHint("this is a defect of rekindle: please report it with the lines above")
+			err = fault.Panic(v)
 		}
 	}()
 	if err := ctx.Err(); err != nil {

@@ -240,6 +240,25 @@ func TestRetryOnlyWhereTheErrorSaysSo(t *testing.T) {
 	}
 }
 
+// TestARunThatIsInterruptedBetweenTwoTries has not failed: the next one might have succeeded.
+func TestARunThatIsInterruptedBetweenTwoTries(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	s := step("only", func(context.Context, plan.Progress) (plan.Outcome, error) {
+		return "", fault.New(fault.Failed, "busy").Transient()
+	})
+	s.Retries = 1
+	p := plan.New("pause")
+	p.Add(s)
+	r := Run(ctx, p, Options{RetryBase: time.Hour, RetryLimit: time.Hour, Emit: func(e Event) {
+		if e.Retry > 0 {
+			cancel()
+		}
+	}})
+	if phases(r)["only"] != Cancelled || fault.Code(r.Err) != fault.ExitInterrupted {
+		t.Errorf("%s, exit %d: %v", phases(r)["only"], fault.Code(r.Err), r.Err)
+	}
+}
+
 func TestStepTimeoutIsNamed(t *testing.T) {
 	s := step("slow", func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
 		<-ctx.Done()

@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"strings"
 )
@@ -59,6 +60,12 @@ func Wrap(cause error, kind Kind, format string, args ...any) *Error {
 		panic("fault.Wrap of a nil error")
 	}
 	return &Error{Kind: kind, What: fmt.Sprintf(format, args...), Cause: cause}
+}
+
+// Panic makes a fault of what a panic was called with. It is for the deferred function that recovers.
+func Panic(v any) *Error {
+	return New(Failed, "internal error: %v\n%s", v, debug.Stack()).
+		WithHint("this is a defect of rekindle: please report it with the lines above")
 }
 
 // On names the object.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"io/fs"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"github.com/rekindle-dev/rekindle/internal/fault"
 )
 
@@ -11,6 +13,7 @@ import (
 type tree struct {
 	repo     fs.FS
 	source   Source
+	root     string                 // the path that it starts from
 	seen     map[string]bool        // paths that were rendered, or tried
 	declared map[gitRepository]bool // GitRepositories of all paths so far, and whether they are this one
 	open     []link                 // Kustomizations that were not followed yet
@@ -22,6 +25,7 @@ type link struct {
 	name   string
 	source gitRepository
 	dir    string
+	firm   bool // it is applied as it is written here: nothing on the way to it changes it, and Git does not suspend it
 }
 
 // note keeps the GitRepositories and the Kustomizations of a path.
@@ -32,7 +36,8 @@ func (t *tree) note(r *Rendered) {
 	for _, o := range r.Objects {
 		if source, is := sourceOf(o); is {
 			name := gitRepository{text(o, "metadata", "namespace"), text(o, "metadata", "name")}.String()
-			t.open = append(t.open, link{r, name, source, clean(text(o, "spec", "path"))})
+			suspended, _, _ := unstructured.NestedBool(o, "spec", "suspend")
+			t.open = append(t.open, link{r, name, source, clean(text(o, "spec", "path")), r.Path == t.root && !suspended})
 		}
 	}
 }
@@ -51,7 +56,12 @@ func (t *tree) follow(ctx context.Context) error {
 			case !known:
 				t.open = append(t.open, l)
 				continue
-			case !ours || t.seen[l.dir] || !isFolder(t.repo, l.dir):
+			case !ours || t.seen[l.dir]:
+				continue
+			case !isFolder(t.repo, l.dir):
+				if l.firm && !t.isDeclared(l.source) {
+					faults = append(faults, noFolder(t.repo, l.dir, "its spec.path").On("Kustomization %s: path %s", l.name, l.dir))
+				}
 				continue
 			}
 			child, err := t.render(ctx, l.dir)
@@ -80,6 +90,16 @@ func (t *tree) isOurs(source gitRepository) (ours, known bool) {
 	}
 	own := gitRepository{t.source.Namespace, t.source.Name}
 	return true, t.source.Name != "" && own.is(source)
+}
+
+// isDeclared says whether a path makes a GitRepository. What it has then need not be what Git has: it may include others.
+func (t *tree) isDeclared(source gitRepository) bool {
+	for name := range t.declared {
+		if name.is(source) {
+			return true
+		}
+	}
+	return false
 }
 
 // orphan is the fault of a Kustomization that applies a folder of this repository by a GitRepository that nobody makes.

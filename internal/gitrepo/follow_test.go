@@ -64,6 +64,27 @@ func TestWhatFluxAppliesFromThisRepositoryIsRendered(t *testing.T) {
 				"infrastructure/sources.yaml": gitRepositoryOf("tenant", "git@github.com:acme/ops.git", "{name: refs/heads/main}"),
 			}), "flux-system", append([]string{"apps/base"}, both...), "",
 		},
+		"a folder that is not there": {
+			with(map[string]string{"clusters/prod/apps.yaml": kustomization("apps", "./apps/production", "flux-system")}), "flux-system", nil,
+			"Kustomization flux-system/apps: path apps/production: the repository has no such folder",
+		},
+		"a file": {
+			with(map[string]string{"clusters/prod/apps.yaml": kustomization("apps", "./apps/base/web.yaml", "flux-system")}), "flux-system", nil,
+			"path apps/base/web.yaml: is a file: expected a folder",
+		},
+		"a folder that is not there, suspended": {
+			with(map[string]string{"clusters/prod/apps.yaml": strings.ReplaceAll(kustomization("apps", "./apps/production", "flux-system"), "spec: {", "spec: {suspend: true, ")}),
+			"flux-system", []string{"clusters/prod", "infrastructure"}, "",
+		},
+		"a folder that is not there, in a path that may be changed on the way": {
+			with(map[string]string{"infrastructure/more.yaml": kustomization("more", "./tenants/one", "flux-system")}), "flux-system", both, "",
+		},
+		"a folder that another repository may bring": {
+			with(map[string]string{
+				"clusters/prod/apps.yaml": kustomization("apps", "./included/apps", "own"),
+				"clusters/prod/own.yaml":  gitRepositoryOf("own", here, "{branch: main}, include: [{repository: {name: other}, toPath: included}]"),
+			}), "flux-system", []string{"clusters/prod", "infrastructure"}, "",
+		},
 		"of another namespace": {
 			with(map[string]string{"clusters/prod/apps.yaml": strings.ReplaceAll(kustomization("apps", "./apps/prod", "flux-system"), "namespace: flux-system", "namespace: tenants")}),
 			"flux-system", nil, "with its namespace",

@@ -45,8 +45,8 @@ func (r *Rendered) All() []*Rendered {
 // this repository that Flux Kustomizations among the objects point to are rendered too; their files
 // are counted in. All faults are reported at once.
 func Render(ctx context.Context, repo fs.FS, dir string, source Source) (*Rendered, error) {
-	t := &tree{repo: repo, source: source, seen: map[string]bool{}, declared: map[gitRepository]bool{}}
-	r, err := t.render(ctx, clean(dir))
+	t := &tree{repo: repo, source: source, root: clean(dir), seen: map[string]bool{}, declared: map[gitRepository]bool{}}
+	r, err := t.render(ctx, t.root)
 	if err != nil {
 		return nil, err
 	}
@@ -100,11 +100,18 @@ func (t *tree) render(ctx context.Context, dir string) (*Rendered, error) {
 }
 
 func checkFolder(repo fs.FS, dir string) error {
-	info, err := fs.Stat(repo, dir)
-	if err == nil && info.IsDir() {
+	if isFolder(repo, dir) {
 		return nil
 	}
-	e := fault.New(fault.Usage, "the repository has no such folder").On("path %s", dir)
+	return noFolder(repo, dir, "spec.source.path").On("path %s", dir)
+}
+
+// noFolder is the fault of a path that is none, with those that are, for whoever corrects the field.
+func noFolder(repo fs.FS, dir, field string) *fault.Error {
+	e := fault.New(fault.Usage, "the repository has no such folder")
+	if _, err := fs.Stat(repo, dir); err == nil {
+		e = fault.New(fault.Usage, "is a file: expected a folder")
+	}
 	var have []string
 	_ = fs.WalkDir(repo, ".", func(p string, d fs.DirEntry, err error) error { // only for the hint
 		if err == nil && d.IsDir() && p != "." {
@@ -113,9 +120,9 @@ func checkFolder(repo fs.FS, dir string) error {
 		return nil
 	})
 	if len(have) == 0 {
-		return e.WithHint("correct spec.source.path; the repository has no folders")
+		return e.WithHint("correct %s; the repository has no folders", field)
 	}
-	return e.WithHint("correct spec.source.path; similar paths are %s", nearest(have, dir))
+	return e.WithHint("correct %s; similar paths are %s", field, nearest(have, dir))
 }
 
 // build runs kustomize over exactly the files that the walk found. So it can fetch nothing, and a file

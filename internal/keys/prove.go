@@ -94,7 +94,8 @@ func newRing(secrets []Secret) (*ring, error) {
 			}
 			ids, err := ageIdentities(s.Data[entry])
 			if err != nil {
-				faults = append(faults, fault.Wrap(err, fault.Usage, "its entry %s holds no age identities", entry).On("key %s", s.Name))
+				faults = append(faults, fault.Wrap(err, fault.Usage, "its entry %s holds no age identities", entry).On("key %s", s.Name).
+					WithHint("give the private key, a line that begins with AGE-SECRET-KEY-1: a public key (age1…) decrypts nothing"))
 				continue
 			}
 			r.ids = append(r.ids, ids...)

@@ -163,12 +163,16 @@ func TestAFileOfAnyNameIsProven(t *testing.T) {
 	}
 }
 
-// TestAnSSHKeyIsNoAgeIdentity in a Secret: Flux refuses it there.
-func TestAnSSHKeyIsNoAgeIdentity(t *testing.T) {
-	secrets := []Secret{{Name: "sops", Data: Data{"age.agekey": sshKey(t)}}}
-	err := Prove(t.Context(), secrets, fstest.MapFS{}, nil)
-	if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "key sops: its entry age.agekey holds no age identities") {
-		t.Errorf("got %v", err)
+// TestWhatIsNoAgeIdentity in a Secret: Flux refuses an SSH key there, and a public key opens nothing.
+func TestWhatIsNoAgeIdentity(t *testing.T) {
+	for name, key := range map[string][]byte{"ssh": sshKey(t), "public": []byte(newIdentity(t).Recipient().String())} {
+		err := Prove(t.Context(), []Secret{{Name: "sops", Data: Data{"age.agekey": key}}}, fstest.MapFS{}, nil)
+		if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "key sops: its entry age.agekey holds no age identities") {
+			t.Errorf("%s: got %v", name, err)
+		}
+		if text := fault.Text(err); !strings.Contains(text, "hint: give the private key") {
+			t.Errorf("%s: no hint in %q", name, text)
+		}
 	}
 }
 

@@ -48,7 +48,7 @@ func (c *Client) explainPods(ctx context.Context, namespace string, o metav1.Lis
 func (c *Client) explainPod(ctx context.Context, pod *corev1.Pod) []string {
 	for _, gate := range pod.Spec.SchedulingGates {
 		if gate.Name == marks.StateGate {
-			return []string{"pod held back until its claims have their data: rekindle rebuild, run to its end, brings it"}
+			return []string{"pod held back until its claims have their data: rekindle rebuild or rekindle migrate, run to its end, brings it"}
 		}
 	}
 	for _, cond := range pod.Status.Conditions {

@@ -23,16 +23,17 @@ func (c *Caller) collect(ctx context.Context, job *bootstrap.Job, dir string) {
 		c.Tell.Message("no artifacts: there is no API server to read from")
 		return
 	}
-	err := func() error {
+	to, err := collect.New(dir, c.Secrets.Redact)
+	if err != nil {
+		c.Tell.Message("no artifacts: " + err.Error())
+		return
+	}
+	err = func() error {
 		client, err := kube.Connect(cluster.REST)
 		if err != nil {
 			return err
 		}
 		defer client.Close()
-		to, err := collect.New(dir, c.Secrets.Redact)
-		if err != nil {
-			return err
-		}
 		err = to.Cluster(ctx, client.Typed(), !job.Simulated())
 		if logger, ok := job.Provider().(providers.HostLogger); ok {
 			err = errors.Join(err, to.Logs(logger.HostLogs(cluster.Ref)))

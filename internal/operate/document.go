@@ -31,6 +31,9 @@ type Documents struct {
 
 // Load reads the documents from this machine, or, for URL//PATH, from a repository.
 func (c *Caller) Load(ctx context.Context, arg string) (*Documents, error) {
+	for _, secret := range passwordsIn(arg) {
+		c.Secrets.Add(secret)
+	}
 	at, remote, err := parseDocument(arg)
 	if err != nil {
 		return nil, err
@@ -89,6 +92,21 @@ func parseDocument(arg string) (at document, remote bool, err error) {
 		return at, true, fault.New(fault.Usage, "%s: only ?ref=NAME may follow the path of the document", arg).WithHint("NAME is a branch, a tag or a commit")
 	}
 	return at, true, nil
+}
+
+// passwordsIn is the password in a URL, also of one that cannot be parsed: as it stands there, and what it stands for.
+func passwordsIn(arg string) []string {
+	_, rest, _ := strings.Cut(arg, "://")
+	authority, _, _ := strings.Cut(rest, "/")
+	_, password, ok := strings.Cut(authority[:max(0, strings.LastIndex(authority, "@"))], ":")
+	if !ok {
+		return nil
+	}
+	plain, err := url.PathUnescape(password)
+	if err != nil {
+		plain = password
+	}
+	return []string{password, plain}
 }
 
 var commitID = regexp.MustCompile(`^[0-9a-f]{40}$`)

@@ -15,8 +15,8 @@ import (
 	"github.com/rekindle-dev/rekindle/providers/kwok"
 )
 
-// longestName leaves room for the suffix in the names that a cluster's name becomes part of.
-const longestName = 28
+// longestName is that of a cluster on any provider (see config).
+const longestName = 40
 
 // DefaultTTL is how long an ephemeral cluster may live.
 const DefaultTTL = 2 * time.Hour
@@ -71,7 +71,8 @@ func (c *Caller) newEphemeral(docs *Documents, word string, o Options, stay Stay
 	if g := docs.Cluster.Spec.Provider.GKE; g != nil && record.Provider == gke.Name {
 		record.Location = gke.LocationOf(g.Project, g.Location)
 	}
-	record.Cluster = fmt.Sprintf("%.*s-%s-%s", longestName, docs.Cluster.Metadata.Name, word, record.ID)
+	suffix := "-" + word + "-" + record.ID
+	record.Cluster = fmt.Sprintf("%.*s%s", longestName-len(suffix), docs.Cluster.Metadata.Name, suffix)
 	run, err := runs.In(state).Begin(record)
 	if err != nil {
 		return nil, err

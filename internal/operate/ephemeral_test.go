@@ -12,6 +12,8 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/providers"
+	"github.com/rekindle-dev/rekindle/providers/kwok"
 )
 
 // TestTheLimitThatWasReachedIsBlamed: the TTL of an ephemeral cluster, after which nothing can be continued, or the time limit of
@@ -44,5 +46,26 @@ func TestTheLimitThatWasReachedIsBlamed(t *testing.T) {
 				t.Errorf("TTL %s, time limit %s: exit %d:\n%s", one.ttl, one.timeout, fault.Code(err), text)
 			}
 		})
+	}
+}
+
+// TestAnEphemeralNameIsNoLongerThanAnother: whatever the command and the document, no provider refuses it.
+func TestAnEphemeralNameIsNoLongerThanAnother(t *testing.T) {
+	t.Setenv("XDG_STATE_HOME", t.TempDir())
+	for _, word := range []string{"run", "drill", "rehearse"} {
+		docs := &Documents{Documents: &config.Documents{Cluster: &config.Cluster{}}}
+		docs.Cluster.Metadata.Name = strings.Repeat("n", longestName)
+		docs.Cluster.Spec.Provider.Kwok = &config.Kwok{}
+		e, err := caller(t).newEphemeral(docs, word, Options{}, Stay{TTL: time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		simulated, err := kwok.New(kwok.Options{State: t.TempDir(), AssetsDir: t.TempDir()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := simulated.Preflight(t.Context(), providers.Spec{Name: e.Cluster}); err != nil || !strings.Contains(e.Cluster, word+"-"+e.ID) {
+			t.Errorf("%s: %s: %v", word, e.Cluster, err)
+		}
 	}
 }

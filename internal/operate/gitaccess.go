@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/go-git/go-git/v5/plumbing/transport"
 	"golang.org/x/crypto/ssh/agent"
@@ -49,6 +50,9 @@ func sshAccess(ctx context.Context, repository string) (gitrepo.Auth, func(), er
 	}, func() { _ = conn.Close() }, nil
 }
 
+// helperGrace is how long a helper that git has started may keep its output open when git itself has ended.
+const helperGrace = time.Second
+
 // credential asks git for a user and password, as git itself would; it is empty when git has none. Nobody is asked at the
 // terminal, and nothing of it is in an argument. There is none for a way that is not encrypted.
 func credential(ctx context.Context, repository string) gitrepo.Auth {
@@ -59,8 +63,9 @@ func credential(ctx context.Context, repository string) gitrepo.Auth {
 	cmd := exec.CommandContext(ctx, "git", "credential", "fill")
 	cmd.Stdin = strings.NewReader(fmt.Sprintf("protocol=%s\nhost=%s\npath=%s\n\n", u.Scheme, u.Host, strings.TrimPrefix(u.EscapedPath(), "/")))
 	cmd.Env = append(os.Environ(), "GIT_TERMINAL_PROMPT=0")
+	cmd.WaitDelay = helperGrace
 	out, err := cmd.Output()
-	if err != nil {
+	if err != nil && !errors.Is(err, exec.ErrWaitDelay) { // git has answered, and a helper stays
 		return gitrepo.Auth{} // without git, or without such a credential: the repository says what is lacking
 	}
 	var auth gitrepo.Auth

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/rekindle-dev/rekindle/bootstrap"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/migrate"
+	"github.com/rekindle-dev/rekindle/providers"
 )
 
 // cutover hands over from the source to the target.
@@ -44,7 +46,7 @@ func (m *migration) giveTo(ctx context.Context, giving, receiving *end) error {
 	}
 	if !away {
 		if err := m.s.Run(ctx, giver.Look(ctx)); err != nil {
-			return err
+			return m.givenUp(ctx, err)
 		}
 	}
 	proof, _, err := m.job(ctx, receiving) // what it will have to be proven by is known before anything stops
@@ -216,20 +218,62 @@ func (m *migration) stop(ctx context.Context, h *migrate.Handover) error {
 	return err
 }
 
+// reachTarget connects to the target of a rollback: without it, it is not known what was written there. Nothing was where there is no
+// target and the source knows of no migration.
+func (m *migration) reachTarget(ctx context.Context, from, to *bootstrap.Job) error {
+	err := m.s.Run(ctx, to.Look(ctx))
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, providers.ErrNotFound) {
+		h := m.handover(ctx, from, to, m.from.repository)
+		if err := m.s.Run(ctx, h.Agree()); err != nil {
+			return err
+		}
+		if h.Record() == nil {
+			return m.none()
+		}
+	}
+	return fault.Wrap(err, fault.Refused, "cannot find out what was written in it").On("cluster %s", m.to.name()).
+		WithHint("make it reachable, or give up its data with --without-target")
+}
+
+// givenUp tells of a cluster that is missing that it was the source, and is so since the migration was confirmed: nobody is to create it
+// again. err is what finding it met, and stays where the target does not know better.
+func (m *migration) givenUp(ctx context.Context, err error) error {
+	if !errors.Is(err, providers.ErrNotFound) {
+		return err
+	}
+	from, to, failed := m.both(ctx)
+	if failed != nil || m.s.Run(ctx, to.Find(ctx)) != nil {
+		return err
+	}
+	h := m.handover(ctx, from, to, m.from.repository)
+	if failed := m.s.Run(ctx, h.Agree()); failed != nil || h.Record() == nil || h.Record().Phase != migrate.Confirmed {
+		return err
+	}
+	return fault.New(fault.Refused, "is confirmed: %s was given up, and %s has the data", m.from.name(), m.to.name()).On("migration %s", h.Record().ID).
+		WithHint("there is no way back; to move again, start with rekindle migrate stage from %s", m.to.name())
+}
+
+// none refuses a rollback of nothing.
+func (m *migration) none() error {
+	return fault.New(fault.Refused, "no migration from %s to %s is under way", m.from.name(), m.to.name())
+}
+
 // rollback goes back to the source, whatever was done.
 func (m *migration) rollback(ctx context.Context) error {
 	from, closeFrom, err := m.visit(ctx, &m.from)
 	if err != nil {
-		return err
+		return m.givenUp(ctx, err)
 	}
 	to, closeTo, err := m.job(ctx, &m.to)
 	if err != nil {
 		return err
 	}
 	if !m.o.WithoutTarget {
-		if err := m.s.Run(ctx, to.Look(ctx)); err != nil {
-			return fault.Wrap(err, fault.Refused, "cannot find out what was written in it").On("cluster %s", m.to.name()).
-				WithHint("make it reachable, or give up its data with --without-target")
+		if err := m.reachTarget(ctx, from, to); err != nil {
+			return err
 		}
 	}
 	h := m.handover(ctx, from, to, m.from.repository)
@@ -239,7 +283,7 @@ func (m *migration) rollback(ctx context.Context) error {
 	r := h.Record()
 	switch {
 	case r == nil || r.Phase == migrate.Confirmed:
-		return fault.New(fault.Refused, "no migration from %s to %s is under way", m.from.name(), m.to.name())
+		return m.none()
 	case r.Phase == migrate.RolledBack:
 		return nil
 	case m.o.WithoutTarget:

@@ -59,6 +59,10 @@ func (m *migration) job(ctx context.Context, e *end) (*bootstrap.Job, func(), er
 		return nil, nil, err
 	}
 	m.closers = append(m.closers, closeJob)
+	if e == &m.to { // up would let it begin without the data, and write
+		args := m.from.docs.Arg + " " + m.to.docs.Arg
+		job.Creates("rekindle migrate stage " + args + " creates it; if it was lost since then, rekindle migrate rollback " + args + " --without-target comes first")
+	}
 	return job, closeJob, nil
 }
 
@@ -163,6 +167,14 @@ func (m *migration) stage(ctx context.Context) error {
 		return err
 	}
 	h := m.handover(ctx, from, to, m.from.repository)
+	if err := m.s.Run(ctx, h.Agree()); err != nil {
+		return err
+	}
+	if h.Record() == nil {
+		if err := m.remind(ctx, from); err != nil {
+			return err
+		}
+	}
 	if err := m.s.Each(ctx, h.Agree, h.Begin); err != nil {
 		return err
 	}
@@ -188,6 +200,21 @@ func (m *migration) stage(ctx context.Context) error {
 		return err
 	}
 	return m.passes(ctx, h)
+}
+
+// remind lets a source that knows of no migration know what the target does, if there is one: a source that was lost and rebuilt
+// would begin another one, which the target refuses for as long as its own is not over.
+func (m *migration) remind(ctx context.Context, from *bootstrap.Job) error {
+	to, closeTo, err := m.job(ctx, &m.to)
+	if err != nil {
+		return err
+	}
+	defer closeTo() // another job brings it up
+	if err := m.s.Run(ctx, to.Seek(ctx)); err != nil {
+		return err
+	}
+	h := m.handover(ctx, from, to, m.from.repository)
+	return m.s.Each(ctx, h.Agree, h.Share)
 }
 
 // passes carries the data while the giver writes, until a pass is short or gets no shorter.

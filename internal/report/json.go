@@ -111,7 +111,7 @@ func marshal(v any) ([]byte, error) {
 	return bytes.TrimRight(b.Bytes(), "\n"), nil
 }
 
-// json cleans every string, key or value, of a valid JSON text, and leaves the rest as it is. It works on
+// json cleans every string, key or value, of a valid JSON text but times, and leaves the rest as it is. It works on
 // the strings and not on the text: in JSON's notation a secret may read differently.
 func (r *Redactor) json(raw []byte) []byte {
 	var b bytes.Buffer
@@ -125,7 +125,11 @@ func (r *Redactor) json(raw []byte) []byte {
 		end := stringEnd(raw)
 		var s string
 		if json.Unmarshal(raw[:end], &s) == nil {
-			if quoted, err := marshal(r.text(s)); err == nil {
+			clean := r.text(s)
+			if _, err := time.Parse(time.RFC3339Nano, s); err == nil {
+				clean = s // it is no secret, and would be no time any more without one that is a date
+			}
+			if quoted, err := marshal(clean); err == nil {
 				b.Write(quoted)
 			}
 		}

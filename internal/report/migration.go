@@ -57,7 +57,7 @@ func (r *Reporter) Migration(m Migration) {
 
 // migration shows what a migration came to.
 func (s *sheet) migration(m *Migration) {
-	if m == nil {
+	if m == nil || len(m.Facts())+len(m.Remains) == 0 { // a run that found no migration has nothing to show
 		return
 	}
 	s.WriteString("\n")

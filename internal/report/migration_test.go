@@ -21,6 +21,13 @@ func migrated() Migration {
 	}
 }
 
+func TestAMigrationThatIsNoneHasNoPart(t *testing.T) {
+	text, _ := tellWith(t, Plain, func(r *Reporter) { r.Migration(Migration{From: "old", To: "new"}) })
+	if strings.Contains(text, "migration") {
+		t.Errorf("told is:\n%s", text)
+	}
+}
+
 func TestAMigrationIsToldInEveryFormat(t *testing.T) {
 	told := func(format Format) (text, page string) {
 		return tellWith(t, format, func(r *Reporter) { r.Migration(migrated()) })

@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"crypto/rand"
 	_ "embed"
 	"encoding/json"
 	"errors"
@@ -144,7 +145,8 @@ func replaceFile(file string, content []byte) (err error) {
 	if file, err = replaceable(file); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".*")
+	name := filepath.Join(filepath.Dir(file), "."+filepath.Base(file)+"."+rand.Text()[:8])
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644) // others read it as far as the user's umask has it
 	if err != nil {
 		return err
 	}
@@ -154,10 +156,6 @@ func replaceFile(file string, content []byte) (err error) {
 		}
 	}()
 	if _, err = f.Write(content); err != nil {
-		_ = f.Close()
-		return err
-	}
-	if err = f.Chmod(0o644); err != nil {
 		_ = f.Close()
 		return err
 	}

@@ -25,12 +25,13 @@ const shortestLine = 8
 // may be used from several goroutines.
 type Redactor struct {
 	mu       sync.RWMutex
-	secrets  []string // longest first, so that a secret that holds another is taken out whole
+	known    map[string]bool
+	secrets  []string // those known, longest first, so that a secret that holds another is taken out whole
 	replacer *strings.Replacer
 }
 
 // NewRedactor makes a Redactor that knows no secret yet.
-func NewRedactor() *Redactor { return &Redactor{} }
+func NewRedactor() *Redactor { return &Redactor{known: map[string]bool{}} }
 
 // Add makes a value a secret: from now on it, each of its longer lines, and their base64, URL, JSON and
 // quoted forms are replaced by ***. Values of less than four bytes are not.
@@ -52,7 +53,8 @@ func (r *Redactor) Add(secret string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, form := range forms {
-		if !slices.Contains(r.secrets, form) {
+		if !r.known[form] {
+			r.known[form] = true
 			r.secrets = append(r.secrets, form)
 		}
 	}
@@ -122,7 +124,7 @@ func neutral(s string) string {
 	if !strings.ContainsFunc(s, harmful) && utf8.ValidString(s) {
 		return s
 	}
-	s = ansi.Strip(strings.ToValidUTF8(s, "\uFFFD"))
+	s = strip(strings.ToValidUTF8(s, "\uFFFD"))
 	return strings.Map(func(c rune) rune {
 		switch {
 		case c == '\t':
@@ -132,6 +134,16 @@ func neutral(s string) string {
 		}
 		return c
 	}, s)
+}
+
+// strip takes terminal sequences out of each line. One that does not end, as where a log was cut off, ends with its line: it
+// would take all other faults with it, and what to do about them.
+func strip(s string) string {
+	lines := strings.Split(s, "\n")
+	for i, line := range lines {
+		lines[i] = ansi.Strip(line)
+	}
+	return strings.Join(lines, "\n")
 }
 
 func harmful(c rune) bool {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestRedact(t *testing.T) {
@@ -36,6 +37,20 @@ func TestRedact(t *testing.T) {
 	}
 }
 
+// TestASecretOfAMebibyte is as much as Kubernetes takes. It holds no run up.
+func TestASecretOfAMebibyte(t *testing.T) {
+	var lines strings.Builder
+	for i := range 1 << 15 {
+		fmt.Fprintf(&lines, "%031d\n", i)
+	}
+	start := time.Now()
+	r := NewRedactor()
+	r.Add(lines.String())
+	if took := time.Since(start); took > 10*time.Second || r.Redact(fmt.Sprintf("<%031d>", 7)) != "<***>" {
+		t.Errorf("%s, %s", took, r.Redact(fmt.Sprintf("<%031d>", 7)))
+	}
+}
+
 func TestNeutral(t *testing.T) {
 	r := NewRedactor()
 	for in, want := range map[string]string{
@@ -54,8 +69,14 @@ func TestNeutral(t *testing.T) {
 			t.Errorf("%q gives %q, want %q", in, got, want)
 		}
 	}
-	if got := r.text("two\nlines"); got != "two\nlines" {
-		t.Errorf("text gives %q", got)
+	for in, want := range map[string]string{
+		"two\nlines": "two\nlines",
+		"error: the log ends with: a\x1b]0;tit\n  hint: see the log\n": "error: the log ends with: a\n  hint: see the log\n",
+		"a\x1b[3\nb\x1b\nc": "a\nb\nc",
+	} {
+		if got := r.text(in); got != want {
+			t.Errorf("text gives %q, want %q", got, want)
+		}
 	}
 }
 
@@ -67,6 +88,15 @@ func TestRedactJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got, want := string(r.json(raw)), `{"a":"x ***\\","l":[null,true,"\"","***"],"n":1.5}`; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+// TestASecretThatIsADateSpoilsNoTime: a program could not read the line any more, nor could the page be written.
+func TestASecretThatIsADateSpoilsNoTime(t *testing.T) {
+	r := NewRedactor()
+	r.Add("2026-11-30")
+	if got, want := string(r.json([]byte(`{"time":"2026-11-30T14:02:00.5Z","text":"since 2026-11-30"}`))), `{"time":"2026-11-30T14:02:00.5Z","text":"since ***"}`; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }

@@ -210,12 +210,12 @@ func (r *Reporter) End(result *engine.Result, err error) error {
 }
 
 // Fault tells the error that ends a command, unless End told it. A command that has no run still
-// gets its page and, as JSON, its last line: a report without steps.
-func (r *Reporter) Fault(err error) {
+// gets its page and, as JSON, its last line: a report without steps. It returns err, with why the page could not be written.
+func (r *Reporter) Fault(err error) error {
 	r.halt()
 	var told *toldError
 	if err == nil || errors.As(err, &told) {
-		return
+		return err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -227,9 +227,10 @@ func (r *Reporter) Fault(err error) {
 	}
 	if r.o.Format == JSON {
 		r.printJSON(doc)
-		return
+	} else {
+		r.print(r.err, fault.Text(err))
 	}
-	r.print(r.err, fault.Text(err))
+	return err
 }
 
 // Close ends what is still shown. It may be called more than once.

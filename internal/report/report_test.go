@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -139,6 +140,22 @@ func TestAPageGoesWhereALinkLeads(t *testing.T) {
 	}
 	if raw, err := os.ReadFile(page); err != nil || !strings.Contains(string(raw), "up x") {
 		t.Errorf("the page: %v: %.40s", err, raw)
+	}
+}
+
+// TestAPageIsAsPrivateAsTheUsersFiles: lines of logs are in it.
+func TestAPageIsAsPrivateAsTheUsersFiles(t *testing.T) {
+	for umask, want := range map[int]os.FileMode{0o022: 0o644, 0o077: 0o600} {
+		file := filepath.Join(t.TempDir(), "x.html")
+		before := syscall.Umask(umask)
+		err := New(io.Discard, io.Discard, Options{Format: Plain, HTML: file}).End(&engine.Result{Name: "up x"}, nil)
+		syscall.Umask(before)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info, err := os.Stat(file); err != nil || info.Mode() != want {
+			t.Errorf("umask %o: %v, %v", umask, info.Mode(), err)
+		}
 	}
 }
 

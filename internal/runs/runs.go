@@ -58,24 +58,50 @@ func NewID() string {
 	return hex.EncodeToString(id[:])
 }
 
+// exclusively calls do while nobody else begins a run, ends one, or looks for old ones: a folder that is just being made looks
+// like one that was left, and in one that is just being removed a look would make a lock.
+func (f Folder) exclusively(do func() error) (err error) {
+	if err := os.MkdirAll(filepath.Dir(string(f)), 0o700); err != nil {
+		return err
+	}
+	lock := flock.New(string(f) + ".lock")
+	if err := lock.Lock(); err != nil { // held for milliseconds
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.Unlock()) }()
+	return do()
+}
+
 // Begin records a run, before anything of its cluster exists.
 func (f Folder) Begin(r Record) (*Run, error) {
 	run := &Run{Record: r, dir: filepath.Join(string(f), r.ID)}
-	if err := os.MkdirAll(run.dir, 0o700); err != nil {
+	if err := f.exclusively(run.begin); err != nil {
 		return nil, unwritable(err, run.dir)
 	}
-	run.lock = flock.New(filepath.Join(run.dir, lockName))
-	held, err := run.lock.TryLock()
+	return run, nil
+}
+
+func (r *Run) begin() error {
+	if err := os.MkdirAll(r.dir, 0o700); err != nil {
+		return err
+	}
+	r.lock = flock.New(filepath.Join(r.dir, lockName))
+	held, err := r.lock.TryLock()
 	if err == nil && !held {
-		return nil, unwritable(errors.Join(errors.New("another run has this id"), run.lock.Close()), run.dir)
+		return errors.Join(errors.New("another run has this id"), r.lock.Close())
 	}
 	if err == nil {
-		err = run.write()
+		err = r.write()
 	}
 	if err != nil {
-		return nil, unwritable(errors.Join(err, run.End()), run.dir)
+		return errors.Join(err, forget(r.dir, r.lock))
 	}
-	return run, nil
+	return nil
+}
+
+// forget removes a record. It lets go of the lock before: on NFS a file that is open stays, and its folder with it.
+func forget(dir string, lock *flock.Flock) error {
+	return errors.Join(lock.Unlock(), os.RemoveAll(dir))
 }
 
 func unwritable(err error, dir string) error {
@@ -107,7 +133,7 @@ func (r *Run) Keep() error {
 
 // End ends the run and removes its record: its cluster is gone.
 func (r *Run) End() error {
-	return errors.Join(os.RemoveAll(r.dir), r.lock.Unlock())
+	return Folder(filepath.Dir(r.dir)).exclusively(func() error { return forget(r.dir, r.lock) })
 }
 
 // Old is the record of a run that does not live any more.
@@ -118,30 +144,33 @@ type Old struct {
 }
 
 // Remove removes the record.
-func (o *Old) Remove() error { return errors.Join(os.RemoveAll(o.dir), o.lock.Unlock()) }
+func (o *Old) Remove() error {
+	return Folder(filepath.Dir(o.dir)).exclusively(func() error { return forget(o.dir, o.lock) })
+}
 
 // Release lets go of the record and leaves it.
 func (o *Old) Release() error { return o.lock.Unlock() }
 
 // Old gives the records of runs that do not live any more. They are locked until Remove or Release, so
 // that no two callers collect one. A folder without a record is one of a run that was killed as it began.
-func (f Folder) Old() ([]*Old, error) {
-	ids, err := f.ids()
-	if err != nil {
-		return nil, err
+func (f Folder) Old() (all []*Old, err error) {
+	if _, err := os.Stat(string(f)); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
 	}
-	var all []*Old
-	for _, id := range ids {
-		old := &Old{Record: Record{ID: id}, dir: filepath.Join(string(f), id)}
-		old.lock = flock.New(filepath.Join(old.dir, lockName))
-		held, err := old.lock.TryLock()
-		if err != nil || !held {
-			continue // it lives, or has just ended
+	err = f.exclusively(func() error {
+		ids, err := f.ids()
+		for _, id := range ids {
+			old := &Old{Record: Record{ID: id}, dir: filepath.Join(string(f), id)}
+			old.lock = flock.New(filepath.Join(old.dir, lockName))
+			if held, err := old.lock.TryLock(); err != nil || !held {
+				continue // it lives
+			}
+			_ = read(old.dir, &old.Record) // what is no record is none of a cluster
+			all = append(all, old)
 		}
-		_ = read(old.dir, &old.Record) // what is no record is none of a cluster
-		all = append(all, old)
-	}
-	return all, nil
+		return err
+	})
+	return all, err
 }
 
 // Records gives the records of all runs, also of those that live.

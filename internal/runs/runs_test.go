@@ -1,8 +1,11 @@
 package runs
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 )
@@ -86,5 +89,42 @@ func TestARunKilledAsItBeganIsOld(t *testing.T) {
 	}
 	if err := all[0].Remove(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestRunsThatBeginAndEndAreLeftAlone while others look for what was left: neither fails by that.
+func TestRunsThatBeginAndEndAreLeftAlone(t *testing.T) {
+	f := In(t.TempDir())
+	living := begin(t, f, "living")
+	ctx, cancel := context.WithCancel(t.Context())
+	var lookers sync.WaitGroup
+	for range 2 {
+		lookers.Go(func() {
+			for ctx.Err() == nil {
+				all, err := f.Old()
+				for _, o := range all {
+					t.Errorf("%s is old", o.ID)
+					err = errors.Join(err, o.Remove())
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for range 300 {
+		run, err := f.Begin(Record{ID: NewID(), Cluster: "shop"})
+		if err == nil {
+			err = run.End()
+		}
+		if err != nil {
+			t.Error(err)
+			break
+		}
+	}
+	cancel()
+	lookers.Wait()
+	if err := living.End(); err != nil {
+		t.Error(err)
 	}
 }

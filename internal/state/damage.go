@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
 )
@@ -18,11 +19,15 @@ const mostPacks = 50
 // damagedPack is how restic check names one, and where its id is.
 const damagedPack = `pack ([0-9a-f]{64})`
 
-// damage says what a check that failed means for a set: which of its claims cannot be restored whole.
-func (r *Repository) damage(ctx context.Context, m *Manifest, failed error) error {
+// damage says what a check of a part of the data that failed means for a set: which of its claims cannot be restored whole.
+func (r *Repository) damage(ctx context.Context, m *Manifest, part string, failed error) error {
 	var exit *exitError
 	if failed == nil || !errors.As(failed, &exit) || exit.code != 1 {
 		return failed
+	}
+	if strings.Contains(exit.text, "--read-data-subset") { // restic looks at it before it reads anything
+		return fault.New(fault.Usage, "%q is no part of the data that can be read", part).
+			WithHint("give a percentage like 5%%, n/t like 1/10, or a size like 10G")
 	}
 	hint := "restic check shows more, restic repair saves what can be saved; choose another set until then"
 	packs := damagedPacks(exit.said)

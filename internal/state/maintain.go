@@ -40,7 +40,7 @@ func (r *Repository) Verify(ctx context.Context, m *Manifest, part string, p pla
 			p.Count(status.Done, status.Total, "packs")
 		}
 	}})
-	return fault.Join(append(errs, r.damage(ctx, m, err))...)
+	return fault.Join(append(errs, r.damage(ctx, m, part, err))...)
 }
 
 // Making is how long a set may be in the making: the first one of a terabyte takes a day.

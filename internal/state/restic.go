@@ -163,6 +163,9 @@ func (r *Repository) explain(e *exitError) error {
 			WithHint("see whether spec.state.repository and its credentials are right; the first snapshot creates it"))
 	case e.code == exitLocked:
 		return f.WithHint("another run uses it; wait until it has ended, and run this again; the lock of a killed run is removed once it has not been renewed for half an hour").Transient()
+	case strings.Contains(e.text, "no credentials found"): // restic proposes a flag of its own, which nobody can give here
+		return fault.New(fault.Usage, "this machine has no credentials for it").On("backup repository %s", r.name()).
+			WithHint("set the variables of its storage before the command, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; docs/state.md lists them")
 	case refused(e.text):
 		return f.WithHint("its credentials are refused: renew them where this command gets them from (see docs/state.md), and run it again")
 	case strings.Contains(e.text, "dial tcp") || strings.Contains(e.text, "no such host") || strings.Contains(e.text, "connection refused"):

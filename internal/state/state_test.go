@@ -222,6 +222,11 @@ func TestWhatIsLostIsNamed(t *testing.T) {
 	if err := errors.Join(os.Chmod(packs[0], 0o600), os.WriteFile(packs[0], raw, 0o600)); err != nil {
 		t.Fatal(err)
 	}
+	for _, part := range []string{"500%", "0", "much"} { // a slip of whoever calls, and no damage
+		if err := r.Verify(t.Context(), &m, part, nil); fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), part) {
+			t.Errorf("%s: %v", part, err)
+		}
+	}
 	if err := r.Verify(t.Context(), &m, "100%", nil); err == nil || !strings.Contains(err.Error(), m.ID) {
 		t.Errorf("a flipped bit: %v", err)
 	}

@@ -2,6 +2,7 @@
 package wait
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,7 +25,7 @@ type TimeoutError struct {
 	Condition string
 	Detail    string // what was missing at the last look
 	After     time.Duration
-	Cause     error // context.DeadlineExceeded or context.Canceled
+	Cause     error // context.DeadlineExceeded or context.Canceled, or one of them from a look that it cut off
 }
 
 func (e *TimeoutError) Error() string {
@@ -66,6 +67,8 @@ func Poll(ctx context.Context, c Condition, maxPause time.Duration, p plan.Progr
 		}
 		before = detail
 		switch {
+		case err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()): // it was cut off, and not what was missing is its error
+			return &TimeoutError{Condition: c.String(), Detail: cmp.Or(detail, err.Error()), After: time.Since(start), Cause: err}
 		case err != nil:
 			return fmt.Errorf("%s: %w", c, err)
 		case ok:

@@ -3,6 +3,7 @@ package wait
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -57,17 +58,24 @@ func TestBackoff(t *testing.T) {
 }
 
 func TestALookThatIsCutOffDoesNotHideTheOneBefore(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	looks := 0
-	err := Poll(ctx, Func("the nodes are Ready", func(ctx context.Context) (bool, string, error) {
-		if looks++; looks == 1 {
-			return false, "2 of 3 nodes", nil
-		}
-		cancel()
-		return false, "context canceled while asking", nil
-	}), time.Millisecond, nil)
-	var late *TimeoutError
-	if !errors.As(err, &late) || late.Detail != "2 of 3 nodes" {
-		t.Errorf("got %v", err)
+	for name, cutOff := range map[string]func(context.Context) (bool, string, error){
+		"as what is missing": func(context.Context) (bool, string, error) { return false, "context canceled while asking", nil },
+		"as an error":        func(ctx context.Context) (bool, string, error) { return false, "", fmt.Errorf("list: %w", ctx.Err()) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			looks := 0
+			err := Poll(ctx, Func("the nodes are Ready", func(ctx context.Context) (bool, string, error) {
+				if looks++; looks == 1 {
+					return false, "2 of 3 nodes", nil
+				}
+				cancel()
+				return cutOff(ctx)
+			}), time.Millisecond, nil)
+			var late *TimeoutError
+			if !errors.As(err, &late) || late.Detail != "2 of 3 nodes" || !errors.Is(err, context.Canceled) {
+				t.Errorf("got %v", err)
+			}
+		})
 	}
 }

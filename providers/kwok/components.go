@@ -78,8 +78,9 @@ func controlPlane(folder string, at ports, programs map[string]string) []supervi
 			"--leader-elect=false", "--secure-port=0", "--profiling=false",
 			"--kube-api-qps=1000", "--kube-api-burst=2000",
 		}},
-		{Name: kwokName, Path: programs[kwokName], Env: map[string]string{"KWOK_WORKDIR": in("kwok")}, Args: []string{
-			"--kubeconfig=" + in(kubeconfigFor("kwok")), "--config=" + in(stagesName),
+		{Name: kwokName, Path: programs[kwokName], Env: map[string]string{"KWOK_WORKDIR": in("kwok")}, Dir: folder, Args: []string{
+			// A list: of a path with a comma it would make two.
+			"--kubeconfig=" + in(kubeconfigFor("kwok")), "--config=" + stagesName,
 			"--manage-all-nodes=true", "--node-lease-duration-seconds=40", "--cidr=" + podRange,
 			"--node-ip=192.0.2.2",
 		}},

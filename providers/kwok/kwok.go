@@ -252,7 +252,7 @@ func (p *Provider) Leftovers(ctx context.Context, r providers.Ref) ([]providers.
 	paths, err := p.state.remains(r.Name)
 	var list []providers.Resource
 	for _, path := range paths {
-		list = append(list, providers.Resource{Kind: "folder", Name: path, Remove: "rm -rf '" + path + "'"})
+		list = append(list, providers.Resource{Kind: "folder", Name: path, Remove: "rm -rf '" + strings.ReplaceAll(path, "'", `'\''`) + "'"})
 	}
 	return list, err
 }

@@ -132,7 +132,7 @@ func other(t *testing.T, role, state, name string, lines int, after time.Duratio
 }
 
 func TestProvider(t *testing.T) {
-	state := t.TempDir()
+	state := filepath.Join(t.TempDir(), "a folder, of 'mine'") // as a home folder may be called
 	providertest.Run(t, providertest.Subject{
 		Name: kwok.Name, Prefix: "suite-", Nodes: 2, Parallel: 4,
 		New: func(t *testing.T) providers.Provider { return mustProvider(t, state, 2) },

@@ -62,8 +62,12 @@ func TestRunPassesTheExitCodeOn(t *testing.T) {
 	}
 	w.nothingLeft()
 
-	if code, out, _ := w.run("run", bareFile, "--", "no-such-command"); code != 1 || !strings.Contains(out, "no-such-command") {
+	if code, out, doc := w.run("run", bareFile, "--", "no-such-command"); code != 2 || !strings.Contains(out, "no-such-command") || len(doc.Steps) > 0 {
 		t.Errorf("a command that is not there: exit %d\n%s", code, out)
+	}
+	code, out, _ = w.run("run", bareFile, "--artifacts", seen, "--", "false") // which is no folder
+	if code != 1 || !strings.Contains(out, "no artifacts: ") || strings.Contains(out, "artifacts are in") {
+		t.Errorf("artifacts that cannot be written: exit %d\n%s", code, out)
 	}
 	w.nothingLeft()
 }

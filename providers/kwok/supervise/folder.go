@@ -121,9 +121,10 @@ func (f Folder) Apply(ctx context.Context, set []Process, p plan.Progress) (plan
 	if err := ctx.Err(); err != nil {
 		return "", err
 	}
+	last, _ := f.Status() // is all that is left of the number where the set was taken away; the supervisor writes it anew
 	// A new number even for the same set: that a supervisor holds the lock proves nothing, one that was
 	// killed holds it for a moment more. That it has seen this number does.
-	now = wanted{Seq: now.Seq + 1, Processes: set}
+	now = wanted{Seq: max(now.Seq, last.Seq) + 1, Processes: set}
 	if err := writeJSON(filepath.Join(f.Path, wantedFile), now); err != nil {
 		return "", err
 	}
@@ -172,7 +173,10 @@ func (f Folder) Stop(ctx context.Context, p plan.Progress) error {
 		return err
 	}
 	if err := writeJSON(filepath.Join(f.Path, wantedFile), wanted{Seq: now.Seq + 1, Stop: true}); err != nil {
-		return err
+		// On a full disk nothing can be written, which this may be to make room for. Without the file nothing is wanted either.
+		if removed := os.Remove(filepath.Join(f.Path, wantedFile)); removed != nil {
+			return errors.Join(err, removed)
+		}
 	}
 	ended := wait.Func("the cluster's processes end", func(context.Context) (bool, string, error) {
 		alive, err := f.Alive()

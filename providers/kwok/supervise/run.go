@@ -22,6 +22,7 @@ import (
 const (
 	firstPause = 200 * time.Millisecond // before the first restart; doubled each time
 	maxPause   = 10 * time.Second
+	lateAgain  = time.Second      // before a status that could not be written is written again
 	settled    = 30 * time.Second // a run of this length makes the pause short again
 	grace      = 5 * time.Second  // between asking a process to end and killing it
 	maxLog     = 16 << 20         // bytes of a log; at the next start it is put aside
@@ -77,6 +78,8 @@ func openPipe(path string) (*os.File, error) {
 type supervisor struct {
 	folder   Folder
 	seq      int64
+	told     int64 // seq of the status that was written last
+	late     bool  // the status could not be written
 	children map[string]*child
 	pokes    chan struct{}
 	exits    chan exit
@@ -145,8 +148,8 @@ func (s *supervisor) loop(ctx context.Context) error {
 // adopt reads the wanted set.
 func (s *supervisor) adopt() (stop bool, err error) {
 	w, err := s.folder.wanted()
-	if err != nil || w.Stop {
-		return w.Stop, err
+	if err != nil || w.Stop || w.Seq == 0 && s.seq > 0 { // 0: it was taken away
+		return true, err
 	}
 	if w.Seq == s.seq {
 		return false, nil
@@ -251,6 +254,9 @@ func (c *child) askToEnd() {
 // untilNext is how long nothing is due.
 func (s *supervisor) untilNext(now time.Time) time.Duration {
 	next := time.Hour
+	if s.late {
+		next = lateAgain
+	}
 	for _, c := range s.children {
 		if c.cmd == nil {
 			next = min(next, c.nextTry.Sub(now))
@@ -302,7 +308,8 @@ func (s *supervisor) running() int {
 	return n
 }
 
-// report writes the status.
+// report writes the status. Where that fails, as on a full disk, what runs goes on, and it is written later. Only a new set,
+// whose status somebody waits for, is not brought about in silence.
 func (s *supervisor) report() error {
 	status := Status{Seq: s.seq, Processes: map[string]State{}}
 	for name, c := range s.children {
@@ -310,7 +317,12 @@ func (s *supervisor) report() error {
 			status.Processes[name] = c.state
 		}
 	}
-	return writeJSON(filepath.Join(s.folder.Path, statusFile), status)
+	err := writeJSON(filepath.Join(s.folder.Path, statusFile), status)
+	if s.late = err != nil; s.late && s.told != s.seq {
+		return err
+	}
+	s.told = s.seq
+	return nil
 }
 
 // openLog opens a log to append to, putting one that has grown too long aside.

@@ -142,6 +142,49 @@ func TestWhatEndsIsStartedAgainWithGrowingPauses(t *testing.T) {
 	}
 }
 
+// TestAFullDisk on which no file can be replaced: what runs goes on, and can be ended to make room.
+func TestAFullDisk(t *testing.T) {
+	f := folder(t)
+	full := func(file string) func() {
+		blocked := filepath.Join(f.Path, file+".new")
+		if err := os.Mkdir(blocked, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		return func() {
+			if err := os.Remove(blocked); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	pids := filepath.Join(t.TempDir(), "pids")
+	x, y := shell("x", "echo $$ >>"+pids+"; exec sleep 600"), shell("y", "exec sleep 600")
+	apply(t, f, plan.Changed, x, y)
+	before := until(t, f, "both run", func(s map[string]supervise.State) bool { return running(s["x"].Pid) && running(s["y"].Pid) })
+	empty := full("status.json")
+	if err := syscall.Kill(before["x"].Pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	until(t, f, "it is started again", func(map[string]supervise.State) bool {
+		raw, err := os.ReadFile(pids)
+		return err == nil && len(strings.Fields(string(raw))) == 2
+	})
+	empty()
+	after := until(t, f, "that is told", func(s map[string]supervise.State) bool { return s["x"].Restarts == 1 && running(s["x"].Pid) })
+	if after["y"].Pid != before["y"].Pid {
+		t.Errorf("the other one ended: %v, then %v", before, after)
+	}
+	empty = full("processes.json")
+	if err := f.Stop(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if alive, err := f.Alive(); alive || err != nil || running(after["x"].Pid) {
+		t.Errorf("after the end: %v, %v, %v", alive, err, running(after["x"].Pid))
+	}
+	empty()
+	apply(t, f, plan.Changed, x)
+	until(t, f, "one runs again", func(s map[string]supervise.State) bool { return len(s) == 1 && running(s["x"].Pid) })
+}
+
 func TestMissingProgramIsTold(t *testing.T) {
 	f := folder(t)
 	apply(t, f, plan.Changed, supervise.Process{Name: "x", Path: "/no/such/program"})
