@@ -19,9 +19,9 @@ import (
 )
 
 // A container without a readiness probe is Ready the moment that it starts, and so for a moment each time that it starts again
-// after a crash. It has come up when it has run for so long.
+// after a crash. It has come up when it has run for so long: a busy kubelet tells of an end seconds late.
 const (
-	settleTime      = 3 * time.Second
+	settleTime      = 5 * time.Second
 	settleTimeAgain = 10 * time.Second // as long as the kubelet waits before it starts it for the second time
 )
 
