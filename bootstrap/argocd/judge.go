@@ -24,9 +24,7 @@ func goalOf(t reconciler.Target) goal { return goal{commit: t.Commit, tag: t.Tag
 func (g goal) wants(source int) bool { return g.follows == nil || g.follows[source] }
 
 // is says whether the revisions of all sources are as wanted.
-func (g goal) is(revisions []string) bool {
-	return len(revisions) == max(1, len(g.follows)) && g.missed(revisions) == ""
-}
+func (g goal) is(revisions []string) bool { return g.missed(revisions) == "" }
 
 // missed is what revision is not as wanted, empty when all are.
 func (g goal) missed(revisions []string) string {

@@ -61,12 +61,13 @@ func (pr *proof) wake(ctx context.Context) (plan.Outcome, error) {
 		if obj == nil || ref == pr.applicationRef() {
 			return nil
 		}
-		refresh, again := "", stateOf(obj).gaveUp(pr.goal(obj))
-		switch s := stateOf(obj); {
+		s, to := stateOf(obj), pr.goal(obj)
+		refresh, again := "", s.gaveUp(to)
+		switch {
 		case !s.current || s.status == "": // it looks anyhow
 		case !s.compared:
 			refresh = "hard" // the failure may be one that is cached
-		case !pr.goal(obj).is(s.revisions):
+		case !to.is(s.revisions):
 			refresh = "normal"
 		case slices.Contains(relations(pr.root, obj), kindred) && !slices.Contains(s.revisions, pr.target.Commit):
 			return pr.ask(ctx, obj, "normal", again) // whether it changes anything is not known

@@ -24,19 +24,13 @@ func (a *ArgoCD) Status(ctx context.Context, c *kube.Client, t reconciler.Target
 			faults = fault.Join(faults, fault.New(fault.Failed, "%s is not as declared", d.Path).On("%s", d.Ref))
 		}
 	}
-	var root *unstructured.Unstructured
-	err = a.visit(ctx, c, nil, func(ref kube.Ref, obj *unstructured.Unstructured) error {
+	pr := a.proof(c, nil, t, nil)
+	err = pr.visit(ctx, nil, func(ref kube.Ref, obj *unstructured.Unstructured) error { // it leaves out those that are not judged
 		if obj == nil {
 			return nil // told above, or by the one that leads there
 		}
-		judge := synced(goalOf(t))
-		if root == nil {
-			root = obj
-		} else {
-			judge = nested(root, goalOf(t), true) // visit leaves out those that are not judged
-		}
 		plain, _ := resources(obj)
-		faults = fault.Join(faults, faultOf(obj, ref, judge, obj == root), c.Check(ctx, plain))
+		faults = fault.Join(faults, faultOf(obj, ref, synced(pr.goal(obj)), obj == pr.root), c.Check(ctx, plain))
 		for _, ref := range setsOf(plain) {
 			set, err := c.Get(ctx, ref)
 			if err != nil {

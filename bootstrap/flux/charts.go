@@ -13,10 +13,11 @@ import (
 // awaitChart waits until a HelmRelease that is ready runs the chart of the commit, where that is a folder of our repository: its own
 // conditions do not say which commit the chart that it installed is from.
 func (pr *proof) awaitChart(ctx context.Context, release kube.Ref) error {
-	chart, _, err := pr.ownChart(ctx, release)
-	if err != nil || chart == (kube.Ref{}) {
+	found, err := pr.ownChart(ctx, release)
+	if err != nil || found == nil {
 		return err
 	}
+	chart := kube.RefOf(found)
 	if err := pr.watcher.Until(ctx, chart, "made from the commit", existing(chartAt(pr.target.Commit)), pr.p); err != nil {
 		return pr.stuck(ctx, pr.client, err)
 	}
@@ -31,42 +32,41 @@ func (pr *proof) awaitChart(ctx context.Context, release kube.Ref) error {
 // chartState is the fault of a HelmRelease that does not run the chart of the commit, nil when it does, and for one whose chart is not of
 // our repository.
 func (pr *proof) chartState(ctx context.Context, release kube.Ref) error {
-	chart, obj, err := pr.ownChart(ctx, release)
-	if err != nil || obj == nil {
+	chart, err := pr.ownChart(ctx, release)
+	if err != nil || chart == nil {
 		return err
 	}
-	if h := chartAt(pr.target.Commit)(obj); !h.Ready {
-		return fault.New(fault.Failed, "%s", h.Message).On("%s", chart)
+	if h := chartAt(pr.target.Commit)(chart); !h.Ready {
+		return fault.New(fault.Failed, "%s", h.Message).On("%s", kube.RefOf(chart))
 	}
 	live, err := pr.client.Get(ctx, release)
 	if err != nil || live == nil || !kube.HealthOf(live).Ready { // what is not ready is told so
 		return err
 	}
-	if h := installs(revisionOf(obj))(live); !h.Ready {
+	if h := installs(revisionOf(chart))(live); !h.Ready {
 		return fault.New(fault.Failed, "%s", h.Message).On("%s", release)
 	}
 	return nil
 }
 
-// ownChart is the HelmChart that Flux makes of a folder of our repository for a HelmRelease; it is zero for a HelmRelease of another chart.
-func (pr *proof) ownChart(ctx context.Context, release kube.Ref) (ref kube.Ref, chart *unstructured.Unstructured, err error) {
+// ownChart is the HelmChart that Flux makes of a folder of our repository for a HelmRelease; it is nil for a HelmRelease of another chart.
+func (pr *proof) ownChart(ctx context.Context, release kube.Ref) (chart *unstructured.Unstructured, err error) {
 	obj, err := pr.client.Get(ctx, release)
 	if err != nil || obj == nil {
-		return ref, nil, err
+		return nil, err
 	}
-	of, ok := chartOf(obj)
+	ref, ok := chartOf(obj)
 	if !ok {
-		return ref, nil, nil
+		return nil, nil
+	}
+	if chart, err = pr.client.Get(ctx, ref); err != nil || chart == nil {
+		return nil, err
 	}
 	ours, err := pr.sources(ctx, pr.client)
-	if err != nil {
-		return ref, nil, err
+	if err != nil || !ours.have(chart) {
+		return nil, err
 	}
-	chart, err = pr.client.Get(ctx, of)
-	if err != nil || chart == nil || !ours.have(chart) {
-		return ref, nil, err
-	}
-	return of, chart, nil
+	return chart, nil
 }
 
 // chartOf is the HelmChart that a HelmRelease installs: the one that it names, or the one that the helm-controller makes for it. ok is

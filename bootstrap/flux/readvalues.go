@@ -2,7 +2,6 @@ package flux
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -39,7 +38,7 @@ func (pr *proof) readValues(ctx context.Context, ref kube.Ref) error {
 	if obj.GetAnnotations()[requestedAt] == request {
 		return nil
 	}
-	return pr.client.MergePatch(ctx, ref, fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, requestedAt, request))
+	return annotate(ctx, pr.client, ref, request, requestedAt)
 }
 
 // valuesChanged is when the last of the values that an object takes from ConfigMaps and Secrets changed; zero when none did since they
@@ -53,14 +52,9 @@ func (pr *proof) valuesChanged(ctx context.Context, obj *unstructured.Unstructur
 		if values == nil {
 			continue
 		}
-		made := values.GetCreationTimestamp().Time
-		for _, entry := range values.GetManagedFields() {
-			if entry.Time == nil || !entry.Time.After(made) && !from.optional {
-				continue
-			}
-			if entry.Time.After(last) {
-				last = entry.Time.Time
-			}
+		changed := kube.ChangedAt(values)
+		if (from.optional || changed.After(values.GetCreationTimestamp().Time)) && changed.After(last) {
+			last = changed
 		}
 	}
 	return last, nil

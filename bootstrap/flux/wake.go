@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -22,11 +23,19 @@ const (
 // poke asks Flux to reconcile an object now, and returns the mark by which the answer is known.
 func (f *Flux) poke(ctx context.Context, c *kube.Client, ref kube.Ref) (request string, err error) {
 	request = time.Now().UTC().Format(time.RFC3339Nano)
-	annotations := fmt.Sprintf(`%q:%q`, requestedAt, request)
 	if ref.Group == helmGroup {
-		annotations += fmt.Sprintf(`,%q:%q`, resetAt, request)
+		return request, annotate(ctx, c, ref, request, requestedAt, resetAt)
 	}
-	return request, c.MergePatch(ctx, ref, []byte(`{"metadata":{"annotations":{`+annotations+`}}}`))
+	return request, annotate(ctx, c, ref, request, requestedAt)
+}
+
+// annotate makes a request to Flux by some annotations of an object.
+func annotate(ctx context.Context, c *kube.Client, ref kube.Ref, request string, keys ...string) error {
+	var annotations []string
+	for _, key := range keys {
+		annotations = append(annotations, fmt.Sprintf(`%q:%q`, key, request))
+	}
+	return c.MergePatch(ctx, ref, []byte(`{"metadata":{"annotations":{`+strings.Join(annotations, ",")+`}}}`))
 }
 
 // wake asks what the repository leads to, and failed before this run, to try again: some would not by themselves, ever or for an hour.

@@ -43,7 +43,7 @@ func (f *Flux) Workloads(ctx context.Context, c *kube.Client, t reconciler.Targe
 func releasedBy(ctx context.Context, c *kube.Client, objs []kube.Ref) ([]kube.Ref, error) {
 	releases := map[string]bool{}
 	for _, ref := range objs {
-		if ref.Group == helmGroup && ref.Kind == kindRelease {
+		if isRelease(ref) {
 			releases[ref.Namespace+"/"+ref.Name] = true
 		}
 	}

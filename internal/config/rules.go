@@ -21,8 +21,8 @@ var (
 	cronFields   = regexp.MustCompile(`^\S+( +\S+){4}$`)
 )
 
-// maxName fits every provider: GKE takes 40 characters.
-const maxName = 40
+// MaxName is the length of the longest name of a cluster. It fits every provider: GKE takes 40 characters.
+const MaxName = 40
 
 // rule is what a field demands beyond its type. The loader enforces it and the JSON Schema tells it, so
 // that an editor and the command cannot disagree.
@@ -47,7 +47,7 @@ func (r rule) elements() rule {
 
 // ruleOf gives the rule of a field of a type.
 func ruleOf(typ, field string) rule {
-	name := rule{pattern: dnsLabel, length: maxName, says: "at most 40 lower-case letters, digits and -, beginning and ending with a letter or digit", filled: true}
+	name := rule{pattern: dnsLabel, length: MaxName, says: "at most 40 lower-case letters, digits and -, beginning and ending with a letter or digit", filled: true}
 	switch typ + "." + field {
 	case "Metadata.Name":
 		return name
@@ -116,7 +116,7 @@ func gkeRule(field string) rule {
 	case "GKERanges.Pods", "GKERanges.Services":
 		return rule{pattern: cidrOrSize, says: "a range like 10.8.0.0/14 or a size like /14"}
 	case "GKENodePool.Name":
-		return rule{pattern: gkeName, length: maxName, says: "at most 40 lower-case letters, digits and -, beginning with a letter", filled: true}
+		return rule{pattern: gkeName, length: MaxName, says: "at most 40 lower-case letters, digits and -, beginning with a letter", filled: true}
 	case "GKENodePool.Nodes":
 		return rule{min: 1, max: 1000}
 	case "GKENodePool.DiskSizeGB":

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // serverClock is the time as the API server told it last. Only by that can be said how old what it made is: this
@@ -70,3 +72,14 @@ func (t *clocked) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // WrappedRoundTripper lets those find the transport that need more of it, as client-go does.
 func (t *clocked) WrappedRoundTripper() http.RoundTripper { return t.next }
+
+// ChangedAt is when an object was made or last changed, to the second, by the clock of its API server.
+func ChangedAt(obj metav1.Object) time.Time {
+	changed := obj.GetCreationTimestamp().Time
+	for _, entry := range obj.GetManagedFields() {
+		if entry.Time != nil && entry.Time.After(changed) {
+			changed = entry.Time.Time
+		}
+	}
+	return changed
+}

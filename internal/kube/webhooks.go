@@ -87,13 +87,7 @@ func settled(m metav1.ObjectMeta, seen map[string]time.Time) bool {
 	if seen[m.ResourceVersion].IsZero() {
 		seen[m.ResourceVersion] = time.Now()
 	}
-	changed := m.CreationTimestamp.Time
-	for _, entry := range m.ManagedFields {
-		if entry.Time != nil && entry.Time.After(changed) {
-			changed = entry.Time.Time
-		}
-	}
-	return time.Since(changed) >= settledAfter || time.Since(seen[m.ResourceVersion]) >= settledSeen
+	return time.Since(ChangedAt(&m)) >= settledAfter || time.Since(seen[m.ResourceVersion]) >= settledSeen
 }
 
 func ignoreTransient(err error) error {

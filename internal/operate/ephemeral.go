@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/rekindle-dev/rekindle/bootstrap"
+	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/folders"
 	"github.com/rekindle-dev/rekindle/internal/runs"
@@ -14,9 +15,6 @@ import (
 	"github.com/rekindle-dev/rekindle/providers/kind"
 	"github.com/rekindle-dev/rekindle/providers/kwok"
 )
-
-// longestName is that of a cluster on any provider (see config).
-const longestName = 40
 
 // DefaultTTL is how long an ephemeral cluster may live.
 const DefaultTTL = 2 * time.Hour
@@ -72,7 +70,7 @@ func (c *Caller) newEphemeral(docs *Documents, word string, o Options, stay Stay
 		record.Location = gke.LocationOf(g.Project, g.Location)
 	}
 	suffix := "-" + word + "-" + record.ID
-	record.Cluster = fmt.Sprintf("%.*s%s", longestName-len(suffix), docs.Cluster.Metadata.Name, suffix)
+	record.Cluster = fmt.Sprintf("%.*s%s", config.MaxName-len(suffix), docs.Cluster.Metadata.Name, suffix)
 	run, err := runs.In(state).Begin(record)
 	if err != nil {
 		return nil, err

@@ -54,7 +54,7 @@ func TestAnEphemeralNameIsNoLongerThanAnother(t *testing.T) {
 	t.Setenv("XDG_STATE_HOME", t.TempDir())
 	for _, word := range []string{"run", "drill", "rehearse"} {
 		docs := &Documents{Documents: &config.Documents{Cluster: &config.Cluster{}}}
-		docs.Cluster.Metadata.Name = strings.Repeat("n", longestName)
+		docs.Cluster.Metadata.Name = strings.Repeat("n", config.MaxName)
 		docs.Cluster.Spec.Provider.Kwok = &config.Kwok{}
 		e, err := caller(t).newEphemeral(docs, word, Options{}, Stay{TTL: time.Hour})
 		if err != nil {

@@ -174,8 +174,11 @@ func (m *migration) stage(ctx context.Context) error {
 		if err := m.remind(ctx, from); err != nil {
 			return err
 		}
+		if err := m.s.Run(ctx, h.Agree()); err != nil { // on what it has been reminded of
+			return err
+		}
 	}
-	if err := m.s.Each(ctx, h.Agree, h.Begin); err != nil {
+	if err := m.s.Run(ctx, h.Begin()); err != nil {
 		return err
 	}
 	begun := time.Now()
