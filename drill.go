@@ -25,7 +25,7 @@ type DrillOptions struct {
 // what came up, and deletes it. The cluster in use is neither asked nor changed. It is made on kind unless the options say kwok.
 // [Report.Drill] has what was measured and found.
 func Drill(ctx context.Context, document string, o Options, d DrillOptions) (*Report, error) {
-	return tell(o, o.caller(), func(c *operate.Caller) error {
+	return tell(ctx, o, o.caller(), func(c *operate.Caller) error {
 		return c.Drill(ctx, document, operate.Options{SourceFrom: o.SourceFrom, Provider: cmp.Or(o.Provider, kind.Name)}, operate.DrillOptions{
 			Stay: d.stay(), At: d.At, Hold: d.Hold, Sentinels: d.Sentinels, Baseline: d.Baseline, MaxRTO: d.MaxRTO, MaxRPO: d.MaxRPO,
 		})

@@ -1,6 +1,8 @@
 package rekindle
 
 import (
+	"slices"
+
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/report"
 )
@@ -21,23 +23,32 @@ func ExitCode(err error) int { return fault.Code(err) }
 // break. Of nil it is empty.
 func Explain(err error) string { return fault.Text(err) }
 
-// hidden is an error whose text had a secret in it.
+// hidden is an error whose text or hints had a secret in them.
 type hidden struct {
 	error
-	text string // without it
+	text  string   // without it
+	hints []string // likewise
 }
 
 func (e *hidden) Error() string { return e.text }
 func (e *hidden) Unwrap() error { return e.error }
 
-// hide takes secrets out of the text of an error: a program prints it where no report does.
+// Hints implements fault.Hinter.
+func (e *hidden) Hints() []string { return e.hints }
+
+// hide takes secrets out of the text and the hints of an error: a program prints them where no report does.
 func hide(err error, secrets *report.Redactor) error {
 	faults, changed := fault.All(err), false
 	clean := make([]error, len(faults))
 	for i, one := range faults {
+		hints := fault.Hints(one)
+		h := &hidden{one, secrets.Redact(one.Error()), make([]string, len(hints))}
+		for n, hint := range hints {
+			h.hints[n] = secrets.Redact(hint)
+		}
 		clean[i] = one
-		if text := secrets.Redact(one.Error()); text != one.Error() {
-			clean[i], changed = &hidden{one, text}, true
+		if h.text != one.Error() || !slices.Equal(h.hints, hints) {
+			clean[i], changed = h, true
 		}
 	}
 	if !changed {

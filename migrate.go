@@ -47,7 +47,7 @@ func Migrate(ctx context.Context, from, to string, phase Phase, o Options, m Mig
 	if !known {
 		return nil, fault.New(fault.Usage, "a migration has no phase %q", phase)
 	}
-	return tell(o, o.caller(), func(c *operate.Caller) error {
+	return tell(ctx, o, o.caller(), func(c *operate.Caller) error {
 		return c.Migrate(ctx, from, to, which, operate.MigrateOptions{
 			Passes: cmp.Or(m.Passes, operate.DefaultPasses), JobsTimeout: cmp.Or(m.JobsTimeout, operate.DefaultJobsTimeout),
 			MaxDowntime: m.MaxDowntime, KeepSource: m.KeepSource, WithoutTarget: m.WithoutTarget, WithoutSource: m.WithoutSource,

@@ -7,6 +7,7 @@ import (
 
 	"github.com/rekindle-dev/rekindle/bootstrap"
 	"github.com/rekindle-dev/rekindle/internal/engine"
+	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/operate"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/report"
@@ -14,16 +15,21 @@ import (
 
 // operate lets do its work with a job for the cluster, as one run.
 func (c *Cluster) operate(ctx context.Context, do func(ctx context.Context, s *operate.Session, job *bootstrap.Job) error) (*Report, error) {
-	return c.tell(func(caller *operate.Caller) error { return caller.Work(ctx, c.docs, c.options, do) })
+	return c.tell(ctx, func(caller *operate.Caller) error { return caller.Work(ctx, c.docs, c.options, do) })
 }
 
 // tell lets do one operation whose caller is told as the options say, and gives what was told at its end.
-func (c *Cluster) tell(do func(*operate.Caller) error) (*Report, error) {
-	return tell(c.o, c.caller, do)
+func (c *Cluster) tell(ctx context.Context, do func(*operate.Caller) error) (*Report, error) {
+	return tell(ctx, c.o, c.caller, do)
 }
 
-func tell(o Options, caller operate.Caller, do func(*operate.Caller) error) (*Report, error) {
-	told := newTelling(o, caller.Secrets)
+func tell(ctx context.Context, o Options, caller operate.Caller, do func(*operate.Caller) error) (*Report, error) {
+	if o.ReportFile != "" {
+		if err := report.Writable(o.ReportFile); err != nil {
+			return nil, fault.Wrap(err, fault.Usage, "Options.ReportFile").WithHint("give a file in a folder that exists and can be written")
+		}
+	}
+	told := newTelling(ctx, o, caller.Secrets)
 	defer told.close()
 	caller.Tell = told
 	err := do(&caller)
@@ -39,11 +45,12 @@ type telling struct {
 	would  *Preview // once it is known; nil before
 }
 
-func newTelling(o Options, secrets *report.Redactor) *telling {
+// newTelling does not wait for a log that stalls once the context has ended. The events are the caller's own: they are waited for.
+func newTelling(ctx context.Context, o Options, secrets *report.Redactor) *telling {
 	t := &telling{events: o.Events}
 	t.all = []*report.Reporter{report.New(t, io.Discard, report.Options{Format: report.JSON, HTML: o.ReportFile, Redactor: secrets})}
 	if o.Log != nil {
-		t.all = append(t.all, report.New(o.Log, o.Log, report.Options{Format: report.Plain, Redactor: secrets}))
+		t.all = append(t.all, report.New(o.Log, o.Log, report.Options{Format: report.Plain, Redactor: secrets, Hurry: ctx.Done()}))
 	}
 	return t
 }

@@ -58,12 +58,17 @@ type Options struct {
 	SourceFrom string
 	// Prune has Up remove releases and keys that rekindle installed and that the documents no longer declare.
 	Prune bool
+	// AbandonMigration has Down remove a cluster even if a migration needs it, and with it perhaps the only data.
+	AbandonMigration bool
 	// TrustDocument lets a document that is given by URL run commands and read files of this machine.
 	TrustDocument bool
 
-	// Log gets the progress as lines of text, as the command prints it where there is no terminal; nil for none.
+	// Log gets the progress as lines of text, as the command prints it where there is no terminal; nil for none. A Write that
+	// does not return holds the operation until its context ends. Then it is left behind, and what was not written is lost, or
+	// written after the operation has returned.
 	Log io.Writer
-	// Events is called with everything that happens, one call at a time. The operation waits for it. May be nil.
+	// Events is called with everything that happens, one call at a time. The operation waits for it, also after its context
+	// has ended. May be nil.
 	Events func(Event)
 	// ReportFile gets a self-contained HTML page about the operation; empty for none.
 	ReportFile string
@@ -93,6 +98,7 @@ func Open(ctx context.Context, document string, o Options) (*Cluster, error) {
 		caller: o.caller(),
 		options: operate.Options{
 			SourceFrom: o.SourceFrom, Use: o.UseContext, Prune: o.Prune, Name: o.Name, Provider: o.Provider, Context: o.Context,
+			AbandonMigration: o.AbandonMigration,
 		},
 	}
 	docs, err := c.caller.Load(ctx, document)
@@ -128,7 +134,7 @@ func (c *Cluster) Name() string { return c.options.NameOf(c.docs.Documents) }
 
 // Preview finds out what Up would do to the cluster as it is, and changes nothing. That the cluster does not answer is no error.
 func (c *Cluster) Preview(ctx context.Context) (*Preview, error) {
-	told := newTelling(c.o, c.caller.Secrets)
+	told := newTelling(ctx, c.o, c.caller.Secrets)
 	caller := c.caller
 	caller.Tell = told
 	err := caller.Foresee(ctx, c.docs, c.options, told.plan)
@@ -151,18 +157,18 @@ func (c *Cluster) Status(ctx context.Context) (*Report, error) {
 }
 
 // Down deletes the cluster with all its data, if rekindle made it, and looks for what is left of it. From an existing cluster
-// (spec.provider.existing) it removes what Up installed. It asks nobody. A cluster that does not exist is no error. The report
-// is nil if the operation failed before its first step.
+// (spec.provider.existing) it removes what Up installed. It asks nobody. A cluster that a migration needs is refused, see
+// [Options.AbandonMigration]. A cluster that does not exist is no error. The report is nil if the operation failed before its first step.
 func (c *Cluster) Down(ctx context.Context) (*Report, error) {
 	return c.operate(ctx, func(ctx context.Context, s *operate.Session, job *bootstrap.Job) error {
 		return s.Run(ctx, job.Down(ctx))
 	})
 }
 
-// Snapshot saves the volumes and the kept objects of the cluster in the backup repository of spec.state. A set that lacks
+// Snapshot saves the volumes and the kept objects of the cluster in the state repository of spec.state. A set that lacks
 // something is kept, marked as incomplete, and an error.
 func (c *Cluster) Snapshot(ctx context.Context) (*Report, error) {
-	return c.tell(func(caller *operate.Caller) error { return caller.Snapshot(ctx, c.docs, c.options) })
+	return c.tell(ctx, func(caller *operate.Caller) error { return caller.Snapshot(ctx, c.docs, c.options) })
 }
 
 // RebuildOptions say what is restored.
@@ -176,7 +182,7 @@ type RebuildOptions struct {
 // Rebuild is Up with the volumes and kept objects of a snapshot set: no pod starts before its data is restored. Volumes that
 // have data already are refused unless it is forced. It asks nobody, also not before it restores into an existing cluster.
 func (c *Cluster) Rebuild(ctx context.Context, o RebuildOptions) (*Report, error) {
-	return c.tell(func(caller *operate.Caller) error {
+	return c.tell(ctx, func(caller *operate.Caller) error {
 		return caller.Rebuild(ctx, c.docs, c.options, operate.RebuildOptions(o))
 	})
 }

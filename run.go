@@ -49,7 +49,7 @@ func Run(ctx context.Context, document string, o Options, r RunOptions, do func(
 	if err != nil {
 		return nil, err
 	}
-	return c.tell(func(caller *operate.Caller) error {
+	return c.tell(ctx, func(caller *operate.Caller) error {
 		return caller.Within(ctx, c.docs, "run", c.options, stay, func(_, live context.Context, e *operate.Ephemeral, job *bootstrap.Job) error {
 			return do(live, &Running{Access: *accessTo(job), ID: e.ID, Expires: e.Expires, KubeconfigFile: e.Kubeconfig()})
 		})

@@ -23,12 +23,15 @@ const (
 )
 
 func (j *Job) spec() providers.Spec {
-	s := providers.Spec{Name: j.name, Run: j.tools.Run, TTL: j.tools.TTL}
+	s := providers.Spec{Name: j.name, Run: j.tools.Run, TTL: j.tools.TTL, Looks: j.looks}
 	if !j.tools.Borrowed { // else the version is what that provider has: see versionCaveats
 		s.Version = j.docs.Cluster.Spec.Kubernetes.Version
 	}
 	return s
 }
+
+// OnlyLook has Prepare ask for no more permissions than looking at the cluster takes. Call it before.
+func (j *Job) OnlyLook() { j.looks = true }
 
 // versionCaveats says that the version which the documents declare is not the one on which all else is shown.
 func (j *Job) versionCaveats() []string {
@@ -55,6 +58,7 @@ func (j *Job) preflight() plan.Step {
 		ID: "preflight", Title: "check the provider", Timeout: 2 * time.Minute,
 		Reason: "everything that can be known before a cluster exists is checked before",
 		Do: func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
+			j.absent = j.isAbsent(ctx)
 			return plan.Unchanged, fault.Join(j.tools.Provider.Preflight(ctx, j.spec()), j.contextFree(), j.sourceReachable(ctx))
 		},
 	}
@@ -222,6 +226,8 @@ func (j *Job) findOwned() plan.Step {
 				return plan.Unchanged, nil
 			case err != nil:
 				return "", j.notOurs(err)
+			case j.gone:
+				return "", j.cameBack()
 			}
 			j.cluster = cluster
 			return plan.Unchanged, nil
@@ -246,7 +252,11 @@ func silent(ctx context.Context, answers func(context.Context) error, within tim
 	return true
 }
 
-// takeLeaseOfOld waits until no other run works on the cluster that is to go.
+// errSilent is that of an API server that was asked for oldAnswers, twice.
+var errSilent = fmt.Errorf("it was asked for %s", 2*oldAnswers)
+
+// takeLeaseOfOld waits until no other run works on the cluster that is to go. One that somebody else made does not go: without its lease
+// nothing is taken out of it.
 func (j *Job) takeLeaseOfOld(ctx context.Context) plan.Step {
 	return plan.Step{
 		ID: "lease", Title: "take the lease of the cluster", Timeout: leaseTimeout,
@@ -257,7 +267,10 @@ func (j *Job) takeLeaseOfOld(ctx context.Context) plan.Step {
 			if err := j.connect(ctx, j.cluster); err != nil {
 				return "", err
 			}
-			if silent(step, j.client.Answers, oldAnswers) {
+			if j.silent = silent(step, j.client.Answers, oldAnswers); j.silent {
+				if _, lent := j.tools.Provider.(providers.Lender); lent { // it stays, and a moment later it may answer
+					return "", j.keepsAll(errSilent)
+				}
 				p.Note("its API server does not answer, so no other run is working on it")
 				return plan.Unchanged, nil
 			}
@@ -278,6 +291,9 @@ func (j *Job) deleteCluster() plan.Step {
 	return plan.Step{
 		ID: "delete", Title: "delete the cluster " + j.ref().String(), Timeout: deleteTimeout, Retries: 2,
 		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+			if j.gone {
+				return plan.Unchanged, nil
+			}
 			if err := j.tools.Provider.Delete(ctx, j.ref(), p); err != nil {
 				return "", j.notOurs(err)
 			}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/fault"
-	"github.com/rekindle-dev/rekindle/internal/gitrepo"
 	"github.com/rekindle-dev/rekindle/internal/helm"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
@@ -129,7 +128,7 @@ func (j *Job) foreseeSync(ctx context.Context, pointed bool) (plan.Forecast, err
 	if err != nil {
 		return plan.Forecast{}, err
 	}
-	objects, err := j.differencesOf(ctx, j.foreseen(at))
+	objects, err := j.foreseeObjects(ctx, at)
 	if err != nil {
 		return plan.Forecast{}, err
 	}
@@ -156,16 +155,16 @@ func (j *Job) foreseeSync(ctx context.Context, pointed bool) (plan.Forecast, err
 	return plan.Forecast{Effect: effect, Changes: changes}, nil
 }
 
-// foreseen are the paths whose objects the reconciler at a revision would apply: with another commit also those that the path leads
-// to, but for what is changed on the way there. At the commit it is asked for the path alone.
-func (j *Job) foreseen(at string) []*gitrepo.Rendered {
+// foreseeObjects tells what is not as the reconciler at a revision would apply it. Another commit goes to all paths that the path leads
+// to, but for what is changed on the way there. At the commit it is asked for what is not as it has applied it.
+func (j *Job) foreseeObjects(ctx context.Context, at string) ([]kube.Difference, error) {
 	switch {
 	case j.rendered == nil:
-		return nil
+		return nil, nil
 	case j.isCommit(at):
-		return []*gitrepo.Rendered{j.rendered}
+		return j.drift(ctx)
 	}
-	return asRendered(j.rendered)
+	return j.differencesOf(ctx, asRendered(j.rendered))
 }
 
 // foreseePath tells what is told to the reconciler only when it is to apply the path.

@@ -2,7 +2,6 @@ package bootstrap
 
 import (
 	"context"
-	"fmt"
 	"io/fs"
 	"sync/atomic"
 	"time"
@@ -68,9 +67,14 @@ type Job struct {
 	simulated bool
 	follower  reconciler.Reconciler // what follows the repository; nil without one
 	state     State
+	mayUp     Guard // nil for none, as the next
+	mayDown   Guard
+	looks     bool               // the cluster is only looked at
+	absent    bool               // Prepare has found no cluster of which data is kept
+	silent    bool               // Down has found that its API server does not answer
+	gone      bool               // nothing of the cluster exists, so Down was not confirmed and removes nothing
 	pointed   bool               // this run pointed the reconciler at its source
 	changed   atomic.Bool        // this run changed something, so that what a Job of spec.verify showed before shows nothing any more
-	emptied   []string           // namespaces of what was in the cluster and the documents no longer declare
 	creates   string             // what creates the cluster, where the documents do not tell
 	end       context.CancelFunc // of what outlives a single step
 	endLease  context.CancelFunc // gives the lease back
@@ -143,12 +147,4 @@ func (j *Job) repoFS() fs.FS {
 		return nil
 	}
 	return j.tree.FS()
-}
-
-// count says how many: 1 key, 2 keys.
-func count(n int, one string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %ss", n, one)
 }

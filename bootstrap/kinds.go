@@ -3,6 +3,7 @@ package bootstrap
 import (
 	"context"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -43,7 +44,10 @@ func (j *Job) compareKinds(p plan.Progress) error {
 	for _, obj := range objs {
 		kind := obj.GroupVersionKind()
 		versions := brought[kind.GroupKind()]
+		unserved := j.unserved(obj, slices.Contains(versions, kind.Version))
 		switch {
+		case unserved != nil:
+			faults = append(faults, unserved)
 		case kind.GroupVersion().String() == config.APIVersion:
 			faults = append(faults, j.documentInPath(obj))
 		case slices.Contains(versions, kind.Version) || kube.IsBuiltIn(kind):
@@ -58,12 +62,17 @@ func (j *Job) compareKinds(p plan.Progress) error {
 	return fault.Join(faults...)
 }
 
-// documentInPath is the fault of a document of rekindle among what the reconciler would apply.
+// documentInPath is the fault of a document of rekindle among what the reconciler would apply. A kustomization.yaml in the path itself is no
+// way out: a cluster that follows the path deletes what is not named there, Flux's own files among it.
 func (j *Job) documentInPath(obj *unstructured.Unstructured) error {
-	path := pathOf(j.rendered.Path)
+	hint := fmt.Sprintf("move it to a folder that no cluster follows, such as rekindle/; or follow a second path, whose kustomization.yaml names what is to be applied (../%s/…). "+
+		"Leave %s itself without one: a cluster that follows it deletes whatever it no longer names", path.Base(j.rendered.Path), j.rendered.Path)
+	if j.rendered.Path == "." { // no folder is outside of it
+		hint = "set spec.source.path to a folder of what is to be applied, with the documents outside of it, where no cluster follows the repository's root"
+	}
 	return fault.New(fault.Usage, "is a document of rekindle, which no API server knows, and %s applies it with the rest of the path", j.follower.Name()).
 		On("%s", kube.RefOf(obj)).
-		WithHint("add to %s a kustomization.yaml that names what is to be applied and nothing else, or keep the documents in another folder", path)
+		WithHint("%s", hint)
 }
 
 // isBounded says whether all kinds that there will be are known: a cluster of somebody else's making has some of its own, and what is

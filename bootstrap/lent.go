@@ -3,6 +3,7 @@ package bootstrap
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,6 +16,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery"
 
+	"github.com/rekindle-dev/rekindle/bootstrap/flux"
+	"github.com/rekindle-dev/rekindle/bootstrap/reconciler"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
@@ -41,8 +44,8 @@ func (j *Job) giveBack(p *plan.Plan, lease plan.ID) plan.ID {
 		return lease
 	}
 	lease = cmp.Or(add(p, j.removeSchedule(), lease), lease)
-	synced := add(p, j.removeSync(), lease)                                         // while its controllers run
-	after := []plan.ID{lease, synced, p.Add(j.giveBackUndeclared(), lease, synced)} // it may need what is declared, not the other way round
+	synced := add(p, j.removeSync(lender), lease)                                         // while its controllers run
+	after := []plan.ID{lease, synced, p.Add(j.giveBackUndeclared(lender), lease, synced)} // it may need what is declared, not the other way round
 	removed := map[string]plan.ID{}
 	for _, r := range slices.Backward(j.stack.Releases) {
 		needs := slices.Clone(after)
@@ -68,22 +71,93 @@ func (j *Job) inLent(id plan.ID, title string, do func(context.Context, plan.Pro
 				return plan.Unchanged, nil
 			}
 			if err := j.client.Answers(ctx); err != nil {
-				return "", fault.Wrap(err, fault.Failed, "the API server does not answer").On("cluster %s", j.ref()).
-					WithHint("what was installed in it stays until it does: run down again then")
+				return "", j.keepsAll(err)
 			}
 			return do(ctx, p)
 		},
 	}
 }
 
-func (j *Job) removeSync() *plan.Step {
+// keepsAll is the fault that a cluster which somebody else made does not answer: nothing can be taken out of it.
+func (j *Job) keepsAll(err error) error {
+	return fault.Wrap(err, fault.Failed, "the API server does not answer").On("cluster %s", j.ref()).
+		WithHint("what was installed in it stays until it does: run down again then")
+}
+
+// before is what the cluster had when it was lent.
+func (j *Job) before(ctx context.Context, lender providers.Lender) (b reconciler.Before, err error) {
+	if b.Namespaces, b.CRDs, err = lender.Before(ctx, j.ref()); err != nil {
+		return b, j.notOurs(err)
+	}
+	return b, nil
+}
+
+// warnOfBefore tells which namespaces and CRDs of the path were there before: the reconciler writes into them, and Down leaves them.
+func (j *Job) warnOfBefore(ctx context.Context, p plan.Progress) error {
+	lender, ok := j.tools.Provider.(providers.Lender)
+	if !ok {
+		return nil
+	}
+	before, err := j.before(ctx, lender)
+	if err != nil && !errors.Is(err, providers.ErrNotFound) { // without a mark it is not lent yet, and Up notes what there is
+		return err
+	}
+	var there []string
+	for _, obj := range j.renderedObjects() {
+		if ref := kube.RefOf(obj); before.Had(ref) && !slices.Contains(there, ref.String()) {
+			there = append(there, ref.String())
+		}
+	}
+	if len(there) > 0 {
+		p.Warn(fmt.Sprintf("the repository declares what was in the cluster before: %s changes it as declared, and down leaves it: %s",
+			j.follower.Name(), strings.Join(there, ", ")))
+	}
+	return nil
+}
+
+func (j *Job) removeSync(lender providers.Lender) *plan.Step {
 	if j.follower == nil {
 		return nil
 	}
 	s := j.inLent("sync", "remove what "+j.follower.Name()+" applied", func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
-		return j.follower.Remove(ctx, j.client, j.watcher, p)
+		before, err := j.before(ctx, lender)
+		if err != nil {
+			return "", err
+		}
+		outcome, err := j.follower.Remove(ctx, j.client, j.watcher, before, p)
+		if err != nil {
+			return outcome, err
+		}
+		others, err := j.removeNamed(ctx, j.follower, before, p) // its controllers would go, and leave these on their way for ever
+		if others == plan.Changed {
+			outcome = others
+		}
+		return outcome, err
 	})
 	return &s
+}
+
+// removeNamed takes away what a reconciler applied under other names than the documents have, or had by default.
+func (j *Job) removeNamed(ctx context.Context, r reconciler.Reconciler, before reconciler.Before, p plan.Progress) (plan.Outcome, error) {
+	f, ok := r.(*flux.Flux)
+	if !ok {
+		return plan.Unchanged, nil // its objects are named like the cluster
+	}
+	outcome := plan.Unchanged
+	named, err := f.Named(ctx, j.client)
+	if err != nil {
+		return outcome, err
+	}
+	for _, one := range named {
+		removed, err := one.Remove(ctx, j.client, j.watcher, before, p)
+		if removed == plan.Changed {
+			outcome = removed
+		}
+		if err != nil {
+			return outcome, err
+		}
+	}
+	return outcome, nil
 }
 
 func (j *Job) removeRelease(r *stacks.Release) plan.Step {
@@ -97,7 +171,7 @@ func (j *Job) removeKeys() *plan.Step {
 	if len(keys) == 0 {
 		return nil
 	}
-	s := j.inLent("keys", "remove "+count(len(keys), "key"), func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+	s := j.inLent("keys", "remove "+plan.Count(len(keys), "key"), func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 		var ours []kube.Ref
 		for _, k := range keys {
 			ref := kube.NewRef(corev1.SchemeGroupVersion.WithKind("Secret"), k.Namespace, k.Name)
@@ -120,18 +194,19 @@ func (j *Job) removeKeys() *plan.Step {
 // removeRest removes the CRDs and the namespaces that were not there before, unless somebody uses them meanwhile.
 func (j *Job) removeRest(lender providers.Lender) plan.Step {
 	return j.inLent("rest", "remove CRDs and namespaces that were not there before", func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
-		namespaces, crds, err := lender.Before(ctx, j.ref())
-		if err != nil {
-			return "", j.notOurs(err)
-		}
-		refs, err := j.unusedCRDs(ctx, crds, p)
+		before, err := j.before(ctx, lender)
 		if err != nil {
 			return "", err
 		}
-		for _, name := range j.namespaces() {
-			if slices.Contains(namespaces, name) {
-				continue
-			}
+		refs, err := j.unusedCRDs(ctx, before.CRDs, p)
+		if err != nil {
+			return "", err
+		}
+		namespaces, err := j.namespaces(ctx, before.Namespaces)
+		if err != nil {
+			return "", err
+		}
+		for _, name := range namespaces {
 			switch used, err := j.usersOf(ctx, name); {
 			case err != nil:
 				return "", err
@@ -148,17 +223,28 @@ func (j *Job) removeRest(lender providers.Lender) plan.Step {
 	})
 }
 
-// namespaces are those that the documents name, or named.
-func (j *Job) namespaces() []string {
-	names := slices.Clone(j.emptied)
+// namespaces are those that were not there before and that the documents name, or that rekindle made: for a release or a key that was
+// pruned, or that a run of Down has removed which did not come to its end.
+func (j *Job) namespaces(ctx context.Context, before []string) ([]string, error) {
+	named := map[string]bool{}
 	for _, r := range j.stack.Releases {
-		names = append(names, r.Namespace)
+		named[r.Namespace] = true
 	}
 	for _, k := range j.docs.Cluster.Spec.Keys {
-		names = append(names, k.Namespace)
+		named[k.Namespace] = true
 	}
-	slices.Sort(names)
-	return slices.Compact(names)
+	list, err := j.client.Typed().CoreV1().Namespaces().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Failed, "list the namespaces").On("cluster %s", j.ref())
+	}
+	var names []string
+	for i := range list.Items {
+		ns := &list.Items[i]
+		if !slices.Contains(before, ns.Name) && (named[ns.Name] || isApplied(ns.ManagedFields)) {
+			names = append(names, ns.Name)
+		}
+	}
+	return names, nil
 }
 
 // crdResource is where CRDs are.

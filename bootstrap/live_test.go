@@ -122,10 +122,17 @@ func TestObjectsWithoutANamespaceAreComparedWhereTheyGo(t *testing.T) {
 }
 
 // lender is a provider of a cluster that somebody else made.
-type lender struct{ providers.Provider }
+type lender struct {
+	providers.Provider
+	had []string // namespaces that were there before
+}
 
-func (lender) Before(context.Context, providers.Ref) (namespaces, crds []string, err error) {
-	return nil, nil, nil
+var _ providers.Lender = lender{}
+
+func (lender) Permits(context.Context, providers.Ref) error { return nil }
+
+func (l lender) Before(context.Context, providers.Ref) (namespaces, crds []string, err error) {
+	return l.had, nil, nil
 }
 
 // What other teams run in a lent cluster may be broken for ever.

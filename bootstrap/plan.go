@@ -5,6 +5,7 @@
 package bootstrap
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -39,6 +40,7 @@ func (j *Job) Prepare() *plan.Plan {
 // context bounds what outlives a single step, the watch over the cluster and its lease, as does Close.
 func (j *Job) Up(ctx context.Context) *plan.Plan {
 	p := plan.New("up " + j.Name())
+	add(p, j.lookForSets())
 	raised := j.raise(j.live(ctx), p)
 	restored := j.state.Volumes(p, raised.gate, raised.network) // beside all that boots: what gets its data then starts
 	synced := add(p, j.syncPath(raised.admission), slices.Concat(raised.admission, restored, []plan.ID{raised.source, raised.applied})...)
@@ -46,7 +48,7 @@ func (j *Job) Up(ctx context.Context) *plan.Plan {
 	p.Wrap(j.noteChange)                                                      // what comes after is no part of what is proven
 	add(p, j.schedule(), append(raised.all, raised.applied, synced, open)...) // when there is all that it is to take
 
-	proven := append(raised.all, raised.system, synced, open)
+	proven := append(raised.all, raised.guard, raised.system, synced, open)
 	steady := add(p, j.stayUp(), proven...)
 	checks := j.addChecks(p, j.checkJob, proven...)
 	p.Add(j.prune(), slices.Concat(proven, checks, []plan.ID{steady})...)
@@ -68,8 +70,8 @@ func (j *Job) Standby(ctx context.Context, held func(labels map[string]string) b
 // raised are the steps that others of Up come after.
 type raised struct {
 	releaseSteps
-	system, network, gate plan.ID
-	source, applied       plan.ID // of the reconciler
+	guard, system, network, gate plan.ID
+	source, applied              plan.ID // of the reconciler
 }
 
 // raise brings up the cluster, the stack and the reconciler, up to where this has applied the repository.
@@ -77,6 +79,8 @@ func (j *Job) raise(ctx context.Context, p *plan.Plan) raised {
 	cluster := p.Add(j.provision(ctx))
 	access := add(p, j.addContext(), cluster)
 	lease := p.Add(j.takeLease(ctx), cluster, access)
+	guard := add(p, j.guardUp(), lease)
+	lease = cmp.Or(guard, lease)
 
 	system := p.Add(j.systemReady(), cluster, access) // beside everything else: only the proof needs it
 	network := add(p, j.networkReady(), lease)
@@ -90,7 +94,7 @@ func (j *Job) raise(ctx context.Context, p *plan.Plan) raised {
 	pointed := add(p, j.pointReconciler(releases.admission), lease, crds, keys, gate, kept, releases.kinds)
 	source := add(p, j.followSource(), pointed, controllers, releases.reconciler)
 	applied := add(p, j.applyPath(), append(releases.admission, source)...)
-	return raised{releases, system, network, gate, source, applied}
+	return raised{releases, guard, system, network, gate, source, applied}
 }
 
 // Status compares what is with what should be, and changes nothing. A difference is a step's fault.
@@ -113,6 +117,7 @@ func (j *Job) Down(ctx context.Context) *plan.Plan {
 	p := plan.New("down " + j.Name())
 	owned := p.Add(j.findOwned())
 	lease := p.Add(j.takeLeaseOfOld(ctx), owned)
+	lease = cmp.Or(add(p, j.guardDown(), lease), lease)
 	empty := j.giveBack(p, lease)   // of a cluster that somebody else made, and that stays
 	released := j.release(p, empty) // what would outlive a cluster in a cloud
 	deleted := p.Add(j.deleteCluster(), released)

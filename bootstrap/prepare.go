@@ -18,7 +18,7 @@ const fetchTimeout = 5 * time.Minute
 
 func (j *Job) fetchCharts() plan.Step {
 	return plan.Step{
-		ID: "charts", Title: "fetch and check " + count(len(j.stack.Releases), "chart"), Timeout: fetchTimeout, Retries: 2,
+		ID: "charts", Title: "fetch and check " + plan.Count(len(j.stack.Releases), "chart"), Timeout: fetchTimeout, Retries: 2,
 		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 			return plan.Unchanged, j.stack.Fetch(ctx, j.tools.Charts, p)
 		},
@@ -64,7 +64,7 @@ func (j *Job) renderPath() *plan.Step {
 				return "", err
 			}
 			j.rendered = rendered
-			p.Note(count(len(rendered.Objects), "object"))
+			p.Note(plan.Count(len(rendered.Objects), "object"))
 			return plan.Unchanged, nil
 		},
 	}
@@ -98,7 +98,7 @@ func (j *Job) readKeys(id plan.ID, ofRepository bool) *plan.Step {
 	if len(wanted) == 0 {
 		return nil
 	}
-	title := "read " + count(len(wanted), "key")
+	title := "read " + plan.Count(len(wanted), "key")
 	if ofRepository {
 		title += " of the repository"
 	}
@@ -147,7 +147,7 @@ func (j *Job) proveKeys() *plan.Step {
 		Reason: "a rebuild with the wrong key is known before anything is built",
 		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 			files := j.rendered.Encrypted
-			p.Note(count(len(files), "encrypted file"))
+			p.Note(plan.Count(len(files), "encrypted file"))
 			for _, caveat := range keys.Caveats(j.secrets, j.tree.FS(), files) {
 				p.Warn(caveat)
 			}

@@ -52,13 +52,28 @@ func (v *Preview) Seek(ctx context.Context) *plan.Plan {
 			}
 			v.found.Found = found
 			p.Note(inWords(found))
+			v.permitted(step, p)
 			return plan.Unchanged, nil
 		},
 	})
+	add(p, v.foreseeSets(), seekID)
 	return p
 }
 
 const seekID = "cluster"
+
+// permitted warns of an up that would be refused, which whoever only looks may not be allowed.
+func (v *Preview) permitted(ctx context.Context, p plan.Progress) {
+	lender, ok := v.job.tools.Provider.(providers.Lender)
+	if !ok || v.found.Found == plan.Unreachable {
+		return
+	}
+	if err := lender.Permits(ctx, v.job.ref()); err != nil {
+		text := "up would be refused: " + err.Error()
+		v.warn(seekID, text)
+		p.Warn(text)
+	}
+}
 
 // seek finds the cluster and connects to it. live bounds the connection.
 func (j *Job) seek(ctx, live context.Context) (plan.Found, error) {
@@ -126,21 +141,14 @@ func (v *Preview) Compare() *plan.Plan {
 func (v *Preview) look(ctx context.Context, s *plan.Step, p plan.Progress) error {
 	within, cancel := context.WithTimeout(ctx, compareTimeout)
 	defer cancel()
-	warn := func(u plan.Update) {
-		if u.Warning != "" {
-			v.warn(s.ID, u.Warning)
-		}
-		if p != nil {
-			p(u)
-		}
-	}
+	warn := v.noting(s.ID, p)
 	f, err := s.Look(within, warn)
 	if err != nil {
 		if !bearable(ctx, err) {
 			return err
 		}
 		f = plan.Forecast{Effect: plan.Unknown}
-		plan.Progress(warn).Warn(err.Error())
+		warn.Warn(err.Error())
 	}
 	if len(f.Changes) > 0 {
 		p.Note(f.Changes[0])
@@ -149,6 +157,18 @@ func (v *Preview) look(ctx context.Context, s *plan.Step, p plan.Progress) error
 	defer v.mu.Unlock()
 	v.found.Steps[s.ID] = f
 	return nil
+}
+
+// noting passes on what a step tells, and keeps what it warns of.
+func (v *Preview) noting(id plan.ID, p plan.Progress) plan.Progress {
+	return func(u plan.Update) {
+		if u.Warning != "" {
+			v.warn(id, u.Warning)
+		}
+		if p != nil {
+			p(u)
+		}
+	}
 }
 
 func (v *Preview) warn(id plan.ID, text string) {
@@ -174,7 +194,7 @@ func (v *Preview) Result() *plan.Preview {
 // unasked is what a step would do that was not compared.
 func (v *Preview) unasked(s *plan.Step) plan.Forecast {
 	switch found := v.found.Found; {
-	case s.Passive:
+	case s.Passive, s.ID == guardID:
 		return plan.Forecast{Effect: plan.None}
 	case found == plan.Empty && s.ID == provisionID:
 		return plan.Forecast{Effect: plan.Change, Changes: []string{"mark it as ours"}}

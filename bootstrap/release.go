@@ -118,7 +118,7 @@ func (g going) delete(ctx context.Context, found, volumes []kube.Ref, p plan.Pro
 	if err != nil {
 		return err
 	}
-	p.Note(count(len(found), "object"))
+	p.Note(plan.Count(len(found), "object"))
 	err = g.client.Delete(ctx, append(mounting, found...), p)
 	if err == nil {
 		err = g.watcher.Gone(ctx, volumes, p)

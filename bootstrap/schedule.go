@@ -25,6 +25,7 @@ const (
 
 // Snapshots is the repository of state, as far as a schedule needs it.
 type Snapshots interface {
+	Name() string
 	Init(ctx context.Context) (created bool, err error)
 	Sets(ctx context.Context) ([]state.Summary, error)
 	Schedule(ctx context.Context) (*state.Manifest, state.Cron, error)
@@ -48,27 +49,40 @@ func checkSchedule(docs *config.Documents) error {
 	return fault.Wrap(err, fault.Usage, "spec.state.schedule").At(docs.Place("spec.state.schedule"))
 }
 
-// hasSchedule says whether the cluster is the one whose snapshots the documents declare: not one that stands for it for
-// a while, or that was made beside it. Those would write sets in its name.
+// isDocuments says whether the cluster is the one that the documents declare: not one that stands for it for a while, or that was
+// made beside it.
+func (j *Job) isDocuments() bool {
+	return !j.tools.Trial && j.tools.Run == "" && !j.tools.Borrowed && j.name == j.docs.Cluster.Metadata.Name
+}
+
+// hasSchedule says whether the cluster is the one whose snapshots the documents declare: others would write sets in its name.
 func (j *Job) hasSchedule() bool {
-	return j.docs.Cluster.Spec.State != nil && j.tools.State != nil && !j.tools.Trial && j.tools.Run == "" && j.name == j.docs.Cluster.Metadata.Name
+	return j.docs.Cluster.Spec.State != nil && j.tools.State != nil && j.isDocuments()
 }
 
 // scheduleID is the step that is about the schedule of snapshots.
 const scheduleID = "schedule"
 
-// schedule has the cluster take snapshots by itself, or no longer.
+// noSchedule is its title where there is none.
+const noSchedule = "no snapshots are scheduled"
+
+// schedule has the cluster take snapshots by itself, or no longer. Documents that keep no state any more may have had a schedule:
+// its Secrets have the password of a repository that goes on to be somebody's.
 func (j *Job) schedule() *plan.Step {
-	if !j.hasSchedule() {
+	s := j.docs.Cluster.Spec.State
+	if s != nil && !j.hasSchedule() || !j.isDocuments() {
 		return nil
 	}
-	fields := j.docs.Cluster.Spec.State.Schedule
+	fields := ""
+	if s != nil {
+		fields = s.Schedule
+	}
 	switch {
 	case fields == "" && j.simulated:
 		return nil
 	case fields == "":
 		return &plan.Step{
-			ID: scheduleID, Title: "no snapshots are scheduled", Timeout: scheduleTimeout, Retries: 2, Look: j.foreseeNoSchedule,
+			ID: scheduleID, Title: noSchedule, Timeout: scheduleTimeout, Retries: 2, Look: j.foreseeNoSchedule,
 			Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 				return volumes.RemoveSchedule(ctx, j.client, p)
 			},
@@ -107,7 +121,7 @@ func (j *Job) installSchedule(ctx context.Context, p plan.Progress) (plan.Outcom
 			p.Warn(fmt.Sprintf("%s is short-lived, and scheduled snapshots fail when it expires: run up with long-lived credentials", name))
 		}
 	}
-	told, err := j.tellSchedule(ctx, repository, m, due)
+	told, err := j.tellSchedule(ctx, repository, m, due, p)
 	if err != nil {
 		return "", err
 	}
@@ -151,13 +165,13 @@ func (j *Job) scheduled(ctx context.Context, p plan.Progress) (state.Manifest, [
 	if m.Commit, err = j.Applied(ctx); err != nil {
 		return m, nil, err
 	}
-	p.Note(fmt.Sprintf("%s; its sets have the %s of now until up runs again", count(taken, "claim"), count(len(m.Objects), "kept object")))
+	p.Note(fmt.Sprintf("%s; its sets have the %s of now until up runs again", plan.Count(taken, "claim"), plan.Count(len(m.Objects), "kept object")))
 	return m, found, nil
 }
 
 // tellSchedule writes the manifest of the schedule unless the repository has it.
-func (j *Job) tellSchedule(ctx context.Context, r Snapshots, m state.Manifest, due state.Cron) (plan.Outcome, error) {
-	if _, err := r.Init(ctx); err != nil {
+func (j *Job) tellSchedule(ctx context.Context, r Snapshots, m state.Manifest, due state.Cron, p plan.Progress) (plan.Outcome, error) {
+	if _, _, err := volumes.Begin(ctx, j.client, r, j.name, p); err != nil {
 		return "", err
 	}
 	told, err := toldSchedule(ctx, r, m, due)
@@ -181,27 +195,47 @@ func toldSchedule(ctx context.Context, r Snapshots, m state.Manifest, due state.
 }
 
 // stateStatus tells how old the newest complete set is, which is what would be lost with the cluster now; and what is
-// wrong with the schedule.
+// wrong with the schedule, or left of one.
 func (j *Job) stateStatus() *plan.Step {
-	if !j.hasSchedule() {
+	declared := j.docs.Cluster.Spec.State
+	switch {
+	case declared == nil && (j.simulated || !j.isDocuments()), declared != nil && !j.hasSchedule():
 		return nil
+	case declared == nil:
+		return &plan.Step{ID: "state", Title: noSchedule, Timeout: scheduleTimeout, Do: j.compareNoSchedule}
 	}
 	s := &plan.Step{
 		ID: "state", Title: "the age of the newest snapshot set", Timeout: 2 * time.Minute,
 		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 			_, _ = j.newest(ctx, p)
-			return plan.Unchanged, nil
+			if j.simulated {
+				return plan.Unchanged, nil
+			}
+			return j.compareNoSchedule(ctx, p)
 		},
 	}
-	fields := j.docs.Cluster.Spec.State.Schedule
-	if fields != "" && !j.simulated {
-		s.Title = "snapshots are taken at " + fields
+	if declared.Schedule != "" && !j.simulated {
+		s.Title = "snapshots are taken at " + declared.Schedule
 		s.Do = j.compareSchedule
 	}
 	return s
 }
 
-// newest is when the newest complete set was begun; zero without one. That it is not known is told, and no fault: the
+// compareNoSchedule tells what is left of a schedule that the documents no longer have.
+func (j *Job) compareNoSchedule(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
+	refs, err := volumes.FindSchedule(ctx, j.client)
+	if err != nil {
+		return "", err
+	}
+	var errs []error
+	for _, ref := range refs {
+		errs = append(errs, fault.New(fault.Failed, "is of a schedule of snapshots that is not in the documents").On("%s", ref).
+			WithHint("rekindle up removes it; it has, or uses, the password of the state repository"))
+	}
+	return plan.Unchanged, fault.Join(errs...)
+}
+
+// newest is when the newest complete set was begun; zero without one. One from the future is none. That it is not known is told, and no fault: the
 // repository may be reached by the cluster alone.
 func (j *Job) newest(ctx context.Context, p plan.Progress) (begun time.Time, known bool) {
 	ctx, cancel := context.WithTimeout(ctx, ageTimeout)
@@ -215,9 +249,16 @@ func (j *Job) newest(ctx context.Context, p plan.Progress) (begun time.Time, kno
 		p.Warn(fmt.Sprintf("the age of the newest snapshot set is not known: %v", err))
 		return time.Time{}, false
 	}
-	i := slices.IndexFunc(sets, func(s state.Summary) bool { return s.Whole() })
+	now := time.Now()
+	i := slices.IndexFunc(sets, func(s state.Summary) bool {
+		future := s.FromTheFuture(now)
+		if future {
+			p.Warn(fmt.Sprintf("the set %s is from the future and does not count: a clock was wrong where it was taken, or is here, or somebody forged it; rebuild refuses it", s.ID))
+		}
+		return s.Whole() && !future
+	})
 	if i < 0 {
-		p.Note(fmt.Sprintf("none of the %s is complete", count(len(sets), "snapshot set")))
+		p.Note(fmt.Sprintf("none of the %s is complete", plan.Count(len(sets), "snapshot set")))
 		return time.Time{}, true
 	}
 	p.Note(fmt.Sprintf("the newest complete set, %s, is %s old", sets[i].ID, duration.HumanDuration(time.Since(sets[i].Time))))
@@ -261,14 +302,11 @@ func overdue(due state.Cron, begun, since, now time.Time) error {
 		return nil
 	}
 	return fault.New(fault.Failed, "%s; another was due by %s", what, by.UTC().Format(time.RFC3339)).On("the schedule %s", due).
-		WithHint("rekindle snapshots shows what later sets lack; rekindle snapshot takes one now")
+		WithHint("what else status tells of the claims is why; rekindle snapshots shows which of them later sets lack; rekindle snapshot takes a set now")
 }
 
-// removeSchedule takes a schedule out of a cluster that somebody else made.
+// removeSchedule takes a schedule out of a cluster that somebody else made, whether or not the documents still have one.
 func (j *Job) removeSchedule() *plan.Step {
-	if j.docs.Cluster.Spec.State == nil {
-		return nil
-	}
 	s := j.inLent(scheduleID, "remove the schedule of snapshots", func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 		return volumes.RemoveSchedule(ctx, j.client, p)
 	})

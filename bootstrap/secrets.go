@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/rekindle-dev/rekindle/bootstrap/reconciler"
@@ -75,9 +76,11 @@ func secretObjects(secrets []keys.Secret) []*unstructured.Unstructured {
 	return objs
 }
 
+// namespaceObjects are a namespace, with the label that every one has: without a field of its own the server would not note that rekindle
+// has made it. In one that is there already the label is as well, so that is not written.
 func namespaceObjects(name string) []*unstructured.Unstructured {
 	return []*unstructured.Unstructured{{Object: map[string]any{
-		"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": name},
+		"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": name, "labels": map[string]any{corev1.LabelMetadataName: name}},
 	}}}
 }
 

@@ -52,7 +52,7 @@ func (j *Job) establishCRDs() *plan.Step {
 		return nil
 	}
 	return &plan.Step{
-		ID: "crds", Title: "establish " + count(len(crds), "CRD") + " of all charts", Timeout: 5 * time.Minute, Retries: 2,
+		ID: "crds", Title: "establish " + plan.Count(len(crds), "CRD") + " of all charts", Timeout: 5 * time.Minute, Retries: 2,
 		Look: j.foreseeCRDs,
 		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 			changes, err := j.client.EstablishCRDs(ctx, crds, p)

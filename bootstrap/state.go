@@ -121,5 +121,8 @@ func (j *Job) ReachesHost(ctx context.Context) error {
 // HostAddress is how the cluster's pods reach this machine. Not every provider has a way.
 func (j *Job) HostAddress(ctx context.Context) (string, error) { return j.hostAddress(ctx) }
 
+// CRDs are those of the charts, which Up establishes before anything of state comes into the cluster. There are none before Prepare.
+func (j *Job) CRDs() []*unstructured.Unstructured { return j.stack.CRDs() }
+
 // Ref names the cluster.
 func (j *Job) Ref() providers.Ref { return j.ref() }

@@ -35,7 +35,7 @@ func (j *Job) applyKeys() *plan.Step {
 		return nil
 	}
 	return &plan.Step{
-		ID: "keys", Title: "put " + count(len(j.secrets), "key") + " into the cluster", Timeout: 2 * time.Minute, Retries: 2,
+		ID: "keys", Title: "put " + plan.Count(len(j.secrets), "key") + " into the cluster", Timeout: 2 * time.Minute, Retries: 2,
 		Look: j.foreseeKeys,
 		Do: func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
 			return j.applySecrets(ctx)
@@ -85,7 +85,7 @@ func (j *Job) pointReconciler(admission []plan.ID) *plan.Step {
 	return &plan.Step{
 		ID: "point", Title: "point " + j.follower.Name() + " at " + j.docs.Cluster.Spec.Source.URL, Timeout: syncTimeout, Retries: 2,
 		Inputs: map[string]string{"commit": j.commit},
-		Do: func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
+		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 			if _, err := j.client.Apply(ctx, namespaceObjects(j.follower.Release().Namespace), kube.ApplyOptions{Manager: kube.Manager}); err != nil {
 				return "", err
 			}
@@ -94,11 +94,16 @@ func (j *Job) pointReconciler(admission []plan.ID) *plan.Step {
 				return "", err
 			}
 			outcome, err := j.follower.Point(ctx, j.client, target, j.pointsAtPath(admission))
-			j.pointed = outcome == plan.Changed
+			if j.pointed = outcome == plan.Changed; j.pointed && err == nil {
+				err = j.warnOfBefore(ctx, p)
+			}
 			return outcome, err
 		},
-		Look: func(ctx context.Context, _ plan.Progress) (plan.Forecast, error) {
+		Look: func(ctx context.Context, p plan.Progress) (plan.Forecast, error) {
 			different, err := j.foreseePoint(ctx, j.pointsAtPath(admission))
+			if len(different) > 0 && err == nil {
+				err = j.warnOfBefore(ctx, p)
+			}
 			return forecastOf(different), err
 		},
 	}
@@ -160,11 +165,16 @@ func (j *Job) syncPath(admission []plan.ID) *plan.Step {
 			}
 			fresh := j.pointed && !j.waitsForData() // else it may have given up while the data was on its way
 			outcome, err := j.follower.Sync(ctx, j.client, j.watcher, target, fresh, p)
-			if err != nil || j.compareApplied(ctx) == nil {
+			if err != nil {
 				return outcome, err
 			}
-			// It is at the commit, but somebody has changed by hand what it applied.
-			if err := j.follower.Again(ctx, j.client, j.watcher, target, p); err != nil {
+			changed, err := j.changedByHand(ctx)
+			if err == nil && len(changed) == 0 {
+				return outcome, nil
+			}
+			// It is at the commit, but somebody has changed by hand what it applied, or the server cannot tell: what it lacks for that
+			// may come by this.
+			if err := j.follower.Again(ctx, j.client, j.watcher, target, refsOf(changed), p); err != nil {
 				return "", err
 			}
 			return plan.Changed, j.compareApplied(ctx)
@@ -196,45 +206,6 @@ func (j *Job) compareSync() *plan.Step {
 	}
 }
 
-// differencesOf tells which objects of some of the rendered paths are not as these render to, but for those that the reconciler
-// changes on its way.
-func (j *Job) differencesOf(ctx context.Context, paths []*gitrepo.Rendered) ([]kube.Difference, error) {
-	var all []*unstructured.Unstructured
-	for _, r := range paths {
-		all = append(all, objects(r)...)
-	}
-	objs, err := j.placed(all)
-	if err != nil {
-		return nil, err
-	}
-	objs = slices.DeleteFunc(objs, func(obj *unstructured.Unstructured) bool { return !j.follower.AppliesAsRendered(obj) })
-	different, err := j.client.Compare(ctx, objs)
-	if err != nil {
-		return nil, err
-	}
-	return j.withoutHashes(different, objs), nil
-}
-
-// compareApplied tells what somebody changed by hand and the reconciler has not put back yet.
-func (j *Job) compareApplied(ctx context.Context) error {
-	if j.rendered == nil {
-		return nil
-	}
-	different, err := j.differencesOf(ctx, []*gitrepo.Rendered{j.rendered})
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for _, d := range different {
-		if d.Missing {
-			continue // the reconciler's own status tells
-		}
-		errs = append(errs, fault.New(fault.Failed, "changed in the cluster: %s", d).On("%s", d.Ref).
-			WithHint("%s puts it back within its interval; if it does not, another controller owns that field: leave it out of the repository", j.follower.Name()))
-	}
-	return fault.Join(errs...)
-}
-
 // placed gives objects a namespace where the reconciler does: copies, since another cluster may know their kinds otherwise.
 func (j *Job) placed(objs []*unstructured.Unstructured) ([]*unstructured.Unstructured, error) {
 	placer, ok := j.follower.(reconciler.Placer)
@@ -258,6 +229,7 @@ func (j *Job) target(ctx context.Context) (reconciler.Target, error) {
 	if err != nil {
 		return t, err
 	}
+	t.Served = true
 	t.Source.URL, err = j.tools.Source.Reachable(ctx, host)
 	t.Source.Auth = nil
 	return t, err

@@ -180,23 +180,33 @@ func (j *Job) reconcilerOf(r helm.Installed) reconciler.Reconciler {
 }
 
 // giveBackUndeclared takes it out of a cluster that somebody else made, with what a reconciler applied that was declared once.
-func (j *Job) giveBackUndeclared() plan.Step {
+func (j *Job) giveBackUndeclared(lender providers.Lender) plan.Step {
 	return j.inLent("undeclared", "remove what was declared before", func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 		u, err := j.findUndeclared(ctx)
 		if err != nil {
 			return "", err
 		}
-		for _, r := range u.releases {
-			j.emptied = append(j.emptied, r.Namespace)
-			if old := j.reconcilerOf(r); old != nil {
-				if _, err := old.Remove(ctx, j.client, j.watcher, p); err != nil {
-					return "", err
-				}
-			}
+		before, err := j.before(ctx, lender)
+		if err != nil {
+			return "", err
 		}
-		for _, ref := range u.keys {
-			j.emptied = append(j.emptied, ref.Namespace)
+		for _, r := range u.releases {
+			if err := j.removeAppliedBy(ctx, r, before, p); err != nil {
+				return "", err
+			}
 		}
 		return j.removeUndeclared(ctx, u, p)
 	})
+}
+
+// removeAppliedBy takes away what a reconciler applied that a release which is no longer declared installed.
+func (j *Job) removeAppliedBy(ctx context.Context, r helm.Installed, before reconciler.Before, p plan.Progress) (err error) {
+	switch old := j.reconcilerOf(r).(type) {
+	case nil:
+	case *flux.Flux: // which name it had is not known
+		_, err = j.removeNamed(ctx, old, before, p)
+	default:
+		_, err = old.Remove(ctx, j.client, j.watcher, before, p)
+	}
+	return err
 }

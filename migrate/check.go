@@ -81,7 +81,7 @@ func (h *Handover) checkClaims(ctx context.Context, c *kube.Client, p plan.Progr
 		}
 	}
 	p.Note(fmt.Sprintf("claims that move: %d", n))
-	return fault.Join(errs...)
+	return fault.Join(append(errs, h.outlive(all))...)
 }
 
 // checkPods looks whether the pods of the giver come back that a fence would end.

@@ -178,12 +178,7 @@ func (h *Handover) arrivals(ctx context.Context) ([]arrival, error) {
 		if !v.Taken() || slices.ContainsFunc(there.Items, func(c corev1.PersistentVolumeClaim) bool { return c.Namespace == at.Namespace && c.Name == at.Name }) {
 			continue
 		}
-		want, known := wants[at]
-		for _, of := range templates {
-			if !known {
-				want, known = of.find(at)
-			}
-		}
+		want, known := wantedAt(at, wants, templates)
 		a := arrival{Claim: at, class: v.Class}
 		text := v.Size
 		if known {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/rekindle-dev/rekindle/internal/engine"
 	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/marks"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/state/volumes"
@@ -62,14 +63,18 @@ func TestARebuild(t *testing.T) {
 	if result.Changes() != 0 {
 		t.Errorf("a third run changed %d things", result.Changes())
 	}
-	if !warns(result, "gate", "has filled 3 claims from the set set-1: they are left as they are, with what was written since; --force fills them again") {
+	if !warns(result, "gate", "has filled 3 claims from the set set-1: what has been written since stays; --force fills all of it again") {
 		t.Error("a third run does not say that it left what pods have written to")
 	}
 	l.took()
+	l.leavesAShare()
 
 	l.set = set("set-2", volume("data-db-0"), volume("data-db-1"), volume("files"), volume("nobody-makes-it"))
 	result = l.rebuild()
-	if text := fault.Text(result.Err); fault.KindOf(result.Err) != fault.Refused || !strings.Contains(text, "shop/data-db-0") || !strings.Contains(text, "--force") {
+	text := fault.Text(result.Err)
+	before, _, finishes := strings.Cut(text, "rekindle rebuild --at set-1;")
+	if fault.KindOf(result.Err) != fault.Refused || !strings.Contains(text, "shop/data-db-0: was rebuilt from the set set-1,") || !finishes ||
+		strings.Contains(before, "--force") {
 		t.Errorf("another set over data that is in use: %s", text)
 	}
 	l.took()
@@ -104,11 +109,43 @@ func (l *lab) fillsWhatIsMadeAnew() {
 	l.took("data-db-0", "data-db-1", "files", "files")
 	l.mustRebuild() // from the same set, whose rebuild is over
 	l.took("data-db-0", "data-db-1", "files")
-	l.set = first
-	l.mustRebuild()
-	l.took("data-db-0", "data-db-1", "files")
+	l.set, l.mover.dooms = first, "files"
+	l.mustRebuild() // in which it is deleted, and has all of its data before it goes
+	l.took("data-db-0", "data-db-1", "files", "files")
 	l.force = false
 	l.runs()
+}
+
+// leavesAShare has something make a claim, on a volume that was there before, that nothing was known to make.
+func (l *lab) leavesAShare() {
+	l.Helper()
+	first := l.set
+	l.set = set("set-1", append(slices.Clone(first.Claims), volume("share"))...)
+	share := gate.Claim{Namespace: "shop", Name: "share"}
+	go func() {
+		for { // it is made behind the gate
+			if found, err := gate.Find(l.Context(), l.mover.client); err != nil || found != nil && slices.Contains(found.Waiting, share) {
+				break
+			}
+			time.Sleep(200 * time.Millisecond)
+		}
+		_, _ = volumes.PutBack(l.Context(), l.mover.client, []map[string]any{volumeOf("share"), claimOf("share")})
+	}()
+	result := l.rebuild()
+	if text := fault.Text(result.Err); fault.KindOf(result.Err) != fault.Refused || !strings.Contains(text, "claim shop/share: is on storage that outlives the cluster") {
+		l.Errorf("a share that was there before: %s", text)
+	}
+	l.finds(share)
+	ref := kube.NewRef(corev1.SchemeGroupVersion.WithKind("PersistentVolumeClaim"), "shop", "share")
+	if err := l.mover.client.MergePatch(l.Context(), ref, []byte(`{"metadata":{"annotations":{"`+marks.Snapshot+`":"skip"}}}`)); err != nil {
+		l.Fatal(err)
+	}
+	if result := l.mustRebuild(); !warns(result, "restore/shop/share", "claim shop/share is left as it is") {
+		l.Error("nothing is said of the share that is left as it is")
+	}
+	l.took()
+	l.runs()
+	l.set = first
 }
 
 // leavesTheGateOf has another hold back what has its data already: a rebuild with nothing to do may not let that go.

@@ -71,6 +71,7 @@ type Drill struct {
 func NewDrill(job *bootstrap.Job, r RebuildOptions, o DrillOptions) *Drill {
 	r.AnyClass = true
 	d := &Drill{Rebuild: NewRebuild(job, r), o: o, apps: outward.Apps(o.Hold...), marks: map[Sentinel]time.Time{}}
+	d.drills = true
 	job.WithState(d)
 	return d
 }
@@ -191,9 +192,9 @@ func (d *Drill) judgeKept(ctx context.Context, p plan.Progress) ([]verdict.Findi
 }
 
 func (d *Drill) judgeVolumes(ctx context.Context, p plan.Progress) ([]verdict.Finding, error) {
-	findings, has, err := verdict.Claims(ctx, d.job.Client(), d.set, marks.Restored)
+	findings, has, err := verdict.Claims(ctx, d.job.Client(), d.restored(), marks.Restored)
 	if err == nil {
-		p.Note(fmt.Sprintf("%d volumes have %s in %d files, each of them read again", has.Claims, bytesText(has.Bytes), has.Files))
+		p.Note(fmt.Sprintf("%s with %s in %s, each of them read again", plan.Count(has.Claims, "volume"), bytesText(has.Bytes), plan.Count(has.Files, "file")))
 	}
 	return findings, err
 }

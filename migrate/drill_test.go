@@ -97,9 +97,10 @@ func (l *lab) judged(d *migrate.Drill) (findings []string, err error) {
 func TestADrill(t *testing.T) {
 	l := newLab(t)
 	l.at.Name = "drilled"
-	l.chart += outside
-	l.more = keeps
-	l.set.Objects = []map[string]any{secret("kept", "b25l"), secret("changed", "b25l")}
+	l.chart += outside + turnstiles // a CRD that is there only when the chart is
+	l.more = strings.Replace(keeps, "}]", "}, {apiVersion: example.com/v1, kind: Turnstile}]", 1)
+	door := map[string]any{"apiVersion": "example.com/v1", "kind": "Turnstile", "metadata": map[string]any{"name": "door", "namespace": "shop"}}
+	l.set.Objects = []map[string]any{secret("kept", "b25l"), door, secret("changed", "b25l")}
 	t.Cleanup(func() {
 		if err := l.provider.Delete(context.WithoutCancel(t.Context()), l.at, nil); err != nil {
 			t.Error(err)

@@ -72,12 +72,31 @@ func (r *Rebuild) look(ctx context.Context, c *kube.Client) (map[gate.Claim]bool
 		default:
 			waiting[one.at] = pvc.Annotations[marks.Restored] != r.set.ID
 			if waiting[one.at] && !r.o.Force && r.hasOther(pvc, found) {
-				errs = append(errs, fault.New(fault.Refused, "has data that did not come from the set %s", r.set.ID).On("claim %s", one.at).
-					WithHint("%s", r.overwriting()))
+				errs = append(errs, r.foreign(one.at, pvc, found))
 			}
 		}
 	}
 	return waiting, fault.Join(errs...)
+}
+
+// foreign refuses a claim that has other data. What an earlier rebuild brought is not given up for a set that the cluster has taken
+// since, or that is older: that rebuild goes on.
+func (r *Rebuild) foreign(at gate.Claim, pvc *corev1.PersistentVolumeClaim, found *gate.Found) error {
+	whole, part := pvc.Annotations[marks.Restored], pvc.Annotations[marks.Restoring]
+	other := fault.New(fault.Refused, "has data that did not come from the set %s", r.set.ID)
+	switch {
+	case r.o.Standby != nil:
+		return other.On("claim %s", at).WithHint("%s", r.overwriting())
+	case found != nil && found.Set != r.owner():
+		return other.On("claim %s", at).WithHint("an earlier run has not come to its end: %s", gate.Finish(found.Set))
+	case whole != "":
+		return fault.New(fault.Refused, "was rebuilt from the set %s, and has what was written since: the set %s would replace it", whole, r.set.ID).On("claim %s", at).
+			WithHint("rekindle up proves the rest of the cluster, and so does rekindle rebuild --at %s; only %s", whole, r.overwriting())
+	case part != "":
+		return fault.New(fault.Refused, "has a part of the set %s, and the set %s is to be restored", part, r.set.ID).On("claim %s", at).
+			WithHint("finish that rebuild: rekindle rebuild --at %s; or, %s", part, r.overwriting())
+	}
+	return other.On("claim %s", at).WithHint("%s", r.overwriting())
 }
 
 // overwriting says how the data that a claim has is given up. The target of a migration has no set that rebuild could
@@ -115,18 +134,24 @@ func (r *Rebuild) again(ctx context.Context, c *kube.Client, waiting map[gate.Cl
 		waiting[one.at] = true
 	}
 	if filled > 0 && !r.o.Force {
-		p.Warn(fmt.Sprintf("an earlier rebuild has filled %d claims from the set %s: they are left as they are, with what was written since; --force fills them again", filled, r.set.ID))
+		p.Warn(fmt.Sprintf("an earlier rebuild has filled %s from the set %s: what has been written since stays; --force fills all of it again", plan.Count(filled, "claim"), r.set.ID))
 	}
 	return nil
 }
 
-// areFilled refuses claims of the set that have lost their data since they were filled: they were made anew.
+// areFilled refuses claims of the set that have lost their data since they were filled: they were made anew, or are about to be.
 func (r *Rebuild) areFilled(ctx context.Context) error {
 	var errs []error
 	for _, one := range r.claims {
+		if one.left {
+			continue
+		}
 		pvc, err := r.job.Client().Typed().CoreV1().PersistentVolumeClaims(one.at.Namespace).Get(ctx, one.at.Name, metav1.GetOptions{})
 		switch {
-		case apierrors.IsNotFound(err): // nothing makes it, which its step has told, or it goes
+		case apierrors.IsNotFound(err) && !one.known && !one.filled: // nothing makes it, which its step has told
+		case apierrors.IsNotFound(err), err == nil && pvc.DeletionTimestamp != nil:
+			errs = append(errs, fault.New(fault.Failed, "was deleted after its data was restored").On("claim %s", one.at).
+				WithHint("find out what deletes it, and run the same command again: it is filled again"))
 		case err != nil:
 			return err
 		case pvc.Annotations[marks.Restored] != r.set.ID:
@@ -255,40 +280,8 @@ func (r *Rebuild) serve(ctx context.Context, c *kube.Client) error {
 	}
 	access, end, err := r.o.Sets.Expose(context.WithoutCancel(ctx), host) // for longer than this step: Close ends it
 	if err != nil {
-		return fault.Wrap(err, fault.Failed, "make it reachable for the cluster").On("backup repository")
+		return fault.Wrap(err, fault.Failed, "make it reachable for the cluster").On("state repository")
 	}
 	r.unserve, r.restorer = end, r.o.Restorer(c, access, r.set)
-	return nil
-}
-
-// putBack brings back kept objects, and the namespaces that they are in.
-func (r *Rebuild) putBack(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
-	c := r.job.Client()
-	namespaces := map[string]bool{}
-	for _, o := range r.set.Objects {
-		meta, _ := o["metadata"].(map[string]any)
-		if namespace, _ := meta["namespace"].(string); namespace != "" {
-			namespaces[namespace] = true
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(namespaces)) {
-		if err := ensureNamespace(ctx, c, name); err != nil {
-			return "", err
-		}
-	}
-	n, err := r.o.PutBack(ctx, c, r.set.Objects)
-	if err != nil || n == 0 {
-		return plan.Unchanged, err
-	}
-	p.Note(fmt.Sprintf("%d of %d were missing", n, len(r.set.Objects)))
-	return plan.Changed, nil
-}
-
-// ensureNamespace makes a namespace that does not exist. What else is to be known of it, the repository brings.
-func ensureNamespace(ctx context.Context, c *kube.Client, name string) error {
-	_, err := c.Typed().CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
-	if err != nil && !apierrors.IsAlreadyExists(err) {
-		return fault.Wrap(err, fault.Failed, "create it").On("Namespace %s", name)
-	}
 	return nil
 }

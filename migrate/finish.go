@@ -8,11 +8,8 @@ import (
 	"strings"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"github.com/rekindle-dev/rekindle/bootstrap"
 	"github.com/rekindle-dev/rekindle/internal/fault"
-	"github.com/rekindle-dev/rekindle/internal/marks"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/state/volumes"
 	"github.com/rekindle-dev/rekindle/migrate/fence"
@@ -54,21 +51,9 @@ func (h *Handover) isWhole(ctx context.Context) error {
 	if err != nil || found == nil || !found.Rules.Claims {
 		return err
 	}
-	claims, err := h.giver.Client().Typed().CoreV1().PersistentVolumeClaims(metav1.NamespaceAll).List(ctx, metav1.ListOptions{})
+	came, parts, err := cameSince(ctx, h.giver.Client(), h.record, h.giver.Name(), found)
 	if err != nil {
-		return fmt.Errorf("list the claims: %w", err)
-	}
-	carried := h.record.Towards == h.giver.Name() && (h.record.Phase == Carried || h.record.Phase == Opening)
-	came, parts := map[string]string{}, map[string]bool{} // claim → the set that came into it since the giver was fenced; of which it has a part
-	for i := range claims.Items {
-		one := &claims.Items[i]
-		set := one.Annotations[marks.Restored]
-		switch {
-		case one.Annotations[marks.Restoring] != "":
-			came[one.Namespace+"/"+one.Name], parts[one.Namespace+"/"+one.Name] = one.Annotations[marks.Restoring], true
-		case !carried && set != "" && !found.Had(fence.Claim{Namespace: one.Namespace, Name: one.Name}, set):
-			came[one.Namespace+"/"+one.Name] = set
-		}
+		return err
 	}
 	own := h.ownSets(ctx)
 	maps.DeleteFunc(came, func(claim, set string) bool { return !parts[claim] && slices.Contains(own, set) }) // a rebuild brought it back since
@@ -127,7 +112,7 @@ func (h *Handover) Confirm(keep bool) *plan.Plan {
 				return "", err
 			}
 			if keep {
-				p.Note(fmt.Sprintf("%s stays fenced: kubectl delete validatingadmissionpolicy,validatingadmissionpolicybinding %s opens it, at your own risk", h.o.From, fence.Name))
+				p.Note(h.o.From + " stays fenced: " + opens)
 			}
 			return plan.Changed, h.note(ctx, Confirmed, h.o.To)
 		},
@@ -166,7 +151,7 @@ func tell(ctx context.Context, job *bootstrap.Job, p plan.Progress) error {
 	case fenced != nil && fenced.Rules.Claims:
 		p.Note(fmt.Sprintf("fenced since %s by the migration %s (epoch %d): %s writes", fenced.Since.UTC().Format(time.RFC3339), fenced.Migration, fenced.Epoch, fenced.Other))
 	case gated != nil:
-		p.Note(fmt.Sprintf("standby: the pods of %d claims are held back", len(gated.Waiting)))
+		p.Note(fmt.Sprintf("standby: the pods of %s are held back", plan.Count(len(gated.Waiting), "claim")))
 	default:
 		p.Note("it writes")
 	}

@@ -112,14 +112,18 @@ func (d *deserted) apply(manifest string) {
 	}
 }
 
-// Sets, Init, Put, Local and Expose make it a repository of state.
+// Name, Sets, Init, Put, Local and Expose make it a repository of state.
 func (d *deserted) Sets(context.Context) ([]state.Summary, error) { return d.sets, nil }
+
+func (d *deserted) Name() string { return "deserted" }
 
 func (d *deserted) Init(context.Context) (bool, error) { return false, nil }
 
 func (d *deserted) Put(context.Context, state.Manifest) error { return nil }
 
 func (d *deserted) Local() bool { return false }
+
+func (d *deserted) ForPods() (string, error) { return "", nil }
 
 func (d *deserted) Expose(context.Context, string) (state.Access, func(), error) {
 	return state.Access{}, func() {}, nil

@@ -167,6 +167,9 @@ func (h *Handover) fill(ctx context.Context, v *volumes.Volume, p plan.Progress)
 	if pvc.Annotations[marks.Restored] == set {
 		return plan.Unchanged, nil
 	}
+	if err := h.mayFill(ctx, v, pvc, p); err != nil {
+		return "", err
+	}
 	like, free, err := h.mates.together(ctx, h.receiver.Client(), pvc, nil, p)
 	if err != nil {
 		return "", err
@@ -176,6 +179,23 @@ func (h *Handover) fill(ctx context.Context, v *volumes.Volume, p plan.Progress)
 		return "", fault.Wrap(err, fault.Failed, "its data did not arrive").On("claim %s of %s", v, h.receiver.Name())
 	}
 	return plan.Changed, nil
+}
+
+// mayFill refuses a claim of the target on storage that was there before it: the source may write to it. Those of the source are its
+// own, and what comes back replaces what they have.
+func (h *Handover) mayFill(ctx context.Context, v *volumes.Volume, pvc *corev1.PersistentVolumeClaim, p plan.Progress) error {
+	if isOurs(pvc) || h.receiver.Name() != h.o.To || h.receiver.Simulated() {
+		return nil
+	}
+	l, err := ofTarget(h.receiver)
+	if err != nil {
+		return err
+	}
+	why, err := l.has(ctx, h.receiver.Client(), pvc, p)
+	if err != nil || why == "" {
+		return err
+	}
+	return inUse(gate.Claim{Namespace: v.Namespace, Name: v.Name}, why)
 }
 
 // took gives what was taken of a volume.

@@ -27,6 +27,9 @@ type claim struct {
 	make     *corev1.PersistentVolumeClaim // how, when there is no need to wait until they do
 	pod      *corev1.PodSpec               // that will mount it, with make
 	priority int
+
+	filled bool // by this run
+	left   bool // as it was, on storage that outlives the cluster
 }
 
 func (c *claim) step() plan.ID { return plan.ID("restore/" + c.at.String()) }
@@ -38,29 +41,35 @@ func (c *claim) liftStep() plan.ID { return plan.ID("lift/" + c.at.String()) }
 func (r *Rebuild) prepare(p plan.Progress) error {
 	objs := r.job.Volumes()
 	wants, templates, err := wantedClaims(objs)
+	if err == nil {
+		r.lasting, err = r.lastingStorage()
+	}
 	if err != nil {
 		return err
 	}
 	var errs []error
 	inSet := map[gate.Claim]bool{}
-	r.claims = nil
+	r.claims, r.left = nil, map[gate.Claim]bool{}
 	for _, c := range r.set.Claims {
 		at := gate.Claim{Namespace: c.Namespace, Name: c.Name}
 		inSet[at] = true
-		want, known := wants[at]
-		for _, of := range templates {
-			if !known {
-				want, known = of.find(at)
-			}
-		}
+		want, known := wantedAt(at, wants, templates)
+		why := r.outlives(want)
 		switch {
-		case c.Snapshot == "":
+		case c.Snapshot == "" && why == "":
 			p.Note(fmt.Sprintf("claim %s begins empty: %s", at, c.Skipped))
 			continue
+		case c.Snapshot == "":
+			continue // what is there is told below
 		case !known:
 			p.Warn(fmt.Sprintf("claim %s is in the set, but nothing in the repository is known to make it: it gets its data if it appears", at))
+		case why != "" && r.o.Standby == nil && stays(want.annotations): // of a source that moves it, that is to say so
+			r.left[at] = true
+			continue
+		case why != "":
+			errs = append(errs, r.spares(at, why), fits(c, want, p))
 		default:
-			errs = append(errs, fits(c, want))
+			errs = append(errs, fits(c, want, p))
 		}
 		priority, err := priorityOf(c)
 		if err != nil {
@@ -68,16 +77,39 @@ func (r *Rebuild) prepare(p plan.Progress) error {
 		}
 		r.claims = append(r.claims, &claim{Claim: c, at: at, known: known, make: want.make, pod: want.pod, priority: priority})
 	}
-	for _, at := range slices.SortedFunc(maps.Keys(wants), compareClaims) {
-		if !inSet[at] {
-			p.Warn(fmt.Sprintf("claim %s is in the repository, but not in the set: it begins empty", at))
-		}
-	}
+	r.tellOthers(wants, inSet, p)
 	slices.SortStableFunc(r.claims, func(a, b *claim) int { // what takes longest begins first
 		return cmp.Or(cmp.Compare(b.priority, a.priority), cmp.Compare(b.Bytes, a.Bytes))
 	})
 	errs = append(errs, r.checkClasses(wants, classNames(objs)))
 	return fault.Join(errs...)
+}
+
+// outlives says why a claim that is known to be made gets storage that outlives the cluster. Simulated nodes mount nothing.
+func (r *Rebuild) outlives(want wanted) string {
+	if want.Name == "" || r.job.Simulated() {
+		return ""
+	}
+	return r.lasting.of(want)
+}
+
+// tellOthers tells what claims begin with that the set does not fill.
+func (r *Rebuild) tellOthers(wants map[gate.Claim]wanted, inSet map[gate.Claim]bool, p plan.Progress) {
+	filled := map[gate.Claim]bool{}
+	for _, c := range r.claims {
+		filled[c.at] = true
+	}
+	for _, at := range slices.SortedFunc(maps.Keys(wants), compareClaims) {
+		switch why := r.outlives(wants[at]); {
+		case filled[at]:
+		case why != "" && r.drills:
+			p.Warn(fmt.Sprintf("claim %s is on storage that outlives the cluster, and that the one in use may have mounted: %s: what the drill runs may write there, unless --hold has the application", at, why))
+		case why != "":
+			p.Note(fmt.Sprintf("claim %s is left as it is, on storage that outlives the cluster: %s", at, why))
+		case !inSet[at]:
+			p.Warn(fmt.Sprintf("claim %s is in the repository, but not in the set: it begins empty", at))
+		}
+	}
 }
 
 func compareClaims(a, b gate.Claim) int { return strings.Compare(a.String(), b.String()) }
@@ -94,12 +126,18 @@ func priorityOf(c state.Claim) (int, error) {
 	return n, nil
 }
 
-// fits says why the data of a claim cannot go into the one that the repository makes.
-func fits(c state.Claim, want wanted) error {
+// fits says why the data of a claim cannot go into the one that the repository makes. Data that is too large for it is told only:
+// sparse files count whole, and take less.
+func fits(c state.Claim, want wanted, p plan.Progress) error {
 	if mode := cmp.Or(c.VolumeMode, want.mode()); mode != want.mode() {
 		return fault.New(fault.Usage, "the snapshot has volume mode %s, the repository declares %s", mode, want.mode()).On("claim %s", want.Claim)
 	}
-	return holds(c, want.spec.Resources.Requests.Storage().String())
+	size := want.spec.Resources.Requests.Storage()
+	if c.Bytes > size.Value() && !size.IsZero() {
+		p.Warn(fmt.Sprintf("claim %s asks for %s, and the set has %s of it: unless files are sparse, its volume gets full and the restore fails: let the repository ask for more",
+			want.Claim, size, bytesText(c.Bytes)))
+	}
+	return holds(c, size.String())
 }
 
 // holds refuses a claim that is smaller than the one that was.

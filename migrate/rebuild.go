@@ -34,6 +34,8 @@ type Sets interface {
 	Local() bool
 	// Choose gives the newest complete set; or the one of an id; or, for a time, the newest complete one not after it.
 	Choose(ctx context.Context, at string) (*state.Manifest, error)
+	// ForPods says why pods cannot use the repository as this machine does, or warns of what they do not have.
+	ForPods() (warning string, err error)
 	// Expose makes the repository reachable for pods until end is called. host is this machine as they see it; empty
 	// when the repository is elsewhere.
 	Expose(ctx context.Context, host string) (a state.Access, end func(), err error)
@@ -70,10 +72,14 @@ type Rebuild struct {
 	job *bootstrap.Job
 	o   RebuildOptions
 
-	set      *state.Manifest   // chosen by Prepare
-	claims   []*claim          // of the set that have data, the most urgent first
-	stands   map[string]string // storage classes that nobody mapped, to those that stand for them
-	gate     *gate.Gate        // put up by the step gate, nil before
+	drills bool // it is a drill: the cluster that it stands for may be in use
+
+	set      *state.Manifest     // chosen by Prepare
+	claims   []*claim            // of the set that have data, the most urgent first
+	lasting  *lasting            // what the documents say of storage that outlives the cluster
+	left     map[gate.Claim]bool // of the set, on such storage, that the documents want left as they are
+	stands   map[string]string   // storage classes that nobody mapped, to those that stand for them
+	gate     *gate.Gate          // put up by the step gate, nil before
 	restorer Restorer
 	unserve  func()
 	slots    *slots
@@ -121,7 +127,7 @@ func (r *Rebuild) Choose(p *plan.Plan, needs ...plan.ID) {
 			}
 			p.Note(describe(set, time.Now()))
 			r.set = set
-			return plan.Unchanged, fault.Join(r.checkObjects(), r.prepare(p))
+			return plan.Unchanged, fault.Join(r.checkObjects(), r.checkKinds(p), r.prepare(p), r.forPods(p))
 		},
 	}, needs...)
 }
@@ -167,22 +173,31 @@ func (r *Rebuild) Gate(p *plan.Plan, needs ...plan.ID) plan.ID {
 		return ""
 	}
 	return p.Add(plan.Step{
-		ID: "gate", Title: fmt.Sprintf("hold back the pods of %d claims", len(r.claims)), Timeout: gateTimeout, Retries: 1,
+		ID: "gate", Title: "hold back the pods of " + plan.Count(len(r.claims), "claim"), Timeout: gateTimeout, Retries: 1,
 		Reason: "no pod starts before its data is there", Inputs: r.inputs(),
 		Do: r.putUpGate,
 	}, needs...)
 }
 
-// Objects brings back the kept objects.
+// Objects brings back the kept objects. What needs a kind that comes later than these waits for it, and nothing waits for that.
 func (r *Rebuild) Objects(p *plan.Plan, needs ...plan.ID) plan.ID {
-	if len(r.set.Objects) == 0 {
-		return ""
+	now, late := r.byKind()
+	id := plan.ID("")
+	if len(now) > 0 {
+		id = p.Add(plan.Step{
+			ID: "objects", Title: "bring back " + plan.Count(len(now), "kept object"), Timeout: gateTimeout, Retries: 2,
+			Reason: "controllers that find none make new ones", Inputs: r.inputs(),
+			Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) { return r.putBack(ctx, now, p) },
+		}, needs...)
 	}
-	return p.Add(plan.Step{
-		ID: "objects", Title: fmt.Sprintf("bring back %d kept objects", len(r.set.Objects)), Timeout: gateTimeout, Retries: 2,
-		Reason: "controllers that find none make new ones", Inputs: r.inputs(),
-		Do: r.putBack,
-	}, needs...)
+	if len(late) > 0 {
+		p.Add(plan.Step{
+			ID: "objects/late", Title: "bring back " + plan.Count(len(late), "kept object") + " as soon as there is the kind", Timeout: restoreTimeout, Retries: 2,
+			Inputs: r.inputs(),
+			Do:     func(ctx context.Context, p plan.Progress) (plan.Outcome, error) { return r.putBackLate(ctx, late, p) },
+		}, append(needs, id)...)
+	}
+	return id
 }
 
 // Volumes fills each claim as soon as it exists. The ids are those of claims that the documents are known to make.
@@ -190,7 +205,7 @@ func (r *Rebuild) Volumes(p *plan.Plan, needs ...plan.ID) []plan.ID {
 	var known []plan.ID
 	for _, c := range r.claims {
 		step := plan.Step{
-			ID: c.step(), Title: fmt.Sprintf("restore %s (%s, %d files)", c.at, bytesText(c.Bytes), c.Files),
+			ID: c.step(), Title: fmt.Sprintf("restore %s (%s, %s)", c.at, bytesText(c.Bytes), plan.Count(c.Files, "file")),
 			Timeout: restoreTimeout, Inputs: r.inputs(),
 			Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 				defer r.way.change(func() { delete(r.way.due, c) })
@@ -231,19 +246,18 @@ func (r *Rebuild) letGo(c *claim) plan.Step {
 
 // Open takes the gate away, when every claim has its data; of a cluster that stands by it stays.
 func (r *Rebuild) Open(p *plan.Plan, needs ...plan.ID) plan.ID {
-	if len(r.claims) == 0 || r.job.Simulated() {
-		return ""
-	}
-	if slices.ContainsFunc(r.claims, func(c *claim) bool { return !c.known }) {
+	empty := len(r.claims) == 0 || r.job.Simulated()
+	_, late := r.byKind()
+	if len(late) > 0 || !empty && slices.ContainsFunc(r.claims, func(c *claim) bool { return !c.known }) {
 		p.Add(plan.Step{
-			ID: "settled", Title: "see which claims are made no more", Always: true, Timeout: gateTimeout,
+			ID: "settled", Title: "see what is made no more", Always: true, Timeout: gateTimeout,
 			Do: func(context.Context, plan.Progress) (plan.Outcome, error) {
 				r.settle.Do(func() { close(r.settled) })
 				return plan.Unchanged, nil
 			},
 		}, needs...)
 	}
-	if r.o.Standby != nil {
+	if empty || r.o.Standby != nil {
 		return ""
 	}
 	needs = slices.Clone(needs)
@@ -269,8 +283,9 @@ func describe(set *state.Manifest, now time.Time) string {
 	for _, c := range set.Claims {
 		bytes, files = bytes+c.Bytes, files+c.Files
 	}
-	return fmt.Sprintf("set %s of %s, %s old: %d volumes with %s in %d files, %d kept objects", set.ID,
-		set.Time.UTC().Format("2006-01-02 15:04:05 UTC"), now.Sub(set.Time).Round(time.Second), len(set.Claims), bytesText(bytes), files, len(set.Objects))
+	return fmt.Sprintf("set %s of %s, %s old: %s with %s in %s, %s", set.ID,
+		set.Time.UTC().Format("2006-01-02 15:04:05 UTC"), now.Sub(set.Time).Round(time.Second),
+		plan.Count(len(set.Claims), "volume"), bytesText(bytes), plan.Count(files, "file"), plan.Count(len(set.Objects), "kept object"))
 }
 
 // bytesText is a size as a person reads it: "1.5 GiB".

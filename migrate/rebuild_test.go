@@ -14,6 +14,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/rekindle-dev/rekindle/bootstrap"
 	"github.com/rekindle-dev/rekindle/internal/config"
@@ -76,10 +77,14 @@ type lab struct {
 	provider providers.Provider
 	at       providers.Ref
 	chart    string
+	crds     string // of the chart
 	more     string // of spec
 	set      *state.Manifest
 	force    bool
 	selected []config.StateObject // by the cluster that the set is of, where that is another one
+	standby  *migrate.Standby
+	unfit    error  // why pods cannot use the repository
+	kind     string // the kind configuration; empty for none
 	mover    *mover
 }
 
@@ -102,8 +107,10 @@ func volume(name string) state.Claim {
 	}
 }
 
-// Local, Choose and Expose make the lab a repository.
+// Local, Choose, ForPods and Expose make the lab a repository.
 func (l *lab) Local() bool { return false }
+
+func (l *lab) ForPods() (string, error) { return "", l.unfit }
 
 func (l *lab) Choose(context.Context, string) (*state.Manifest, error) { return l.set, nil }
 
@@ -122,13 +129,19 @@ func (l *lab) patience() string {
 // job reads the documents.
 func (l *lab) job() *bootstrap.Job {
 	l.Helper()
+	provider := "{kind: {}}"
+	if l.kind != "" {
+		provider = "{kind: {config: kind.yaml}}"
+	}
 	docs, err := config.LoadFS(fstest.MapFS{
+		"kind.yaml": {Data: []byte(l.kind)},
 		"cluster.yaml": {Data: []byte("apiVersion: rekindle.dev/v1alpha1\nkind: Cluster\nmetadata: {name: lost}\nspec:\n" +
-			"  provider: {kind: {}}\n  stack: [{file: stack.yaml}]\n" + l.more)},
+			"  provider: " + provider + "\n  stack: [{file: stack.yaml}]\n" + l.more)},
 		"stack.yaml": {Data: []byte("apiVersion: rekindle.dev/v1alpha1\nkind: Stack\nmetadata: {name: s}\nreleases:\n" +
 			"- {name: shop, namespace: shop, chart: ./shop, timeout: " + l.patience() + "}\n")},
 		"shop/Chart.yaml":       {Data: []byte("apiVersion: v2\nname: shop\nversion: 1.0.0\n")},
 		"shop/templates/x.yaml": {Data: []byte(l.chart)},
+		"shop/crds/x.yaml":      {Data: []byte(l.crds)},
 	}, "cluster.yaml")
 	if err != nil {
 		l.Fatal(err)
@@ -145,7 +158,7 @@ func (l *lab) prepared() (*bootstrap.Job, *migrate.Rebuild, string, error) {
 	l.Helper()
 	job := l.job()
 	rebuild := migrate.NewRebuild(job, migrate.RebuildOptions{
-		Sets: l, Force: l.force, Selected: l.selected,
+		Sets: l, Force: l.force, Selected: l.selected, Standby: l.standby,
 		Restorer: func(c *kube.Client, _ state.Access, _ *state.Manifest) migrate.Restorer {
 			l.mover.client = c
 			return l.mover
@@ -210,6 +223,7 @@ type mover struct {
 	fails  string // the claim that cannot be restored
 
 	replaces string // the claim that somebody makes anew, once, while it is filled
+	dooms    string // the claim that somebody deletes, once, while it is filled, and that stays until it has all of its data
 
 	mu   sync.Mutex
 	done []string
@@ -263,10 +277,38 @@ func (m *mover) Restore(ctx context.Context, c state.Claim, namespace, name stri
 	m.mu.Lock()
 	m.done = append(m.done, name)
 	m.mu.Unlock()
-	return wait.Poll(ctx, wait.Func(name+" is bound", func(ctx context.Context) (bool, string, error) {
+	err = wait.Poll(ctx, wait.Func(name+" is bound", func(ctx context.Context) (bool, string, error) {
 		pvc, err := m.client.Typed().CoreV1().PersistentVolumeClaims(namespace).Get(ctx, name, metav1.GetOptions{})
 		return err == nil && pvc.Status.Phase == corev1.ClaimBound, "", err
 	}), 200*time.Millisecond, p)
+	if err == nil && name == m.dooms {
+		m.dooms = ""
+		return m.doom(ctx, namespace, name)
+	}
+	return err
+}
+
+// doom deletes a claim that is still in use, and has another one be there when it is not.
+func (m *mover) doom(ctx context.Context, namespace, name string) error {
+	claims := m.client.Typed().CoreV1().PersistentVolumeClaims(namespace)
+	keep := func(finalizers string) error {
+		_, err := claims.Patch(ctx, name, types.MergePatchType, []byte(`{"metadata":{"finalizers":`+finalizers+`}}`), metav1.PatchOptions{})
+		return err
+	}
+	was, err := claims.Get(ctx, name, metav1.GetOptions{})
+	if err == nil {
+		err = keep(`["example.com/mounted"]`)
+	}
+	if err == nil {
+		err = claims.Delete(ctx, name, metav1.DeleteOptions{})
+	}
+	go func() {
+		time.Sleep(2 * time.Second) // the mover ends, and then its pod goes
+		if keep("null") == nil {
+			_ = m.remake(ctx, was)
+		}
+	}()
+	return err
 }
 
 // replace has another claim be there in the place of one.
@@ -279,6 +321,12 @@ func (m *mover) replace(ctx context.Context, namespace, name string) error {
 	if err != nil {
 		return err
 	}
+	return m.remake(ctx, was)
+}
+
+// remake makes a claim as one was that goes.
+func (m *mover) remake(ctx context.Context, was *corev1.PersistentVolumeClaim) error {
+	name, claims := was.Name, m.client.Typed().CoreV1().PersistentVolumeClaims(was.Namespace)
 	maps.DeleteFunc(was.Annotations, func(name, _ string) bool { return !strings.HasPrefix(name, "meta.helm.sh/") })
 	was.Spec.VolumeName = ""
 	is := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: was.Labels, Annotations: was.Annotations}, Spec: was.Spec}

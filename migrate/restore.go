@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,6 +50,15 @@ func (r *Rebuild) restoreOnce(ctx context.Context, c *claim, p plan.Progress) (p
 	if err := holds(c.Claim, pvc.Spec.Resources.Requests.Storage().String()); err != nil {
 		return "", err
 	}
+	leave, err := r.mayFill(ctx, c, pvc, p)
+	if err != nil {
+		return "", err
+	}
+	if leave {
+		p.Warn(fmt.Sprintf("claim %s is left as it is, as its annotation %s says: its data stays in the set %s", c.at, marks.Snapshot, r.set.ID))
+		c.left = true
+		return plan.Unchanged, r.lift(ctx, c)
+	}
 	if err := r.fill(ctx, c, pvc, p); err != nil {
 		if ctx.Err() != nil || errors.Is(err, errReplaced) {
 			return "", err
@@ -56,6 +66,7 @@ func (r *Rebuild) restoreOnce(ctx context.Context, c *claim, p plan.Progress) (p
 		return "", fault.Wrap(err, fault.Failed, "its data was not restored").On("claim %s", c.at).
 			WithHint("its pods are held back by the gate, and nothing is lost: fix the cause and run the same command again")
 	}
+	c.filled = true
 	return plan.Changed, r.lift(ctx, c)
 }
 
@@ -93,12 +104,18 @@ func fill(ctx context.Context, c *kube.Client, with Restorer, claim state.Claim,
 	if err == nil {
 		err = remark(ctx, c, claim, uid, fmt.Sprintf("%q:%q,%q:null", marks.Restored, set, marks.Restoring))
 	}
-	if err == nil || ctx.Err() != nil {
-		return err
+	if ctx.Err() != nil {
+		return cmp.Or(err, ctx.Err())
 	}
 	is, looked := c.Typed().CoreV1().PersistentVolumeClaims(claim.Namespace).Get(ctx, claim.Name, metav1.GetOptions{})
-	if apierrors.IsNotFound(looked) || looked == nil && (is.UID != uid || is.DeletionTimestamp != nil) {
+	goes := apierrors.IsNotFound(looked) || looked == nil && (is.UID != uid || is.DeletionTimestamp != nil)
+	switch {
+	case goes && err != nil:
 		return fmt.Errorf("%w: %w", errReplaced, err)
+	case goes: // it took all of its data, and goes with it: the next one has nothing
+		return errReplaced
+	case err == nil && looked != nil:
+		return fmt.Errorf("see whether it was recreated: %w", looked)
 	}
 	return err
 }

@@ -27,9 +27,11 @@ const simulated = "its node is simulated: there is no data"
 
 // Repository is the repository of state, as far as a snapshot needs it.
 type Repository interface {
+	Name() string
 	Init(ctx context.Context) (created bool, err error)
 	Sets(ctx context.Context) ([]state.Summary, error)
 	Put(ctx context.Context, m state.Manifest) error
+	ForPods() (warning string, err error)
 	Expose(ctx context.Context, host string) (a state.Access, end func(), err error)
 	Local() bool
 }
@@ -103,7 +105,7 @@ func (s *Snapshot) lookAround(p *plan.Plan, visited plan.ID) {
 		p.Add(plan.Step{
 			ID: "repository", Title: "open the state repository", Timeout: lookTimeout, Retries: 2,
 			Do: s.open,
-		})
+		}, visited)
 	}
 	p.Add(plan.Step{
 		ID: "volumes", Title: "find the volumes", Timeout: lookTimeout, Retries: 2,
@@ -113,14 +115,10 @@ func (s *Snapshot) lookAround(p *plan.Plan, visited plan.ID) {
 
 // open makes the repository on first use, and finds the snapshots that the new ones continue.
 func (s *Snapshot) open(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
-	if err := reaches(ctx, s.repository.Local(), s.job); err != nil {
+	if err := fault.Join(reaches(ctx, s.repository.Local(), s.job), s.forPods(p)); err != nil {
 		return "", err
 	}
-	created, err := s.repository.Init(ctx)
-	if err != nil {
-		return "", err
-	}
-	sets, err := s.repository.Sets(ctx)
+	sets, created, err := volumes.Begin(ctx, s.job.Client(), s.repository, s.job.Name(), p)
 	if err != nil {
 		return "", err
 	}
@@ -132,7 +130,6 @@ func (s *Snapshot) open(ctx context.Context, p plan.Progress) (plan.Outcome, err
 		}
 	}
 	if created {
-		p.Note("a new repository: without its password, nothing in it can be restored")
 		return plan.Changed, nil
 	}
 	return plan.Unchanged, nil
@@ -146,8 +143,7 @@ func (s *Snapshot) find(ctx context.Context, p plan.Progress) (plan.Outcome, err
 	if err == nil {
 		err = s.isWhole(ctx, found)
 	}
-	// A handover ends with a pass in which nothing writes: a cut is of no use to it, and would take time in which nobody can.
-	if err == nil && s.standing == nil && s.spec.VolumeSnapshots == config.VolumeSnapshotsAuto && !s.job.Simulated() {
+	if err == nil && s.cuts() {
 		err = volumes.Cuts(ctx, s.job.Client(), found)
 	}
 	if err != nil {
@@ -164,6 +160,12 @@ func (s *Snapshot) find(ctx context.Context, p plan.Progress) (plan.Outcome, err
 	}
 	s.volumes = found
 	return plan.Unchanged, nil
+}
+
+// cuts says whether volumes are read through VolumeSnapshots, where that can be. A handover ends with a pass in which nothing
+// writes: a cut is of no use to it, and would take time in which nobody can.
+func (s *Snapshot) cuts() bool {
+	return s.standing == nil && s.spec.VolumeSnapshots == config.VolumeSnapshotsAuto && !s.job.Simulated()
 }
 
 // Take takes what Look found: the volumes side by side, each with the hooks of its pods, then the kept objects, then the
@@ -274,15 +276,27 @@ func (s *Snapshot) take(group []volumes.Volume) plan.Step {
 				}
 			}
 			s.begins()
-			claims, err := s.mover.Backup(ctx, group, p)
-			s.mu.Lock()
-			for _, c := range claims {
-				s.taken[c.Namespace+"/"+c.Name] = c
-			}
-			s.mu.Unlock()
-			return plan.Changed, s.lacks(err)
+			return plan.Changed, s.lacks(s.backup(ctx, group, p))
 		},
 	}
+}
+
+// backup takes the data of the volumes of a group, as they are used now. In the last pass of a handover nothing uses them, and
+// nothing is to come.
+func (s *Snapshot) backup(ctx context.Context, group []volumes.Volume, p plan.Progress) error {
+	var errs []error
+	if !s.last {
+		var err error
+		group, err = volumes.Again(ctx, s.job.Client(), group, s.cuts(), p)
+		errs = append(errs, err)
+	}
+	claims, err := s.mover.Backup(ctx, group, p)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range claims {
+		s.taken[c.Namespace+"/"+c.Name] = c
+	}
+	return fault.Join(append(errs, err)...)
 }
 
 // keep reads the kept objects.

@@ -214,7 +214,7 @@ func TestNoSetIsTakenOfWhatIsNotWhole(t *testing.T) {
 		if _, err := g.PutUp(t.Context(), by, waits, nil); err != nil {
 			t.Fatal(err)
 		}
-		refused("behind the gate of "+by, "1 claims wait for their data, such as shop/plain", says)
+		refused("behind the gate of "+by, "waiting for data: 1 claim, such as shop/plain", says)
 		if _, err := g.TakeAway(t.Context(), by, nil); err != nil {
 			t.Fatal(err)
 		}

@@ -19,9 +19,10 @@ import (
 // wanted is a claim that the documents are known to make.
 type wanted struct {
 	gate.Claim
-	spec corev1.PersistentVolumeClaimSpec
-	make *corev1.PersistentVolumeClaim // as the controller of a StatefulSet will make it, pod by pod; else nil
-	pod  *corev1.PodSpec               // that will mount it, with make
+	spec        corev1.PersistentVolumeClaimSpec
+	annotations map[string]string
+	make        *corev1.PersistentVolumeClaim // as the controller of a StatefulSet will make it, pod by pod; else nil
+	pod         *corev1.PodSpec               // that will mount it, with make
 }
 
 // class is its storage class; empty for the cluster's default one.
@@ -56,7 +57,7 @@ func (s series) claim(ordinal int32) wanted {
 			PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: name},
 		}})
 	}
-	return wanted{at, s.template.Spec, &corev1.PersistentVolumeClaim{
+	return wanted{at, s.template.Spec, s.template.Annotations, &corev1.PersistentVolumeClaim{
 		ObjectMeta: metav1.ObjectMeta{Name: at.Name, Namespace: at.Namespace, Labels: labels, Annotations: s.template.Annotations},
 		Spec:       s.template.Spec,
 	}, pod}
@@ -84,7 +85,7 @@ func wantedClaims(objs []*unstructured.Unstructured) (claims map[gate.Claim]want
 				return nil, nil, err
 			}
 			at := gate.Claim{Namespace: namespaceOf(obj), Name: pvc.Name}
-			claims[at] = wanted{at, pvc.Spec, nil, nil}
+			claims[at] = wanted{at, pvc.Spec, pvc.Annotations, nil, nil}
 		case "StatefulSet":
 			var set appsv1.StatefulSet
 			if err := read(obj, &set); err != nil {
@@ -104,6 +105,17 @@ func wantedClaims(objs []*unstructured.Unstructured) (claims map[gate.Claim]want
 		}
 	}
 	return claims, all, nil
+}
+
+// wantedAt gives the claim of that name that is among those, or one of the series, which something may have scaled.
+func wantedAt(at gate.Claim, claims map[gate.Claim]wanted, all []series) (want wanted, known bool) {
+	want, known = claims[at]
+	for _, of := range all {
+		if !known {
+			want, known = of.find(at)
+		}
+	}
+	return want, known
 }
 
 // first is the ordinal of a StatefulSet's first pod.

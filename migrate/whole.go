@@ -5,6 +5,7 @@ import (
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/marks"
+	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/state/volumes"
 	"github.com/rekindle-dev/rekindle/migrate/fence"
 	"github.com/rekindle-dev/rekindle/migrate/gate"
@@ -30,7 +31,7 @@ func (s *Snapshot) isWhole(ctx context.Context, found []volumes.Volume) error {
 		return err
 	}
 	if gated != nil && len(gated.Waiting) > 0 {
-		return fault.New(fault.Refused, "%d claims wait for their data, such as %s", len(gated.Waiting), gated.Waiting[0]).On("cluster %s", s.job.Name()).
+		return fault.New(fault.Refused, "waiting for data: %s, such as %s", plan.Count(len(gated.Waiting), "claim"), gated.Waiting[0]).On("cluster %s", s.job.Name()).
 			WithHint("%s", gate.Finish(gated.Set))
 	}
 	fenced, err := fence.Find(ctx, s.job.Client())

@@ -52,6 +52,7 @@ type Spec struct {
 	Run     string        // id of the run that makes it; empty for a cluster that is to stay
 	TTL     time.Duration // how long an ephemeral cluster may live; 0 is for ever
 	Images  []string      // that pods will need soon: a provider may fetch them while it makes the cluster
+	Looks   bool          // the cluster is only looked at: Preflight asks for no more than that takes
 }
 
 // Cluster is one that exists.
@@ -168,4 +169,6 @@ func Fits(have, wanted string) bool {
 type Lender interface {
 	// Before names the namespaces and CRDs that the cluster had when it was lent.
 	Before(ctx context.Context, r Ref) (namespaces, crds []string, err error)
+	// Permits tells what Preflight would refuse for lack of permissions, also where it is only asked to look.
+	Permits(ctx context.Context, r Ref) error
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"helm.sh/helm/v3/pkg/release"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
@@ -149,6 +150,28 @@ func TestForeseeTellsWhatEnsureWouldDo(t *testing.T) {
 	if _, err := r.Foresee(t.Context(), p.client, p.watcher); fault.KindOf(err) != fault.Refused {
 		t.Errorf("of a foreign one: %v", err)
 	}
+}
+
+// TestAReleaseThatIsRecordedElsewhereIsForeseen as refused: its objects are there, and no record of it.
+func TestAReleaseThatIsRecordedElsewhereIsForeseen(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	r := p.release("{}", stacks.Options{Simulated: true}, map[string]string{"templates/account.yaml": "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: web}\n"})
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{
+		Name: "web", Annotations: map[string]string{"meta.helm.sh/release-name": "web", "meta.helm.sh/release-namespace": p.name},
+	}}
+	space := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: p.name}}
+	if _, err := p.client.Typed().CoreV1().Namespaces().Create(t.Context(), space, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.client.Typed().CoreV1().ServiceAccounts(p.name).Create(t.Context(), account, metav1.CreateOptions{FieldManager: "helm-controller"}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := r.Foresee(t.Context(), p.client, p.watcher)
+	wants(t, err, fault.Refused, "release "+p.name+"/web", "ServiceAccount "+p.name+"/web", "recorded elsewhere")
+	p.differs(r, fault.Refused, "recorded elsewhere")
+	_, err = p.ensure(r, nil)
+	wants(t, err, fault.Refused, "recorded elsewhere")
 }
 
 func TestCheckTellsEveryDifference(t *testing.T) {

@@ -134,7 +134,7 @@ func (r *Release) Admits(applied []*unstructured.Unstructured) bool {
 }
 
 func (r *Release) wanted() helm.Release {
-	wanted := helm.Release{Name: r.Name, Namespace: r.Namespace, Chart: r.chart, Values: r.values, Timeout: r.Timeout.Duration}
+	wanted := helm.Release{Name: r.Name, Namespace: r.Namespace, Chart: r.chart, Values: r.values, Timeout: r.Timeout.Duration, Renders: r.rendered}
 	for _, field := range r.Ignore {
 		wanted.Ignore = append(wanted.Ignore, helm.Ignored(field))
 	}
@@ -145,7 +145,11 @@ func (r *Release) wanted() helm.Release {
 // answer, and compares it once more: exit 0 says that it is as declared. The error of a release that does not get there has
 // the cause.
 func (r *Release) Ensure(ctx context.Context, c *kube.Client, w *kube.Watcher, p plan.Progress) (plan.Outcome, error) {
-	outcome, objs, err := helm.Ensure(ctx, c, w, r.wanted(), p)
+	ends, done := r.watchEnds(ctx, w, p)
+	defer done()
+	wanted := r.wanted()
+	wanted.Applying = ends.watch
+	outcome, objs, err := helm.Ensure(ctx, c, w, wanted, p)
 	if err != nil {
 		return "", err
 	}
@@ -153,7 +157,7 @@ func (r *Release) Ensure(ctx context.Context, c *kube.Client, w *kube.Watcher, p
 	if err := r.reported(ctx, w, refs, p); err != nil {
 		return "", r.notReady(ctx, err)
 	}
-	if err := r.ready(ctx, w, objs, p); err != nil {
+	if err := r.ready(ctx, c, w, ends, objs, p); err != nil {
 		return "", r.notReady(ctx, err)
 	}
 	if !r.options.Simulated {
@@ -167,15 +171,29 @@ func (r *Release) Ensure(ctx context.Context, c *kube.Client, w *kube.Watcher, p
 	return outcome, r.stays(ctx, c, w)
 }
 
-// ready waits until everything is ready. What the cluster takes away once it has ended may be gone by then.
-func (r *Release) ready(ctx context.Context, w *kube.Watcher, objs []*unstructured.Unstructured, p plan.Progress) error {
+// ready waits until everything is ready. What the cluster takes away once it has ended may be gone by then: when it was seen to
+// be complete, that is recorded.
+func (r *Release) ready(ctx context.Context, c *kube.Client, w *kube.Watcher, ends *ends, objs []*unstructured.Unstructured, p plan.Progress) error {
 	stay, pass := r.proofs(objs)
+	recorded, revision := false, 0
+	if len(pass) > 0 {
+		var err error
+		if recorded, revision, err = helm.JobsEnded(c, r.wanted()); err != nil {
+			return err
+		}
+	}
 	g, within := errgroup.WithContext(ctx)
 	for _, ref := range pass {
-		g.Go(func() error { return w.Until(within, ref, "complete", kube.DoneOrGone, p) })
+		g.Go(func() error { return ends.await(within, ref, recorded) })
 	}
 	g.Go(func() error { return w.Ready(within, stay, p) })
-	return g.Wait()
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	if all := count(objs, kube.GoesByItself); recorded || len(pass) == 0 || len(pass) < all { // the others are held back
+		return nil
+	}
+	return helm.RecordEnded(ctx, c, r.wanted(), revision)
 }
 
 // proofs are the objects that can be proven: those that stay, and those that the cluster takes away once they have ended.
@@ -188,6 +206,15 @@ func (r *Release) proofs(objs []*unstructured.Unstructured) (stay, pass []kube.R
 		}
 	}
 	return r.provable(stay), r.provable(pass)
+}
+
+func count(objs []*unstructured.Unstructured, is func(*unstructured.Unstructured) bool) (n int) {
+	for _, obj := range objs {
+		if is(obj) {
+			n++
+		}
+	}
+	return n
 }
 
 // stays says whether the release is as it was applied a moment ago. What is not was set again by something in the cluster, and
@@ -276,10 +303,10 @@ func (r *Release) Check(ctx context.Context, c *kube.Client, w *kube.Watcher, _ 
 		return differs("changed in the cluster: %s", described(s.Different))
 	}
 	stay, pass := r.proofs(s.Objects)
-	return fault.Join(c.Check(ctx, stay), c.CheckBy(ctx, pass, kube.DoneOrGone)) // one that was seen may be gone by now
+	return fault.Join(c.Check(ctx, stay), c.CheckBy(ctx, pass, endOf(s.Ended))) // one that the comparison saw may be gone by now
 }
 
-// Remove uninstalls the release.
+// Remove uninstalls the release. CRDs stay, of which the cluster may have had some before.
 func (r *Release) Remove(ctx context.Context, c *kube.Client, w *kube.Watcher, p plan.Progress) (plan.Outcome, error) {
-	return helm.Remove(ctx, c, w, r.Name, r.Namespace, r.Timeout.Duration, p)
+	return helm.RemoveAllButCRDs(ctx, c, w, r.Name, r.Namespace, r.Timeout.Duration, p)
 }

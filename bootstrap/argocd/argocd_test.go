@@ -329,12 +329,12 @@ func TestRemoveHasArgoCDDeleteWhatItApplied(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	outcome, err := s.argo.Remove(t.Context(), s.client, s.watcher, nil)
+	outcome, err := s.argo.Remove(t.Context(), s.client, s.watcher, reconciler.Before{}, nil)
 	<-play
 	if outcome != plan.Changed || err != nil {
 		t.Fatalf("%s, %v", outcome, err)
 	}
-	if outcome, err := s.argo.Remove(t.Context(), s.client, s.watcher, nil); outcome != plan.Unchanged || err != nil {
+	if outcome, err := s.argo.Remove(t.Context(), s.client, s.watcher, reconciler.Before{}, nil); outcome != plan.Unchanged || err != nil {
 		t.Errorf("once more: %s, %v", outcome, err)
 	}
 	if err := s.argo.Status(t.Context(), s.client, s.target); err == nil || strings.Count(err.Error(), "missing") != 3 {

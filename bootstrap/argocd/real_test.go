@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/rekindle-dev/rekindle/bootstrap/reconciler"
 	"github.com/rekindle-dev/rekindle/internal/assets"
 	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/kube"
@@ -62,7 +63,7 @@ func (l *lab) remove() {
 	defer cancel()
 	watcher := l.client.Watch(ctx)
 	defer watcher.Close()
-	if _, err := l.argo.Remove(ctx, l.client, watcher, nil); err != nil {
+	if _, err := l.argo.Remove(ctx, l.client, watcher, reconciler.Before{}, nil); err != nil {
 		l.Error(err)
 	}
 }
@@ -291,7 +292,7 @@ func TestArgoCDItself(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	if err := l.argo.Again(ctx, l.client, l.watcher, l.target, nil); err != nil {
+	if err := l.argo.Again(ctx, l.client, l.watcher, l.target, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	if obj, err := l.client.Get(t.Context(), deployment); err != nil || replicas(obj) != 2 {
@@ -341,7 +342,7 @@ func TestAWaveThatWaitsIsLeftForTheNextCommit(t *testing.T) {
 	l.mustUp(true, plan.Changed)
 	removing, stop := context.WithTimeout(t.Context(), time.Minute)
 	defer stop()
-	if outcome, err := l.argo.Remove(removing, l.client, l.watcher, nil); outcome != plan.Changed || err != nil {
+	if outcome, err := l.argo.Remove(removing, l.client, l.watcher, reconciler.Before{}, nil); outcome != plan.Changed || err != nil {
 		t.Fatalf("%s, %v", outcome, err)
 	}
 	for _, ref := range []kube.Ref{{Version: "v1", Kind: "Namespace", Name: "shop"}, {Version: "v1", Kind: "ConfigMap", Namespace: "shop", Name: "more"},

@@ -9,6 +9,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/rekindle-dev/rekindle/bootstrap/reconciler"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 )
@@ -87,7 +88,7 @@ func (s *stage) removeHub(ctx context.Context, set kube.Ref, remote map[string]k
 		}
 	}()
 	warned := ""
-	outcome, err := s.argo.Remove(ctx, s.client, s.watcher, func(u plan.Update) { warned += u.Warning + "\n" })
+	outcome, err := s.argo.Remove(ctx, s.client, s.watcher, reconciler.Before{}, func(u plan.Update) { warned += u.Warning + "\n" })
 	<-play
 	if outcome != plan.Changed || err != nil {
 		s.Errorf("removed: %s, %v", outcome, err)

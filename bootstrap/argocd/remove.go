@@ -6,13 +6,16 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/rekindle-dev/rekindle/bootstrap/reconciler"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/internal/wait"
 	"github.com/rekindle-dev/rekindle/providers"
 )
 
@@ -21,9 +24,9 @@ import (
 const cascade = "resources-finalizer.argocd.argoproj.io"
 
 // Remove takes the Application away, waits until its controller has deleted everything that it applied, and then takes
-// the project and the Secret away. It must run while the controllers do. What Argo CD applied in other clusters stays, and is
-// named.
-func (a *ArgoCD) Remove(ctx context.Context, c *kube.Client, w *kube.Watcher, p plan.Progress) (plan.Outcome, error) {
+// the project and the Secret away. It must run while the controllers do. The namespaces and CRDs that were there before stay, and
+// are named, as do all other CRDs, which Argo CD deletes with no Application, and what it applied in other clusters.
+func (a *ArgoCD) Remove(ctx context.Context, c *kube.Client, w *kube.Watcher, before reconciler.Before, p plan.Progress) (plan.Outcome, error) {
 	ref := a.applicationRef()
 	obj, err := c.Get(ctx, ref)
 	if err != nil {
@@ -31,11 +34,11 @@ func (a *ArgoCD) Remove(ctx context.Context, c *kube.Client, w *kube.Watcher, p 
 	}
 	outcome := plan.Unchanged
 	if obj != nil {
-		if obj.GetLabels()[providers.LabelOwner] != providers.Owner {
-			return "", fault.New(fault.Refused, "was not made by rekindle").On("%s", ref).WithHint("remove it yourself")
+		if err := reconciler.RefuseForeign(obj, namespaceField); err != nil {
+			return "", err
 		}
 		outcome = plan.Changed
-		if err := a.removeApplied(ctx, c, w, p); err != nil {
+		if err := a.removeApplied(ctx, c, w, before, p); err != nil {
 			return outcome, fault.Wrap(err, fault.Failed, "what it applied was not deleted").On("%s", ref).
 				WithHint("its controller must run to delete what it applied: kubectl -n %s get pods", a.spec.Namespace)
 		}
@@ -58,14 +61,14 @@ func (a *ArgoCD) Remove(ctx context.Context, c *kube.Client, w *kube.Watcher, p 
 
 // removeApplied deletes the Application and waits for it and for everything that it and those in it applied. Each gets
 // the finalizer first, without which Argo CD would leave its objects behind; one whose objects are in another cluster loses it.
-func (a *ArgoCD) removeApplied(ctx context.Context, c *kube.Client, w *kube.Watcher, p plan.Progress) error {
-	var all []kube.Ref
+func (a *ArgoCD) removeApplied(ctx context.Context, c *kube.Client, w *kube.Watcher, before reconciler.Before, p plan.Progress) error {
+	all := parts{had: before}
 	err := reconciler.Visit(ctx, c, a.applicationRef(), func(ref kube.Ref, obj *unstructured.Unstructured) (leads []kube.Ref, err error) {
 		if obj == nil {
 			return nil, nil
 		}
 		if setOf(obj) != "" {
-			all = append(all, ref) // it goes with its ApplicationSet, which decides what becomes of its objects
+			all.goes = append(all.goes, ref) // it goes with its ApplicationSet, which decides what becomes of its objects
 		}
 		switch {
 		case isRemote(obj):
@@ -75,40 +78,104 @@ func (a *ArgoCD) removeApplied(ctx context.Context, c *kube.Client, w *kube.Watc
 			p.Warn(fmt.Sprintf("what %s applied stays: its ApplicationSet preserves it", ref))
 			return nil, nil
 		}
-		plain, inner, err := going(ctx, c, obj)
-		if err != nil {
-			return nil, err
-		}
 		if err := setCascade(ctx, c, obj, true); err != nil { // from here on nothing puts back what is changed in it
 			return nil, err
 		}
-		generated, err := freeze(ctx, c, plain)
-		all = append(append(all, plain...), inner...)
-		return append(inner, generated...), err
+		return all.split(ctx, c, obj)
 	})
 	if err != nil {
+		return err
+	}
+	if err := all.settle(ctx, p); err != nil {
 		return err
 	}
 	if err := c.Delete(ctx, []kube.Ref{a.applicationRef()}, p); err != nil {
 		return err
 	}
-	return w.Gone(ctx, all, p)
+	if err := w.Gone(ctx, all.goes, p); err != nil {
+		return err
+	}
+	return all.release(ctx, c, p)
 }
 
-// going is what an Application applied, as resources gives it, without what is gone and what stays.
-func going(ctx context.Context, c *kube.Client, obj *unstructured.Unstructured) (plain, inner []kube.Ref, err error) {
-	plain, inner = resources(obj)
-	for _, refs := range []*[]kube.Ref{&plain, &inner} {
-		*refs = slices.DeleteFunc(*refs, func(ref kube.Ref) bool {
-			if err != nil {
-				return false
+// parts are what Applications have applied, by what becomes of it when these are deleted.
+type parts struct {
+	had    reconciler.Before
+	goes   []kube.Ref
+	before []kube.Ref                   // it was there before
+	crds   []kube.Ref                   // others that Argo CD leaves
+	marked []*unstructured.Unstructured // what of before Argo CD leaves because it is told to here, as it was
+}
+
+// split sorts what an Application has applied, and gives the Applications to which it leads.
+func (s *parts) split(ctx context.Context, c *kube.Client, obj *unstructured.Unstructured) (leads []kube.Ref, err error) {
+	plain, inner := resources(obj)
+	var goes []kube.Ref
+	for _, ref := range slices.Concat(plain, inner) {
+		live, err := c.Get(ctx, ref)
+		switch {
+		case err != nil:
+			return nil, err
+		case live == nil:
+			continue
+		case s.had.Had(ref) && reconciler.Stands(live):
+			if err := s.keep(ctx, c, live); err != nil {
+				return nil, err
 			}
-			var live *unstructured.Unstructured
-			live, err = c.Get(ctx, ref)
-			return err == nil && (live == nil || kept(live))
-		})
+			continue
+		case kept(live):
+			continue
+		case reconciler.IsCRD(ref):
+			s.crds = append(s.crds, ref)
+			continue
+		}
+		goes = append(goes, ref)
+		if slices.Contains(inner, ref) {
+			leads = append(leads, ref)
+		}
 	}
-	return plain, inner, err
+	s.goes = append(s.goes, goes...)
+	generated, err := freeze(ctx, c, goes)
+	return append(leads, generated...), err
+}
+
+// optionsKey is the annotation by which an object says what becomes of it when Argo CD syncs, and when its Application goes.
+const optionsKey = "argocd.argoproj.io/sync-options"
+
+// keep has Argo CD leave an object that was there before, though an Application has applied it.
+func (s *parts) keep(ctx context.Context, c *kube.Client, live *unstructured.Unstructured) error {
+	ref := kube.RefOf(live)
+	s.before = append(s.before, ref)
+	if kept(live) || reconciler.IsCRD(ref) {
+		return nil
+	}
+	s.marked = append(s.marked, live)
+	options := strings.TrimPrefix(live.GetAnnotations()[optionsKey]+",Delete=false", ",")
+	return reconciler.Annotate(ctx, c, ref, optionsKey, options)
+}
+
+// settleTime is longer than Argo CD takes to see what has changed in an object: it collects what its watches tell for a tenth of a second.
+const settleTime = 3 * time.Second
+
+// settle waits until Argo CD knows what keep has written: it decides by what it has seen of an object, and does not read it again.
+func (s *parts) settle(ctx context.Context, p plan.Progress) error {
+	if len(s.marked) == 0 {
+		return nil
+	}
+	p.Note("Argo CD is to see what was there before")
+	return wait.Sleep(ctx, settleTime)
+}
+
+// release takes the marks off what was there before, and names what stays.
+func (s *parts) release(ctx context.Context, c *kube.Client, p plan.Progress) error {
+	for _, obj := range s.marked {
+		err := reconciler.Annotate(ctx, c, kube.RefOf(obj), optionsKey, obj.GetAnnotations()[optionsKey])
+		if err != nil && !apierrors.IsNotFound(err) {
+			return err
+		}
+	}
+	return fault.Join(reconciler.TellKept(ctx, c, "it was there before", s.before, p),
+		reconciler.TellKept(ctx, c, "Argo CD deletes no CRDs", s.crds, p))
 }
 
 // freeze keeps the ApplicationSets among some objects from changing the Applications that they made, and gives these.

@@ -9,6 +9,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/rekindle-dev/rekindle/bootstrap/reconciler"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 )
@@ -109,7 +110,7 @@ func (s *stage) removeWithSet(ctx context.Context, set, made kube.Ref) {
 		}
 	}()
 	warned := ""
-	outcome, err := s.argo.Remove(ctx, s.client, s.watcher, func(u plan.Update) { warned += u.Warning })
+	outcome, err := s.argo.Remove(ctx, s.client, s.watcher, reconciler.Before{}, func(u plan.Update) { warned += u.Warning })
 	<-play
 	if outcome != plan.Changed || err != nil || !strings.Contains(warned, made.String()) {
 		s.Errorf("removed: %s, %v, warned %q", outcome, err, warned)

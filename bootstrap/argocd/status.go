@@ -14,6 +14,15 @@ import (
 // Status compares what Argo CD has done with what the target wants, changes nothing and waits for nothing. Every
 // difference is a fault of its own: not at the commit, suspended, failed with its cause, applied but not ready.
 func (a *ArgoCD) Status(ctx context.Context, c *kube.Client, t reconciler.Target) error {
+	if t.Served {
+		live, err := c.Get(ctx, a.applicationRef())
+		if err != nil {
+			return err
+		}
+		if live != nil {
+			t.Source.URL, _, _ = unstructured.NestedString(live.Object, "spec", "source", "repoURL")
+		}
+	}
 	changed, err := c.Compare(ctx, []*unstructured.Unstructured{a.project(t), a.repository(t), a.application(t, true)})
 	faults := err
 	for _, d := range changed {

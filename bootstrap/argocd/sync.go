@@ -104,8 +104,9 @@ func (a *ArgoCD) Sync(ctx context.Context, c *kube.Client, w *kube.Watcher, t re
 	return outcome, pr.healthy(ctx) // also what it has come to know of since
 }
 
-// Again makes Argo CD apply the path once more, and waits until it has and everything is ready.
-func (a *ArgoCD) Again(ctx context.Context, c *kube.Client, w *kube.Watcher, t reconciler.Target, p plan.Progress) error {
+// Again makes Argo CD apply the path once more, whichever objects are meant, and waits until it has and everything is ready. What other
+// Applications have applied they put back themselves.
+func (a *ArgoCD) Again(ctx context.Context, c *kube.Client, w *kube.Watcher, t reconciler.Target, _ []kube.Ref, p plan.Progress) error {
 	if err := a.request(ctx, c, t.Commit, true); err != nil {
 		return err
 	}

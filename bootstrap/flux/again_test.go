@@ -175,6 +175,13 @@ func TestWhatFailedBeforeIsAskedToTryAgain(t *testing.T) {
 	<-play
 
 	infrastructure := kube.Ref{Group: "kustomize.toolkit.fluxcd.io", Version: "v1", Kind: "Kustomization", Namespace: "flux-system", Name: "infrastructure"}
+	before, err := l.client.Get(t.Context(), infrastructure)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asks := func(obj *unstructured.Unstructured) bool {
+		return obj.GetAnnotations()["reconcile.fluxcd.io/requestedAt"] != before.GetAnnotations()["reconcile.fluxcd.io/requestedAt"]
+	}
 	asked := false
 	play = make(chan struct{})
 	go func() {
@@ -188,7 +195,7 @@ func TestWhatFailedBeforeIsAskedToTryAgain(t *testing.T) {
 			return
 		}
 		asked = true
-		if obj, err := l.client.Get(t.Context(), infrastructure); err != nil || obj.GetAnnotations()["reconcile.fluxcd.io/requestedAt"] != "" {
+		if obj, err := l.client.Get(t.Context(), infrastructure); err != nil || asks(obj) {
 			t.Errorf("the Kustomization was asked before the HelmRelease that it looks at has begun (%v)", err)
 		}
 		obj, err := l.client.Get(t.Context(), web)
@@ -205,12 +212,36 @@ func TestWhatFailedBeforeIsAskedToTryAgain(t *testing.T) {
 		t.Errorf("%s, %v, asked %t", outcome, err, asked)
 	}
 	obj, err := l.client.Get(t.Context(), infrastructure)
-	if err != nil || obj.GetAnnotations()["reconcile.fluxcd.io/requestedAt"] == "" {
+	if err != nil || !asks(obj) {
 		t.Errorf("the Kustomization was not asked: %v", err)
 	}
 }
 
 // A Job that goes by itself when it has ended is done when it is gone; one that stays is not.
+// In a new cluster all Kustomizations begin at once. One that needs what another brings, and does not say so, fails first, and would not
+// try again for an hour.
+func TestWhatFailedForWantOfAnotherTriesAgain(t *testing.T) {
+	l := newLab(t)
+	l.named("flux-system")
+	l.target.Source.Path = "app/clusters/prod"
+	files := layout("1")
+	files["clusters/prod/apps.yaml"] = child("apps", "apps/prod", "")
+	files["clusters/prod/slow.yaml"] = child("slow", "slow", "")
+	files["slow/kustomization.yaml"] = "resources: [cm.yaml]\n"
+	files["slow/cm.yaml"] = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: slow, namespace: late}\n"
+	files["clusters/prod/late.yaml"] = child("late", "late", ", dependsOn: [{name: infrastructure}]")
+	files["late/ns.yaml"] = "apiVersion: v1\nkind: Namespace\nmetadata: {name: late}\n"
+	l.commit(files)
+	if err := l.render("flux-system"); err != nil {
+		t.Fatal(err)
+	}
+	if outcome := l.mustUp(); outcome != plan.Changed {
+		t.Errorf("up: %s", outcome)
+	}
+	l.wantVersion("1")
+	l.unchanged("once more")
+}
+
 func TestAJobThatGoesByItselfIsDoneWhenItIsGone(t *testing.T) {
 	const job = "apiVersion: batch/v1\nkind: Job\nmetadata: {name: migrate, namespace: shop}\n" +
 		"spec: {TTL template: {spec: {restartPolicy: Never, containers: [{name: x, image: example.com/x}]}}}\n"

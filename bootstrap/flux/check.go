@@ -2,10 +2,14 @@ package flux
 
 import (
 	"context"
+	"path"
 	"slices"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/rekindle-dev/rekindle/bootstrap/reconciler"
 	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/gitrepo"
 	"github.com/rekindle-dev/rekindle/internal/keys"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 )
@@ -13,7 +17,7 @@ import (
 // Check tells whether there is the one Secret with which Flux can decrypt the path, and what in the path would take the place of what
 // rekindle makes.
 func (f *Flux) Check(ctx context.Context, t reconciler.Target) error {
-	faults := f.checkBootstrap(t)
+	faults := fault.Join(f.checkBootstrap(t), f.checkTwice(t))
 	if keys.Prove(ctx, t.Secrets, t.Repo, own(t)) != nil {
 		return faults // not even all keys together open the files: the proof of the keys tells
 	}
@@ -44,6 +48,37 @@ func (f *Flux) checkBootstrap(t reconciler.Target) error {
 		}
 	}
 	return faults
+}
+
+// checkTwice refuses a Kustomization that applies the path which rekindle's own applies: each would undo what the other one changes, and
+// delete what it no longer finds. flux bootstrap writes such a one, under a name of its own.
+func (f *Flux) checkTwice(t reconciler.Target) error {
+	ours := map[kube.Ref]bool{f.repositoryRef(): true}
+	for _, obj := range t.Objects {
+		if ref := newest(kube.RefOf(obj)); ref.Group == sourceGroup && ref.Kind == kindRepository &&
+			gitrepo.OriginOf(obj.Object) == gitrepo.NewOrigin(t.Source.URL, t.Source.Ref) {
+			ours[ref] = true
+		}
+	}
+	var faults []error
+	for _, obj := range t.Objects {
+		ref := newest(kube.RefOf(obj))
+		if ref.Group != kustomizeGroup || ref.Kind != kindKustomization || ref == f.kustomizationRef() || !ours[sourceOf(obj)] || !appliesHere(obj) {
+			continue
+		}
+		if dir, _, _ := unstructured.NestedString(obj.Object, "spec", "path"); path.Clean("/"+dir) == path.Clean("/"+t.Source.Path) {
+			faults = append(faults, fault.New(fault.Usage, "applies the same path of the same repository as %s, which rekindle makes", f.kustomizationRef()).
+				On("%s", ref).WithHint(elsewhere))
+		}
+	}
+	return fault.Join(faults...)
+}
+
+// appliesHere says whether a Kustomization changes the cluster that it is in: Git does not suspend it, nor send it to another one.
+func appliesHere(obj *unstructured.Unstructured) bool {
+	suspended, _, _ := unstructured.NestedBool(obj.Object, "spec", "suspend")
+	_, remote, _ := unstructured.NestedMap(obj.Object, "spec", "kubeConfig")
+	return !suspended && !remote
 }
 
 // isController says whether an object is the workload of a controller of Flux.

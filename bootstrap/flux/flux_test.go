@@ -60,7 +60,7 @@ func (l *lab) remove(ctx context.Context) {
 	defer cancel()
 	watcher := l.client.Watch(ctx)
 	defer watcher.Close()
-	if _, err := l.flux.Remove(ctx, l.client, watcher, nil); err != nil {
+	if _, err := l.flux.Remove(ctx, l.client, watcher, reconciler.Before{}, nil); err != nil {
 		l.Error(err)
 	}
 	for _, ref := range []kube.Ref{{Version: "v1", Kind: "Namespace", Name: "shop"},

@@ -33,6 +33,18 @@ func fetched(commit, request string) kube.Judge {
 	}
 }
 
+// hasFetched judges a GitRepository whose server is gone: ready when its artifact is that of the commit, although it cannot be
+// fetched again.
+func hasFetched(commit string) kube.Judge {
+	return func(obj *unstructured.Unstructured) kube.Health {
+		revision, _, _ := unstructured.NestedString(obj.Object, "status", "artifact", "revision")
+		if isAt(revision, commit) {
+			return kube.Health{Ready: true}
+		}
+		return fetched(commit, "")(obj)
+	}
+}
+
 // applied judges a Kustomization: ready when it is Ready at the commit.
 func applied(commit, request string) kube.Judge {
 	return func(obj *unstructured.Unstructured) kube.Health {
@@ -72,6 +84,13 @@ func doing(obj *unstructured.Unstructured) string {
 		return "is being reconciled"
 	}
 	return "(" + strings.ToLower(message[:1]) + message[1:] + ")"
+}
+
+// hasFailed says whether a Kustomization has ended its last try, the one asked for if there was one, and will only try again when its
+// retryInterval is over. What it depends on, and its source, make it try by themselves.
+func hasFailed(obj *unstructured.Unstructured, request string) bool {
+	r := readyOf(obj)
+	return r.isAnswerTo(obj, request) && r.reason != "DependencyNotReady" && r.reason != "ArtifactFailed" && !isSuspended(obj)
 }
 
 // looksAtHealth says whether a Kustomization has applied all of a commit, or of any where that is empty, and is not ready because

@@ -119,12 +119,19 @@ func TestWhatFluxBootstrapWroteIsRefusedWhereItCollides(t *testing.T) {
 		sync = "apiVersion: source.toolkit.fluxcd.io/v1\nkind: GitRepository\nmetadata: {name: flux-system, namespace: flux-system}\n" +
 			"spec: {interval: 1h, url: 'https://git.example.com/ops.git', ref: {branch: main}}\n"
 	)
+	again := sync + "---\n" + child("flux-system", "clusters/prod/", "")
 	for name, c := range map[string]struct{ manifest, named, says string }{
 		"the controllers":            {components, "rekindle", "Deployment flux-system/source-controller"},
 		"others of the name":         {strings.Replace(components, "flux-system}", "other}", 1), "rekindle", ""},
 		"the objects":                {sync, "flux-system", "GitRepository flux-system/flux-system"},
 		"the objects, another name":  {sync, "rekindle", ""},
 		"the objects, older version": {strings.Replace(sync, "/v1\n", "/v1beta2\n", 1), "flux-system", "GitRepository flux-system/flux-system"},
+		"the path, another name":     {again, "rekindle", "Kustomization flux-system/flux-system: applies the same path"},
+		"the path, by our source":    {child("again", "clusters/prod", ""), "flux-system", "Kustomization flux-system/again: applies the same path"},
+		"the path, suspended":        {again[:len(again)-2] + ", suspend: true}\n", "rekindle", ""},
+		"the path, elsewhere":        {again[:len(again)-2] + ", kubeConfig: {secretRef: {name: other}}}\n", "rekindle", ""},
+		"the path, another branch":   {strings.Replace(again, "main", "next", 1), "rekindle", ""},
+		"a path below":               {sync + "---\n" + child("apps", "clusters/prod/apps", ""), "rekindle", ""},
 	} {
 		objs, err := kube.ParseManifest([]byte(c.manifest))
 		if err != nil {
@@ -132,6 +139,7 @@ func TestWhatFluxBootstrapWroteIsRefusedWhereItCollides(t *testing.T) {
 		}
 		l := &lab{T: t}
 		l.target.Objects = objs
+		l.target.Source = config.Source{URL: "ssh://git@git.example.com/ops", Path: "./app/clusters/prod"}
 		err = flux.New(config.Flux{Name: c.named}).Check(t.Context(), l.target)
 		if (err == nil) != (c.says == "") || err != nil && !strings.Contains(fault.Text(err), c.says) {
 			t.Errorf("%s: %v", name, err)

@@ -1,7 +1,9 @@
 package flux
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -52,14 +54,34 @@ func (f *Flux) kustomization(ctx context.Context, t reconciler.Target) (*unstruc
 	return f.object(kustomizeGroup, kindKustomization, spec), nil
 }
 
-// AppliesAsRendered says whether Flux keeps an object exactly as kustomize renders it: not encrypted, and not
-// annotated for Flux to leave it, or parts of it, to others.
+// AppliesAsRendered says whether Flux keeps an object exactly as kustomize renders it: nothing in it encrypted, and no annotation or label
+// that has Flux leave it, or parts of it, to others.
 func (f *Flux) AppliesAsRendered(obj *unstructured.Unstructured) bool {
-	if _, encrypted := obj.Object["sops"]; encrypted {
-		return false
+	for _, meta := range []map[string]string{obj.GetAnnotations(), obj.GetLabels()} {
+		if meta[kustomizeGroup+"/ssa"] != "" || strings.EqualFold(meta[kustomizeGroup+"/reconcile"], "disabled") {
+			return false
+		}
 	}
-	annotations := obj.GetAnnotations()
-	return annotations[kustomizeGroup+"/ssa"] == "" && annotations[kustomizeGroup+"/reconcile"] != "disabled"
+	_, encrypted := obj.Object["sops"]
+	return !encrypted && !holdsEncrypted(obj)
+}
+
+// encryptedValue begins what SOPS writes for a value, and for the digest of a file that has none.
+const encryptedValue = "ENC[AES256_GCM,"
+
+// holdsEncrypted says whether data of a Secret or a ConfigMap came out of an encrypted file: Flux decrypts what a generator takes.
+func holdsEncrypted(obj *unstructured.Unstructured) bool {
+	for _, field := range []string{"data", "stringData"} {
+		data, _, _ := unstructured.NestedMap(obj.Object, field)
+		for _, value := range data {
+			text, _ := value.(string)
+			raw, err := base64.StdEncoding.DecodeString(text)
+			if strings.Contains(text, encryptedValue) || err == nil && bytes.Contains(raw, []byte(encryptedValue)) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (f *Flux) object(group, kind string, spec map[string]any) *unstructured.Unstructured {

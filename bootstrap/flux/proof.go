@@ -2,8 +2,10 @@ package flux
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -11,6 +13,7 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/internal/wait"
 )
 
 // proof looks at everything that Flux applied, through Kustomizations in Kustomizations.
@@ -21,12 +24,12 @@ type proof struct {
 	target  reconciler.Target
 	p       plan.Progress
 	asked   map[kube.Ref]string // with which request an object was asked to try again: only an answer to that counts
-	awaited map[kube.Ref]bool   // of these, what is not ready without an answer
+	awaited map[kube.Ref]string // of these, what is not ready without an answer, and what it is asked for
 	out     map[kube.Ref]bool   // what was left out, and said so
 }
 
 func (f *Flux) proof(c *kube.Client, w *kube.Watcher, t reconciler.Target, p plan.Progress) *proof {
-	pr := &proof{Flux: f, client: c, watcher: w, target: t, p: p, asked: map[kube.Ref]string{}, awaited: map[kube.Ref]bool{},
+	pr := &proof{Flux: f, client: c, watcher: w, target: t, p: p, asked: map[kube.Ref]string{}, awaited: map[kube.Ref]string{},
 		out: map[kube.Ref]bool{}}
 	for _, obj := range t.Objects {
 		if doubt(obj, t) != "" {
@@ -225,13 +228,63 @@ func (pr *proof) awaitSynced(ctx context.Context, ref kube.Ref, ours sources) er
 		return err
 	}
 	unproven := ""
-	if err := pr.watcher.Until(ctx, ref, "synced", pr.read(ref, pr.nested(ref, ours, &unproven)), pr.p); err != nil {
+	if err := pr.untilSynced(ctx, ref, func() kube.Judge { return pr.read(ref, pr.nested(ref, ours, &unproven)) }); err != nil {
 		return pr.stuck(ctx, pr.client, err)
 	}
 	if unproven != "" {
 		pr.leave(ref, unproven)
 	}
 	return nil
+}
+
+// The pauses between the tries of what has failed.
+const (
+	firstPause = 2 * time.Second
+	longPause  = 20 * time.Second
+)
+
+// untilSynced waits until a Kustomization is as judged, and has it try again when it has failed. All of a new cluster begin at once, and
+// what one lacks another may bring a moment later, but Flux itself would try again only after its retryInterval, or its interval, which
+// may be an hour.
+func (pr *proof) untilSynced(ctx context.Context, ref kube.Ref, judge func() kube.Judge) error {
+	start := time.Now()
+	for try := 1; ; try++ {
+		failed, err := pr.untilTried(ctx, ref, judge())
+		if err == nil && failed {
+			failed, err = pr.pause(ctx, ref, judge(), wait.Backoff(try, firstPause, longPause))
+		}
+		if late := (*wait.TimeoutError)(nil); errors.As(err, &late) {
+			late.After = time.Since(start)
+		}
+		if err != nil || !failed {
+			return err
+		}
+		if pr.asked[ref], err = pr.poke(ctx, pr.client, ref); err != nil {
+			return err
+		}
+	}
+}
+
+// untilTried waits until a Kustomization is as judged, or has failed in a way that another try may mend.
+func (pr *proof) untilTried(ctx context.Context, ref kube.Ref, judge kube.Judge) (failed bool, err error) {
+	err = pr.watcher.Until(ctx, ref, "synced", func(obj *unstructured.Unstructured) kube.Health {
+		h := judge(obj)
+		failed = !h.Ready && !h.Failed && obj != nil && hasFailed(obj, pr.asked[ref])
+		h.Ready = h.Ready || failed
+		return h
+	}, pr.p)
+	return failed, err
+}
+
+// pause gives a Kustomization that has failed some time to be as judged by itself.
+func (pr *proof) pause(ctx context.Context, ref kube.Ref, judge kube.Judge, length time.Duration) (failed bool, err error) {
+	within, cancel := context.WithTimeout(ctx, length)
+	defer cancel()
+	err = pr.watcher.Until(within, ref, "synced", judge, pr.p)
+	if err != nil && within.Err() != nil && ctx.Err() == nil {
+		return true, nil
+	}
+	return false, err
 }
 
 // waitsForUnproven says whether a Kustomization depends on one that is not proven, so that it may never be applied, and tells it.

@@ -30,11 +30,11 @@ func (pr *proof) readValues(ctx context.Context, ref kube.Ref) error {
 	case isSince(handled(obj)):
 		return nil
 	case isSince(pr.asked[ref]):
-		pr.awaited[ref] = true
+		pr.awaited[ref] = toRead
 		return nil
 	}
 	request := since.Format(time.RFC3339Nano)
-	pr.asked[ref], pr.awaited[ref] = request, true
+	pr.asked[ref], pr.awaited[ref] = request, toRead
 	if obj.GetAnnotations()[requestedAt] == request {
 		return nil
 	}
@@ -82,12 +82,14 @@ func valuesFrom(obj *unstructured.Unstructured) []values {
 	return list
 }
 
-// read is a judge that takes nothing for ready that has not read its values since it was asked to.
+const toRead = "is to read its values once more"
+
+// read is a judge that takes nothing for ready that has not done what it was asked for.
 func (pr *proof) read(ref kube.Ref, judge kube.Judge) kube.Judge {
 	return func(obj *unstructured.Unstructured) kube.Health {
 		h := judge(obj)
-		if h.Ready && obj != nil && pr.awaited[ref] && handled(obj) != pr.asked[ref] {
-			return kube.Health{Message: "is to read its values once more"}
+		if what := pr.awaited[ref]; h.Ready && obj != nil && what != "" && handled(obj) != pr.asked[ref] {
+			return kube.Health{Message: what}
 		}
 		return h
 	}

@@ -20,35 +20,69 @@ import (
 // Remove takes the Kustomization away, waits until its controller has deleted everything that it
 // applied, and then takes the GitRepository away. It must run while the controllers do. Suspended
 // Kustomizations are resumed for it: Flux would leave their objects behind. What Flux keeps on purpose stays, and is named,
-// as does what it has applied in other clusters.
-func (f *Flux) Remove(ctx context.Context, c *kube.Client, w *kube.Watcher, p plan.Progress) (plan.Outcome, error) {
+// as do the namespaces and CRDs that were there before, and what it has applied in other clusters. One of the two that somebody else
+// made is refused, before anything is deleted.
+func (f *Flux) Remove(ctx context.Context, c *kube.Client, w *kube.Watcher, before reconciler.Before, p plan.Progress) (plan.Outcome, error) {
 	ref := f.kustomizationRef()
 	obj, err := c.Get(ctx, ref)
 	if err != nil {
 		return "", err
 	}
+	repository, err := c.Get(ctx, f.repositoryRef())
+	if err != nil {
+		return "", err
+	}
+	if err := fault.Join(reconciler.RefuseForeign(obj, nameField), reconciler.RefuseForeign(repository, nameField)); err != nil {
+		return "", err
+	}
 	outcome := plan.Unchanged
 	if obj != nil {
-		if obj.GetLabels()[providers.LabelOwner] != providers.Owner {
-			return "", fault.New(fault.Refused, "was not made by rekindle").On("%s", ref).WithHint("remove it yourself")
-		}
 		outcome = plan.Changed
 	}
-	if err := f.removeApplied(ctx, c, w, obj, p); err != nil {
+	if err := f.removeApplied(ctx, c, w, before, obj, p); err != nil {
 		return outcome, fault.Wrap(err, fault.Failed, "what it applied was not deleted").On("%s", ref).
 			WithHint("its controller must run to delete what it applied: kubectl -n %s get pods", f.spec.Namespace)
 	}
-	repository, err := c.Get(ctx, f.repositoryRef())
-	if err != nil || repository == nil {
-		return outcome, err
+	if repository == nil {
+		return outcome, nil
 	}
 	return plan.Changed, c.Delete(ctx, []kube.Ref{f.repositoryRef()}, p)
+}
+
+// Named gives those in the reconciler's namespace of which there is a Kustomization or a GitRepository that rekindle made, by whatever name
+// the documents had for them then.
+func (f *Flux) Named(ctx context.Context, c *kube.Client) ([]*Flux, error) {
+	var all []*Flux
+	known := map[string]bool{}
+	for _, resource := range []schema.GroupVersionResource{
+		{Group: kustomizeGroup, Version: version, Resource: "kustomizations"}, {Group: sourceGroup, Version: version, Resource: "gitrepositories"},
+	} {
+		list, err := c.Dynamic().Resource(resource).Namespace(f.spec.Namespace).
+			List(ctx, metav1.ListOptions{LabelSelector: providers.LabelOwner + "=" + providers.Owner})
+		if apierrors.IsNotFound(err) {
+			continue // not served, or not any more
+		}
+		if err != nil {
+			return nil, fault.Wrap(err, fault.Failed, "list the %s of rekindle", resource.Resource).On("namespace %s", f.spec.Namespace)
+		}
+		for i := range list.Items {
+			if name := list.Items[i].GetName(); !known[name] {
+				known[name] = true
+				one := *f
+				one.spec.Name = name
+				all = append(all, &one)
+			}
+		}
+	}
+	return all, nil
 }
 
 // removeApplied deletes the Kustomization and waits for it and for everything it applied, through
 // Kustomizations in Kustomizations, whose own controllers delete what those applied. A run that was killed may have left only
 // those, on their way.
-func (f *Flux) removeApplied(ctx context.Context, c *kube.Client, w *kube.Watcher, root *unstructured.Unstructured, p plan.Progress) error {
+func (f *Flux) removeApplied(
+	ctx context.Context, c *kube.Client, w *kube.Watcher, before reconciler.Before, root *unstructured.Unstructured, p plan.Progress,
+) error {
 	roots, err := f.going(ctx, c)
 	if err != nil {
 		return err
@@ -60,23 +94,26 @@ func (f *Flux) removeApplied(ctx context.Context, c *kube.Client, w *kube.Watche
 	if err != nil {
 		return err
 	}
-	var stays []kube.Ref
+	all := parts{goes: goes}
 	for _, one := range roots {
-		g, s, err := f.split(ctx, c, one, p)
-		if err != nil {
+		all.goes = append(all.goes, one)
+		if err := all.split(ctx, c, before, one, p); err != nil {
 			return err
 		}
-		goes, stays = append(append(goes, one), g...), append(stays, s...)
 	}
 	if root != nil {
 		if err := c.Delete(ctx, []kube.Ref{f.kustomizationRef()}, p); err != nil {
 			return err
 		}
 	}
-	if err := w.Gone(ctx, goes, p); err != nil {
+	if err := w.Gone(ctx, all.goes, p); err != nil {
 		return err
 	}
-	return tellKept(ctx, c, stays, p)
+	if err := all.release(ctx, c); err != nil {
+		return err
+	}
+	return fault.Join(reconciler.TellKept(ctx, c, "Flux is configured to keep it", all.stays, p),
+		reconciler.TellKept(ctx, c, "it was there before", all.before, p))
 }
 
 // going are the Kustomizations that the deleted one applied, or that follow our GitRepository, and that are being deleted.
@@ -123,10 +160,18 @@ func beingDeleted(ctx context.Context, c *kube.Client, resource schema.GroupVers
 	return deleted, nil
 }
 
-// split sorts what a Kustomization and those in it have applied into what goes with it and what Flux keeps, and resumes those
-// that are suspended. Objects that apply to another cluster are made to leave what they have there.
-func (f *Flux) split(ctx context.Context, c *kube.Client, root kube.Ref, p plan.Progress) (goes, stays []kube.Ref, err error) {
-	err = reconciler.Visit(ctx, c, root, func(ref kube.Ref, obj *unstructured.Unstructured) (leads []kube.Ref, err error) {
+// parts are what Kustomizations have applied, by what becomes of it when these are deleted.
+type parts struct {
+	goes   []kube.Ref
+	stays  []kube.Ref // Flux keeps it
+	before []kube.Ref // it was there before
+	marked []kube.Ref // what of that Flux keeps because it is told to here
+}
+
+// split sorts what a Kustomization and those in it have applied, and resumes those that are suspended. Objects that apply to another
+// cluster are made to leave what they have there.
+func (a *parts) split(ctx context.Context, c *kube.Client, before reconciler.Before, root kube.Ref, p plan.Progress) error {
+	return reconciler.Visit(ctx, c, root, func(ref kube.Ref, obj *unstructured.Unstructured) (leads []kube.Ref, err error) {
 		if obj == nil {
 			return nil, nil
 		}
@@ -135,7 +180,7 @@ func (f *Flux) split(ctx context.Context, c *kube.Client, root kube.Ref, p plan.
 			return nil, setSuspended(ctx, c, obj, true)
 		}
 		if orphans(obj) {
-			stays = append(stays, inventory(obj)...)
+			a.stays = append(a.stays, inventory(obj)...)
 			return nil, nil
 		}
 		if err := setSuspended(ctx, c, obj, false); err != nil {
@@ -147,13 +192,17 @@ func (f *Flux) split(ctx context.Context, c *kube.Client, root kube.Ref, p plan.
 			case err != nil:
 				return nil, err
 			case live == nil:
+			case before.Had(applied) && reconciler.Stands(live):
+				if err := a.keep(ctx, c, live, ref); err != nil {
+					return nil, err
+				}
 			case keeps(live, ref):
-				stays = append(stays, applied)
+				a.stays = append(a.stays, applied)
 			default:
 				if applied.Group == helmGroup && isSuspended(live) {
 					p.Warn(fmt.Sprintf("what %s installed stays: Flux uninstalls nothing of what is suspended", applied))
 				}
-				goes = append(goes, applied)
+				a.goes = append(a.goes, applied)
 				if applied.GroupKind() == root.GroupKind() || isRemote(live) {
 					leads = append(leads, applied)
 				}
@@ -161,7 +210,30 @@ func (f *Flux) split(ctx context.Context, c *kube.Client, root kube.Ref, p plan.
 		}
 		return leads, nil
 	})
-	return goes, stays, err
+}
+
+// pruneKey is the annotation, or label, by which an object says whether Flux deletes it with the Kustomization that applied it.
+const pruneKey = kustomizeGroup + "/prune"
+
+// keep has Flux leave an object that was there before, though a Kustomization has applied it.
+func (a *parts) keep(ctx context.Context, c *kube.Client, live *unstructured.Unstructured, by kube.Ref) error {
+	ref := kube.RefOf(live)
+	a.before = append(a.before, ref)
+	if isOwned(live, by) && keeps(live, by) {
+		return nil // Git says so, or it was said here a moment ago
+	}
+	a.marked = append(a.marked, ref)
+	return reconciler.Annotate(ctx, c, ref, pruneKey, "disabled")
+}
+
+// release takes the marks off what was there before: whoever has Flux apply it later has it pruned, or not, as Git says then.
+func (a *parts) release(ctx context.Context, c *kube.Client) error {
+	for _, ref := range a.marked {
+		if err := reconciler.Annotate(ctx, c, ref, pruneKey, "", kustomizeGroup+"/name", kustomizeGroup+"/namespace"); err != nil && !apierrors.IsNotFound(err) {
+			return err
+		}
+	}
+	return nil
 }
 
 // setSuspended decides what becomes of what an object of Flux has applied when it is deleted: one that is suspended deletes
@@ -205,28 +277,4 @@ func keeps(obj *unstructured.Unstructured, by kube.Ref) bool {
 func isOwned(obj *unstructured.Unstructured, by kube.Ref) bool {
 	labels := obj.GetLabels()
 	return labels[kustomizeGroup+"/name"] == by.Name && labels[kustomizeGroup+"/namespace"] == by.Namespace
-}
-
-// tellKept warns of what Flux kept and is still there: some of it went with its namespace.
-func tellKept(ctx context.Context, c *kube.Client, refs []kube.Ref, p plan.Progress) error {
-	var left []string
-	for _, ref := range refs {
-		obj, err := c.Get(ctx, ref)
-		if err != nil {
-			return err
-		}
-		if obj != nil && obj.GetDeletionTimestamp() == nil {
-			left = append(left, ref.String())
-		}
-	}
-	if len(left) == 0 {
-		return nil
-	}
-	const shown = 5
-	text := strings.Join(left[:min(shown, len(left))], ", ")
-	if more := len(left) - shown; more > 0 {
-		text += fmt.Sprintf(" and %d more", more)
-	}
-	p.Warn("stays, as Flux is configured to keep it: " + text)
-	return nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/rekindle-dev/rekindle/bootstrap/reconciler"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 )
@@ -68,7 +69,7 @@ func TestWhatFluxKeepsIsNotAwaitedButNamed(t *testing.T) {
 			warned = append(warned, u.Warning)
 		}
 	})
-	if outcome, err := l.flux.Remove(ctx, l.client, l.watcher, p); outcome != plan.Changed || err != nil {
+	if outcome, err := l.flux.Remove(ctx, l.client, l.watcher, reconciler.Before{}, p); outcome != plan.Changed || err != nil {
 		t.Fatalf("%s, %v", outcome, err)
 	}
 	if l.exists(configMapRef("asleep")) {
@@ -107,7 +108,7 @@ func TestWhatAKilledRunLeftOnItsWayIsAwaited(t *testing.T) {
 			}
 		}
 	})
-	if _, err := l.flux.Remove(ctx, l.client, l.watcher, p); err != nil {
+	if _, err := l.flux.Remove(ctx, l.client, l.watcher, reconciler.Before{}, p); err != nil {
 		t.Error(err)
 	}
 	if l.exists(web) {
@@ -132,7 +133,7 @@ func TestAHelmReleaseThatGoesIsAwaited(t *testing.T) {
 	for run, want := range []error{context.Canceled, context.Canceled, nil} {
 		ctx, kill := context.WithCancel(t.Context())
 		warned := ""
-		_, err := l.flux.Remove(ctx, l.client, l.watcher, func(u plan.Update) {
+		_, err := l.flux.Remove(ctx, l.client, l.watcher, reconciler.Before{}, func(u plan.Update) {
 			warned += u.Warning
 			if !strings.Contains(u.Waiting, web.String()) || !strings.Contains(u.Waiting, "finalizers.fluxcd.io") {
 				return
@@ -182,7 +183,7 @@ func TestWhatIsAppliedInAnotherClusterStays(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	warned := ""
-	if outcome, err := l.flux.Remove(ctx, l.client, l.watcher, func(u plan.Update) { warned += u.Warning + "\n" }); outcome != plan.Changed || err != nil {
+	if outcome, err := l.flux.Remove(ctx, l.client, l.watcher, reconciler.Before{}, func(u plan.Update) { warned += u.Warning + "\n" }); outcome != plan.Changed || err != nil {
 		t.Fatalf("%s, %v", outcome, err)
 	}
 	for _, ref := range stay {

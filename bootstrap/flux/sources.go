@@ -40,7 +40,10 @@ func (f *Flux) sources(ctx context.Context, c *kube.Client) (sources, error) {
 }
 
 // have says whether a Kustomization is made from one of them.
-func (s sources) have(obj *unstructured.Unstructured) bool {
+func (s sources) have(obj *unstructured.Unstructured) bool { return s[sourceOf(obj)] }
+
+// sourceOf is the GitRepository that a Kustomization is made from; the zero one of a source of another kind.
+func sourceOf(obj *unstructured.Unstructured) kube.Ref {
 	text := func(field string) string {
 		value, _, _ := unstructured.NestedString(obj.Object, "spec", "sourceRef", field)
 		return value
@@ -49,6 +52,8 @@ func (s sources) have(obj *unstructured.Unstructured) bool {
 	if namespace == "" {
 		namespace = obj.GetNamespace()
 	}
-	return text("kind") == kindRepository &&
-		s[kube.Ref{Group: sourceGroup, Version: version, Kind: kindRepository, Namespace: namespace, Name: text("name")}]
+	if text("kind") != kindRepository {
+		return kube.Ref{}
+	}
+	return kube.Ref{Group: sourceGroup, Version: version, Kind: kindRepository, Namespace: namespace, Name: text("name")}
 }

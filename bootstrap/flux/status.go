@@ -19,7 +19,12 @@ func (f *Flux) Status(ctx context.Context, c *kube.Client, t reconciler.Target) 
 	if err != nil {
 		return err
 	}
-	faults := f.state(repository, f.repositoryRef(), t.Commit, fetched(t.Commit, ""))
+	judge := fetched(t.Commit, "")
+	if t.Served && repository != nil {
+		judge = hasFetched(t.Commit)
+		t.Source.URL, _, _ = unstructured.NestedString(repository.Object, "spec", "url")
+	}
+	faults := f.state(repository, f.repositoryRef(), t.Commit, judge)
 	kustomization, err := c.Get(ctx, f.kustomizationRef())
 	if err != nil {
 		return fault.Join(faults, err)

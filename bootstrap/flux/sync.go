@@ -93,7 +93,7 @@ func (f *Flux) Follow(ctx context.Context, c *kube.Client, w *kube.Watcher, t re
 }
 
 // Sync makes Flux apply the path, and waits until it did so at the commit and everything that it
-// applied is healthy. What failed before is asked to try again. It fails early where waiting would not help: a path that does not build, a key
+// applied is healthy. What failed before is asked to try again, and what has lost objects to apply them again. It fails early where waiting would not help: a path that does not build, a key
 // that does not open a file, an object that the API server finds invalid.
 //
 // fresh is as in Follow.
@@ -110,7 +110,9 @@ func (f *Flux) Sync(ctx context.Context, c *kube.Client, w *kube.Watcher, t reco
 	if woken != plan.Unchanged {
 		outcome = woken
 	}
-	err = pr.healthy(ctx)
+	if err = pr.bringBack(ctx); err == nil {
+		err = pr.healthy(ctx)
+	}
 	if len(pr.asked) > 0 {
 		outcome = plan.Changed
 	}
@@ -147,23 +149,18 @@ func (f *Flux) routed(ctx context.Context, c *kube.Client, p plan.Progress) erro
 	return c.AwaitRoutes(ctx, since, "the source-controller is", p)
 }
 
-// Again makes Flux apply the path once more, and waits until it has and everything is healthy.
-func (f *Flux) Again(ctx context.Context, c *kube.Client, w *kube.Watcher, t reconciler.Target, p plan.Progress) error {
-	request, err := f.poke(ctx, c, f.kustomizationRef())
+// Again makes Flux apply some objects once more, by the Kustomizations that have applied them, and waits until these have and everything
+// is healthy.
+func (f *Flux) Again(ctx context.Context, c *kube.Client, w *kube.Watcher, t reconciler.Target, objs []kube.Ref, p plan.Progress) error {
+	pr := f.proof(c, w, t, p)
+	owners, err := pr.owners(ctx, objs)
 	if err != nil {
 		return err
 	}
-	judge := applied(t.Commit, request)
-	again := func(obj *unstructured.Unstructured) kube.Health {
-		if h := judge(obj); !h.Ready || handled(obj) == request {
-			return h
-		}
-		return kube.Health{Message: "is to be applied once more"}
+	if err := pr.applyAgain(ctx, owners); err != nil {
+		return err
 	}
-	if err := w.Until(ctx, f.kustomizationRef(), "synced", again, p); err != nil {
-		return f.stuck(ctx, c, err)
-	}
-	return f.proof(c, w, t, p).healthy(ctx)
+	return pr.healthy(ctx)
 }
 
 // ensure applies one of our objects, asks Flux to look where it is not as judged, and waits.

@@ -19,6 +19,9 @@ import (
 type Target struct {
 	Source config.Source // with the URL as the cluster reaches it, and the auth that it needs there
 	Commit string        // what the source's ref is resolved to; full SHA-1
+	// Served says that the source is served for this run alone: the cluster may have followed it at another address, where
+	// nobody answers any more. That is no difference.
+	Served bool
 	// Tag is the id of the tag that the ref names where that is an object of its own, which some take for the revision; else empty.
 	Tag  string
 	Repo fs.FS // at the commit; nil where it is not known
@@ -54,12 +57,12 @@ type Reconciler interface {
 	// Sync is Apply that waits until everything applied is healthy, by the watcher's word and by its own. It fails early where
 	// waiting would not help.
 	Sync(ctx context.Context, c *kube.Client, w *kube.Watcher, t Target, fresh bool, p plan.Progress) (plan.Outcome, error)
-	// Again makes it apply the path once more, and waits as Sync does.
-	Again(ctx context.Context, c *kube.Client, w *kube.Watcher, t Target, p plan.Progress) error
+	// Again makes it apply once more what has brought some objects, the path where that is not known, and waits as Sync does.
+	Again(ctx context.Context, c *kube.Client, w *kube.Watcher, t Target, objs []kube.Ref, p plan.Progress) error
 	// Workloads are among the objects that it applied in this cluster and can be held to, with what the Helm releases of them run.
 	Workloads(ctx context.Context, c *kube.Client, t Target) ([]kube.Ref, error)
-	// Remove takes away its objects and everything that it applied, while its controllers run.
-	Remove(ctx context.Context, c *kube.Client, w *kube.Watcher, p plan.Progress) (plan.Outcome, error)
+	// Remove takes away its objects and everything that it applied, while its controllers run; but for what was there before.
+	Remove(ctx context.Context, c *kube.Client, w *kube.Watcher, before Before, p plan.Progress) (plan.Outcome, error)
 }
 
 // Observer is the part of a Reconciler that changes nothing.
@@ -97,6 +100,19 @@ type Doubter interface {
 // Placer is a Reconciler that applies objects which name no namespace into one of its choice.
 type Placer interface {
 	DefaultNamespace() string
+}
+
+// Nester is a Reconciler that is asked to look at what it has applied from other paths of the repository than its own: its status does not
+// tell what somebody changed there.
+type Nester interface {
+	// Below are such paths that it keeps in this cluster, at a commit, exactly as they render.
+	Below(ctx context.Context, c *kube.Client, commit string) ([]Kept, error)
+}
+
+// Kept is a path of the repository that a reconciler has applied as it renders.
+type Kept struct {
+	Dir     string     // as a path of an fs.FS; "." is all of the repository
+	Applied []kube.Ref // what it has applied of it
 }
 
 // HostRunner is a Reconciler whose controllers can run as processes of the host, for clusters whose nodes run nothing.

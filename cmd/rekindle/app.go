@@ -79,9 +79,7 @@ Exit codes: 0 proven, 1 failed, 2 bad usage or documents, 3 refused, 130 interru
 	root.SetIn(a.stdin)
 	root.SetOut(leavable{a.stdout})
 	root.SetErr(leavable{a.stderr})
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return fault.Wrap(err, fault.Usage, "bad usage").WithHint("%s --help", c.CommandPath())
-	})
+	root.SetFlagErrorFunc(a.badFlag)
 	f := root.PersistentFlags()
 	f.StringVarP(&a.output, "output", "o", "text", "output `FORMAT`: text, or json (one event per line)")
 	f.StringVar(&a.reportFile, "report", "", "write a self-contained HTML report to `FILE`")
@@ -171,7 +169,7 @@ func exactArgs(c *cobra.Command) {
 	}
 	c.Args = func(c *cobra.Command, args []string) error {
 		if err := check(c, args); err != nil {
-			return fault.Wrap(err, fault.Usage, "bad usage").WithHint("%s", c.UseLine())
+			return badArguments(c, args, err)
 		}
 		return nil
 	}
@@ -182,10 +180,15 @@ func exactArgs(c *cobra.Command) {
 
 // checkReport refuses --report where nothing is run that it could tell of, and where it could not be written at the end.
 func (a *app) checkReport(c *cobra.Command) error {
-	switch name := c.Name(); {
-	case a.reportFile == "":
+	if a.reportFile == "" {
 		return nil
-	case slices.Contains([]string{"plan", "list", "snapshots", "schema", "version", "serve", "assets"}, name):
+	}
+	name := c.Name()
+	dry, _ := c.Flags().GetBool(dryRunFlag) // false where there is no such flag
+	if dry {
+		name += " --" + dryRunFlag
+	}
+	if dry || slices.Contains([]string{"plan", "list", "snapshots", "schema", "version", "serve", "assets"}, name) {
 		file := a.reportFile
 		a.reportFile = "" // nor of this
 		return fault.New(fault.Usage, "--report %s: %s runs nothing to report on", file, name).WithHint("%s -o json prints what it finds, for programs", name)

@@ -143,6 +143,10 @@ func (a *app) list(ctx context.Context, o asked) error {
 			rows = append(rows, row(c, now))
 		}
 	}
+	if len(rows) == 0 && len(errs) == 0 {
+		a.rep.None("no clusters found")
+		return nil
+	}
 	slices.SortFunc(rows, func(a, b report.Row) int { return slices.Compare(a.Cells, b.Cells) })
 	return fault.Join(a.rep.Table("cluster", []string{"name", "provider", "version", "state", "age", "expires", "run"}, rows), fault.Join(errs...))
 }

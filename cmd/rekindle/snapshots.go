@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -29,10 +30,14 @@ restores the newest complete set unless --at selects another. No cluster is cont
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			ctx := c.Context()
-			return a.withRepository(ctx, args[0], as, func(_ *config.Documents, r *state.Repository) error {
+			return a.withRepository(ctx, args[0], as, func(docs *config.Documents, r *state.Repository) error {
 				sets, err := r.Sets(ctx)
 				if err != nil {
 					return err
+				}
+				if len(sets) == 0 {
+					a.rep.None(fmt.Sprintf("the repository has no snapshot sets of the cluster %s; rekindle snapshot %s takes one", cmp.Or(as, docs.Cluster.Metadata.Name), args[0]))
+					return nil
 				}
 				if err := a.tellSets(sets); err != nil {
 					return err
@@ -148,7 +153,7 @@ func (a *app) verifySnapshot(ctx context.Context, arg string, o verifyOptions) e
 				ID: "set", Title: "read the set's manifest", Timeout: 5 * time.Minute, Retries: 2,
 				Do: func(ctx context.Context, p plan.Progress) (_ plan.Outcome, err error) {
 					if set, err = r.Choose(ctx, o.at); err == nil {
-						p.Note(fmt.Sprintf("%s, %d volumes, %d objects", set.ID, len(set.Claims), len(set.Objects)))
+						p.Note(fmt.Sprintf("%s, %s, %s", set.ID, plan.Count(len(set.Claims), "volume"), plan.Count(len(set.Objects), "object")))
 					}
 					return plan.Unchanged, err
 				},
@@ -164,6 +169,9 @@ func (a *app) verifySnapshot(ctx context.Context, arg string, o verifyOptions) e
 	})
 }
 
+// dryRunFlag shows what a command would do.
+const dryRunFlag = "dry-run"
+
 // keepOptions are the flags of keep.
 type keepOptions struct {
 	last   int
@@ -177,8 +185,8 @@ func (a *app) keepCommand() *cobra.Command {
 		Short: "Delete snapshot sets beyond the number to keep",
 		Long: `Delete complete sets of the cluster beyond the newest spec.state.keep.last. Incomplete sets and
 the sets of migrations do not count; those older than the newest complete set are deleted too. A set
-that a run may still be taking is not deleted. Then free the data that no set needs any more. Sets
-of other clusters in the same repository are not deleted.`,
+that a run may still be taking is not deleted. Then free the data that no set needs any more, also
+if there is nothing to delete. Sets of other clusters in the same repository are not deleted.`,
 		Example: `  rekindle keep clusters/prod/cluster.yaml --dry-run
   rekindle keep clusters/prod/cluster.yaml --last 30 --yes`,
 		GroupID: "cluster",
@@ -191,7 +199,7 @@ of other clusters in the same repository are not deleted.`,
 		},
 	}
 	c.Flags().IntVar(&o.last, "last", 0, "keep the newest `N` complete sets (default: spec.state.keep.last)")
-	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "show what would be deleted; delete nothing")
+	c.Flags().BoolVar(&o.dryRun, dryRunFlag, false, "show what would be deleted; delete nothing")
 	completeDocument(c)
 	return c
 }
@@ -212,19 +220,24 @@ func (a *app) keepSets(ctx context.Context, arg string, o keepOptions) error {
 				return err
 			}
 			over := state.Excess(sets, last, time.Now())
-			if o.dryRun {
-				return a.tellSets(over)
-			}
-			if len(over) == 0 {
-				a.rep.Message(fmt.Sprintf("nothing to delete: there are %d sets", len(sets)))
+			nothing := "nothing to delete; the repository has " + plan.Count(len(sets), "set")
+			p := plan.New("keep " + docs.Cluster.Metadata.Name)
+			switch {
+			case o.dryRun && len(over) == 0:
+				a.rep.None(nothing)
 				return nil
+			case o.dryRun:
+				return a.tellSets(over)
+			case len(over) == 0:
+				a.rep.Message(nothing)
+				p.Add(freeStep(r))
+				return s.Run(ctx, p)
 			}
-			if err := a.confirm(ctx, fmt.Sprintf("delete %d of %d snapshot sets permanently", len(over), len(sets))); err != nil {
+			if err := a.confirm(ctx, fmt.Sprintf("delete %d of %s permanently", len(over), plan.Count(len(sets), "snapshot set"))); err != nil {
 				return err
 			}
-			p := plan.New("keep " + docs.Cluster.Metadata.Name)
 			p.Add(plan.Step{
-				ID: "remove", Title: fmt.Sprintf("delete %d snapshot sets", len(over)), Timeout: 24 * time.Hour,
+				ID: "remove", Title: "delete " + plan.Count(len(over), "snapshot set"), Timeout: 24 * time.Hour,
 				Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 					sets, err := r.Sets(ctx) // others may have removed or taken some while somebody was asked
 					if err != nil {
@@ -239,4 +252,18 @@ func (a *app) keepSets(ctx context.Context, arg string, o keepOptions) error {
 			return s.Run(ctx, p)
 		})
 	})
+}
+
+// freeStep frees what earlier runs left, which may have been killed after they had deleted sets: it needs no question, and ends
+// soon where there is nothing.
+func freeStep(r *state.Repository) plan.Step {
+	return plan.Step{
+		ID: "free", Title: "free the data that no set needs", Timeout: 24 * time.Hour,
+		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+			if freed, err := r.Free(ctx, p); freed || err != nil {
+				return plan.Changed, err
+			}
+			return plan.Unchanged, nil
+		},
+	}
 }

@@ -22,10 +22,16 @@ func RepoURL(address string) string {
 	return "ssh://" + host + "/" + path
 }
 
+// slashForColon is that form with a slash where its colon belongs.
+var slashForColon = regexp.MustCompile(`^([A-Za-z0-9._-]+@[A-Za-z0-9._-]+)/(.+)$`)
+
 // checkRepoURL accepts where a Git repository may come from.
 func checkRepoURL(s string) error {
 	if scpLike.MatchString(s) {
 		return nil
+	}
+	if parts := slashForColon.FindStringSubmatch(s); parts != nil {
+		return fmt.Errorf("%q: a colon follows the host: %s:%s", s, parts[1], parts[2])
 	}
 	u, err := url.Parse(s)
 	if err != nil {

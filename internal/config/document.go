@@ -1,8 +1,11 @@
 package config
 
 import (
+	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"path"
 	"reflect"
 	"slices"
 	"strings"
@@ -41,6 +44,7 @@ func newDocument(file string, root *yaml.Node, variables map[string]string) *doc
 	}
 	version, kind := field(root, "apiVersion"), field(root, "kind")
 	switch {
+	case d.isForeign(version, kind): // told
 	case version == nil:
 		d.add(root, "apiVersion", "is missing; must be %s", APIVersion)
 	case version.Value != APIVersion:
@@ -53,6 +57,34 @@ func newDocument(file string, root *yaml.Node, variables map[string]string) *doc
 		d.kind = kind.Value
 	}
 	return d
+}
+
+// isForeign says whether this is a document of another tool, and tells so: what rekindle lacks in it would lead astray.
+func (d *document) isForeign(version, kind *yaml.Node) bool {
+	what, group := "a document", strings.TrimSuffix(APIVersion, path.Base(APIVersion))
+	switch base := path.Base(d.file); {
+	case version == nil && (base == "kustomization.yaml" || base == "kustomization.yml"): // which needs neither
+		what = "a kustomization file"
+	case version == nil || version.Kind != yaml.ScalarNode || version.Value == "":
+		return false
+	case strings.HasPrefix(version.Value, group):
+		return false
+	case kind != nil && kind.Kind == yaml.ScalarNode && kind.Value != "":
+		what = article(kind.Value) + " of " + version.Value
+	default:
+		what += " of " + version.Value
+	}
+	d.add(d.root, "", "is %s, and no document of rekindle", what)
+	d.hint("a document of rekindle begins with: apiVersion: %s, kind: Cluster (or Stack)", APIVersion)
+	return true
+}
+
+// article puts a or an before a word.
+func article(word string) string {
+	if strings.ContainsRune("AEIOUaeiou", rune(word[0])) {
+		return "an " + word
+	}
+	return "a " + word
 }
 
 func field(n *yaml.Node, name string) *yaml.Node {
@@ -97,6 +129,14 @@ func (d *document) addAt(line int, field, format string, args ...any) {
 	}
 	d.bad = append(d.bad, field)
 	d.faults = append(d.faults, fault.New(fault.Usage, "%s", text).At(d.file, line))
+}
+
+// hint says what to do about the fault that was added last.
+func (d *document) hint(format string, args ...any) {
+	var f *fault.Error
+	if errors.As(d.faults[len(d.faults)-1], &f) {
+		_ = f.WithHint(format, args...)
+	}
 }
 
 // decode checks the document against the type of into, substitutes variables, and fills into with
@@ -168,6 +208,9 @@ func (d *document) fields(n *yaml.Node, t reflect.Type, at string) {
 	}
 	if n.Kind != yaml.MappingNode {
 		d.add(n, at, "expected an object, found %s", d.found(n))
+		if form := d.formOf(n, t.Name(), at); form != "" {
+			d.hint("write %s", form)
+		}
 		putAway(n)
 		return
 	}
@@ -178,7 +221,12 @@ func (d *document) fields(n *yaml.Node, t reflect.Type, at string) {
 		f, ok := known[key.Value]
 		if !ok {
 			d.add(key, name, "%s", unknownField(t, at, key.Value))
-			if meant := nearest(key.Value, names(known)); meant != "" {
+			if t == reflect.TypeFor[Provider]() {
+				if form := d.formOf(value, t.Name(), at); form != "" { // name: kwok
+					d.hint("write %s", form)
+				}
+			}
+			if meant := cmp.Or(otherwiseCalled(t.Name(), key.Value), Nearest(key.Value, names(known))); meant != "" {
 				d.bad = append(d.bad, join(at, meant)) // and so not missing
 			}
 			return false
@@ -210,6 +258,9 @@ func unknownField(t reflect.Type, at, name string) string {
 		if _, ok := fieldsOf(inner)[name]; ok {
 			return fmt.Sprintf("unknown field (did you mean %s?)", join(join(at, outer), name))
 		}
+	}
+	if meant := otherwiseCalled(t.Name(), name); meant != "" {
+		return fmt.Sprintf("unknown field (did you mean %q?)", meant)
 	}
 	if hint := didYouMean(name, names(known)); hint != "" || len(known) > maxListed {
 		return "unknown field" + hint
@@ -260,6 +311,14 @@ func (d *document) entries(n *yaml.Node, t reflect.Type, r rule, at string) {
 		return
 	case n.Kind != yaml.MappingNode:
 		d.add(n, at, "expected an object, found %s", d.found(n))
+		if file := n; strings.HasSuffix(at, ".values") {
+			if file.Kind == yaml.SequenceNode && len(file.Content) > 0 {
+				file = file.Content[0]
+			}
+			if file.Tag == "!!str" && !strings.Contains(file.Value, "\n") {
+				d.hint("values in files are listed in valuesFiles: [%s]", file.Value)
+			}
+		}
 		putAway(n)
 		return
 	case r.filled && len(n.Content) == 0:

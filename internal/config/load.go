@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -27,6 +28,7 @@ const (
 	maxDepth = 200
 
 	maxFaults = 100 // told at once: nobody reads more
+	maxLooked = 100 // files of a folder that are looked into for a hint
 )
 
 // Documents is one Cluster document with the Stacks that it names, loaded and checked.
@@ -93,14 +95,18 @@ func load(fsys fs.FS, file, shown string) (*Documents, error) {
 	case err != nil:
 		return nil, fault.New(fault.Usage, "%s", cause(err)).At(shown, 0).WithHint("give the Cluster document, such as clusters/prod/cluster.yaml")
 	case info.IsDir():
-		return nil, fault.New(fault.Usage, "expected a file, found a folder").At(shown, 0).
-			WithHint("give the Cluster document, such as %s", path.Join(filepath.ToSlash(shown), "cluster.yaml"))
+		hint := "give the Cluster document"
+		if there := clusterBelow(fsys, file); there != "" {
+			hint += ", such as " + path.Join(filepath.ToSlash(shown), there)
+		}
+		return nil, fault.New(fault.Usage, "expected a file, found a folder").At(shown, 0).WithHint("%s", hint)
 	}
 	d := &Documents{FS: fsys, File: file, Dir: path.Dir(file), shown: shown, stack: map[*Stack]*place{}}
+	var stacks []int // lines of Stacks
 	errs := d.each(file, shown, nil, func(doc *document) {
 		switch {
 		case doc.kind == "Stack":
-			doc.add(doc.root, "kind", "a Stack must be in a file of its own, listed in spec.stack[].file")
+			stacks = append(stacks, doc.root.Line)
 		case doc.kind != "Cluster":
 			doc.unknownKind("Cluster")
 		case d.Cluster != nil:
@@ -112,6 +118,13 @@ func load(fsys fs.FS, file, shown string) (*Documents, error) {
 			d.place = place{file: file, shown: shown, lines: doc.lines, bad: doc.bad}
 		}
 	})
+	for _, line := range stacks {
+		text := "kind: a Stack must be in a file of its own, listed in spec.stack[].file"
+		if d.Cluster == nil {
+			text = "is a Stack; give the Cluster document that lists it in spec.stack"
+		}
+		errs = append(errs, fault.New(fault.Usage, "%s", text).At(shown, line))
+	}
 	if d.Cluster == nil {
 		if len(errs) == 0 {
 			errs = append(errs, fault.New(fault.Usage, "there is no Cluster document in this file").At(shown, 1).
@@ -130,6 +143,24 @@ func load(fsys fs.FS, file, shown string) (*Documents, error) {
 	}
 	d.applyDefaults()
 	return d, nil
+}
+
+// clusterBelow is the first Cluster document in a folder, or in a folder of that; empty where there is none.
+func clusterBelow(fsys fs.FS, dir string) string {
+	version, kind := regexp.MustCompile(`(?m)^apiVersion:\s*["']?rekindle\.dev/`), regexp.MustCompile(`(?m)^kind:\s*["']?Cluster\b`)
+	for _, pattern := range []string{"*.yaml", "*.yml", "*/*.yaml", "*/*.yml"} {
+		below, err := fs.Sub(fsys, dir)
+		if err != nil {
+			return ""
+		}
+		found, _ := fs.Glob(below, pattern) // the pattern is well-formed
+		for _, file := range found[:min(len(found), maxLooked)] {
+			if raw, err := readFile(below, file); err == nil && version.Match(raw) && kind.Match(raw) {
+				return file
+			}
+		}
+	}
+	return ""
 }
 
 // inOrder joins faults in the order of their lines, file by file as they were met first.
@@ -156,7 +187,7 @@ func inOrder(errs []error) error {
 	if n := len(errs) - maxFaults; n > 0 {
 		var f *fault.Error
 		_ = errors.As(errs[maxFaults], &f)
-		errs = append(errs[:maxFaults:maxFaults], fault.New(fault.Usage, "and %d more errors", n).At(f.File, f.Line))
+		errs = append(errs[:maxFaults:maxFaults], fault.New(fault.Usage, "and further errors: %d", n).At(f.File, f.Line))
 	}
 	return fault.Join(errs...)
 }

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -157,6 +158,11 @@ func faultCases(t *testing.T) map[string]faultCase {
 		"missing kind file":   {replace("kind.yaml", "kynd.yaml"), `clusters/prod.yaml:6: spec.provider.kind.config: kynd.yaml: no such file`},
 		"two key sources":     {replace("from: {file: keys.txt, key", "from: {file: keys.txt, exec: [a], key"), `clusters/prod.yaml:18: spec.keys[0].from: exec (line 18) and file (line 18) are set; set exactly one of env, exec, file, repo`},
 		"wrong version":       {replace("rekindle.dev/v1alpha1", "rekindle.dev/v2"), `clusters/prod.yaml:1: apiVersion: "rekindle.dev/v2" is not supported by this version of rekindle; must be rekindle.dev/v1alpha1`},
+		"another tool's":      {replace("rekindle.dev/v1alpha1\nkind: Cluster", "kind.x-k8s.io/v1alpha4\nkind: Cluster"), `clusters/prod.yaml:1: is a Cluster of kind.x-k8s.io/v1alpha4, and no document of rekindle`},
+		"of Kubernetes":       {inStack("rekindle.dev/v1alpha1\nkind: Stack", "v1\nkind: Ingress"), `stacks/platform.yaml:1: is an Ingress of v1, and no document of rekindle`},
+		"a Stack alone":       {map[string]string{"clusters/prod.yaml": goodStack}, `clusters/prod.yaml:1: is a Stack; give the Cluster document that lists it in spec.stack`},
+		"a slash for a colon": {replace("https://git.example.com/acme/ops.git", "git@github.com/acme/ops.git"), `clusters/prod.yaml:14: spec.source.url: "git@github.com/acme/ops.git": a colon follows the host: git@github.com:acme/ops.git`},
+		"as Flux calls it":    {inStack("needs: [base]", "dependsOn: [base]"), `stacks/platform.yaml:10: releases[1].dependsOn: unknown field (did you mean "needs"?)`},
 		"wrong kind":          {replace("kind: Cluster", "kind: Clutser"), `clusters/prod.yaml:2: kind: "Clutser" is not expected here; must be Cluster`},
 		"no YAML":             {replace("spec:", "spec: ["), `clusters/prod.yaml:4: invalid YAML: did not find expected ',' or ']'`},
 		"need unknown":        {inStack("needs: [base]", "needs: [bse]"), `stacks/platform.yaml:10: releases[1].needs[0]: there is no release "bse" (did you mean "base"?)`},
@@ -231,11 +237,42 @@ func TestHints(t *testing.T) {
 		"clusters/bare.yaml": `inside { } and [ ], put a value with ${…} in quotes: {domain: "${DOMAIN}"}`,
 		"clusters/deep.yaml": "indent the line as the others of its block, and put a text that has quotes in it in other quotes",
 		"nothere.yaml":       "give the Cluster document, such as clusters/prod/cluster.yaml",
-		"clusters":           "give the Cluster document, such as clusters/cluster.yaml",
+		"clusters":           "give the Cluster document, such as clusters/bare.yaml",
+		".":                  "give the Cluster document, such as clusters/bare.yaml",
+		"stacks":             "give the Cluster document",
 	} {
 		_, err := LoadFS(fsys, file)
 		if hints := fault.Hints(err); len(hints) != 1 || hints[0] != want {
 			t.Errorf("%s: %v, hints %q, want %q", file, err, hints, want)
+		}
+	}
+}
+
+// TestTheFormIsShown shows how a field is written, where a word was given for it.
+func TestTheFormIsShown(t *testing.T) {
+	for name, c := range map[string]struct{ file, old, new, want string }{
+		"provider":       {"clusters/prod.yaml", "provider:\n    kind: {config: kind.yaml}", "provider: kwok", "write provider: {kwok: {}}"},
+		"its name":       {"clusters/prod.yaml", "kind: {config: kind.yaml}", "name: kwok", "write provider: {kwok: {}}"},
+		"reconciler":     {"clusters/prod.yaml", "reconciler:\n    flux: {}", "reconciler: argocd", "write reconciler: {argocd: {}}"},
+		"version":        {"clusters/prod.yaml", `kubernetes: {version: "1.37"}`, "kubernetes: 1.37", `write kubernetes: {version: "1.37"}`},
+		"stack":          {"clusters/prod.yaml", "- file: ../stacks/platform.yaml", "- platform.yaml", "write - file: platform.yaml"},
+		"ref":            {"clusters/prod.yaml", "path: overlays/prod", "path: overlays/prod\n    ref: main", "write ref: {branch: main}"},
+		"ref, a commit":  {"clusters/prod.yaml", "path: overlays/prod", "path: overlays/prod\n    ref: " + strings.Repeat("a", 40), "write ref: {commit: " + strings.Repeat("a", 40) + "}"},
+		"auth":           {"clusters/prod.yaml", "auth: {secret: git}", "auth: git", "write auth: {secret: git}"},
+		"values":         {"stacks/platform.yaml", "version: 1.0.0", "version: 1.0.0\n    values: foo.yaml", "values in files are listed in valuesFiles: [foo.yaml]"},
+		"values, a list": {"stacks/platform.yaml", "version: 1.0.0", "version: 1.0.0\n    values: [foo.yaml]", "values in files are listed in valuesFiles: [foo.yaml]"},
+	} {
+		good := map[string]string{"clusters/prod.yaml": goodCluster, "stacks/platform.yaml": goodStack}[c.file]
+		if c.file == "stacks/platform.yaml" {
+			i := strings.Index(good, "    values:")
+			good = good[:i] + good[i+strings.Index(good[i:], "\n")+1:]
+		}
+		if !strings.Contains(good, c.old) {
+			t.Fatalf("%s: the good document has no %q", name, c.old)
+		}
+		_, err := LoadFS(files(map[string]string{c.file: strings.Replace(good, c.old, c.new, 1)}), "clusters/prod.yaml")
+		if hints := fault.Hints(err); !slices.Contains(hints, c.want) {
+			t.Errorf("%s: hints %q, want %q in:\n%v", name, hints, c.want, err)
 		}
 	}
 }

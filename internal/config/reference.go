@@ -38,7 +38,8 @@ JSON Schema of both. Editors with the YAML language server use it if the first l
   all Stacks form one graph.
 - Paths are relative to the document that contains them. Paths of keys are on this machine, and ` + "`~`" + ` is the home folder.
 - ` + "`${NAME}`" + ` in a string is replaced with the value in ` + "`spec.variables`" + `, in the Cluster document and its Stacks. Environment variables are never used. The
-  result is a string, except in fields that are a number or a boolean. ` + "`$${`" + ` is a literal ` + "`${`" + `. Keys, and the files in ` + "`valuesFiles`" + `, are left unchanged.
+  result is a string, except in fields that are a number or a boolean. ` + "`$${`" + ` is a literal ` + "`${`" + `. Keys, and the content of the files in ` + "`valuesFiles`" + `, are left unchanged.
+  It also works in names of files, charts and namespaces: see [several clusters in one repository](day-2.md#several-clusters-in-one-repository).
   Inside ` + "`{ }`" + ` and ` + "`[ ]`" + `, YAML requires quotes: ` + "`{domain: \"${DOMAIN}\"}`" + `.
 - Anchors and aliases are supported, merge keys (` + "`<<`" + `) are not. The maximum file size is 1 MiB.
 `

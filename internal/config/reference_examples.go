@@ -152,7 +152,7 @@ func stateExamples() map[string]string {
 spec:
   state:
     repository: s3:https://s3.example.com/acme-snapshots
-    password: {env: STATE_PASSWORD}
+    password: {env: RESTIC_PASSWORD}
     schedule: "0 */6 * * *"
     keep: {last: 14}
     objects:

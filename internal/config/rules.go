@@ -24,6 +24,12 @@ var (
 // MaxName is the length of the longest name of a cluster. It fits every provider: GKE takes 40 characters.
 const MaxName = 40
 
+// NameRule tells a person what the name of a cluster must be, wherever it is given.
+const NameRule = "at most 40 lower-case letters, digits and -, beginning and ending with a letter or digit"
+
+// IsName says whether a cluster may have the name.
+func IsName(name string) bool { return len(name) <= MaxName && dnsLabel.MatchString(name) }
+
 // rule is what a field demands beyond its type. The loader enforces it and the JSON Schema tells it, so
 // that an editor and the command cannot disagree.
 type rule struct {
@@ -47,7 +53,7 @@ func (r rule) elements() rule {
 
 // ruleOf gives the rule of a field of a type.
 func ruleOf(typ, field string) rule {
-	name := rule{pattern: dnsLabel, length: MaxName, says: "at most 40 lower-case letters, digits and -, beginning and ending with a letter or digit", filled: true}
+	name := rule{pattern: dnsLabel, length: MaxName, says: NameRule, filled: true}
 	switch typ + "." + field {
 	case "Metadata.Name":
 		return name

@@ -4,14 +4,14 @@ import "fmt"
 
 // didYouMean names the candidate nearest to a word, as " (did you mean …)", or nothing when none is near.
 func didYouMean(word string, candidates []string) string {
-	if best := nearest(word, candidates); best != "" {
+	if best := Nearest(word, candidates); best != "" {
 		return fmt.Sprintf(" (did you mean %q?)", best)
 	}
 	return ""
 }
 
-// nearest gives the candidate that a word was probably meant to be, or "".
-func nearest(word string, candidates []string) string {
+// Nearest gives the candidate that a word was probably meant to be, or "".
+func Nearest(word string, candidates []string) string {
 	if len(word) > 64 || len(candidates) > 1000 {
 		return "" // nobody's typing error
 	}

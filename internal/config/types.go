@@ -114,7 +114,7 @@ type Flux struct {
 	ServiceAccountName string `json:"serviceAccountName,omitempty"`
 	// Chart that contains the controllers; default oci://ghcr.io/fluxcd-community/charts/flux2.
 	Chart string `json:"chart,omitempty"`
-	// Version of the chart. Required with `chart`, unless that is a path; default is the one that this build was tested with.
+	// Version of the chart. Required with `chart`, unless that is a path; default 2.17.0 (Flux 2.7).
 	Version string `json:"version,omitempty"`
 	// Digest of the chart. If set, a chart with another digest is refused.
 	Digest string `json:"digest,omitempty"`

@@ -303,7 +303,7 @@ func (r *run) finish(ctx context.Context) {
 	case ctx.Err() != nil && (r.unfinished() || len(errs) > 0 && errors.Is(ctx.Err(), context.DeadlineExceeded)):
 		errs = append([]error{interrupted(ctx)}, errs...)
 	}
-	r.result.Err = fault.Join(errs...)
+	r.result.Err = distinct(errs)
 }
 
 func (r *run) unfinished() bool {

@@ -126,6 +126,23 @@ func TestFailureBlocksOnlyWhatNeedsIt(t *testing.T) {
 	}
 }
 
+// Two steps may lack the same; a person has to mend it once.
+func TestEqualFaultsAreToldOnce(t *testing.T) {
+	p := plan.New("equal")
+	lacks := func(object string) plan.Do {
+		return func(context.Context, plan.Progress) (plan.Outcome, error) {
+			return "", fault.New(fault.Usage, "TOKEN is not set").On("%s", object)
+		}
+	}
+	p.Add(step("keys", lacks("key git")))
+	p.Add(step("source", lacks("key git")))
+	p.Add(step("other", lacks("key other")))
+	r := Run(t.Context(), p, Options{})
+	if all := fault.All(r.Err); len(all) != 2 || len(fault.All(Join(r, r).Err)) != 2 {
+		t.Errorf("told %d faults: %v", len(all), r.Err)
+	}
+}
+
 // A step tells what it was doing when it was stopped; that is no failure. What failed beside it is one.
 func TestAStepThatSaysWhatItDidWhenItWasCancelled(t *testing.T) {
 	for _, also := range []error{nil, errors.New("the disk is full")} {

@@ -19,8 +19,21 @@ func Join(results ...*Result) *Result {
 		joined.CriticalPath = append(joined.CriticalPath, r.CriticalPath...)
 		errs = append(errs, r.Err)
 	}
-	joined.Err = fault.Join(errs...)
+	joined.Err = distinct(errs)
 	return joined
+}
+
+// distinct joins errors, each once: two steps may lack the same.
+func distinct(errs []error) error {
+	var kept []error
+	told := map[string]bool{}
+	for _, err := range fault.All(fault.Join(errs...)) {
+		if text := err.Error(); !told[text] {
+			told[text] = true
+			kept = append(kept, err)
+		}
+	}
+	return fault.Join(kept...)
 }
 
 // Changes is the number of steps that changed or adopted something.

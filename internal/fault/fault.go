@@ -115,6 +115,7 @@ func (e *Error) Error() string {
 	}
 	b.WriteString(e.What)
 	switch causes := All(e.Cause); {
+	case e.Kind == Interrupted && e.Cause == context.Canceled: // it says so itself
 	case len(causes) == 1:
 		b.WriteString(": " + e.Cause.Error())
 	case len(causes) > 1:
@@ -218,7 +219,12 @@ func Code(err error) int {
 		return ExitProven
 	}
 	own := 0
-	each(err, func(e *Error) { own = cmp.Or(own, e.exit) })
+	each(err, func(err error) bool {
+		if e, ok := err.(*Error); ok {
+			own = cmp.Or(own, e.exit)
+		}
+		return true
+	})
 	if own != 0 {
 		return own
 	}
@@ -246,21 +252,37 @@ func IsTransient(err error) bool {
 	return false
 }
 
+// A Hinter is an error that says itself what to do, in place of the faults that it wraps.
+type Hinter interface {
+	error
+	Hints() []string
+}
+
 // Hints gives the hints of an error and of its causes, outermost first, each once.
 func Hints(err error) []string {
 	var hints []string
-	each(err, func(e *Error) {
-		if e.Hint != "" && !slices.Contains(hints, e.Hint) {
-			hints = append(hints, e.Hint)
+	each(err, func(err error) (deeper bool) {
+		of, deeper := []string(nil), true
+		switch e := err.(type) {
+		case Hinter:
+			of, deeper = e.Hints(), false
+		case *Error:
+			of = []string{e.Hint}
 		}
+		for _, hint := range of {
+			if hint != "" && !slices.Contains(hints, hint) {
+				hints = append(hints, hint)
+			}
+		}
+		return deeper
 	})
 	return hints
 }
 
-// each calls do with every fault in the tree of an error, outermost first.
-func each(err error, do func(*Error)) {
-	if e, ok := err.(*Error); ok {
-		do(e)
+// each calls do with every error in the tree of one, outermost first, and those below where it says so.
+func each(err error, do func(error) (deeper bool)) {
+	if err == nil || !do(err) {
+		return
 	}
 	switch e := err.(type) {
 	case interface{ Unwrap() error }:
@@ -272,13 +294,21 @@ func each(err error, do func(*Error)) {
 	}
 }
 
+// Wording is the text of an error for a person, who knows of no context that could be cancelled.
+func Wording(err error) string {
+	if !errors.Is(err, context.Canceled) {
+		return err.Error()
+	}
+	return strings.ReplaceAll(err.Error(), context.Canceled.Error(), "interrupted")
+}
+
 // Text is what a person reads on a terminal: every fault with its hint under it, and their number
 // when there is more than one.
 func Text(err error) string {
 	var b strings.Builder
 	all := All(err)
 	for _, one := range all {
-		fmt.Fprintf(&b, "error: %s\n", indent(one.Error()))
+		fmt.Fprintf(&b, "error: %s\n", indent(Wording(one)))
 		for _, hint := range Hints(one) {
 			fmt.Fprintf(&b, "  hint: %s\n", indent(hint))
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os/exec"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -133,5 +134,24 @@ func TestHintsOutermostFirstEachOnce(t *testing.T) {
 	got := Hints(err)
 	if len(got) != 2 || got[0] != "one" || got[1] != "two" {
 		t.Errorf("hints %v", got)
+	}
+}
+
+// TestAnInterruptionIsToldInPlainWords, of whatever it cut off, and nothing else is told in other words.
+func TestAnInterruptionIsToldInPlainWords(t *testing.T) {
+	for want, err := range map[string]error{
+		"interrupted":                           context.Canceled,
+		"interrupted: nothing was changed":      Wrap(context.Canceled, Interrupted, "interrupted: nothing was changed"),
+		"shop: list the objects: interrupted":   Wrap(fmt.Errorf("list the objects: %w", context.Canceled), Failed, "shop"),
+		"the job said: context canceled":        New(Failed, "the job said: context canceled"),
+		"the repository: interrupted":           Wrap(context.Canceled, Failed, "the repository"),
+		"2 causes:\n  no folder\n  interrupted": Wrap(Join(errors.New("no folder"), context.Canceled), Failed, "2 causes"),
+	} {
+		if got := Text(err); got != "error: "+strings.ReplaceAll(want, "\n", "\n    ")+"\n" || Wording(err) != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	if err := Wrap(context.Canceled, Interrupted, "interrupted"); err.Error() != "interrupted" || !errors.Is(err, context.Canceled) {
+		t.Errorf("a fault: %v", err)
 	}
 }

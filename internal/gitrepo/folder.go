@@ -19,6 +19,7 @@ import (
 
 	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/plan"
 )
 
 // Folder is a folder of this machine as a repository: the one it holds, or one made of its files.
@@ -67,7 +68,7 @@ func FollowFolder(ctx context.Context, dir string) (*Folder, error) {
 		return f, err
 	}
 	if _, changed, err := f.changes(ctx); err == nil && changed > 0 {
-		f.Warnings = append(f.Warnings, fmt.Sprintf("%d changed files in %s are not committed and so not served", changed, dir))
+		f.Warnings = append(f.Warnings, fmt.Sprintf("%s in %s not committed, and so not served", plan.Count(changed, "changed file"), dir))
 	}
 	return f, nil
 }
@@ -185,8 +186,8 @@ func (f *Folder) snapshot(ctx context.Context) (plumbing.Hash, error) {
 	}
 	commit, err := files.commit(f.extra, when, parents)
 	if !unborn {
-		f.Warnings = append(f.Warnings, fmt.Sprintf("%d changed files in %s are not committed: they are taken as commit %.12s, which is in no repository",
-			changed, f.dir, commit.String()))
+		f.Warnings = append(f.Warnings, fmt.Sprintf("%s in %s not committed: taken as commit %.12s, which is in no repository",
+			plan.Count(changed, "changed file"), f.dir, commit.String()))
 	}
 	return commit, err
 }

@@ -136,7 +136,7 @@ func build(w *walker, dir string) (objects []map[string]any, err error) {
 	}
 	res, err := run(mem, path.Clean("/"+dir))
 	if err != nil {
-		return nil, fault.Wrap(tidy(err), fault.Failed, "does not render").On("path %s", dir).
+		return nil, fault.Wrap(tidy(err), fault.Usage, "does not render").On("path %s", dir).
 			WithHint("run kustomize build --load-restrictor LoadRestrictionsNone %s in a checkout to see the same", dir)
 	}
 	for _, one := range res.Resources() {
@@ -146,7 +146,7 @@ func build(w *walker, dir string) (objects []map[string]any, err error) {
 			err = json.Unmarshal(raw, &object)
 		}
 		if err != nil {
-			return nil, fault.Wrap(err, fault.Failed, "%s does not render", one.CurId()).On("path %s", dir)
+			return nil, fault.Wrap(err, fault.Usage, "%s does not render", one.CurId()).On("path %s", dir)
 		}
 		objects = append(objects, object)
 	}

@@ -174,7 +174,7 @@ func TestRenderFaultsNameTheFile(t *testing.T) {
 					t.Errorf("want %q in:\n%s", text, all)
 				}
 			}
-			if code := fault.Code(err); code != fault.ExitUsage && code != fault.ExitFailed {
+			if code := fault.Code(err); code != fault.ExitUsage {
 				t.Errorf("exit code %d", code)
 			}
 		})

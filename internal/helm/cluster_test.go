@@ -92,7 +92,18 @@ func (s *space) release(values map[string]any) helm.Release {
 	c := chart(s, map[string]string{
 		"values.yaml": "color: red\n", "templates/config.yaml": configMap, "templates/kept.yaml": kept, "templates/web.yaml": web,
 	})
-	return helm.Release{Name: "app", Namespace: s.name, Chart: c, Values: values, Timeout: 20 * time.Second}
+	return s.rendered(helm.Release{Name: "app", Namespace: s.name, Chart: c, Values: values, Timeout: 20 * time.Second})
+}
+
+// rendered gives a release what its chart renders to.
+func (s *space) rendered(r helm.Release) helm.Release {
+	s.Helper()
+	objs, err := r.Chart.Render(r.Name, r.Namespace, "", r.Values, nil)
+	if err != nil {
+		s.Fatal(err)
+	}
+	r.Renders = objs
+	return r
 }
 
 func (s *space) ensure(r helm.Release) (plan.Outcome, []kube.Ref, error) {

@@ -27,6 +27,15 @@ func TestAJobThatEndedAndIsGoneIsNotRunAgain(t *testing.T) {
 		}
 	}
 	remove("seed")
+	if state := s.look(r, 1, "deployed"); len(state.Different) != 1 || !strings.HasSuffix(state.Different[0].String(), "/seed: missing") {
+		t.Errorf("nobody has seen how it ended: %v", state.Different)
+	}
+	if err := helm.RecordEnded(t.Context(), s.client, r, 1); err != nil {
+		t.Fatal(err)
+	}
+	if ended, revision, err := helm.JobsEnded(s.client, r); !ended || revision != 1 || err != nil {
+		t.Errorf("%t, %d, %v", ended, revision, err)
+	}
 	s.mustEnsure(r, plan.Unchanged) // which waits for what it names
 	if state := s.look(r, 1, "deployed"); !state.AsWanted() || len(state.Objects) != 2 {
 		t.Errorf("%+v", state)
@@ -34,6 +43,10 @@ func TestAJobThatEndedAndIsGoneIsNotRunAgain(t *testing.T) {
 	remove("stays")
 	if state := s.look(r, 1, "deployed"); len(state.Different) != 1 || !strings.HasSuffix(state.Different[0].String(), "/stays: missing") {
 		t.Errorf("differences: %v", state.Different)
+	}
+	s.mustEnsure(r, plan.Changed)
+	if ended, revision, err := helm.JobsEnded(s.client, r); ended || revision != 2 || err != nil {
+		t.Errorf("the next revision: %t, %d, %v", ended, revision, err)
 	}
 }
 

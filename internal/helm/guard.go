@@ -38,6 +38,7 @@ func (g *guard) Create(r helmkube.ResourceList) (*helmkube.Result, error) {
 	if err := g.ctx.Err(); err != nil {
 		return nil, err
 	}
+	g.applying(r)
 	return g.Client.Create(r)
 }
 
@@ -47,7 +48,8 @@ func (g *guard) Update(original, target helmkube.ResourceList, force bool) (*hel
 	return g.UpdateThreeWayMerge(original, target, force)
 }
 
-// UpdateThreeWayMerge is Update. Its result is never nil: Helm reads it beside an error, too.
+// UpdateThreeWayMerge is Update. Its result is never nil: Helm reads it beside an error, too. What the new revision does not
+// want is not Helm's to delete, which asks neither whose it is now nor, of a CRD, what would go with it.
 func (g *guard) UpdateThreeWayMerge(original, target helmkube.ResourceList, force bool) (*helmkube.Result, error) {
 	if err := g.ctx.Err(); err != nil {
 		return &helmkube.Result{}, err
@@ -60,11 +62,26 @@ func (g *guard) UpdateThreeWayMerge(original, target helmkube.ResourceList, forc
 			return &helmkube.Result{}, err
 		}
 	}
-	result, err := g.Client.UpdateThreeWayMerge(original, target, force)
+	g.applying(target)
+	result, err := g.Client.UpdateThreeWayMerge(original.Intersect(target), target, force)
 	if err != nil {
 		return result, err
 	}
-	return result, g.sweep(refsOf(original.Difference(target))) // Helm goes on when it cannot delete one
+	return result, g.sweep(refsOf(original.Difference(target)))
+}
+
+// applying tells who asked for it what is about to be applied. Hooks are not told, which are awaited here.
+func (g *guard) applying(r helmkube.ResourceList) {
+	if g.release.Applying == nil {
+		return
+	}
+	var objs []*unstructured.Unstructured
+	for _, info := range r {
+		if obj, ok := info.Object.(*unstructured.Unstructured); ok && obj.GetAnnotations()[release.HookAnnotation] == "" {
+			objs = append(objs, obj)
+		}
+	}
+	g.release.Applying(objs)
 }
 
 func (g *guard) Delete(r helmkube.ResourceList) (*helmkube.Result, []error) {
@@ -74,9 +91,14 @@ func (g *guard) Delete(r helmkube.ResourceList) (*helmkube.Result, []error) {
 	return g.Client.Delete(r)
 }
 
+// DeleteWithPropagationPolicy is what an uninstallation deletes with. CRDs are not Helm's to delete: all objects of theirs would go
+// with them, whoever made them.
 func (g *guard) DeleteWithPropagationPolicy(r helmkube.ResourceList, policy metav1.DeletionPropagation) (*helmkube.Result, []error) {
 	if err := g.ctx.Err(); err != nil {
 		return nil, []error{err}
+	}
+	if r = r.Filter(func(info *resource.Info) bool { return !isCRD(refOf(info)) }); len(r) == 0 {
+		return &helmkube.Result{}, nil
 	}
 	result, errs := g.Client.DeleteWithPropagationPolicy(r, policy)
 	g.deletes = append(g.deletes, errs...)

@@ -3,10 +3,14 @@ package helm
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+	"helm.sh/helm/v3/pkg/release"
+	"helm.sh/helm/v3/pkg/storage/driver"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/metadata"
@@ -28,7 +32,7 @@ type Installed struct {
 const ours = "owner=helm," + marks.LabelOwner + "=" + marks.Owner
 
 // List finds all releases that rekindle made, in all namespaces, the newest first: what was installed later may need what was
-// there before. It reads the marks of the revisions alone, and changes nothing.
+// there before. A record that something has copied from another namespace is none. It changes nothing.
 func List(ctx context.Context, c *kube.Client) ([]Installed, error) {
 	client, err := metadata.NewForConfig(c.Config())
 	if err != nil {
@@ -56,8 +60,43 @@ func List(ctx context.Context, c *kube.Client) ([]Installed, error) {
 			all[same].Since = found.Since
 		}
 	}
+	if all, err = withoutCopies(ctx, c, all); err != nil {
+		return nil, err
+	}
 	slices.SortFunc(all, func(a, b Installed) int {
 		return cmp.Or(b.Since.Compare(a.Since), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
 	return all, nil
+}
+
+// withoutCopies leaves out releases whose last record is that of another namespace: it says so itself, its labels do not. One that
+// cannot be read stays.
+func withoutCopies(ctx context.Context, c *kube.Client, all []Installed) ([]Installed, error) {
+	copies := make([]bool, len(all))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(readParallel)
+	for i, r := range all {
+		g.Go(func() error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			records := driver.NewSecrets(c.Typed().CoreV1().Secrets(r.Namespace))
+			found, err := records.Query(map[string]string{"owner": "helm", "name": r.Name, "version": strconv.Itoa(r.Revision)})
+			if err != nil && !errors.Is(err, driver.ErrReleaseNotFound) { // it may have been removed just now
+				return couldNot("read its record", r.Name, err)
+			}
+			copies[i] = slices.ContainsFunc(found, func(rel *release.Release) bool { return rel.Namespace != r.Namespace })
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	var own []Installed
+	for i, r := range all {
+		if !copies[i] {
+			own = append(own, r)
+		}
+	}
+	return own, nil
 }

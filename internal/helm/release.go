@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"helm.sh/helm/v3/pkg/action"
 	"helm.sh/helm/v3/pkg/chartutil"
 	helmkube "helm.sh/helm/v3/pkg/kube"
 	"helm.sh/helm/v3/pkg/release"
-	"helm.sh/helm/v3/pkg/storage/driver"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
@@ -31,6 +31,13 @@ type Release struct {
 	Values    map[string]any
 	Timeout   time.Duration // of each hook
 	Ignore    []Ignored
+
+	// Renders is what the chart renders to before a cluster is asked. By it a release of that name is found that has no record
+	// here; without it none is.
+	Renders []*unstructured.Unstructured
+
+	// Applying is told what is about to be applied, before it is: some objects are not there any more when Ensure returns.
+	Applying func([]*unstructured.Unstructured)
 }
 
 // State is what is found in the cluster.
@@ -45,6 +52,7 @@ type State struct {
 	Chart     string                       // the version of the last revision's chart
 	Values    map[string]any               // that it was made with
 	ByHand    bool                         // the last revision is not of rekindle's making, though the release is
+	Ended     bool                         // those of its Jobs that the cluster takes away then were seen complete
 	Objects   []*unstructured.Unstructured // as the last revision wants them, in their namespaces, without those that have ended and gone
 	Different []kube.Difference            // of the objects, only looked at when Deployed and Same
 }
@@ -65,12 +73,12 @@ func Look(ctx context.Context, c *kube.Client, w *kube.Watcher, r Release) (*Sta
 }
 
 func look(ctx context.Context, cfg *action.Configuration, c *kube.Client, r Release) (*State, *release.Release, error) {
-	last, err := cfg.Releases.Last(r.Name)
-	if errors.Is(err, driver.ErrReleaseNotFound) {
-		return &State{}, nil, nil
-	}
+	last, err := lastOf(cfg, r.Name, r.Namespace)
 	if err != nil {
-		return nil, nil, fmt.Errorf("read the history of release %s: %w", r.Name, err)
+		return nil, nil, err
+	}
+	if last == nil {
+		return &State{}, nil, r.refuseElsewhere(ctx, c)
 	}
 	wanted, err := r.Chart.Inputs(r.Values)
 	if err != nil {
@@ -79,7 +87,7 @@ func look(ctx context.Context, cfg *action.Configuration, c *kube.Client, r Rele
 	s := &State{
 		Exists: true, Ours: last.Labels[marks.LabelOwner] == marks.Owner, Pending: isStale(last.Info.Status),
 		Deployed: last.Info.Status == release.StatusDeployed, Same: isMadeFrom(last, wanted),
-		Status: last.Info.Status.String(), Revision: last.Version, Values: last.Config,
+		Status: last.Info.Status.String(), Revision: last.Version, Values: last.Config, Ended: hasEnded(last),
 		ByHand: last.Info.Status == release.StatusDeployed && last.Info.Description != description(last.Labels[marks.Inputs]),
 	}
 	if last.Chart != nil && last.Chart.Metadata != nil {
@@ -97,7 +105,10 @@ func look(ctx context.Context, cfg *action.Configuration, c *kube.Client, r Rele
 		if err != nil {
 			return nil, nil, err
 		}
-		s.Objects, s.Different = kube.WithoutEnded(s.Objects, different)
+		s.Different = different
+		if s.Ended { // else one that is missing may have failed
+			s.Objects, s.Different = kube.WithoutEnded(s.Objects, different)
+		}
 	}
 	return s, last, nil
 }
@@ -194,56 +205,6 @@ func flat(err error) error {
 	return errors.Join(list.WrappedErrors()...)
 }
 
-// Remove uninstalls the release and waits until its objects are gone. One that does not exist is
-// unchanged, one that is not ours is refused.
-//
-// Helm forgets it only when they are gone: a run that was killed while finalizers held them waits for them the next time, before
-// what they need is removed as well.
-func Remove(ctx context.Context, c *kube.Client, w *kube.Watcher, name, namespace string, timeout time.Duration, p plan.Progress) (plan.Outcome, error) {
-	cfg, guard, err := configure(ctx, c, w, Release{Name: name, Namespace: namespace}, p)
-	if err != nil {
-		return "", err
-	}
-	last, err := cfg.Releases.Last(name)
-	if errors.Is(err, driver.ErrReleaseNotFound) {
-		return plan.Unchanged, nil
-	}
-	if err != nil {
-		return "", fmt.Errorf("read the history of release %s: %w", name, err)
-	}
-	if last.Labels[marks.LabelOwner] != marks.Owner {
-		return "", fault.New(fault.Refused, "was not made by rekindle").On("release %s/%s", namespace, name)
-	}
-	objs, err := objectsOf(c, last)
-	if err != nil {
-		return "", err
-	}
-	uninstall := action.NewUninstall(cfg)
-	uninstall.Timeout, uninstall.IgnoreNotFound = timeout, true
-	if last.Info.Status != release.StatusUninstalled {
-		uninstall.KeepHistory = true
-		if _, err := uninstall.Run(name); err != nil {
-			return "", notUninstalled(name, err, guard.deletes)
-		}
-	}
-	if err := c.Delete(ctx, deletable(objs), p); err != nil {
-		return "", err
-	}
-	uninstall.KeepHistory = false
-	if _, err := uninstall.Run(name); err != nil {
-		return "", notUninstalled(name, err, nil)
-	}
-	return plan.Changed, nil
-}
-
-// notUninstalled is the fault of an uninstallation, with why objects could not be deleted: Helm says only that they were not.
-func notUninstalled(name string, err error, deletes []error) error {
-	if len(deletes) > 0 {
-		err = fault.Join(deletes...)
-	}
-	return couldNot("uninstall it", name, err)
-}
-
 // couldNot is the fault of what Helm was to do with a release, which may be tried again where the server was only away.
 func couldNot(do, name string, err error) error {
 	f := fault.Wrap(flat(err), fault.Failed, "Helm could not %s", do).On("release %s", name)
@@ -253,20 +214,14 @@ func couldNot(do, name string, err error) error {
 	return f
 }
 
-// deletable leaves out what the chart asks Helm to keep.
-func deletable(objs []*unstructured.Unstructured) []kube.Ref {
-	var refs []kube.Ref
-	for _, obj := range objs {
-		if obj.GetAnnotations()["helm.sh/resource-policy"] != "keep" {
-			refs = append(refs, kube.RefOf(obj))
-		}
-	}
-	return refs
-}
+// naming has Helm name what writes objects once, in its own variable: by default that is the name of this program, which with
+// the Go API is any. By kube.Manager what is rekindle's own is known again.
+var naming sync.Once
 
 // configure makes Helm's configuration for one release: over the shared connection and discovery,
 // with everything that changes something behind the guard.
 func configure(ctx context.Context, c *kube.Client, w *kube.Watcher, r Release, p plan.Progress) (*action.Configuration, *guard, error) {
+	naming.Do(func() { helmkube.ManagedFieldsManager = kube.Manager })
 	cfg := &action.Configuration{}
 	getter := c.RESTClientGetter(r.Namespace)
 	if err := cfg.Init(getter, r.Namespace, "secret", func(string, ...any) {}); err != nil {

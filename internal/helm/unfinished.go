@@ -30,6 +30,10 @@ func pastOf(history []*release.Release) past {
 			return p
 		case release.StatusUninstalled:
 			return p
+		case release.StatusSuperseded:
+			if !revision.Info.Deleted.IsZero() { // it was uninstalled, and an install took its place
+				return p
+			}
 		}
 		if !p.installed {
 			p.unfinished = append(p.unfinished, revision)
@@ -78,30 +82,6 @@ func is(ref kube.Ref) func(*unstructured.Unstructured) bool {
 		other.Version = ref.Version
 		return other == ref
 	}
-}
-
-// sweep deletes objects, of those that are there, belong to the release and do not ask to be kept. One that is going already
-// is left to go.
-func (g *guard) sweep(refs []kube.Ref) error {
-	var left []kube.Ref
-	for _, ref := range refs {
-		obj, err := g.client.Get(g.ctx, ref)
-		if err != nil {
-			return fmt.Errorf("read %s: %w", ref, err)
-		}
-		if obj == nil || obj.GetDeletionTimestamp() != nil {
-			continue
-		}
-		notes := obj.GetAnnotations()
-		if notes["meta.helm.sh/release-name"] == g.release.Name && notes["meta.helm.sh/release-namespace"] == g.release.Namespace &&
-			notes["helm.sh/resource-policy"] != "keep" {
-			left = append(left, ref)
-		}
-	}
-	if len(left) == 0 {
-		return nil
-	}
-	return g.client.Delete(g.ctx, left, g.progress)
 }
 
 // takeBack takes away the fields that an unfinished revision set in objects that the new one wants too. It leaves out what is

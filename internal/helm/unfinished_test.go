@@ -1,12 +1,15 @@
 package helm_test
 
 import (
+	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
 
 	"helm.sh/helm/v3/pkg/release"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/rekindle-dev/rekindle/internal/helm"
 	"github.com/rekindle-dev/rekindle/internal/plan"
@@ -128,4 +131,41 @@ func TestWhatAFailedUpgradeDidNotComeToIsMadeOnce(t *testing.T) {
 		t.Errorf("what it wanted is there: %v; and was changed again: %v", s.configMap("more") != nil, verbs)
 	}
 	s.mustEnsure(r, plan.Unchanged)
+}
+
+// TestAnInstallAfterARemovalIsOne also when it is tried again, and the removal was killed before Helm forgot the release.
+func TestAnInstallAfterARemovalIsOne(t *testing.T) {
+	t.Parallel()
+	s := newSpace(t)
+	r := helm.Release{Name: "app", Namespace: s.name, Timeout: time.Minute, Values: map[string]any{"color": "red"}, Chart: chart(t, map[string]string{
+		"templates/config.yaml": configMap,
+		"templates/seed.yaml": "apiVersion: v1\nkind: ConfigMap\n" +
+			"metadata: {name: seed-{{ .Values.color }}, annotations: {helm.sh/hook: post-install}}\n",
+		"templates/bad.yaml": "{{ if .Values.bad }}\napiVersion: v1\nkind: Service\nmetadata: {name: bad}\nspec: {ports: [{port: 99999999}]}\n{{ end }}",
+	})}
+	s.mustEnsure(r, plan.Changed)
+	s.patch("app", `{"metadata": {"finalizers": ["example.com/held"]}}`)
+	ctx, kill := context.WithCancel(t.Context())
+	defer kill()
+	if _, err := helm.Remove(ctx, s.client, s.watcher, "app", s.name, time.Minute, func(u plan.Update) {
+		if strings.Contains(u.Waiting, "example.com/held") {
+			kill()
+		}
+	}); !errors.Is(err, context.Canceled) {
+		t.Fatalf("while its ConfigMap is held: %v", err)
+	}
+	s.look(r, 1, "uninstalled")
+	s.patch("app", `{"metadata": {"finalizers": null}}`)
+
+	r.Values = map[string]any{"color": "blue", "bad": true}
+	if _, _, err := s.ensure(r); err == nil {
+		t.Fatal("no fault")
+	}
+	s.look(r, 2, "failed")
+	r.Values = map[string]any{"color": "blue"}
+	s.mustEnsure(r, plan.Changed)
+	revision, _, _ := unstructured.NestedString(s.configMap("app").Object, "data", "revision")
+	if s.configMap("seed-blue") == nil || revision != "install" {
+		t.Errorf("it was an %s, and the hook ran: %t", revision, s.configMap("seed-blue") != nil)
+	}
 }

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/wait"
 )
 
@@ -84,6 +86,41 @@ func (c *Client) explainEach(ctx context.Context, refs []Ref) map[Ref]string {
 		}
 	}
 	return found
+}
+
+// fault is what is wrong with the item, and what causes say beyond that.
+func (it *item) fault(causes string) error {
+	f := fault.New(fault.Failed, "%s", it.health.Message).On("%s", it.ref)
+	if more := it.more(causes); more != "" {
+		f.Cause = errors.New(more)
+	}
+	return f
+}
+
+// more is what causes say beyond the item's health: where that is "Reason: message" of a condition, the condition is among
+// them as "Ready=False (Reason): message".
+func (it *item) more(causes string) string {
+	reason, message, ok := strings.Cut(it.health.Message, ": ")
+	before, after, same := strings.Cut(causes, " ("+reason+"): "+message)
+	if !ok || !same {
+		return causes
+	}
+	before = before[:max(0, strings.LastIndex(before, "; "))]
+	if before == "" {
+		return strings.TrimPrefix(after, "; ")
+	}
+	return before + after
+}
+
+// text is the item with its health, and its cause where that tells more.
+func (it *item) text(causes map[Ref]string) string {
+	text := it.ref.String() + " " + it.health.Message
+	if cause := it.more(causes[it.ref]); cause != "" && !strings.Contains(cause, it.health.Message) {
+		text += ": " + cause
+	} else if cause != "" {
+		text = it.ref.String() + " " + cause
+	}
+	return text
 }
 
 func isUnboundClaim(it *item) bool {

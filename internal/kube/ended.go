@@ -14,6 +14,7 @@ func GoesByItself(obj *unstructured.Unstructured) bool {
 }
 
 // WithoutEnded leaves out Jobs that were made, have ended and are gone: one that is missing would be made again, and run again.
+// That it has ended well is for the caller to know.
 // It is the comparison that says which are missing: a look before it would not see one that goes in between.
 func WithoutEnded(objs []*unstructured.Unstructured, different []Difference) ([]*unstructured.Unstructured, []Difference) {
 	gone := map[Ref]bool{}
@@ -36,6 +37,15 @@ func WithoutEnded(objs []*unstructured.Unstructured, different []Difference) ([]
 func DoneOrGone(state *unstructured.Unstructured) Health {
 	if state == nil {
 		return Health{Ready: true}
+	}
+	return EndOf(state)
+}
+
+// DoneIfSeen judges an object that goes by itself where nobody has seen yet that it is done: one that is not there any more may
+// have failed.
+func DoneIfSeen(state *unstructured.Unstructured) Health {
+	if state == nil {
+		return Health{Failed: true, Message: "is gone, and how it ended was not seen"}
 	}
 	return EndOf(state)
 }

@@ -2,7 +2,6 @@ package kube
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -62,11 +61,7 @@ func (c *Client) CheckBy(ctx context.Context, refs []Ref, judge Judge) error {
 		if it.health.Ready || isUnboundClaim(it) && c.bindsOnFirstUse(ctx, obj) {
 			return nil
 		}
-		f := fault.New(fault.Failed, "%s", it.health.Message).On("%s", ref)
-		if lines := c.explain(ctx, ref); len(lines) > 0 {
-			f.Cause = errors.New(strings.Join(lines, "; "))
-		}
-		return f
+		return it.fault(strings.Join(c.explain(ctx, ref), "; "))
 	})
 }
 
@@ -186,13 +181,14 @@ func conditionHealth(obj *unstructured.Unstructured, name string) Health {
 	return Health{Message: conditionText(c)}
 }
 
-// Condition gives the status, reason and message of a condition of an object; empty when there is none.
+// Condition gives the status, reason and message of a condition of an object, without the line break that Flux ends some with; empty
+// when there is none.
 func Condition(obj *unstructured.Unstructured, name string) (status, reason, message string) {
 	c := condition(obj, name)
 	status, _ = c["status"].(string)
 	reason, _ = c["reason"].(string)
 	message, _ = c["message"].(string)
-	return status, reason, message
+	return status, reason, strings.TrimSpace(message)
 }
 
 // Since is when a condition of an object became what it is, in whole seconds of the cluster's clock; zero when there is none.
@@ -238,7 +234,8 @@ func conditionText(c map[string]any) string {
 	if reason, _ := c["reason"].(string); reason != "" {
 		text += " (" + reason + ")"
 	}
-	if message, _ := c["message"].(string); message != "" {
+	message, _ := c["message"].(string)
+	if message = strings.TrimSpace(message); message != "" {
 		text += ": " + message
 	}
 	return text

@@ -42,6 +42,12 @@ func (r Ref) GVK() schema.GroupVersionKind {
 // GroupKind is the group and kind.
 func (r Ref) GroupKind() schema.GroupKind { return schema.GroupKind{Group: r.Group, Kind: r.Kind} }
 
+// Unversioned names the same object whatever version it is asked for in.
+func (r Ref) Unversioned() Ref {
+	r.Version = ""
+	return r
+}
+
 // NewRef names an object by its parts.
 func NewRef(gvk schema.GroupVersionKind, namespace, name string) Ref {
 	return Ref{Group: gvk.Group, Version: gvk.Version, Kind: gvk.Kind, Namespace: namespace, Name: name}

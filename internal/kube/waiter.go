@@ -413,11 +413,7 @@ func (w *waiter) judge(ctx context.Context) (done bool, err error) {
 }
 
 func (w *waiter) failure(ctx context.Context, it *item) error {
-	f := fault.New(fault.Failed, "%s", it.health.Message).On("%s", it.ref)
-	if lines := w.client.Explain(ctx, []Ref{it.ref}); len(lines) > 0 {
-		f.Cause = errors.New(strings.Join(lines, "; "))
-	}
-	return f
+	return it.fault(w.client.explainEach(ctx, []Ref{it.ref})[it.ref])
 }
 
 // pending are the items that are not ready.
@@ -457,17 +453,6 @@ func (w *waiter) describe(pending []*item, causes map[Ref]string) string {
 	return line
 }
 
-// text is the item with its health, and its cause where that tells more.
-func (it *item) text(causes map[Ref]string) string {
-	text := it.ref.String() + " " + it.health.Message
-	if cause := causes[it.ref]; cause != "" && !strings.Contains(cause, it.health.Message) {
-		text += ": " + cause
-	} else if cause != "" {
-		text = it.ref.String() + " " + cause
-	}
-	return text
-}
-
 // timeout is the error of a wait that ended before everything was ready.
 func (w *waiter) timeout(ctx context.Context, pending []*item, causes map[Ref]string, after time.Duration) error {
 	detail := make([]string, 0, len(pending))
@@ -478,7 +463,7 @@ func (w *waiter) timeout(ctx context.Context, pending []*item, causes map[Ref]st
 		detail = append(detail, it.text(causes))
 	}
 	return &wait.TimeoutError{
-		Condition: fmt.Sprintf("%d of %d objects to be %s", len(pending), w.total, w.goal),
+		Condition: fmt.Sprintf("%d of %s to be %s", len(pending), plan.Count(w.total, "object"), w.goal),
 		Detail:    strings.Join(detail, "; "),
 		After:     after,
 		Cause:     ctx.Err(),

@@ -21,6 +21,7 @@ const Cluster = "rekindle.dev/cluster"
 // On a release of Helm, and on what the proof of a cluster makes.
 const (
 	Inputs   = "rekindle.dev/inputs"   // the digest of what a release was made from
+	Ended    = "rekindle.dev/ended"    // the revision whose Jobs were seen complete that the cluster takes away then
 	Verifies = "rekindle.dev/verifies" // on a Job of spec.verify: the digest of its CronJob's full name
 )
 

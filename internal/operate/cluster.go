@@ -18,6 +18,8 @@ type Options struct {
 	Use        bool   // make its context the current one
 	Prune      bool   // remove what the documents no longer declare
 
+	AbandonMigration bool // remove a cluster that a migration needs
+
 	Name     string // of the cluster, where it is not the document's
 	Provider string // in place of the document's; empty for that
 	Context  string // of the kubeconfig, in place of that of an existing cluster's document
@@ -39,8 +41,11 @@ func (o *Options) Flags() string {
 	return text
 }
 
-// check refuses a provider that has settings, which only a document gives.
+// check refuses a name that no cluster can have, and a provider that has settings, which only a document gives.
 func (o *Options) check() error {
+	if o.Name != "" && !config.IsName(o.Name) {
+		return fault.New(fault.Usage, "--as %s: must be %s", o.Name, config.NameRule)
+	}
 	if o.Provider == "" || o.Provider == kind.Name || o.Provider == kwok.Name {
 		return nil
 	}

@@ -3,7 +3,6 @@ package operate
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"net/url"
 	"path/filepath"
 	"regexp"
@@ -11,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing/transport"
-	"sigs.k8s.io/yaml"
 
 	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/fault"
@@ -73,6 +71,12 @@ var scp = regexp.MustCompile(`^[\w.-]+@[\w.-]+:`)
 
 // parseDocument takes URL//PATH and git@host:PATH//PATH apart, each perhaps with ?ref=NAME; everything else is a file.
 func parseDocument(arg string) (at document, remote bool, err error) {
+	switch arg {
+	case "":
+		return at, false, fault.New(fault.Usage, "the name of the document is empty").WithHint("give a Cluster document; is a variable of the shell not set?")
+	case "-":
+		return at, false, fault.New(fault.Usage, "-: documents are read from files only: the paths in one start from its folder").WithHint("write it to a file, and give that")
+	}
 	begin := scp.FindString(arg)
 	if scheme, _, ok := strings.Cut(arg, "://"); ok {
 		begin = scheme + "://"
@@ -82,6 +86,9 @@ func parseDocument(arg string) (at document, remote bool, err error) {
 	}
 	text, query, _ := strings.Cut(arg[len(begin):], "?")
 	repository, path, ok := strings.Cut(text, "//")
+	if page := fromPage(begin + text); page != "" && !ok {
+		return at, true, fault.New(fault.Usage, "%s is the page of a file, and not a repository with a document", arg).WithHint("%s", page)
+	}
 	if !ok || path == "" {
 		return at, true, fault.New(fault.Usage, "%s does not name a document", arg).
 			WithHint("give the repository's URL, two slashes, and the path of the document: %s//clusters/prod/cluster.yaml", begin+repository)
@@ -92,6 +99,24 @@ func parseDocument(arg string) (at document, remote bool, err error) {
 		return at, true, fault.New(fault.Usage, "%s: only ?ref=NAME may follow the path of the document", arg).WithHint("NAME is a branch, a tag or a commit")
 	}
 	return at, true, nil
+}
+
+// fromPage is the document that a page of a forge shows; empty for any other address.
+func fromPage(address string) string {
+	// GitHub has /blob/REF/, GitLab /-/blob/REF/, Gitea and Forgejo /src/branch/REF/; raw is the same, and GitHub has that on a host of its own too.
+	raw := regexp.MustCompile(`^https://raw\.githubusercontent\.com/([^/]+/[^/]+)/(?:refs/(?:heads|tags)/)?([^/]+)/(.+)$`)
+	page := regexp.MustCompile(`^(https?://[^/]+(?:/[^/]+){2,}?)/(?:-/)?(?:blob|raw|src)/(?:branch/|tag/|commit/|refs/heads/|refs/tags/)?([^/]+)/(.+)$`)
+	repository := ""
+	parts := raw.FindStringSubmatch(address)
+	if parts != nil {
+		repository = "https://github.com/" + parts[1]
+	} else if parts = page.FindStringSubmatch(address); parts != nil {
+		repository = parts[1]
+	} else {
+		return ""
+	}
+	file, _, _ := strings.Cut(parts[3], "#")
+	return strings.TrimSuffix(repository, ".git") + ".git//" + file + "?ref=" + parts[2]
 }
 
 // passwordsIn is the password in a URL, also of one that cannot be parsed: as it stands there, and what it stands for.
@@ -211,34 +236,8 @@ func usesOfThisMachine(docs *config.Documents) []string {
 		is(spec.State.Password.File != "", "spec.state.password.file")
 		is(len(spec.State.Password.Exec) > 0, "spec.state.password.exec")
 	}
-	is(spec.Provider.Kind != nil && mountsThisMachine(docs, spec.Provider.Kind.Config), "spec.provider.kind.config")
+	is(docs.MountsThisMachine(), "spec.provider.kind.config")
 	is(spec.Provider.Existing != nil && spec.Provider.Existing.Kubeconfig != "", "spec.provider.existing.kubeconfig")
 	is(spec.Migration != nil && len(spec.Migration.Traffic.Exec) > 0, "spec.migration.traffic.exec")
 	return fields
-}
-
-// mountsThisMachine says whether a node of a kind configuration gets a folder of this machine. It is read as kind reads it, by
-// the same library; of one that this cannot read kind makes no cluster.
-func mountsThisMachine(docs *config.Documents, file string) bool {
-	if file == "" {
-		return false
-	}
-	raw, err := fs.ReadFile(docs.FS, docs.Path(nil, file))
-	if err != nil {
-		return false // told when the provider reads it
-	}
-	var cfg struct {
-		Nodes []struct {
-			ExtraMounts []any `json:"extraMounts"`
-		} `json:"nodes"`
-	}
-	if yaml.Unmarshal(raw, &cfg) != nil {
-		return false
-	}
-	for _, node := range cfg.Nodes {
-		if len(node.ExtraMounts) > 0 {
-			return true
-		}
-	}
-	return false
 }

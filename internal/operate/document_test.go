@@ -26,6 +26,28 @@ func TestWhereADocumentIs(t *testing.T) {
 	}
 }
 
+// TestAPageOfAForgeIsNoDocument gives the address of the document that the page shows.
+func TestAPageOfAForgeIsNoDocument(t *testing.T) {
+	const want = "https://git.example.com/acme/ops.git//clusters/prod/cluster.yaml?ref=main"
+	for arg, want := range map[string]string{
+		"https://git.example.com/acme/ops/blob/main/clusters/prod/cluster.yaml":                  want,
+		"https://git.example.com/acme/ops/blob/main/clusters/prod/cluster.yaml?plain=1#L3":       want,
+		"https://git.example.com/acme/ops/-/blob/main/clusters/prod/cluster.yaml?ref_type=heads": want,
+		"https://git.example.com/acme/ops/raw/main/clusters/prod/cluster.yaml":                   want,
+		"https://git.example.com/acme/ops/src/branch/main/clusters/prod/cluster.yaml":            want,
+		"https://raw.githubusercontent.com/acme/ops/main/clusters/prod/cluster.yaml":             strings.Replace(want, "git.example.com", "github.com", 1),
+		"https://raw.githubusercontent.com/acme/ops/refs/heads/main/clusters/prod/cluster.yaml":  strings.Replace(want, "git.example.com", "github.com", 1),
+		"https://git.example.com/acme/team/ops/-/blob/main/clusters/prod/cluster.yaml":           strings.Replace(want, "acme", "acme/team", 1),
+		"https://git.example.com/acme/ops.git":                                                   "https://git.example.com/acme/ops.git//clusters/prod/cluster.yaml",
+		"":                                                                                       "a variable of the shell",
+	} {
+		_, _, err := parseDocument(arg)
+		if hints := fault.Hints(err); fault.KindOf(err) != fault.Usage || len(hints) != 1 || !strings.HasSuffix(hints[0], want) && !strings.Contains(hints[0], "shell") {
+			t.Errorf("%s: %v, hints %q, want %q", arg, err, hints, want)
+		}
+	}
+}
+
 // refused are the fields for which a document of a repository, beside a kind configuration, is refused.
 func refused(t *testing.T, spec, kind string) []string {
 	t.Helper()

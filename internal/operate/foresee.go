@@ -12,11 +12,12 @@ import (
 func (c *Caller) Foresee(ctx context.Context, docs *Documents, o Options, tell func(up *plan.Plan, would *plan.Preview) error) error {
 	ctx, s, end := c.Begin(ctx)
 	defer end()
-	job, closeJob, err := s.Job(ctx, docs, o)
+	job, closeJob, err := s.guarded(ctx, docs, o)
 	if err != nil {
 		return InTime(ctx, err)
 	}
 	defer closeJob()
+	job.OnlyLook()
 	up, preview, err := s.foresee(ctx, job)
 	if err != nil {
 		return s.End(InTime(ctx, err))

@@ -118,6 +118,9 @@ func (c *Caller) choose(t *bootstrap.Tools, docs *Documents, o Options) error {
 		return err
 	case existing.Name:
 		t.Context = cmp.Or(o.Context, spec.Existing.Context)
+		if o.TTL > 0 { // before anything else: an ephemeral run has options that nobody gave, and ends with taking away
+			return existing.NotEphemeral(docs.Cluster.Metadata.Name)
+		}
 		if o.Use {
 			return fault.New(fault.Usage, "--use: the kubeconfig of an existing cluster is not changed").
 				WithHint("kubectl config use-context %s", t.Context)

@@ -20,7 +20,7 @@ type RebuildOptions struct {
 	Force bool   // overwrite what volumes have
 }
 
-// restoring brings back what documents keep in their backup repository.
+// restoring brings back what documents keep in their state repository.
 func restoring(docs *config.Documents, repository *state.Repository, r RebuildOptions) migrate.RebuildOptions {
 	image := cmp.Or(docs.Cluster.Spec.State.Image, volumes.DefaultImage)
 	return migrate.RebuildOptions{
@@ -39,6 +39,13 @@ func (c *Caller) Rebuild(ctx context.Context, docs *Documents, o Options, r Rebu
 	}
 	return c.Work(ctx, docs, o, func(ctx context.Context, s *Session, job *bootstrap.Job) error {
 		s.Name = "rebuild " + o.NameOf(docs.Documents)
+		var torn tear
+		if r.Force {
+			if err := torn.look(ctx, s, docs, o); err != nil {
+				return err
+			}
+			job.GuardUp(torn.guard(job))
+		}
 		rebuild := migrate.NewRebuild(job, restoring(docs.Documents, repository, r))
 		defer rebuild.Close()
 		if err := s.Run(ctx, job.Prepare()); err != nil {
@@ -57,12 +64,25 @@ func (c *Caller) Rebuild(ctx context.Context, docs *Documents, o Options, r Rebu
 			}
 		}
 		s.Waiting = rebuild.Claims()
+		if torn.held != nil {
+			return c.mend(ctx, s, job, torn.held)
+		}
 		if err := s.Run(ctx, job.Up(ctx)); err != nil {
 			return err
 		}
 		c.tellNext(docs, o)
 		return nil
 	})
+}
+
+// mend brings back the data of a fenced source that is torn. The pods that its fence refuses are not waited for: a rollback, which
+// needs the data, lets them start.
+func (c *Caller) mend(ctx context.Context, s *Session, job *bootstrap.Job, held func(labels map[string]string) bool) error {
+	if err := s.Run(ctx, job.Standby(ctx, held)); err != nil {
+		return err
+	}
+	c.Tell.Message(job.Name() + " has its data, and is still fenced: continue with rekindle migrate rollback --without-target")
+	return nil
 }
 
 // tellNext says how other commands mean the same cluster, where the document alone means another one.

@@ -14,16 +14,20 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/state"
 )
 
-// Repository opens the backup repository that the documents name, for the sets of a cluster of this name, or of the
+// Repository opens the state repository that the documents name, for the sets of a cluster of this name, or of the
 // documents' own, and has its secrets kept out of all that is told.
 func (c *Caller) Repository(ctx context.Context, docs *Documents, cluster string) (*state.Repository, error) {
+	if err := (&Options{Name: cluster}).check(); err != nil {
+		return nil, err
+	}
 	spec := docs.Cluster.Spec.State
 	if spec == nil {
-		return nil, fault.New(fault.Usage, "the document has no spec.state, which names the backup repository").At(docs.Place("spec"))
+		return nil, fault.New(fault.Usage, "the document has no spec.state, which names the state repository").At(docs.Place("spec")).
+			WithHint("declare spec.state.repository and spec.state.password; docs/snapshots.md shows how")
 	}
 	password, err := secretValue(ctx, spec.Password, docs.Dir)
 	if err != nil {
-		return nil, fault.Wrap(err, fault.KindOf(err), "the password of the backup repository").At(docs.Place("spec.state.password"))
+		return nil, fault.Wrap(err, fault.KindOf(err), "the password of the state repository").At(docs.Place("spec.state.password"))
 	}
 	cache, err := assets.Open("")
 	if err != nil {

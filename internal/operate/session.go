@@ -38,7 +38,7 @@ func (c *Caller) Session(ctx context.Context, do func(ctx context.Context, s *Se
 // Work lets do its work with a job for the documents, as one run.
 func (c *Caller) Work(ctx context.Context, docs *Documents, o Options, do func(ctx context.Context, s *Session, job *bootstrap.Job) error) error {
 	return c.Session(ctx, func(ctx context.Context, s *Session) error {
-		job, closeJob, err := s.Job(ctx, docs, o)
+		job, closeJob, err := s.guarded(ctx, docs, o)
 		if err != nil {
 			return err
 		}
@@ -102,6 +102,7 @@ func (s *Session) Up(ctx context.Context, job *bootstrap.Job) error {
 
 // Status finds out what can be known ahead, and compares the cluster with it.
 func (s *Session) Status(ctx context.Context, job *bootstrap.Job) error {
+	job.OnlyLook()
 	return s.Each(ctx, job.Prepare, func() *plan.Plan { return job.Status(ctx) })
 }
 

@@ -68,3 +68,11 @@ func TestNilProgressIsValid(t *testing.T) {
 	p.Warn("x")
 	p.Count(1, 2, "x")
 }
+
+func TestCount(t *testing.T) {
+	for n, want := range map[int64]string{0: "0 kept objects", 1: "1 kept object", 2: "2 kept objects"} {
+		if got := Count(n, "kept object"); got != want {
+			t.Errorf("%d: %q", n, got)
+		}
+	}
+}

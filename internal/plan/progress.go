@@ -1,5 +1,7 @@
 package plan
 
+import "fmt"
+
 // Update is one thing that a running step tells. Exactly the fields that matter are set.
 type Update struct {
 	Waiting string // what the step waits for now, "webhook has no endpoints yet"; replaces the last one
@@ -8,6 +10,14 @@ type Update struct {
 	Done    int64  // with Total: how much is done
 	Total   int64
 	Unit    string // of Done and Total: "bytes", "objects", "images"
+}
+
+// Count tells how many, in the texts of steps and of what they meet: 1 key, 2 keys.
+func Count[N int | int64](n N, one string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %ss", n, one)
 }
 
 // Progress takes updates from a running step. The nil Progress is valid and drops them. It may be

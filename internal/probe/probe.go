@@ -50,7 +50,7 @@ func Ask(ctx context.Context, client *http.Client, c config.Check) (detail strin
 	case res.StatusCode != Status(c):
 		return fmt.Sprintf("answered %s, want %d", res.Status, Status(c)), nil
 	case !strings.Contains(string(body), c.Contains):
-		return fmt.Sprintf("the answer of %d bytes does not contain %q", len(body), c.Contains), nil
+		return fmt.Sprintf("the answer of %s does not contain %q", plan.Count(len(body), "byte"), c.Contains), nil
 	}
 	return "", nil
 }

@@ -41,6 +41,16 @@ func typed[V any](kind string, fields map[string]V) map[string]any {
 	return object
 }
 
+// None tells a person that a table would have no rows. Programs see that by themselves.
+func (r *Reporter) None(text string) {
+	r.halt()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.o.Format != JSON {
+		r.print(r.err, r.red.line(text)+"\n")
+	}
+}
+
 // Row is one row of a table.
 type Row struct {
 	Cells  []string       // for people

@@ -120,12 +120,12 @@ func (t *tree) skipped(s *section, columns int) []entry {
 	}
 	var list []entry
 	for _, cause := range causes {
-		text := fmt.Sprintf("%s blocked by %s: %s", plural(len(blocked[cause]), "step"), cause, strings.Join(blocked[cause], ", "))
+		text := fmt.Sprintf("%s blocked by %s: %s", plan.Count(len(blocked[cause]), "step"), cause, strings.Join(blocked[cause], ", "))
 		line := t.fill("  "+t.styles.doubt.Render(t.glyphs.blocked)+" "+t.r.red.line(text), "", columns)
 		list = append(list, entry{class: entryActive, lines: []string{line}, short: line})
 	}
 	if cancelled > 0 {
-		line := t.fill("  "+t.styles.dim.Render(t.glyphs.cancelled+" "+plural(cancelled, "step")+" not started"), "", columns)
+		line := t.fill("  "+t.styles.dim.Render(t.glyphs.cancelled+" "+plan.Count(cancelled, "step")+" not started"), "", columns)
 		list = append(list, entry{class: entryActive, lines: []string{line}, short: line})
 	}
 	return list

@@ -117,7 +117,7 @@ func newDocument(r *run, result *engine.Result, err error) *Document {
 	d.Unproven, d.Warnings = once(d.Unproven), once(d.Warnings)
 	d.link(result.CriticalPath)
 	for _, one := range fault.All(err) {
-		d.Faults = append(d.Faults, DocumentFault{one.Error(), fault.Hints(one)})
+		d.Faults = append(d.Faults, DocumentFault{fault.Wording(one), fault.Hints(one)})
 	}
 	return d
 }
@@ -148,7 +148,7 @@ func documentStep(st engine.StepResult, origin time.Time) DocumentStep {
 		d.Waits = append(d.Waits, DocumentWait{w.For, seconds(w.Start.Sub(origin)), seconds(w.End.Sub(w.Start))})
 	}
 	if st.Err != nil {
-		d.Error, d.Hints = st.Err.Error(), fault.Hints(st.Err)
+		d.Error, d.Hints = fault.Wording(st.Err), fault.Hints(st.Err)
 	}
 	return d
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/rekindle-dev/rekindle/internal/engine"
 	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/plan"
 )
 
 // Drill is what a drill measured: part of the report of its run. Ages are in seconds, at the start of the drill.
@@ -144,7 +145,7 @@ func (d *Drill) Facts() []fact {
 		}
 	}
 	for _, data := range d.Data {
-		text := fmt.Sprintf("%s: %s in %s", data.Claim, amountOf(data.Bytes), plural(int(data.Files), "file"))
+		text := fmt.Sprintf("%s: %s in %s", data.Claim, amountOf(data.Bytes), plan.Count(data.Files, "file"))
 		if data.Newest != "" {
 			text += fmt.Sprintf(", the newest of them %s old (%s)", lasting(data.AgeSeconds), data.Newest)
 		}

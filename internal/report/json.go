@@ -76,7 +76,7 @@ func (l *lines) event(e engine.Event, _ *step) {
 		line.Done, line.Total = &u.Done, u.Total
 	}
 	if e.Err != nil {
-		line.Error, line.Hints = e.Err.Error(), fault.Hints(e.Err)
+		line.Error, line.Hints = fault.Wording(e.Err), fault.Hints(e.Err)
 	}
 	l.out(line)
 }

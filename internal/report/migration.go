@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/charmbracelet/lipgloss"
+
+	"github.com/rekindle-dev/rekindle/internal/plan"
 )
 
 // Migration is what a run of migrate, or of a phase of it, came to: part of its report.
@@ -87,7 +89,7 @@ func (m *Migration) Facts() []fact {
 		if pass.Stopped {
 			while = "while nobody could write"
 		}
-		add("pass", "%s in %s, in %s %s", amountOf(pass.Bytes), plural(int(pass.Files), "file"), lasting(pass.Seconds), while)
+		add("pass", "%s in %s, in %s %s", amountOf(pass.Bytes), plan.Count(pass.Files, "file"), lasting(pass.Seconds), while)
 	}
 	if m.StoppedSeconds > 0 {
 		add("stopped", "nobody could write for %s at most, from the fence until the other cluster was proven", lasting(m.StoppedSeconds))

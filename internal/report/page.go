@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"html/template"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -83,7 +84,7 @@ func (r *Reporter) writePage(d *Document) error {
 	if err == nil {
 		return nil
 	}
-	return fault.Wrap(err, fault.Failed, "write the page").On("report %s", r.o.HTML).
+	return fault.Wrap(err, fault.Failed, "write the page").On("report").
 		WithHint("give --report a file in a folder that exists and can be written")
 }
 
@@ -92,7 +93,7 @@ func (r *Reporter) renderPage(d *Document, file string) error {
 	if err != nil {
 		return err
 	}
-	t, err := template.New("page").Funcs(template.FuncMap{"lasting": lasting, "plural": plural}).Parse(pageTemplate)
+	t, err := template.New("page").Funcs(template.FuncMap{"lasting": lasting, "plural": plan.Count[int]}).Parse(pageTemplate)
 	if err != nil {
 		return err
 	}
@@ -121,9 +122,24 @@ func Writable(file string) error {
 	}
 	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".*")
 	if err != nil {
-		return err
+		return unwritable(file, err)
 	}
 	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+// unwritable says why a file could not be written that is known by another name until it is whole.
+func unwritable(file string, err error) error {
+	var at *fs.PathError
+	var move *os.LinkError
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%s: the folder %s does not exist", file, filepath.Dir(file))
+	case errors.As(err, &at):
+		err = at.Err
+	case errors.As(err, &move):
+		err = move.Err
+	}
+	return fmt.Errorf("%s: %w", file, err)
 }
 
 // replaceable is the file that a page takes the place of: what a symbolic link leads to, and not the link. All but a regular
@@ -145,6 +161,11 @@ func replaceFile(file string, content []byte) (err error) {
 	if file, err = replaceable(file); err != nil {
 		return err
 	}
+	defer func() {
+		if err != nil {
+			err = unwritable(file, err)
+		}
+	}()
 	name := filepath.Join(filepath.Dir(file), "."+filepath.Base(file)+"."+rand.Text()[:8])
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644) // others read it as far as the user's umask has it
 	if err != nil {

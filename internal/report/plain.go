@@ -30,11 +30,12 @@ type pace struct {
 	step *step
 	last time.Time // when a wait or a count was written
 	told string    // what it was
+	lack string    // why it was tried again
 }
 
 func (p *plain) begin(s *section) {
 	p.steps, p.order = map[plan.ID]*pace{}, nil
-	p.line("begin", fmt.Sprintf("%s, %d steps", s.name, len(s.steps)))
+	p.line("begin", s.name+", "+plan.Count(len(s.steps), "step"))
 }
 
 func (p *plain) event(e engine.Event, s *step) {
@@ -57,7 +58,11 @@ func (p *plain) event(e engine.Event, s *step) {
 		}
 		p.settle("done", s, text)
 	case engine.Failed:
-		p.settle("failed", s, fmt.Sprint(e.Err))
+		text := p.lacks(s, e.Err)
+		if text == again {
+			text = "at the last try" + again
+		}
+		p.settle("failed", s, text)
 	case engine.Blocked:
 		p.settle("blocked", s, "by "+string(e.Cause))
 	case engine.Cancelled:
@@ -74,10 +79,31 @@ func (p *plain) running(e engine.Event, s *step) {
 		p.stepLine("start", s, s.title)
 	case e.Retry > 0:
 		known.told = s.waiting
-		p.stepLine("retry", s, fmt.Sprintf("in %s: %v", duration(e.Retry), e.Err))
+		text := p.lacks(s, e.Err)
+		if text != again {
+			text = ": " + text
+		}
+		p.stepLine("retry", s, "in "+duration(e.Retry)+text)
 	case p.r.o.Verbose || p.r.o.Now().Sub(known.last) >= plainEvery:
 		p.tell(known)
 	}
+}
+
+// again stands for an error that a step told already, at its last try: it may be long.
+const again = ", the same"
+
+// lacks is why a step failed, or is tried again.
+func (p *plain) lacks(s *step, err error) string {
+	text := fmt.Sprint(err)
+	known := p.steps[s.id]
+	switch {
+	case known == nil:
+	case known.lack == text:
+		return again
+	default:
+		known.lack = text
+	}
+	return text
 }
 
 // tell writes what a step waits for or how much is done, if that is news.

@@ -21,7 +21,7 @@ func (r *Reporter) Plan(p *plan.Plan, v *plan.Preview) error {
 		return nil
 	}
 	s := &planSheet{sheet: r.newSheet(), preview: v}
-	s.line(s.styles.bold, "%s, %s", section.name, plural(len(section.steps), "step"))
+	s.line(s.styles.bold, "%s, %s", section.name, plan.Count(len(section.steps), "step"))
 	s.line(s.styles.dim, "%s", section.hash)
 	for _, b := range branches(section.steps) {
 		s.branch(b)

@@ -37,6 +37,28 @@ func TestTextFormat(t *testing.T) {
 	}
 }
 
+// TestARetryIsNotToldInFullAgain: what a step lacks may be long.
+func TestARetryIsNotToldInFullAgain(t *testing.T) {
+	var out, errOut bytes.Buffer
+	r := New(&out, &errOut, Options{Format: Plain})
+	defer r.Close()
+	r.Begin(upPlan(false))
+	long, other := errors.New("no such host"), errors.New("refused")
+	for _, e := range []engine.Event{
+		{Phase: engine.Running}, {Phase: engine.Running, Err: long, Retry: time.Second}, {Phase: engine.Running, Err: long, Retry: 2 * time.Second},
+		{Phase: engine.Running, Err: other, Retry: 4 * time.Second}, {Phase: engine.Failed, Err: other},
+	} {
+		e.Step = "crds"
+		r.Event(e)
+	}
+	got := errOut.String()
+	for _, want := range []string{"retry      crds: in 1.0s: no such host\n", "retry      crds: in 2.0s, the same\n", "retry      crds: in 4.0s: refused\n", "failed     crds: at the last try, the same\n"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
+}
+
 func TestResults(t *testing.T) {
 	for _, c := range []struct {
 		want string
@@ -119,6 +141,27 @@ func TestAPageReplacesFilesAlone(t *testing.T) {
 	}
 	if left, _ := os.ReadDir(dir); len(left) != 2 {
 		t.Errorf("left %v", left)
+	}
+}
+
+// TestAPageThatCannotBeWrittenIsNamed as the user gave it, and not by the name that it has until it is whole.
+func TestAPageThatCannotBeWrittenIsNamed(t *testing.T) {
+	dir := t.TempDir()
+	nowhere, behind := filepath.Join(dir, "nope", "x.html"), filepath.Join(dir, "file", "x.html")
+	if err := os.WriteFile(filepath.Dir(behind), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for file, want := range map[string]string{
+		nowhere: nowhere + ": the folder " + filepath.Dir(nowhere) + " does not exist",
+		behind:  behind + ": not a directory",
+	} {
+		if err := Writable(file); err == nil || err.Error() != want {
+			t.Errorf("beforehand: %v, want %s", err, want)
+		}
+		err := New(io.Discard, io.Discard, Options{Format: Plain, HTML: file}).End(&engine.Result{Name: "up x"}, nil)
+		if err == nil || err.Error() != "report: write the page: "+want || len(fault.Hints(err)) != 1 {
+			t.Errorf("at the end: %v, want %s", err, want)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/rekindle-dev/rekindle/internal/engine"
+	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 )
 
@@ -130,7 +131,7 @@ func (r *run) apply(e engine.Event, now time.Time) *step {
 	}
 	st.outcome, st.cause = e.Outcome, e.Cause
 	if e.Phase == engine.Failed && e.Err != nil {
-		st.failure = e.Err.Error()
+		st.failure = fault.Wording(e.Err)
 	}
 	st.update(e.Update)
 	return st

@@ -10,6 +10,7 @@ import (
 	"github.com/charmbracelet/x/ansi"
 
 	"github.com/rekindle-dev/rekindle/internal/engine"
+	"github.com/rekindle-dev/rekindle/internal/plan"
 )
 
 // sheet is text for the output stream, built line by line.
@@ -67,7 +68,7 @@ func (s *sheet) result(d *Document) {
 	if d.Result != resultProven {
 		style, sign = s.styles.bad, s.glyphs.failed
 	}
-	parts := []string{plural(d.Changes, "change"), plural(len(d.Steps), "step")}
+	parts := []string{plan.Count(d.Changes, "change"), plan.Count(len(d.Steps), "step")}
 	for _, phase := range []engine.Phase{engine.Failed, engine.Blocked, engine.Cancelled} {
 		if n := d.count(phase); n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n, phase))

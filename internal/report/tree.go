@@ -9,6 +9,7 @@ import (
 	"github.com/charmbracelet/x/ansi"
 
 	"github.com/rekindle-dev/rekindle/internal/engine"
+	"github.com/rekindle-dev/rekindle/internal/plan"
 )
 
 // tree shows progress as a tree of steps that is redrawn in place.
@@ -109,7 +110,7 @@ func (t *tree) headings(columns int, now time.Time) []string {
 		if s.settled() < len(s.steps) || s.count(engine.Succeeded) < len(s.steps) {
 			sign = t.styles.bad.Render(t.glyphs.failed)
 		}
-		lines = append(lines, t.fill(sign+" "+t.r.red.line(s.name)+t.styles.dim.Render("  "+plural(len(s.steps), "step")), duration(took), columns))
+		lines = append(lines, t.fill(sign+" "+t.r.red.line(s.name)+t.styles.dim.Render("  "+plan.Count(len(s.steps), "step")), duration(took), columns))
 	}
 	current := sections[len(sections)-1]
 	name := t.styles.bold.Render(t.r.red.line(current.name))

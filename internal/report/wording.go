@@ -44,14 +44,6 @@ func amount(done, total int64, unit string) string {
 	return fmt.Sprintf("%.1f/%.1f %s", float64(done)/scale, float64(total)/scale, name)
 }
 
-// plural counts things: 1 change, 2 changes.
-func plural(n int, one string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %ss", n, one)
-}
-
 // amountOf is a size alone: 1.5 MiB.
 func amountOf(n int64) string {
 	_, text, _ := strings.Cut(amount(n, n, "bytes"), "/")

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/plan"
 )
 
 // mostPacks is for how many damaged files of the repository it is looked up what is in them: each costs a look at
@@ -47,8 +48,8 @@ func (r *Repository) damage(ctx context.Context, m *Manifest, part string, faile
 			errs = append(errs, r.on(fault.Wrap(err, fault.Failed, "claim %s/%s of the set %s cannot be restored completely: its list of files cannot be read",
 				c.Namespace, c.Name, m.ID).WithHint("%s", hint)))
 		case len(files) > 0:
-			errs = append(errs, r.on(fault.New(fault.Failed, "claim %s/%s of the set %s cannot be restored completely: %d of its files are damaged or lost, such as %s",
-				c.Namespace, c.Name, m.ID, len(files), files[0]).WithHint("%s", hint)))
+			errs = append(errs, r.on(fault.New(fault.Failed, "claim %s/%s of the set %s cannot be restored completely: %s damaged or lost, such as %s",
+				c.Namespace, c.Name, m.ID, plan.Count(len(files), "file"), files[0]).WithHint("%s", hint)))
 		}
 	}
 	if len(errs) > 0 {

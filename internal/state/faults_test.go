@@ -62,7 +62,7 @@ func TestALostFileOfTheRepositoryNamesTheClaim(t *testing.T) {
 		if strings.Contains(text, "claim shop/data of the set "+newer.ID+" cannot be restored completely") {
 			claims++
 		}
-		if strings.Contains(text, "5 of its files are damaged or lost, such as "+r.data+"/0") {
+		if strings.Contains(text, "5 files damaged or lost, such as "+r.data+"/0") {
 			files++
 		}
 		if err := os.WriteFile(pack, raw, 0o600); err != nil {
@@ -239,6 +239,44 @@ func TestARemovalThatIsKilledIsFinishedByTheNext(t *testing.T) {
 	r.plain(r.dir, "check", "--read-data")
 }
 
+// TestWhatAKilledRemovalLeftIsFreed: one that was killed after it had forgotten all sets leaves none to delete, but their data
+// and its lock, which keeps all others out.
+func TestWhatAKilledRemovalLeftIsFreed(t *testing.T) {
+	t.Parallel()
+	r := newRepo(t)
+	r.take(hour(1), 2, true)
+	r.take(hour(2), 2, true)
+	if freed, err := r.Free(t.Context(), nil); freed || err != nil {
+		t.Errorf("of what is needed: %t, %v", freed, err)
+	}
+	sets, err := r.Sets(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	packs := len(r.packs())
+	if err := r.openWith(r.killedAt(3)).Remove(t.Context(), state.Excess(sets, 1, time.Now()), nil); err == nil {
+		t.Fatal("it was killed, and says nothing")
+	}
+	for len(r.locks()) == 0 { // else it had done all that it does when it was to be killed
+		cmd, _ := r.locked("prune", "--dry-run")
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait() // it was killed
+	}
+	if sets, err = r.Sets(t.Context()); err != nil || len(state.Excess(sets, 1, time.Now())) != 0 || len(r.packs()) != packs {
+		t.Fatalf("%+v, %v", sets, err)
+	}
+	for try, want := range []bool{true, false} {
+		if freed, err := r.Free(t.Context(), nil); freed != want || err != nil || len(r.locks()) > 0 {
+			t.Errorf("run %d: %t, %v; locks: %v", try, freed, err, r.locks())
+		}
+	}
+	if len(r.packs()) >= packs {
+		t.Errorf("%d packs, as before", packs)
+	}
+}
+
 // killedAt is a restic that is killed at its nth start.
 func (r *repo) killedAt(n int) string {
 	r.t.Helper()
@@ -277,7 +315,7 @@ func TestWhatPodsCanNotUseIsRefused(t *testing.T) {
 			t.Errorf("%s: %v", repository, err)
 		}
 	}
-	r, err := state.Open(state.Settings{Repository: "s3:https://s3.example.com/b", Password: []byte(password), Env: map[string]string{"AWS_ACCESS_KEY_ID": "a"}})
+	r, err := state.Open(state.Settings{Repository: "s3:https://s3.example.com/b", Password: []byte(password), Env: map[string]string{"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -286,7 +324,7 @@ func TestWhatPodsCanNotUseIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer end()
-	if len(access.Env) != 3 || access.Env["AWS_ACCESS_KEY_ID"] != "a" || access.Env["RESTIC_REPOSITORY"] != access.URL || access.Env["RESTIC_PASSWORD"] != password {
+	if len(access.Env) != 4 || access.Env["AWS_ACCESS_KEY_ID"] != "a" || access.Env["RESTIC_REPOSITORY"] != access.URL || access.Env["RESTIC_PASSWORD"] != password {
 		t.Errorf("%v", access)
 	}
 }

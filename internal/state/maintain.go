@@ -3,6 +3,8 @@ package state
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -27,7 +29,7 @@ func (r *Repository) Verify(ctx context.Context, m *Manifest, part string, p pla
 	for _, c := range m.Claims {
 		at := slices.IndexFunc(sets[i].Claims, func(s ClaimSummary) bool { return s.Snapshot == c.Snapshot })
 		if at >= 0 && sets[i].Claims[at].Files != c.Files {
-			errs = append(errs, r.on(fault.New(fault.Failed, "the snapshot of claim %s/%s has %d files, its manifest says %d", c.Namespace, c.Name, sets[i].Claims[at].Files, c.Files)))
+			errs = append(errs, r.on(fault.New(fault.Failed, "the snapshot of claim %s/%s has %s, its manifest says %d", c.Namespace, c.Name, plan.Count(sets[i].Claims[at].Files, "file"), c.Files)))
 		}
 	}
 	p.Waiting("restic reads the data again")
@@ -91,12 +93,33 @@ func (r *Repository) Remove(ctx context.Context, sets []Summary, p plan.Progress
 			return err
 		}
 	}
-	if err := r.removeSchedules(ctx, p); err != nil {
-		return err
+	_, err := r.Free(ctx, p)
+	return err
+}
+
+// pruned is what restic prune tells of the size of the data that it removed.
+var pruned = regexp.MustCompile(`(?m)^total prune: .* / (.*)$`)
+
+// Free removes the data that no snapshot needs, and the manifests of schedules that are over, also what a run left that was
+// cut off between both. It takes away the locks of runs that are surely dead, and says whether there was something to remove.
+func (r *Repository) Free(ctx context.Context, p plan.Progress) (freed bool, err error) {
+	some, err := r.removeSchedules(ctx, p)
+	if err != nil {
+		return some, err
 	}
 	p.Waiting("restic removes the data that nothing needs any more")
-	_, err := r.run(ctx, call{locks: true, args: []string{"prune", "--quiet"}})
-	return err
+	said, err := r.run(ctx, call{locks: true, args: []string{"prune"}})
+	if err != nil {
+		return some, err
+	}
+	size := pruned.FindSubmatch(said)
+	if size != nil && string(size[1]) == "0 B" {
+		return some, nil
+	}
+	if size != nil {
+		p.Note(fmt.Sprintf("%s freed", size[1]))
+	}
+	return true, nil
 }
 
 func short(ids []string) []string {

@@ -2,8 +2,10 @@ package state
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/url"
 	"os"
@@ -75,7 +77,9 @@ func (r *Repository) Local() bool {
 	return local
 }
 
-// name is the repository without what is secret in its URL.
+// Name is the repository without what is secret in its URL.
+func (r *Repository) Name() string { return r.name() }
+
 func (r *Repository) name() string {
 	scheme, rest, ok := strings.Cut(r.settings.Repository, ":")
 	if !ok {
@@ -132,7 +136,7 @@ func hasKeys(err error) bool {
 
 // half is the error of a repository whose first init was cut off: its key is there and its config, which comes last, is not.
 func (r *Repository) half() error {
-	return fault.New(fault.Failed, "has a key and no config: the run that created it was cut off, or is at it still").On("backup repository %s", r.name()).
+	return fault.New(fault.Failed, "has a key and no config: the run that created it was cut off, or is at it still").On("state repository %s", r.name()).
 		WithHint("run this again when no other run is creating it; if it stays so and the folders snapshots and data of the repository have no files, delete the files in its folder keys, and run this again; if they have files, its config is lost: restore that file from a copy")
 }
 
@@ -142,6 +146,49 @@ func (r *Repository) look(ctx context.Context) error {
 	return err
 }
 
+// ForPods says why pods cannot use the repository although this machine can: its credentials are in files of the machine. It warns
+// of what they do not have and may need.
+func (r *Repository) ForPods() (warning string, err error) {
+	scheme, _, _ := strings.Cut(r.settings.Repository, ":")
+	switch file := r.settings.Env["GOOGLE_APPLICATION_CREDENTIALS"]; {
+	case r.Local():
+		return "", nil
+	case file != "":
+		return "", fault.New(fault.Usage, "GOOGLE_APPLICATION_CREDENTIALS is the file %s of this machine: pods cannot read it", file).
+			On("state repository %s", r.name()).WithHint("set GOOGLE_ACCESS_TOKEN instead: GOOGLE_ACCESS_TOKEN=$(gcloud auth print-access-token)")
+	case scheme == "sftp":
+		return "", fault.New(fault.Usage, "pods have no SSH key for it").On("state repository %s", r.name()).
+			WithHint("name a repository that both this machine and pods reach, such as s3:… or rest:…, in spec.state.repository")
+	}
+	if file := r.awsFile(); scheme == "s3" && file != "" {
+		return "", fault.New(fault.Usage, "its credentials are in the file %s of this machine: pods cannot read it", file).On("state repository %s", r.name()).
+			WithHint("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and AWS_SESSION_TOKEN if they have one: eval \"$(aws configure export-credentials --format env)\"")
+	}
+	for _, name := range []string{"SSL_CERT_FILE", "SSL_CERT_DIR"} {
+		if os.Getenv(name) != "" {
+			return fmt.Sprintf("%s counts on this machine only: pods trust the authorities in the image of restic; if the certificate of the repository is of another one, let spec.state.image have that", name), nil
+		}
+	}
+	return "", nil
+}
+
+// awsFile is the file of this machine that restic takes the credentials of S3 from; empty where they are in variables, or where
+// there is none: then nodes may have a role.
+func (r *Repository) awsFile() string {
+	env := r.settings.Env
+	if cmp.Or(env["AWS_ACCESS_KEY_ID"], env["AWS_ACCESS_KEY"]) != "" && cmp.Or(env["AWS_SECRET_ACCESS_KEY"], env["AWS_SECRET_KEY"]) != "" {
+		return ""
+	}
+	file := env["AWS_SHARED_CREDENTIALS_FILE"]
+	if home, err := os.UserHomeDir(); file == "" && err == nil {
+		file = filepath.Join(home, ".aws", "credentials")
+	}
+	if _, err := os.Stat(file); err != nil {
+		return ""
+	}
+	return file
+}
+
 // Expose makes the repository reachable for pods until end is called. A folder of this machine is served for that
 // time, to who knows a password that is made up for it; host is this machine as pods see it. Elsewhere it is
 // reached as it is, with the same credentials.
@@ -149,13 +196,8 @@ func (r *Repository) Expose(ctx context.Context, host string) (a Access, end fun
 	env := map[string]string{"RESTIC_PASSWORD": string(r.settings.Password)}
 	dir, local := isLocal(r.settings.Repository)
 	if !local {
-		if file := r.settings.Env["GOOGLE_APPLICATION_CREDENTIALS"]; file != "" {
-			return Access{}, nil, fault.New(fault.Usage, "GOOGLE_APPLICATION_CREDENTIALS is the file %s of this machine: pods cannot read it", file).
-				On("backup repository %s", r.name()).WithHint("set GOOGLE_ACCESS_TOKEN instead: GOOGLE_ACCESS_TOKEN=$(gcloud auth print-access-token)")
-		}
-		if strings.HasPrefix(r.settings.Repository, "sftp:") {
-			return Access{}, nil, fault.New(fault.Usage, "pods have no SSH key for it").On("backup repository %s", r.name()).
-				WithHint("name a repository that both this machine and pods reach, such as s3:… or rest:…, in spec.state.repository")
+		if _, err := r.ForPods(); err != nil {
+			return Access{}, nil, err
 		}
 		for name, value := range r.settings.Env {
 			env[name] = value
@@ -164,12 +206,12 @@ func (r *Repository) Expose(ctx context.Context, host string) (a Access, end fun
 		return Access{URL: r.settings.Repository, Env: env}, func() {}, nil
 	}
 	if host == "" {
-		return Access{}, nil, fault.New(fault.Usage, "is a folder on this machine, which the cluster's pods cannot reach").On("backup repository %s", r.name()).
+		return Access{}, nil, fault.New(fault.Usage, "is a folder on this machine, which the cluster's pods cannot reach").On("state repository %s", r.name()).
 			WithHint("name a repository that both reach, such as s3:… or rest:…, in spec.state.repository")
 	}
 	server, err := rest.Serve(ctx, dir, net.JoinHostPort(host, "0"))
 	if err != nil {
-		return Access{}, nil, fault.Wrap(err, fault.Failed, "serve the folder to the cluster").On("backup repository %s", r.name())
+		return Access{}, nil, fault.Wrap(err, fault.Failed, "serve the folder to the cluster").On("state repository %s", r.name())
 	}
 	env["RESTIC_REPOSITORY"] = server.Repository()
 	return Access{URL: server.Repository(), Env: env}, func() { _ = server.Close() }, nil

@@ -1,6 +1,8 @@
 package state
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -32,5 +34,54 @@ func TestCredentialsThatAreNotSetAreAskedFor(t *testing.T) {
 	hints := strings.Join(fault.Hints(err), " ")
 	if text := fault.Text(err); fault.KindOf(err) != fault.Usage || strings.Contains(text, "unsafe-anonymous") || !strings.Contains(hints, "AWS_ACCESS_KEY_ID") {
 		t.Errorf("%s\n%s", text, hints)
+	}
+}
+
+// TestWhatPodsDoNotHaveOfThisMachineIsToldBeforehand: its files, its keys, and the authorities that it trusts.
+func TestWhatPodsDoNotHaveOfThisMachineIsToldBeforehand(t *testing.T) {
+	t.Setenv("HOME", t.TempDir())
+	t.Setenv("SSL_CERT_FILE", "")
+	t.Setenv("SSL_CERT_DIR", "")
+	keys := map[string]string{"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "x"}
+	looks := func(where string, env map[string]string) string {
+		t.Helper()
+		warning, err := (&Repository{settings: Settings{Repository: where, Env: env}}).ForPods()
+		if _, _, other := (&Repository{settings: Settings{Repository: where, Env: env}}).Expose(t.Context(), ""); err != nil && (other == nil || other.Error() != err.Error()) {
+			t.Errorf("%s: beforehand %v, and then %v", where, err, other)
+		}
+		if err != nil {
+			return fault.Text(err)
+		}
+		return warning
+	}
+	const s3 = "s3:https://s3.example.com/state"
+	if text := looks(s3, nil) + looks("/srv/state", nil) + looks("rest:https://x/", nil); text != "" { // nodes may have a role
+		t.Errorf("refused or warned without a reason: %s", text)
+	}
+	file := filepath.Join(os.Getenv("HOME"), ".aws", "credentials")
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	half := map[string]string{"AWS_ACCESS_KEY_ID": "AKIA", "AWS_PROFILE": "x"}
+	for _, env := range []map[string]string{nil, half, {"AWS_SHARED_CREDENTIALS_FILE": file}} {
+		if text := looks(s3, env); !strings.Contains(text, "its credentials are in the file "+file) || !strings.Contains(text, "AWS_SECRET_ACCESS_KEY") {
+			t.Errorf("keys in a file, with %v: %s", env, text)
+		}
+	}
+	if text := looks(s3, keys) + looks("/srv/state", nil); text != "" {
+		t.Errorf("refused or warned with keys: %s", text)
+	}
+	if text := looks("sftp:me@host:/srv", nil); !strings.Contains(text, "pods have no SSH key") {
+		t.Errorf("sftp: %s", text)
+	}
+	t.Setenv("SSL_CERT_FILE", "/etc/ssl/ours.pem")
+	if text := looks(s3, keys); !strings.HasPrefix(text, "SSL_CERT_FILE counts on this machine only") {
+		t.Errorf("an authority of this machine: %s", text)
+	}
+	if text := looks("/srv/state", nil); text != "" {
+		t.Errorf("of a folder, which needs none: %s", text)
 	}
 }

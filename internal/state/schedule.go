@@ -38,6 +38,11 @@ func ReceiptArgs(cluster, claim, path string) []string {
 	return scheduledArgs(cluster, path, tagOurs, tagSchedule, tagReceipt, tagClaim+claim)
 }
 
+// UnlockArgs are restic's arguments to remove the locks that their runs no longer renew, and have not for half an hour: restic backup
+// does not go past one of a killed run that used the repository alone. A pod has a host name of its own, so that no other lock
+// counts as one of its own machine.
+func UnlockArgs() []string { return []string{"unlock", "--quiet"} }
+
 func scheduledArgs(cluster, path string, tags ...string) []string {
 	return []string{"backup", "--json", "--retry-lock", lockTimeout, "--host", cluster, "--tag", strings.Join(tags, ","), "--group-by", "host,paths,tags", path}
 }
@@ -156,7 +161,7 @@ func (s *Summary) whyScheduled() []string {
 	}
 	var why []string
 	for _, claim := range s.lacks() {
-		why = append(why, fmt.Sprintf("claim %s: not taken, or not all of its files; its Job is still running, or has failed: see rekindle status", claim))
+		why = append(why, fmt.Sprintf("claim %s: not taken, or not all of its files; its Job has not started, is still running, or has failed: rekindle status tells why", claim))
 	}
 	return why
 }
@@ -208,11 +213,12 @@ func (r *Repository) PutSchedule(ctx context.Context, m Manifest, due Cron) erro
 	return err
 }
 
-// removeSchedules removes the manifests of schedules of which no set is left, but for the newest.
-func (r *Repository) removeSchedules(ctx context.Context, p plan.Progress) error {
+// removeSchedules removes the manifests of schedules of which no set is left, but for the newest. It says whether
+// there were some.
+func (r *Repository) removeSchedules(ctx context.Context, p plan.Progress) (some bool, err error) {
 	all, err := r.snapshots(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	list, used := schedules(all), map[string]bool{}
 	for _, s := range groupScheduled(all) {
@@ -225,11 +231,11 @@ func (r *Repository) removeSchedules(ctx context.Context, p plan.Progress) error
 		}
 	}
 	if len(gone) == 0 {
-		return nil
+		return false, nil
 	}
 	p.Waiting("restic forgets schedules that are over")
 	_, err = r.run(ctx, call{locks: true, args: append([]string{"forget", "--json"}, gone...)})
-	return err
+	return err == nil, err
 }
 
 // Overdue tells by when, after a set that was begun at a time, another should have been whole: when two ticks have

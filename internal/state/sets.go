@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/plan"
 )
 
 // Tags of restic's snapshots. All of a set have the first two, the manifest has one of the last two too.
@@ -236,17 +237,20 @@ func (r *Repository) Choose(ctx context.Context, at string) (*Manifest, error) {
 }
 
 func (r *Repository) on(err *fault.Error) error {
-	return err.On("backup repository %s, cluster %s", r.name(), r.settings.Cluster)
+	return err.On("state repository %s, cluster %s", r.name(), r.settings.Cluster)
 }
 
 // maxSkew is how far the clock of whoever took a set may be ahead of this machine's. One from a later time would be the
 // newest for as long as somebody who forged it likes.
 const maxSkew = 5 * time.Minute
 
+// FromTheFuture says whether a set is from later than any clock may be ahead: of somebody's whose clock was wrong, or forged.
+func (s *Summary) FromTheFuture(now time.Time) bool { return s.Time.After(now.Add(maxSkew)) }
+
 // choose finds the set that at means.
 func choose(sets []Summary, at string, now time.Time) (*Summary, *fault.Error) {
 	set, err := seek(sets, at)
-	if err == nil && set.Time.After(now.Add(maxSkew)) {
+	if err == nil && set.FromTheFuture(now) {
 		return nil, fault.New(fault.Refused, "the set %s is from the future: it says that it was begun at %s, and here it is %s", set.ID,
 			set.Time.Format(time.RFC3339), now.UTC().Format(time.RFC3339)).
 			WithHint("if the clock is right here, then either it was wrong where the set was taken, or somebody forged the set: choose an older one with --at")
@@ -277,7 +281,7 @@ func seek(sets []Summary, at string) (*Summary, *fault.Error) {
 	case len(sets) == 0:
 		return nil, fault.New(fault.Failed, "has no snapshots").WithHint("rekindle snapshot FILE takes one; sets belong to the cluster whose name they have")
 	case at == "":
-		return nil, fault.New(fault.Failed, "none of the %d sets is complete", len(sets)).WithHint("rekindle snapshots lists them")
+		return nil, fault.New(fault.Failed, "has %s, and none is complete", plan.Count(len(sets), "set")).WithHint("rekindle snapshots lists them")
 	case isTime:
 		return nil, fault.New(fault.Usage, "no complete set is as old as %s", at).WithHint("rekindle snapshots lists them; the oldest is from %s", sets[len(sets)-1].Time.Format(time.RFC3339))
 	}

@@ -62,8 +62,8 @@ func Poll(ctx context.Context, c Condition, maxPause time.Duration, p plan.Progr
 	start, pause, last, before := time.Now(), max(maxPause/10, 5*time.Millisecond), "", ""
 	for {
 		ok, detail, err := c.Check(ctx)
-		if ctx.Err() != nil && before != "" {
-			detail = before // a look that was cut off says less than the one before it
+		if ctx.Err() != nil && (before != "" || errors.Is(ctx.Err(), context.Canceled)) {
+			detail = before // a look that was cut off says less than the one before it, and of an interruption nothing at all
 		}
 		before = detail
 		switch {

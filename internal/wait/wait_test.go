@@ -79,3 +79,20 @@ func TestALookThatIsCutOffDoesNotHideTheOneBefore(t *testing.T) {
 		})
 	}
 }
+
+// TestAFirstLookThatIsInterruptedSaysNothing: that its request was cancelled is not what was missing.
+func TestAFirstLookThatIsInterruptedSaysNothing(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	err := Poll(ctx, Func("the nodes are Ready", func(context.Context) (bool, string, error) {
+		cancel()
+		return false, "Get nodes: context canceled", nil
+	}), time.Millisecond, func(u plan.Update) {
+		if strings.Contains(u.Waiting, "canceled") {
+			t.Errorf("told is %q", u.Waiting)
+		}
+	})
+	var late *TimeoutError
+	if !errors.As(err, &late) || late.Detail != "" || !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}

@@ -284,6 +284,14 @@ type Found struct {
 	Waiting []Claim // in their order
 }
 
+// Migration is the id of the migration whose gate it is; empty for that of a rebuild.
+func (f *Found) Migration() string {
+	if id, is := strings.CutPrefix(f.Set, migrations); is {
+		return id
+	}
+	return ""
+}
+
 // Find looks for a gate of ours; nil when there is none.
 func Find(ctx context.Context, c *kube.Client) (*Found, error) {
 	policy, err := admission.Find(ctx, c, Name)

@@ -3,6 +3,8 @@ package traffic
 import (
 	"fmt"
 	"time"
+
+	"github.com/rekindle-dev/rekindle/internal/plan"
 )
 
 // Summary is what a prober saw.
@@ -48,7 +50,7 @@ func (s Summary) Lines() []string {
 
 // LinesOf tells of one probe of the summary.
 func (s Summary) LinesOf(r Result) []string {
-	line := fmt.Sprintf("%s: %d requests in %s, %d failed, %d slow (over %s)", r.Probe, r.Requests, short(s.Took), r.Failed, r.Slow, s.Rate.Slow)
+	line := fmt.Sprintf("%s: %s in %s, %d failed, %d slow (over %s)", r.Probe, plan.Count(r.Requests, "request"), short(s.Took), r.Failed, r.Slow, s.Rate.Slow)
 	if r.Requests > r.Failed {
 		line += fmt.Sprintf("; answers took %s (median), %s (95%%), %s (longest)", short(r.Median), short(r.P95), short(r.Max))
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/marks"
+	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/state"
 	"github.com/rekindle-dev/rekindle/internal/state/volumes"
 )
@@ -190,9 +191,9 @@ func judge(of state.Claim, live *corev1.PersistentVolumeClaim, set, mark string)
 	object := "claim " + of.Namespace + "/" + of.Name
 	switch {
 	case live == nil:
-		return &Finding{Missing, object, fmt.Sprintf("the set %s has %d files of it, but nothing creates the claim", set, of.Files)}
+		return &Finding{Missing, object, fmt.Sprintf("the set %s has %s of it, but nothing creates the claim", set, plan.Count(of.Files, "file"))}
 	case live.Annotations[mark] != set:
-		return &Finding{Short, object, fmt.Sprintf("its %d files are not proven to be there", of.Files)}
+		return &Finding{Short, object, fmt.Sprintf("not proven to be there: its %s", plan.Count(of.Files, "file"))}
 	case live.Status.Phase != corev1.ClaimBound:
 		return &Finding{Short, object, "is " + strings.ToLower(string(live.Status.Phase))}
 	}

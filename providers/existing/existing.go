@@ -45,6 +45,8 @@ type Provider struct {
 	settings Settings
 }
 
+var _ providers.Lender = (*Provider)(nil)
+
 // New takes the settings; it does not look at the cluster yet.
 func New(s Settings) *Provider { return &Provider{settings: s} }
 
@@ -62,11 +64,10 @@ func (p *Provider) open() (*rest.Config, kubernetes.Interface, error) {
 	return config, client, err
 }
 
-// Preflight implements providers.Provider: the server's version, the mark, and the permissions that installing takes.
+// Preflight implements providers.Provider: the server's version, the mark, and the permissions that installing, or looking, takes.
 func (p *Provider) Preflight(ctx context.Context, s providers.Spec) error {
 	if s.TTL > 0 {
-		return fault.New(fault.Usage, "an existing cluster cannot be ephemeral").On("cluster %s", p.ref(s.Name)).
-			WithHint("give --provider kwok or kind")
+		return NotEphemeral(s.Name)
 	}
 	config, client, err := p.open()
 	if err != nil {
@@ -81,8 +82,19 @@ func (p *Provider) Preflight(ctx context.Context, s providers.Spec) error {
 	if err != nil && !errors.Is(err, providers.ErrNotFound) && !apierrors.IsForbidden(err) { // that is told with all that is not permitted
 		errs = append(errs, p.refuse(err, s.Name))
 	}
-	errs = append(errs, p.versionFits(version.GitVersion, s), p.permitted(ctx, client, s.Name))
+	errs = append(errs, p.versionFits(version.GitVersion, s))
+	if s.Looks {
+		errs = append(errs, p.permitted(ctx, client, s.Name, read(), "give the user the role in docs/providers/existing.md"))
+	} else {
+		errs = append(errs, p.permitted(ctx, client, s.Name, needed(), allOf))
+	}
 	return fault.Join(errs...)
+}
+
+// NotEphemeral is the fault of a run that would remove the cluster at its end.
+func NotEphemeral(name string) error {
+	return fault.New(fault.Usage, "an existing cluster cannot be ephemeral").On("cluster %s", providers.Ref{Provider: Name, Name: name}).
+		WithHint("give --provider kwok or kind")
 }
 
 // silent is the fault of a cluster that does not answer.
@@ -117,10 +129,29 @@ func needed() []authorizationv1.ResourceAttributes {
 	return all
 }
 
+// allOf is what to do about a permission that installing takes.
+const allOf = "charts bring roles and CRDs: use a user with the role cluster-admin"
+
+// read are the permissions without which nothing can be said of the cluster. What further a step cannot read it tells itself.
+func read() []authorizationv1.ResourceAttributes {
+	return []authorizationv1.ResourceAttributes{
+		{Verb: "get", Resource: "configmaps", Namespace: metav1.NamespaceSystem, Name: markName}, {Verb: "list", Resource: "pods"}, {Verb: "watch", Resource: "pods"},
+	}
+}
+
+// Permits implements providers.Lender.
+func (p *Provider) Permits(ctx context.Context, r providers.Ref) error {
+	_, client, err := p.open()
+	if err != nil {
+		return err
+	}
+	return p.permitted(ctx, client, r.Name, needed(), allOf)
+}
+
 // permitted asks the cluster for each; all that lack are told at once.
-func (p *Provider) permitted(ctx context.Context, client kubernetes.Interface, name string) error {
+func (p *Provider) permitted(ctx context.Context, client kubernetes.Interface, name string, needs []authorizationv1.ResourceAttributes, hint string) error {
 	var lacking []string
-	for _, need := range needed() {
+	for _, need := range needs {
 		review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &need}}
 		answer, err := client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
 		if err != nil {
@@ -134,7 +165,7 @@ func (p *Provider) permitted(ctx context.Context, client kubernetes.Interface, n
 		return nil
 	}
 	return fault.New(fault.Refused, "the user of context %s may not %s", p.settings.Context, strings.Join(lacking, ", ")).On("cluster %s", p.ref(name)).
-		WithHint("charts bring roles and CRDs: use a user with the role cluster-admin")
+		WithHint("%s", hint)
 }
 
 // Ensure implements providers.Provider: it marks the cluster, once, and changes nothing else.
@@ -180,7 +211,7 @@ func (p *Provider) usable(ctx context.Context, client kubernetes.Interface, name
 	}
 	switch {
 	case len(idle) == len(nodes.Items):
-		return fault.New(fault.Failed, "none of its %d nodes is Ready", len(nodes.Items)).On("cluster %s", p.ref(name)).
+		return fault.New(fault.Failed, "it has %s, and none is Ready", plan.Count(len(nodes.Items), "node")).On("cluster %s", p.ref(name)).
 			WithHint("kubectl --context %s describe nodes", p.settings.Context)
 	case len(idle) > 0:
 		progress.Warn("not Ready: node " + strings.Join(idle, ", "))

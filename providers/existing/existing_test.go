@@ -11,6 +11,7 @@ import (
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -137,6 +138,45 @@ func TestPreflightTellsAllThatIsMissing(t *testing.T) {
 		if fault.KindOf(err) != c.kind || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v", what, err)
 		}
+	}
+}
+
+// TestLookingTakesLessThanInstalling: who watches over a cluster need not be its administrator.
+func TestLookingTakesLessThanInstalling(t *testing.T) {
+	config := kwoktest.Shared(t).REST
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	as := func(user string) *existing.Provider {
+		impersonating := admin(config)
+		impersonating.Impersonate = user
+		return existing.New(existing.Settings{Context: "on-prem", Kubeconfig: kubeconfig(t, config, impersonating)})
+	}
+	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "rekindle-status"},
+		Rules: []rbacv1.PolicyRule{{APIGroups: []string{"*"}, Resources: []string{"*"}, Verbs: []string{"get", "list", "watch"}}}}
+	binding := &rbacv1.ClusterRoleBinding{ObjectMeta: role.ObjectMeta, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
+		Subjects: []rbacv1.Subject{{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: "watchman"}}}
+	if _, err := client.RbacV1().ClusterRoles().Create(t.Context(), role, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.RbacV1().ClusterRoleBindings().Create(t.Context(), binding, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	looks := providers.Spec{Name: "prod", Looks: true}
+	ready := func() bool { return as("watchman").Preflight(t.Context(), looks) == nil } // the role takes a moment
+	for deadline := time.Now().Add(10 * time.Second); !ready() && time.Now().Before(deadline); {
+		time.Sleep(100 * time.Millisecond)
+	}
+	if err := as("watchman").Preflight(t.Context(), looks); err != nil {
+		t.Errorf("refused to look: %v", err)
+	}
+	ref := providers.Ref{Provider: existing.Name, Name: "prod"}
+	if err := as("watchman").Permits(t.Context(), ref); fault.KindOf(err) != fault.Refused || !strings.Contains(err.Error(), "may not create namespaces") {
+		t.Errorf("up: %v", err)
+	}
+	if err := as("nobody").Preflight(t.Context(), looks); fault.KindOf(err) != fault.Refused || !strings.Contains(err.Error(), "may not get configmaps, list pods, watch pods") {
+		t.Errorf("nobody: %v", err)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/wait"
 	"github.com/rekindle-dev/rekindle/providers"
 )
@@ -175,7 +176,7 @@ func (m *making) lacking(nodes []corev1.Node, wire *containerpb.Cluster) string 
 		if zones[pool.Name] == 0 {
 			short = append(short, fmt.Sprintf("node pool %s does not exist", pool.Name))
 		} else if ready[pool.Name] < want {
-			short = append(short, fmt.Sprintf("node pool %s: %d of %d nodes", pool.Name, ready[pool.Name], want))
+			short = append(short, fmt.Sprintf("node pool %s: %d of %s", pool.Name, ready[pool.Name], plan.Count(want, "node")))
 		}
 	}
 	return strings.Join(short, ", ")

@@ -23,6 +23,9 @@ const clusterLabel = "io.x-k8s.kind.cluster"
 // listTimeout bounds how long containers may come and go while they are listed.
 const listTimeout = time.Minute
 
+// outputGrace is how long what a container command has begun may hold its output open when it has ended itself.
+const outputGrace = 2 * time.Second
+
 // kindNetwork is the container network that kind uses where no variable of its own names another.
 const kindNetwork = "kind"
 
@@ -88,9 +91,10 @@ func (r runtime) run(ctx context.Context, args ...string) ([]byte, error) {
 	var out, errOut bytes.Buffer
 	cmd := exec.CommandContext(ctx, r.command, args...)
 	cmd.Stdout, cmd.Stderr = &out, &errOut
+	cmd.WaitDelay = outputGrace
 	err := cmd.Run()
 	switch {
-	case err == nil:
+	case err == nil, errors.Is(err, exec.ErrWaitDelay): // it has answered, and a helper of it stays
 		return out.Bytes(), nil
 	case ctx.Err() != nil:
 		return nil, ctx.Err()

@@ -65,6 +65,6 @@ func tooFewInotify(limit int, roles []string) string {
 	if need <= limit {
 		return ""
 	}
-	return fmt.Sprintf("fs.inotify.max_user_instances is %d, and the %d nodes of kind on this machine need about %d: beyond it kube-proxy stops, "+
-		"and pods do not reach the API server or fail with \"too many open files\"; raise it: sudo sysctl fs.inotify.max_user_instances=%d", limit, len(roles), need, max(512, 2*need))
+	return fmt.Sprintf("fs.inotify.max_user_instances is %d, and the %s of kind on this machine need about %d: beyond it kube-proxy stops, "+
+		"and pods do not reach the API server or fail with \"too many open files\"; raise it: sudo sysctl fs.inotify.max_user_instances=%d", limit, plan.Count(len(roles), "node"), need, max(512, 2*need))
 }

@@ -62,7 +62,7 @@ func (p *Provider) prefetch(ctx context.Context, s providers.Spec, cfg *v1alpha4
 		once.Do(func() { close(done) })
 		<-done
 		if n := pulled.Load(); n > 0 {
-			progress.Note(fmt.Sprintf("%d of %d images were pulled while it booted", n, len(s.Images)))
+			progress.Note(fmt.Sprintf("%d of %s pulled while it booted", n, plan.Count(len(s.Images), "image")))
 		}
 	}
 }

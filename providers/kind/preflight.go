@@ -6,34 +6,27 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
 
 	"sigs.k8s.io/kind/pkg/apis/config/v1alpha4"
 
+	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/folders"
 	"github.com/rekindle-dev/rekindle/providers"
 )
 
-const (
-	// minFree is the disk space below which images and volumes will not fit, in bytes.
-	minFree = 2 << 30
-	// maxName keeps names of containers and hosts within what every runtime takes.
-	maxName = 40
-)
-
-var validName = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$`)
+// minFree is the disk space below which images and volumes will not fit, in bytes.
+const minFree = 2 << 30
 
 // validate looks at a cluster's name.
 func validate(name string) error {
-	if validName.MatchString(name) && len(name) <= maxName {
+	if config.IsName(name) {
 		return nil
 	}
-	return fault.New(fault.Usage, "%q is not a valid name for kind", name).On("metadata.name").
-		WithHint("use at most %d lower-case letters, digits and hyphens", maxName)
+	return fault.New(fault.Usage, "%q is not a valid name for kind", name).On("metadata.name").WithHint("use %s", config.NameRule)
 }
 
 // check looks at everything that needs no container runtime, and gives the configuration for kind.

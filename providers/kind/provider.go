@@ -224,7 +224,7 @@ func (p *Provider) remove(ctx context.Context, r providers.Ref, progress plan.Pr
 		return refuseForeign(r)
 	}
 	brought := m.network || p.inherited(ctx, nodes)
-	progress.Waiting(fmt.Sprintf("%d containers to go", len(nodes)))
+	progress.Waiting(plan.Count(len(nodes), "container") + " to go")
 	if err := p.runtime.removeNodes(ctx, nodes); err != nil {
 		return fault.Wrap(err, fault.Failed, "remove its containers").On("cluster %s", r).
 			WithHint("run the command again; to do it by hand: %s rm --force --volumes %s", p.runtime.command, names(nodes))

@@ -1,10 +1,14 @@
 package kind
 
 import (
+	"context"
+	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/providers"
@@ -51,6 +55,27 @@ func TestTheRuntimeIsWhatItsCommandSays(t *testing.T) {
 		if got := detect().command; got != c.want {
 			t.Errorf("%s: %s, want %s", name, got, c.want)
 		}
+	}
+}
+
+// TestAChildThatHoldsTheOutputHoldsNoRun, be its command through, or ended with its context.
+func TestAChildThatHoldsTheOutputHoldsNoRun(t *testing.T) {
+	sleep, err := exec.LookPath("sleep")
+	if err != nil {
+		t.Fatal(err)
+	}
+	commands(t, map[string]string{"docker": dockerVersion + "\nps) echo one; " + sleep + " 20 & ;;\nlogs) " + sleep + " 20;;"})
+	began := time.Now()
+	if out, err := detect().run(t.Context(), "ps"); err != nil || string(out) != "one\n" {
+		t.Errorf("a command that has ended: %q, %v", out, err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := detect().run(ctx, "logs"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a command that was ended: %v", err)
+	}
+	if took := time.Since(began); took > 15*time.Second {
+		t.Errorf("waited %s for what they had begun", took)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 
+	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/providers"
 )
 
@@ -67,7 +68,7 @@ func (p *Provider) OnHost(ctx context.Context, r providers.Ref) ([]providers.Hos
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if !goodName(r.Name) {
+	if !config.IsName(r.Name) {
 		return nil, providers.ErrNotFound
 	}
 	return p.hostSet(r.Name)

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/rekindle-dev/rekindle/internal/assets"
+	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/wait"
@@ -37,7 +38,7 @@ func (p *Provider) RunOnHost(ctx context.Context, r providers.Ref, procs []provi
 	if err := ctx.Err(); err != nil {
 		return "", err
 	}
-	if !goodName(r.Name) {
+	if !config.IsName(r.Name) {
 		return "", providers.ErrNotFound
 	}
 	if err := checkHost(procs); err != nil {
@@ -87,7 +88,7 @@ func (p *Provider) runOnHost(ctx context.Context, r providers.Ref, procs []provi
 func checkHost(procs []providers.HostProcess) error {
 	seen := map[string]bool{}
 	for _, proc := range procs {
-		if !goodName(proc.Name) || seen[proc.Name] {
+		if !config.IsName(proc.Name) || seen[proc.Name] {
 			return fault.New(fault.Usage, "%q is not a valid name of a host process, or there are two of it", proc.Name)
 		}
 		seen[proc.Name] = true

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"github.com/rekindle-dev/rekindle/internal/assets"
+	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/folders"
 	"github.com/rekindle-dev/rekindle/internal/plan"
@@ -82,17 +82,12 @@ func (p *Provider) Simulated() bool { return true }
 // KubernetesVersion is the one of this build.
 func (p *Provider) KubernetesVersion() string { return KubernetesVersion }
 
-var label = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)
-
-// goodName is a DNS label of at most 40 characters. It is used as a folder's name.
-func goodName(name string) bool { return len(name) <= 40 && label.MatchString(name) }
-
 // check finds faults in what is wanted.
 func (p *Provider) check(s providers.Spec) error {
 	var faults []error
-	if !goodName(s.Name) {
+	if !config.IsName(s.Name) {
 		faults = append(faults, fault.New(fault.Usage, "%q is not a valid cluster name", s.Name).
-			WithHint("use at most 40 lower-case letters, digits and hyphens, with a letter or digit at both ends"))
+			WithHint("use %s", config.NameRule))
 	}
 	if !providers.Fits(KubernetesVersion, s.Version) {
 		faults = append(faults, fault.New(fault.Usage, "kwok runs Kubernetes %s, not %s", KubernetesVersion, s.Version).
@@ -155,7 +150,7 @@ func (p *Provider) Find(ctx context.Context, r providers.Ref) (*providers.Cluste
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if !goodName(r.Name) {
+	if !config.IsName(r.Name) {
 		return nil, providers.ErrNotFound
 	}
 	m, err := p.state.readMark(r.Name)
@@ -215,7 +210,7 @@ func (p *Provider) Delete(ctx context.Context, r providers.Ref, progress plan.Pr
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if !goodName(r.Name) {
+	if !config.IsName(r.Name) {
 		return nil // there can be none
 	}
 	return p.state.exclusively(ctx, r.Name, progress, func() error {

@@ -13,6 +13,8 @@ import (
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	storagev1client "k8s.io/client-go/kubernetes/typed/storage/v1"
 	"k8s.io/client-go/rest"
+
+	"github.com/rekindle-dev/rekindle/internal/plan"
 )
 
 // nodeAnnotation marks the nodes that are simulated, as kwok's users know it.
@@ -99,7 +101,7 @@ func (f *furnisher) missing(ctx context.Context, count int) string {
 		}
 	}
 	if n < count {
-		return fmt.Sprintf("%d of %d nodes", n, count)
+		return fmt.Sprintf("%d of %s", n, plan.Count(count, "node"))
 	}
 	if _, err = f.core.ServiceAccounts(metav1.NamespaceDefault).Get(ctx, "default", metav1.GetOptions{}); err != nil {
 		return "no default service account yet"

@@ -178,6 +178,7 @@ func globals() map[string]string {
 		"cmd/rekindle.version":          "the linker writes it",
 		"cmd/rekindle.commit":           "the same",
 		"internal/gitrepo.rendering":    "a lock around kustomize, which keeps its schema in a variable of its own",
+		"internal/helm.naming":          "a lock around the name of who writes, which Helm keeps in a variable of its own",
 		"internal/config.kubeLabelKey":  "a pattern that is compiled once, when it is needed",
 		"internal/config.kubeLabelText": "the same",
 		"internal/startup.percent":      "it has to be made before all others are, and is never written again",

@@ -78,7 +78,7 @@ func (s *stage) withPair(ctx context.Context, mib int, measure func(from, to, so
 		after, cancel := free(ctx)
 		defer cancel()
 		for _, document := range []string{from, to} {
-			_, downErr := s.time(after, nil, s.rekindle, "down", document, "--yes")
+			_, downErr := s.time(after, nil, s.rekindle, "down", document, "--yes", "--abandon-migration")
 			err = errors.Join(err, downErr)
 		}
 		err = errors.Join(err, os.RemoveAll(dir))

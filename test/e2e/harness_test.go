@@ -127,7 +127,7 @@ func (w *world) commit(message string) string {
 func (w *world) remove() {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	out, code := w.command(ctx, "down", "clusters/prod/cluster.yaml", "--yes")
+	out, code := w.command(ctx, "down", "clusters/prod/cluster.yaml", "--yes", "--abandon-migration")
 	if code != 0 {
 		w.t.Errorf("the last down: exit %d\n%s", code, out)
 	}

@@ -35,7 +35,7 @@ func newPair(t *testing.T, prefix string) *world {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
 		for _, file := range []string{repos.PairFrom, repos.PairTo} {
-			if out, code := w.command(ctx, "down", file, "--yes"); code != 0 {
+			if out, code := w.command(ctx, "down", file, "--yes", "--abandon-migration"); code != 0 {
 				t.Errorf("the last down of %s: exit %d\n%s", file, code, out)
 			}
 		}

@@ -67,7 +67,7 @@ func newMove(t *testing.T, from, to side, edit func(w *world, next map[string]st
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
-		if out, code := w.command(ctx, "down", movingTo, "--yes"); code != 0 {
+		if out, code := w.command(ctx, "down", movingTo, "--yes", "--abandon-migration"); code != 0 {
 			t.Errorf("the last down of the other cluster: exit %d\n%s", code, out)
 		}
 	})

@@ -188,13 +188,24 @@ func TestWhatLeavesTheDocuments(t *testing.T) {
 		t.Errorf("up --prune again: %d changes", doc.Changes)
 	}
 	w.must("status", lentFile)
+	given := func(after string) {
+		t.Helper()
+		w.must("down", lentFile, "--yes")
+		now := w.inventory("bare")
+		if left, lost := onlyIn(now, before), onlyIn(before, now); len(left)+len(lost) > 0 {
+			t.Errorf("down after %s: left %v, lost %v", after, left, lost)
+		}
+	}
+	given("up --prune")
 
 	w.commit(map[string]string{lentFile: lent, "stacks/lent.yaml": lentStack})
 	shrink()
-	w.must("down", lentFile, "--yes")
-	after := w.inventory("bare")
-	if left, lost := onlyIn(after, before), onlyIn(before, after); len(left)+len(lost) > 0 {
-		t.Errorf("left %v, lost %v", left, lost)
+	given("up")
+	w.commit(map[string]string{lentFile: lent, "stacks/lent.yaml": lentStack})
+	shrink()
+	if _, out, hit := w.strike(moment{"undeclared", "succeeded"}, syscall.SIGKILL, "down", lentFile, "--yes"); !hit {
+		t.Fatalf("down had removed nothing that was declared before\n%s", out)
 	}
+	given("a down that was killed")
 	w.must("down", bareFile, "--yes")
 }

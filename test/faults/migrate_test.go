@@ -539,7 +539,9 @@ func TestTheTargetIsLost(t *testing.T) {
 	w := moving(t)
 	w.must("migrate", "stage", moveFrom, moveTo)
 	w.must("migrate", "cutover", moveFrom, moveTo, "--yes")
-	w.must("down", moveTo, "--yes") // somebody's mistake
+	if doc := w.must("down", moveTo, "--yes", "--abandon-migration"); !warnsOf(doc, "it has what was written since the writers of old were stopped") { // somebody's mistake
+		t.Errorf("removed with a word of only %v", doc.Warnings)
+	}
 	code, out, _ := w.run("migrate", "rollback", moveFrom, moveTo, "--yes")
 	if code == 0 || !strings.Contains(out, "--without-target") {
 		t.Errorf("exit %d\n%s", code, out)

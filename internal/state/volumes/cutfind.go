@@ -22,7 +22,7 @@ const neverValue = "never" // of marks.VolumeSnapshot
 const defaultClass = "snapshot.storage.kubernetes.io/is-default-class"
 
 // Cuts finds the volumes that can be read as they were at one moment: those of a CSI driver for which the cluster has a
-// VolumeSnapshotClass, as long as pods have them mounted. It sets their Cut, and takes the fault off those that cannot be
+// VolumeSnapshotClass, as long as pods have them mounted, or are about to. It sets their Cut, and takes the fault off those that cannot be
 // read in another way.
 func Cuts(ctx context.Context, c *kube.Client, all []Volume) error {
 	if !slices.ContainsFunc(all, func(v Volume) bool { return v.cuttable() }) {
@@ -65,7 +65,7 @@ func Cuts(ctx context.Context, c *kube.Client, all []Volume) error {
 
 // cuttable says whether a cut of the volume is of use: nobody changes what is not mounted.
 func (v *Volume) cuttable() bool {
-	return v.Node != "" && v.Skipped == "" && (v.Fault == nil || v.held) && v.Annotations[marks.VolumeSnapshot] != neverValue
+	return (v.Node != "" || v.coming) && v.Skipped == "" && (v.Fault == nil || v.held) && v.Annotations[marks.VolumeSnapshot] != neverValue
 }
 
 // snapshotKinds is the API of VolumeSnapshots.

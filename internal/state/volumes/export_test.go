@@ -3,9 +3,13 @@ package volumes
 import (
 	"context"
 	"testing"
+	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/state"
 )
 
@@ -37,3 +41,22 @@ func AbandonCut(ctx context.Context, t *testing.T, m *Mover, v *Volume) {
 		t.Fatal(err)
 	}
 }
+
+// OnItsWay is onItsWay.
+func OnItsWay(pod *corev1.Pod, now time.Time) (string, bool) { return onItsWay(pod, now) }
+
+// WarnsOfUser is what is told of a volume that is on a node, or on none, because of one of its users.
+func WarnsOfUser(node string, user *corev1.Pod) string {
+	told := ""
+	v := &Volume{Node: node}
+	v.warnOfUsers([]*corev1.Pod{user}, func(u plan.Update) { told += u.Warning })
+	return told
+}
+
+// Unstarted is what a schedule tells of a Job that does not start, at some time.
+func (s *Schedule) Unstarted(ctx context.Context, job *batchv1.Job, now time.Time) error {
+	return s.unstarted(ctx, job, now)
+}
+
+// Outgrown is outgrown.
+var Outgrown = outgrown

@@ -69,9 +69,11 @@ func (n *node) lined() (*volumes.Mover, *badline.Line) {
 	n.Helper()
 	server := strings.TrimPrefix(n.mover.Access.URL, "rest:")
 	line := badline.New(n.T, server, labtest.Require(n.T).Gateway+":0")
-	m := *n.mover
-	m.Access = through(n.mover.Access, line)
-	return &m, line
+	m := &volumes.Mover{
+		Client: n.mover.Client, Access: through(n.mover.Access, line), Image: n.mover.Image, Set: n.mover.Set, Cluster: n.mover.Cluster,
+		Changed: n.mover.Changed, Parents: n.mover.Parents,
+	}
+	return m, line
 }
 
 // through is the same repository by way of a line.

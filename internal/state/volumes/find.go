@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -32,7 +33,9 @@ type Volume struct {
 	uid      types.UID
 	volume   string // that is bound to it
 	capacity resource.Quantity
-	held     bool // it has a Fault because one pod alone can mount it, and for nothing else
+	coming   bool     // a pod that mounts it is on its way
+	quiet    []string // pods that mount it and have hooks, also those that do not run yet
+	held     bool     // it has a Fault because one pod alone can mount it, and for nothing else
 }
 
 // String is "shop/data-0".
@@ -70,37 +73,9 @@ func Find(ctx context.Context, c *kube.Client) ([]Volume, error) {
 	return volumes, nil
 }
 
-// usersOf gives, by claim, the pods on nodes that have it mounted, in their order.
-func usersOf(pods []corev1.Pod) map[string][]*corev1.Pod {
-	users := map[string][]*corev1.Pod{}
-	for i := range pods {
-		pod := &pods[i]
-		over := pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
-		if over || pod.Spec.NodeName == "" || pod.Labels[marks.Mover] != "" {
-			continue
-		}
-		for _, v := range pod.Spec.Volumes {
-			name := ""
-			switch {
-			case v.PersistentVolumeClaim != nil:
-				name = v.PersistentVolumeClaim.ClaimName
-			case v.Ephemeral != nil:
-				name = pod.Name + "-" + v.Name
-			default:
-				continue
-			}
-			key := pod.Namespace + "/" + name
-			users[key] = append(users[key], pod)
-		}
-	}
-	for _, list := range users {
-		slices.SortFunc(list, func(a, b *corev1.Pod) int { return strings.Compare(a.Name, b.Name) })
-	}
-	return users
-}
-
-// found describes one claim.
-func found(pvc *corev1.PersistentVolumeClaim, users []*corev1.Pod) Volume {
+// found describes one claim, with all pods that mount it.
+func found(pvc *corev1.PersistentVolumeClaim, all []*corev1.Pod) Volume {
+	users := onNodes(all)
 	v := Volume{uid: pvc.UID, volume: pvc.Spec.VolumeName, capacity: *pvc.Status.Capacity.Storage(), Claim: state.Claim{
 		Namespace: pvc.Namespace, Name: pvc.Name, Class: ptr.Deref(pvc.Spec.StorageClassName, ""),
 		VolumeMode:  string(ptr.Deref(pvc.Spec.VolumeMode, corev1.PersistentVolumeFilesystem)),
@@ -116,6 +91,14 @@ func found(pvc *corev1.PersistentVolumeClaim, users []*corev1.Pod) Volume {
 	if f := unreadable(pvc); f != nil {
 		v.Fault = f.On("claim %s", &v)
 		return v
+	}
+	for _, pod := range all {
+		if why, _ := onItsWay(pod, time.Now()); why != "" {
+			v.coming = true
+		}
+		if wantsHooks(pod) {
+			v.quiet = append(v.quiet, pod.Namespace+"/"+pod.Name)
+		}
 	}
 	var errs []error
 	for _, pod := range users {
@@ -225,7 +208,5 @@ func Together(all []Volume) [][]Volume {
 }
 
 func sharePod(a, b *Volume) bool {
-	return slices.ContainsFunc(a.Hooked, func(p Pod) bool {
-		return slices.ContainsFunc(b.Hooked, func(q Pod) bool { return p.Namespace == q.Namespace && p.Name == q.Name })
-	})
+	return slices.ContainsFunc(a.quiet, func(pod string) bool { return slices.Contains(b.quiet, pod) })
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -149,4 +150,54 @@ func podsOf(volumes []Volume) []Pod {
 		}
 	}
 	return pods
+}
+
+// turns keeps two groups of volumes from being read side by side between the hooks of the same pod, which would end the quiet of
+// one while the other is still read: a pod that came since the groups were made may have volumes in both. The zero value is ready.
+type turns struct {
+	mu sync.Mutex
+	of map[string]chan struct{} // by pod; full while it is somebody's turn
+}
+
+// take waits until the turn is the caller's of all pods. The function gives it on.
+func (t *turns) take(ctx context.Context, pods []Pod, p plan.Progress) (free func(), err error) {
+	var names []string
+	for _, pod := range pods {
+		names = append(names, pod.Namespace+"/"+pod.Name)
+	}
+	slices.Sort(names) // in one order, so that no two wait for each other
+	var mine []chan struct{}
+	free = func() {
+		for _, turn := range mine {
+			<-turn
+		}
+	}
+	for _, name := range names {
+		turn := t.turn(name)
+		select {
+		case turn <- struct{}{}:
+		default:
+			p.Waiting("other volumes of the pod " + name + " to be taken first")
+			select {
+			case turn <- struct{}{}:
+			case <-ctx.Done():
+				free()
+				return nil, ctx.Err()
+			}
+		}
+		mine = append(mine, turn)
+	}
+	return free, nil
+}
+
+func (t *turns) turn(pod string) chan struct{} {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.of == nil {
+		t.of = map[string]chan struct{}{}
+	}
+	if t.of[pod] == nil {
+		t.of[pod] = make(chan struct{}, 1)
+	}
+	return t.of[pod]
 }

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
@@ -29,6 +30,8 @@ type Mover struct {
 
 	Standing *Standing // movers of the same cluster and Access that stay for the next task; nil: each has its own
 	Last     bool      // there is no next task
+
+	turns turns // of pods with hooks
 }
 
 // Backup takes the data of volumes that belong together, side by side, between the hooks of their pods: those that have
@@ -36,7 +39,12 @@ type Mover struct {
 // were not.
 func (m *Mover) Backup(ctx context.Context, volumes []Volume, p plan.Progress) ([]state.Claim, error) {
 	claims, cuts := make([]state.Claim, len(volumes)), make([]*cut, len(volumes))
-	err := quietly(ctx, m.Client, podsOf(volumes), p, func() error {
+	pods := podsOf(volumes)
+	free, err := m.turns.take(ctx, pods, p)
+	if err != nil {
+		return nil, err
+	}
+	err = quietly(ctx, m.Client, pods, p, func() error {
 		return each(volumes, func(i int, v *Volume) (err error) {
 			if v.Cut != "" {
 				cuts[i], err = m.cut(ctx, v, p)
@@ -46,6 +54,7 @@ func (m *Mover) Backup(ctx context.Context, volumes []Volume, p plan.Progress) (
 			return err
 		})
 	})
+	free()
 	err = fault.Join(err, each(volumes, func(i int, v *Volume) (err error) {
 		if cuts[i] == nil {
 			return nil
@@ -87,8 +96,22 @@ func (m *Mover) backup(ctx context.Context, v *Volume, t *task, p plan.Progress)
 	}
 	claim := v.Claim
 	claim.Snapshot, claim.Files, claim.Bytes = said.Snapshot, said.FilesProcessed, said.BytesProcessed
-	p.Note(fmt.Sprintf("%s: %s in %d files", v, size(claim.Bytes), claim.Files))
+	p.Note(fmt.Sprintf("%s: %s in %s", v, size(claim.Bytes), plan.Count(claim.Files, "file")))
+	if text := outgrown(claim); text != "" {
+		p.Warn(text)
+	}
 	return claim, nil
+}
+
+// outgrown tells that the data of a claim does not fit into the volume that it would get now; empty of one that fits. Volumes of
+// some kinds have no bound, so that nobody notices before a rebuild.
+func outgrown(claim state.Claim) string {
+	asked, err := resource.ParseQuantity(claim.Size)
+	if err != nil || claim.Bytes <= asked.Value() {
+		return ""
+	}
+	return fmt.Sprintf("claim %s/%s has %s of files and requests only %s: a rebuild makes its volume as large as is requested, and unless the files are sparse, they do not fit; request more",
+		claim.Namespace, claim.Name, size(claim.Bytes), claim.Size)
 }
 
 // Restore makes the claim namespace/name be what a snapshot holds, and reads it back. The claim exists; it is bound by
@@ -109,7 +132,7 @@ func (m *Mover) Restore(ctx context.Context, claim state.Claim, namespace, name 
 		return fault.New(fault.Failed, "the restore is incomplete: %s", text).On("claim %s/%s", namespace, name).
 			WithHint("rekindle snapshot verify shows whether the repository is intact; run this again, or choose another set with --at")
 	}
-	p.Note(fmt.Sprintf("%s in %d files came back and were read again", size(claim.Bytes), claim.Files))
+	p.Note(fmt.Sprintf("came back and read again: %s in %s", size(claim.Bytes), plan.Count(claim.Files, "file")))
 	return nil
 }
 
@@ -122,9 +145,9 @@ func short(said *message, claim state.Claim) string {
 	case said.FilesRestored+said.FilesSkipped == 0:
 		return "nothing came back"
 	case files <= claim.Files: // one more at least: the folder that holds all
-		return fmt.Sprintf("%d of %d files", files, claim.Files)
+		return fmt.Sprintf("%d of %s", files, plan.Count(claim.Files, "file"))
 	case said.FilesRestored < said.TotalFiles:
-		return fmt.Sprintf("%d of %d files", said.FilesRestored, said.TotalFiles)
+		return fmt.Sprintf("%d of %s", said.FilesRestored, plan.Count(said.TotalFiles, "file"))
 	case said.BytesRestored < said.TotalBytes, claim.Bytes > 0 && said.BytesRestored+said.BytesSkipped == 0:
 		return fmt.Sprintf("%s of %s", size(said.BytesRestored+said.BytesSkipped), size(claim.Bytes))
 	}

@@ -74,10 +74,11 @@ func (at *places) of(v *Volume) *corev1.Affinity {
 	if at.bound[claim] || several {
 		return nil
 	}
-	if len(at.users[claim]) == 0 {
+	users := onNodes(at.users[claim])
+	if len(users) == 0 {
 		return at.now[claim]
 	}
-	labels := at.lasting(at.users[claim][0], v)
+	labels := at.lasting(users[0], v)
 	if len(labels) == 0 {
 		return nil
 	}

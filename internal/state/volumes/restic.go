@@ -178,7 +178,7 @@ func (r *reading) tell(m *message, p plan.Progress) {
 	if allFiles == 0 {
 		return
 	}
-	text := fmt.Sprintf("%d of %d files", files, allFiles)
+	text := fmt.Sprintf("%d of %s", files, plan.Count(allFiles, "file"))
 	if told := fmt.Sprint(text, bytes, allBytes); told != r.told && bytes >= r.bytes && p != nil {
 		r.told, r.bytes = told, bytes
 		p(plan.Update{Waiting: text, Done: bytes, Total: allBytes, Unit: "bytes"})

@@ -23,6 +23,7 @@ import (
 
 const (
 	startTimeout  = 10 * time.Minute // for a volume to be made and attached, and the image to be pulled
+	quotaTimeout  = 2 * time.Minute  // for others to end that use up the quota of a namespace
 	removeTimeout = time.Minute
 	lookEvery     = 200 * time.Millisecond
 	explainEvery  = 3 * time.Second
@@ -145,7 +146,7 @@ func (m *Mover) begin(ctx context.Context, t *task) (*batchv1.Job, error) {
 func (m *Mover) started(ctx context.Context, j *batchv1.Job, p plan.Progress) (*corev1.Pod, error) {
 	var pod *corev1.Pod
 	ref := kube.NewRef(batchv1.SchemeGroupVersion.WithKind("Job"), j.Namespace, j.Name)
-	cause, explained := "", time.Now()
+	cause, explained, began := "", time.Now(), time.Now()
 	running := wait.Func("its mover to start", func(ctx context.Context) (bool, string, error) {
 		pods, err := m.Client.Typed().CoreV1().Pods(j.Namespace).List(ctx, metav1.ListOptions{LabelSelector: batchv1.JobNameLabel + "=" + j.Name})
 		if err != nil {
@@ -159,9 +160,8 @@ func (m *Mover) started(ctx context.Context, j *batchv1.Job, p plan.Progress) (*
 		if time.Since(explained) > explainEvery {
 			cause, explained = strings.Join(m.Client.Explain(ctx, []kube.Ref{ref}), "; "), time.Now()
 		}
-		if strings.Contains(cause, "violates PodSecurity") {
-			return false, "", fault.New(fault.Failed, "%s", cause).
-				WithHint("a mover reads files of every owner as root: let the namespace enforce baseline: kubectl label ns %s pod-security.kubernetes.io/enforce=baseline --overwrite", j.Namespace)
+		if hint := notAllowed(j.Namespace, cause); hint != "" && (!mayFit(cause) || time.Since(began) > quotaTimeout) {
+			return false, "", fault.New(fault.Failed, "%s", cause).WithHint("%s", hint)
 		}
 		return false, cause, nil
 	})
@@ -169,6 +169,21 @@ func (m *Mover) started(ctx context.Context, j *batchv1.Job, p plan.Progress) (*
 	defer cancel()
 	return pod, wait.Poll(limited, running, lookEvery, p)
 }
+
+// notAllowed is what lets a namespace have the pod of a mover; empty of another cause than that it may not.
+func notAllowed(namespace, cause string) string {
+	switch {
+	case strings.Contains(cause, "violates PodSecurity"):
+		return fmt.Sprintf("a mover reads files of every owner as root: let the namespace enforce baseline: kubectl label ns %s pod-security.kubernetes.io/enforce=baseline --overwrite", namespace)
+	case mayFit(cause), strings.Contains(cause, "failed quota"):
+		return fmt.Sprintf("a mover requests %s of memory and %s CPU, and is limited to %s of memory: let the quota of the namespace have room for it (kubectl describe quota -n %s); where the quota is of limits.cpu, a LimitRange of the namespace gives movers one",
+			memoryWanted, cpuWanted, memoryLimit, namespace)
+	}
+	return ""
+}
+
+// mayFit says whether a pod may be let in that is not now: when others have ended that use up the quota.
+func mayFit(cause string) bool { return strings.Contains(cause, "exceeded quota") }
 
 // follow reads what the mover says until it has ended.
 func (m *Mover) follow(ctx context.Context, t *task, pod *corev1.Pod, p plan.Progress) (*message, error) {

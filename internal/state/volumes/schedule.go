@@ -147,7 +147,7 @@ func (s *Schedule) cronJob(v *Volume, affinity *corev1.Affinity) *batchv1.CronJo
 	}
 	annotations := map[string]string{marks.SnapshotOf: v.String()}
 	t := &task{verb: "backup", namespace: v.Namespace, claim: v.Name, args: state.ScheduledArgs(s.Cluster, v.String(), dataPath)}
-	spec := withReceipt(podSpec(t, scheduleName, image), state.ReceiptArgs(s.Cluster, v.String(), receiptPath))
+	spec := withReceipt(podSpec(t, scheduleName, image), state.UnlockArgs(), state.ReceiptArgs(s.Cluster, v.String(), receiptPath))
 	spec.Affinity = affinity
 	return &batchv1.CronJob{
 		TypeMeta:   metav1.TypeMeta{APIVersion: batchv1.SchemeGroupVersion.String(), Kind: "CronJob"},
@@ -173,12 +173,16 @@ func (s *Schedule) cronJob(v *Volume, affinity *corev1.Affinity) *batchv1.CronJo
 }
 
 // withReceipt has a pod of restic write a receipt after what it does, which it only comes to when that has succeeded:
-// restic makes a snapshot also when it could not read a file.
-func withReceipt(spec corev1.PodSpec, args []string) corev1.PodSpec {
+// restic makes a snapshot also when it could not read a file. Before, it takes away the lock of a run that was killed.
+func withReceipt(spec corev1.PodSpec, unlockArgs, args []string) corev1.PodSpec {
+	cache := corev1.VolumeMount{Name: "cache", MountPath: cachePath}
+	unlock := *spec.Containers[0].DeepCopy()
+	unlock.Name, unlock.Args = "unlock", unlockArgs
+	unlock.VolumeMounts = []corev1.VolumeMount{cache}
 	receipt := *spec.Containers[0].DeepCopy()
 	receipt.Name, receipt.Args = "receipt", args
-	receipt.VolumeMounts = []corev1.VolumeMount{{Name: "receipt", MountPath: receiptPath, ReadOnly: true}, {Name: "cache", MountPath: cachePath}}
-	spec.InitContainers, spec.Containers = spec.Containers, []corev1.Container{receipt}
+	receipt.VolumeMounts = []corev1.VolumeMount{{Name: "receipt", MountPath: receiptPath, ReadOnly: true}, cache}
+	spec.InitContainers, spec.Containers = []corev1.Container{unlock, spec.Containers[0]}, []corev1.Container{receipt}
 	spec.Volumes = append(spec.Volumes, corev1.Volume{Name: "receipt", VolumeSource: corev1.VolumeSource{
 		DownwardAPI: &corev1.DownwardAPIVolumeSource{Items: []corev1.DownwardAPIVolumeFile{
 			{Path: "pod", FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: "metadata.name"}},

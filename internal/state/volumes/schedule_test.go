@@ -1,6 +1,7 @@
 package volumes_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/state"
@@ -163,7 +165,10 @@ spec:
 	if template.Labels["rekindle.dev/mover"] == "true" {
 		t.Error("the gate of a rebuild would let it take half-restored data")
 	}
-	takes, receipt := template.Spec.InitContainers[0], template.Spec.Containers[0]
+	if first := template.Spec.InitContainers[0]; fmt.Sprint(first.Args) != "[unlock --quiet]" || len(first.VolumeMounts) != 1 {
+		t.Errorf("a lock of a killed run stays: %v, %v", first.Args, first.VolumeMounts)
+	}
+	takes, receipt := template.Spec.InitContainers[1], template.Spec.Containers[0]
 	if got := fmt.Sprint(takes.Args); got != "[backup --json --retry-lock 2m --host prod --tag rekindle,schedule,claim=schedule/data.one --group-by host,paths,tags /data]" {
 		t.Error(got)
 	}
@@ -230,6 +235,95 @@ func TestAScheduleTellsItsFailure(t *testing.T) {
 	w.until("the next second, which is what times of objects are told in", func() bool { return time.Since(first) > time.Second })
 	w.ended("second", batchv1.JobComplete)
 	w.says()
+}
+
+// TestAScheduledJobThatDoesNotStartIsExplained: it would stay so for a day, and keep others from being taken.
+func TestAScheduledJobThatDoesNotStartIsExplained(t *testing.T) {
+	for namespace, c := range map[string]struct{ manifest, says, hint string }{
+		"start-quota": {"apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: tight, namespace: NS}\nspec: {hard: {limits.cpu: '1'}}",
+			"does not start: Job start-quota/job: FailedCreate: ", "let the quota of the namespace have room"},
+		"start-room": {"apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: tight, namespace: NS}\nspec: {hard: {limits.memory: 100Mi}}",
+			"exceeded quota: tight", "let the quota of the namespace have room"},
+		"start-restricted": {"apiVersion: v1\nkind: Namespace\nmetadata: {name: NS, labels: {pod-security.kubernetes.io/enforce: restricted}}",
+			"violates PodSecurity", "let the namespace enforce baseline"},
+		"start-nowhere": {"", "does not start: Job start-nowhere/job: pod unschedulable: ", "kubectl describe job,pod -n start-nowhere"},
+		"start-well":    {"", "", ""},
+	} {
+		t.Run(namespace, func(t *testing.T) { // one after another: what makes a schedule removes the CronJobs of others
+			w := newWorld(t, namespace)
+			w.claim("data", "ReadWriteOnce", "", "")
+			if c.manifest != "" {
+				w.apply(c.manifest)
+			}
+			if strings.Contains(c.manifest, "ResourceQuota") {
+				w.until("the quota counts", func() bool {
+					quota, err := w.client.Typed().CoreV1().ResourceQuotas(namespace).Get(w.Context(), "tight", metav1.GetOptions{})
+					return err == nil && len(quota.Status.Hard) > 0
+				})
+			}
+			job := w.begun(namespace == "start-nowhere")
+			now := job.CreationTimestamp.Add(4 * time.Minute)
+			if err := w.schedule().Unstarted(t.Context(), job, now); err != nil {
+				t.Errorf("it has just begun: %v", err)
+			}
+			now = now.Add(2 * time.Minute)
+			says := func() string { return fault.Text(w.schedule().Unstarted(t.Context(), job, now)) }
+			if c.says == "" {
+				w.until("its pod runs", func() bool { return says() == "" })
+				return
+			}
+			w.until("the cause is known", func() bool { return strings.Contains(says(), c.says) })
+			if got := says(); !strings.Contains(got, "claim "+namespace+"/data: its scheduled snapshot, of ") || !strings.Contains(got, c.hint) {
+				t.Errorf("told: %s", got)
+			}
+		})
+	}
+}
+
+// TestAMoverThatAQuotaRefusesIsToldAtOnce: nothing that ends makes room for what a quota wants of each pod.
+func TestAMoverThatAQuotaRefusesIsToldAtOnce(t *testing.T) {
+	w := newWorld(t, "quota")
+	w.claim("data", "ReadWriteOnce", "", "")
+	w.apply("apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: tight, namespace: NS}\nspec: {hard: {limits.cpu: '1'}}")
+	w.until("the quota counts", func() bool {
+		quota, err := w.client.Typed().CoreV1().ResourceQuotas("quota").Get(w.Context(), "tight", metav1.GetOptions{})
+		return err == nil && len(quota.Status.Hard) > 0
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	m := &volumes.Mover{Client: w.client, Access: access, Cluster: "c", Set: "s"}
+	_, err := m.Backup(ctx, []volumes.Volume{w.find()["data"]}, nil)
+	if text := fault.Text(err); ctx.Err() != nil || !strings.Contains(text, "failed quota: tight") || !strings.Contains(text, "is limited to 1Gi of memory") || !strings.Contains(text, "a LimitRange") {
+		t.Errorf("told: %s", text)
+	}
+}
+
+// begun makes a Job of the schedule, which begins.
+func (w *world) begun(nowhere bool) *batchv1.Job {
+	w.Helper()
+	w.install(plan.Changed)
+	template := w.cronJobs()[0].Spec.JobTemplate
+	if nowhere {
+		template.Spec.Template.Spec.NodeSelector = map[string]string{"example.com/no": "node"}
+	}
+	job, err := w.client.Typed().BatchV1().Jobs(w.namespace).Create(w.Context(), &batchv1.Job{
+		ObjectMeta: metav1.ObjectMeta{Name: "job", Labels: template.Labels, Annotations: template.Annotations}, Spec: template.Spec,
+	}, metav1.CreateOptions{})
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.Cleanup(func() {
+		background := metav1.DeletePropagationBackground
+		if err := w.client.Typed().BatchV1().Jobs(w.namespace).Delete(context.WithoutCancel(w.Context()), "job", metav1.DeleteOptions{PropagationPolicy: &background}); err != nil {
+			w.Error(err)
+		}
+	})
+	for _, c := range w.cronJobs() { // other tests of this cluster count the CronJobs of all namespaces
+		if err := w.client.Typed().BatchV1().CronJobs(w.namespace).Delete(w.Context(), c.Name, metav1.DeleteOptions{}); err != nil {
+			w.Fatal(err)
+		}
+	}
+	return job
 }
 
 // ended makes a Job of the schedule and has it end so, as a controller says.

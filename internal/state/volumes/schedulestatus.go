@@ -2,6 +2,7 @@ package volumes
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -19,7 +20,10 @@ import (
 // logLines are how many of a failed Job's last lines are looked at.
 const logLines = 20
 
-// Check tells what is not as Install would leave it, and CronJobs whose last Job failed. since is when the oldest of them
+// startWithin is how long a scheduled Job may have no pod at work, before that is told: an image is pulled, a volume attached.
+const startWithin = 5 * time.Minute
+
+// Check tells what is not as Install would leave it, CronJobs whose last Job failed, and Jobs that do not start. since is when the oldest of them
 // was made; zero without any.
 func (s *Schedule) Check(ctx context.Context, all []Volume) (since time.Time, err error) {
 	wanted, err := s.objects(ctx, all)
@@ -63,7 +67,7 @@ func (s *Schedule) Check(ctx context.Context, all []Volume) (since time.Time, er
 	return since, fault.Join(append(errs, s.failures(ctx)...)...)
 }
 
-// failures are the last Jobs of CronJobs that failed.
+// failures are the last Jobs of CronJobs that failed, and those that do not start.
 func (s *Schedule) failures(ctx context.Context) []error {
 	jobs, err := s.Client.Typed().BatchV1().Jobs("").List(ctx, metav1.ListOptions{LabelSelector: ofSchedule})
 	if err != nil {
@@ -80,13 +84,62 @@ func (s *Schedule) failures(ctx context.Context) []error {
 	var errs []error
 	for claim, job := range last {
 		if how := ended(job); how.Type == batchv1.JobFailed {
-			errs = append(errs, fault.New(fault.Failed, "its last scheduled snapshot, of %s, failed: %s: %s",
-				job.CreationTimestamp.UTC().Format(time.RFC3339), how.Reason, s.lastWords(ctx, job, how.Message)).
-				On("claim %s", claim).WithHint("kubectl logs -n %s job/%s --all-containers shows more", job.Namespace, job.Name))
+			words := s.lastWords(ctx, job, how.Message)
+			f := fault.New(fault.Failed, "its last scheduled snapshot, of %s, failed: %s: %s",
+				job.CreationTimestamp.UTC().Format(time.RFC3339), how.Reason, words).
+				On("claim %s", claim).WithHint("kubectl logs -n %s job/%s --all-containers shows more", job.Namespace, job.Name)
+			if strings.Contains(words, "already locked") {
+				f = f.WithHint("another run uses the repository alone, or was killed: the next snapshot after its lock was not renewed for half an hour removes it, as rekindle keep does")
+			}
+			errs = append(errs, f)
 		}
 	}
+	for i := range jobs.Items {
+		errs = append(errs, s.unstarted(ctx, &jobs.Items[i], time.Now()))
+	}
+	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
 	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return errs
+}
+
+// unstarted is the fault of a Job that should be at work and is not. It stays so until its deadline, a day later, and no other
+// snapshot of its claim begins meanwhile.
+func (s *Schedule) unstarted(ctx context.Context, job *batchv1.Job, now time.Time) error {
+	if ended(job) != nil || job.DeletionTimestamp != nil || now.Sub(job.CreationTimestamp.Time) < startWithin {
+		return nil
+	}
+	pods, err := s.Client.Typed().CoreV1().Pods(job.Namespace).List(ctx, metav1.ListOptions{LabelSelector: batchv1.JobNameLabel + "=" + job.Name})
+	if err != nil {
+		return fault.Wrap(err, fault.Failed, "list the pods of the schedule")
+	}
+	if slices.ContainsFunc(pods.Items, func(pod corev1.Pod) bool { return atWork(&pod, now) }) {
+		return nil
+	}
+	cause := strings.Join(s.Client.Explain(ctx, []kube.Ref{kube.NewRef(batchv1.SchemeGroupVersion.WithKind("Job"), job.Namespace, job.Name)}), "; ")
+	switch {
+	case ptr.Deref(job.Spec.Suspend, false):
+		cause = "it is suspended (spec.suspend)"
+	case cause == "":
+		cause = fmt.Sprintf("the Job %s/%s has no pod at work", job.Namespace, job.Name)
+	}
+	f := fault.New(fault.Failed, "its scheduled snapshot, of %s, does not start: %s", job.CreationTimestamp.UTC().Format(time.RFC3339), cause).
+		On("claim %s", job.Annotations[marks.SnapshotOf]).
+		WithHint("kubectl describe job,pod -n %s -l %s=%s shows more; until it ends, the schedule takes no other of the claim", job.Namespace, batchv1.JobNameLabel, job.Name)
+	if hint := notAllowed(job.Namespace, cause); hint != "" {
+		f = f.WithHint("%s", hint)
+	}
+	return f
+}
+
+// atWork says whether a pod runs restic, or did until a moment ago. The phase of one whose first containers run is Pending.
+func atWork(pod *corev1.Pod, now time.Time) bool {
+	if pod.Status.Phase == corev1.PodRunning || pod.Status.Phase == corev1.PodSucceeded {
+		return true
+	}
+	return slices.ContainsFunc(pod.Status.InitContainerStatuses, func(status corev1.ContainerStatus) bool {
+		done := status.State.Terminated
+		return status.State.Running != nil || done != nil && now.Sub(done.FinishedAt.Time) < startWithin
+	})
 }
 
 // ended is how a Job ended; nil of one that is at work.

@@ -1,0 +1,62 @@
+package argocd_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/rekindle-dev/rekindle/bootstrap/reconciler"
+	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+)
+
+// What was there before says that it stays when Argo CD deletes the Application, and is as it was afterwards. CRDs stay in any case.
+func TestWhatWasThereBeforeStays(t *testing.T) {
+	s := newStage(t, "keeping")
+	s.point(true)
+	s.apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: there}\n---\n" +
+		"apiVersion: v1\nkind: Namespace\nmetadata: {name: there-too, annotations: {argocd.argoproj.io/sync-options: Prune=false}}\n")
+	const crd = "applications.argoproj.io" // any that is there
+	s.says(strings.Replace(synced(newer), `{"version":"v1","kind":"Namespace","name":"default"}`, `{"version":"v1","kind":"Namespace","name":"there"},`+
+		`{"version":"v1","kind":"Namespace","name":"there-too"},{"group":"apiextensions.k8s.io","version":"v1","kind":"CustomResourceDefinition","name":"`+crd+`"}`, 1))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	options := func(name string) string {
+		obj, err := s.client.Get(ctx, kube.Ref{Version: "v1", Kind: "Namespace", Name: name})
+		if err != nil || !reconciler.Stands(obj) {
+			t.Errorf("namespace %s: %v", name, err)
+			return ""
+		}
+		return obj.GetAnnotations()["argocd.argoproj.io/sync-options"]
+	}
+	play := make(chan struct{})
+	go func() {
+		defer close(play)
+		s.once("deleted with its objects", func(obj *unstructured.Unstructured) bool { return obj.GetDeletionTimestamp() != nil }, `{}`)
+		if told := options("there") + " " + options("there-too"); told != "Delete=false Prune=false,Delete=false" {
+			t.Errorf("Argo CD is told %q", told)
+		}
+		if err := s.client.MergePatch(ctx, s.app, []byte(`{"metadata":{"finalizers":null}}`)); err != nil {
+			t.Error(err)
+		}
+	}()
+	warned := ""
+	before := reconciler.Before{Namespaces: []string{"there", "there-too"}}
+	outcome, err := s.argo.Remove(ctx, s.client, s.watcher, before, func(u plan.Update) { warned += u.Warning + "\n" })
+	<-play
+	if outcome != plan.Changed || err != nil {
+		t.Fatalf("%s, %v", outcome, err)
+	}
+	if left := fmt.Sprintf("%q %q", options("there"), options("there-too")); left != `"" "Prune=false"` {
+		t.Errorf("afterwards they have %s", left)
+	}
+	for _, told := range []string{"it was there before: Namespace there, Namespace there-too\n", "Argo CD deletes no CRDs: CustomResourceDefinition " + crd} {
+		if !strings.Contains(warned, told) {
+			t.Errorf("not told: %s; warned %q", told, warned)
+		}
+	}
+}
