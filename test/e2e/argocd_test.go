@@ -28,7 +28,7 @@ func TestShopByArgoCD(t *testing.T) {
 		w.replace("clusters/prod/cluster.yaml", shopByFlux, shopByArgoCD)
 		w.replace("clusters/prod/cluster.yaml", "stacks/platform.yaml", "stacks/small.yaml")
 		w.replace("clusters/prod/cluster.yaml", "  verify:\n",
-			"  state: {repository: "+w.stateDir()+", password: {env: STATE_PASSWORD}}\n  verify:\n")
+			"  state: {repository: "+w.stateDir()+", password: {env: RESTIC_PASSWORD}}\n  verify:\n")
 		w.replace("clusters/prod/cluster.yaml", `    - {http: "http://127.0.0.1:8090/api/v1/query?query=up", host: prometheus.shop.example.com, contains: node-exporter, timeout: 3m}`+"\n", "")
 		if _, err := w.repo.Commit("Take what the shop needs alone", map[string]string{"stacks/small.yaml": small}); err != nil {
 			t.Fatal(err)

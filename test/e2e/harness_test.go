@@ -41,7 +41,7 @@ type world struct {
 }
 
 // statePassword is that of the repositories of state.
-const statePassword = "STATE_PASSWORD=correct horse battery staple"
+const statePassword = "RESTIC_PASSWORD=correct horse battery staple"
 
 // newWorld serves the sample repository where pods reach it, and points its prod cluster there.
 func newWorld(t *testing.T) *world {

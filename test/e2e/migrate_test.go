@@ -43,7 +43,7 @@ func newMove(t *testing.T, from, to side, edit func(w *world, next map[string]st
 		w.otherPort(from.port)
 		w.replace(movingFrom, "stacks/platform.yaml", "stacks/small.yaml")
 		w.replace(movingFrom, `    - {http: "http://127.0.0.1:`+from.port+`/api/v1/query?query=up", host: prometheus.shop.example.com, contains: node-exporter, timeout: 3m}`+"\n", "")
-		w.replace(movingFrom, "  verify:\n", "  state: {repository: \""+w.serveState()+"\", password: {env: STATE_PASSWORD}}\n"+
+		w.replace(movingFrom, "  verify:\n", "  state: {repository: \""+w.serveState()+"\", password: {env: RESTIC_PASSWORD}}\n"+
 			"  migration:\n    traffic: {exec: ["+d.script()+"]}\n    probes: [{http: \""+d.URL()+"/healthz\", host: shop.example.com}]\n  verify:\n")
 		next := map[string]string{"stacks/small.yaml": small}
 		for _, file := range []string{"cluster.yaml", "kind.yaml"} {

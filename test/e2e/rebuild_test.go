@@ -26,7 +26,7 @@ func newShopWithState(t *testing.T, name, port string) *world {
 		w.replace("base/namespace.yaml", "enforce: restricted", "enforce: baseline") // movers are root
 		w.otherPort(port)
 		w.replace("clusters/prod/cluster.yaml", "  verify:\n",
-			"  state: {repository: "+w.stateDir()+", password: {env: STATE_PASSWORD}}\n  verify:\n")
+			"  state: {repository: "+w.stateDir()+", password: {env: RESTIC_PASSWORD}}\n  verify:\n")
 	})
 }
 

@@ -33,7 +33,7 @@ func newStatefulWorld(t *testing.T, app repos.Stateful, more string, through fun
 	w.vars = []string{"RESTIC_REST_USERNAME=" + at.User.Username(), "RESTIC_REST_PASSWORD=" + password, statePassword}
 	at.User = nil
 	repository = "rest:" + at.String()
-	app.State = "repository: " + repository + ", password: {env: STATE_PASSWORD}" + more
+	app.State = "repository: " + repository + ", password: {env: RESTIC_PASSWORD}" + more
 	if err := app.Write(filepath.Join(w.repo.Dir, "clusters/prod"), w.env.WriteKindConfig); err != nil {
 		t.Fatal(err)
 	}
