@@ -44,9 +44,9 @@ func (j *Job) Up(ctx context.Context) *plan.Plan {
 	raised := j.raise(j.live(ctx), p)
 	restored := j.state.Volumes(p, raised.gate, raised.network) // beside all that boots: what gets its data then starts
 	synced := add(p, j.syncPath(raised.admission), slices.Concat(raised.admission, restored, []plan.ID{raised.source, raised.applied})...)
-	open := j.state.Open(p, append(raised.all, synced)...)                    // every claim has its data: the gate goes
-	p.Wrap(j.noteChange)                                                      // what comes after is no part of what is proven
-	add(p, j.schedule(), append(raised.all, raised.applied, synced, open)...) // when there is all that it is to take
+	open := j.state.Open(p, append(raised.all, synced)...)                                                 // every claim has its data: the gate goes
+	p.Wrap(j.noteChange)                                                                                   // what comes after is no part of what is proven
+	add(p, j.schedule(), append(raised.all, raised.guard, raised.system, raised.applied, synced, open)...) // when there is all that it is to take
 
 	proven := append(raised.all, raised.guard, raised.system, synced, open)
 	steady := add(p, j.stayUp(), proven...)
