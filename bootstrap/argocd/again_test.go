@@ -142,22 +142,22 @@ func TestWhyAnApplicationOfThePathIsNotAppliedIsTold(t *testing.T) {
 	s.point(true)
 	waits := strings.Replace(waiting(newer), `"operationState"`, `"resources":[`+fmt.Sprintf(applicationEntry, "whynot", "OutOfSync")+`],"operationState"`, 1)
 	refused := strings.Replace(waits, `"syncResult":{`, `"syncResult":{"resources":[`+strings.Replace(fmt.Sprintf(applicationEntry, "whynot", "SyncFailed"), `"name"`, `"message":"MESSAGE","name"`, 1)+`],`, 1)
-	for says, status := range map[string]string{
-		"waiting for healthy state of apps/Deployment/web":                       waits,
-		"Application whynot/inner: namespaces \"x\" is forbidden: no permission": strings.Replace(refused, "MESSAGE", `namespaces \"x\" is forbidden: no permission`, 1),
+	for _, c := range []struct{ says, status string }{ // in this order: what an operation said of objects stays in the status
+		{"waiting for healthy state of apps/Deployment/web", waits},
+		{`Application whynot/inner: namespaces "x" is forbidden: no permission`, strings.Replace(refused, "MESSAGE", `namespaces \"x\" is forbidden: no permission`, 1)},
 	} {
-		s.says(status)
+		s.says(c.status)
 		told := errors.New("it is told")
 		ctx, stop := context.WithCancelCause(t.Context())
 		within, cancel := context.WithTimeout(ctx, 30*time.Second)
 		_, err := s.argo.Sync(within, s.client, s.watcher, s.target, false, func(u plan.Update) {
-			if strings.Contains(u.Waiting, says) {
+			if strings.Contains(u.Waiting, c.says) {
 				stop(told)
 			}
 		})
 		cancel()
 		if !errors.Is(context.Cause(ctx), told) {
-			t.Errorf("%q is not told: %v", says, err)
+			t.Errorf("%q is not told: %v", c.says, err)
 		}
 		stop(nil)
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -15,25 +14,18 @@ import (
 )
 
 // TestACommandOfRunHasTheTerminal shows that it reads what is typed, that Ctrl-C is for it alone and Ctrl-Z does not stop
-// it with nobody there to continue it; and that the terminal is given back: the shell reads from it afterwards, and adds that
-// to the exit code.
+// it with nobody there to continue it.
 func TestACommandOfRunHasTheTerminal(t *testing.T) {
 	w := newWorld(t)
-	const shell = `"$@"; code=$?; echo my tur""n; read more && exit $((code + more))`
 	for _, c := range []struct {
 		command, typed string
 		want           int
 	}{
-		{`echo your tur""n; read x; exit $x`, "\x1a7\n", 8},
-		{`trap "exit 9" INT; echo your tur""n; read x`, "\x03", 10},
-		{`echo your tur""n; read x`, "\x03", 131},
+		{`echo your tur""n; read x; exit $x`, "\x1a7\n", 7},
+		{`trap "exit 9" INT; echo your tur""n; read x`, "\x03", 9},
+		{`echo your tur""n; read x`, "\x03", 130},
 	} {
-		cmd := func(ctx context.Context) *exec.Cmd {
-			run := w.cmd(ctx, "run", bareFile, "--", "sh", "-c", c.command)
-			run.Path, run.Args = "/bin/sh", append([]string{"sh", "-c", shell, "sh"}, append([]string{binary}, run.Args[1:]...)...)
-			return run
-		}
-		if code, out := w.onTerminal(cmd, "your turn", c.typed, "my turn", "1\n"); code != c.want {
+		if code, out := w.onTerminal("your turn", c.typed, "run", bareFile, "--", "sh", "-c", c.command); code != c.want {
 			t.Errorf("%s: exit %d, want %d\n%s", c.command, code, c.want, out)
 		}
 		w.nothingLeft()
@@ -43,6 +35,7 @@ func TestACommandOfRunHasTheTerminal(t *testing.T) {
 // TestAQuestionEndsWithTheRun also when nobody answers it.
 func TestAQuestionEndsWithTheRun(t *testing.T) {
 	w := newWorld(t)
+	w.must("up", bareFile) // of a cluster that is gone nothing is asked
 	for _, c := range []struct {
 		typed string
 		want  int
@@ -54,21 +47,25 @@ func TestAQuestionEndsWithTheRun(t *testing.T) {
 		{"no\n", 3, "not confirmed", []string{"down", bareFile}},
 		{"yes\n", 0, "proven", []string{"down", bareFile}},
 	} {
-		cmd := func(ctx context.Context) *exec.Cmd { return w.cmd(ctx, c.args...) }
-		if code, out := w.onTerminal(cmd, "[y/N]", c.typed); code != c.want || !strings.Contains(out, c.says) {
+		if code, out := w.onTerminal("[y/N]", c.typed, c.args...); code != c.want || !strings.Contains(out, c.says) {
 			t.Errorf("%v, typed %q: exit %d, want %d and %q\n%s", c.args, c.typed, code, c.want, c.says, out)
 		}
 	}
+	w.nothingLeft()
 }
 
-// onTerminal runs a command on a terminal of its own. Once a text is there it types what follows that, and so on.
-func (w *world) onTerminal(make func(context.Context) *exec.Cmd, dialogue ...string) (code int, out string) {
+// onTerminal runs rekindle on a terminal of its own, and types once it is prompted. It does so from a shell, as a user does, that
+// reads from the terminal afterwards, which shows that it was given back. (When the first process of a terminal ends, Linux drops
+// what nobody has read of it yet; so that must not be the one whose words are looked at.)
+func (w *world) onTerminal(prompt, typed string, args ...string) (code int, out string) {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), 5*time.Minute)
 	defer cancel()
 	master, slave := w.terminal()
 	defer master.Close()
-	cmd := make(ctx)
+	const shell = `trap : INT; "$@"; code=$?; echo my tur""n; read more && exit $((code + more))`
+	cmd := w.cmd(ctx, args...)
+	cmd.Path, cmd.Args = "/bin/sh", append([]string{"sh", "-c", shell, "sh", binary}, args...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	err := cmd.Start()
@@ -76,20 +73,24 @@ func (w *world) onTerminal(make func(context.Context) *exec.Cmd, dialogue ...str
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	const more = 1
+	answers := map[string]string{prompt: typed, "my turn": fmt.Sprintln(more)}
 	var shown strings.Builder
 	for part := [4096]byte{}; err == nil; {
 		var n int
 		n, err = master.Read(part[:]) // fails when nobody has the terminal any more
 		shown.Write(part[:n])
-		if len(dialogue) > 0 && strings.Contains(shown.String(), dialogue[0]) {
-			if _, err := io.WriteString(master, dialogue[1]); err != nil {
-				w.t.Error(err)
+		for question, answer := range answers {
+			if strings.Contains(shown.String(), question) {
+				delete(answers, question)
+				if _, err := io.WriteString(master, answer); err != nil {
+					w.t.Error(err)
+				}
 			}
-			dialogue = dialogue[2:]
 		}
 	}
 	_ = cmd.Wait() // its exit code is what is looked at
-	return cmd.ProcessState.ExitCode(), shown.String()
+	return cmd.ProcessState.ExitCode() - more, shown.String()
 }
 
 // terminal makes a terminal: the end that types and sees, and the one that a command gets.
