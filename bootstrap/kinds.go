@@ -6,6 +6,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -32,19 +33,15 @@ func (j *Job) checkKinds() *plan.Step {
 
 func (j *Job) compareKinds(p plan.Progress) error {
 	objs := j.renderedObjects()
-	brought := map[schema.GroupKind][]string{} // versions, by what the charts and the path bring
-	for _, crd := range slices.Concat(j.stack.CRDs(), j.stack.Objects(), objs) {
-		for _, kind := range kube.ServedBy(crd) {
-			brought[kind.GroupKind()] = append(brought[kind.GroupKind()], kind.Version)
-		}
-	}
+	brought := kube.ServedVersions(slices.Concat(j.stack.CRDs(), j.stack.Objects(), objs)) // by the charts and the path
+	known := sync.OnceValue(j.knowsControllers)
 	var faults []error
 	warned := map[schema.GroupVersionKind]bool{}
 	bounded := j.isBounded(objs)
 	for _, obj := range objs {
 		kind := obj.GroupVersionKind()
 		versions := brought[kind.GroupKind()]
-		unserved := j.unserved(obj, slices.Contains(versions, kind.Version))
+		unserved := j.unserved(obj, slices.Contains(versions, kind.Version), known)
 		switch {
 		case unserved != nil:
 			faults = append(faults, unserved)

@@ -240,7 +240,7 @@ func (j *Job) namespaces(ctx context.Context, before []string) ([]string, error)
 	var names []string
 	for i := range list.Items {
 		ns := &list.Items[i]
-		if !slices.Contains(before, ns.Name) && (named[ns.Name] || isApplied(ns.ManagedFields)) {
+		if !slices.Contains(before, ns.Name) && (named[ns.Name] || kube.IsWritten(ns)) {
 			names = append(names, ns.Name)
 		}
 	}
@@ -261,10 +261,10 @@ func (j *Job) unusedCRDs(ctx context.Context, before []string, p plan.Progress) 
 	var refs []kube.Ref
 	for i := range crds.Items {
 		crd := &crds.Items[i]
-		if !isApplied(crd.GetManagedFields()) || slices.Contains(before, crd.GetName()) {
+		if !kube.IsWritten(crd) || slices.Contains(before, crd.GetName()) {
 			continue
 		}
-		used, err := j.hasObjects(ctx, crd)
+		used, err := j.client.HasObjects(ctx, crd)
 		if err != nil {
 			return nil, err
 		}
@@ -275,25 +275,6 @@ func (j *Job) unusedCRDs(ctx context.Context, before []string, p plan.Progress) 
 		refs = append(refs, kube.RefOf(crd))
 	}
 	return refs, nil
-}
-
-func (j *Job) hasObjects(ctx context.Context, crd *unstructured.Unstructured) (bool, error) {
-	group, _, _ := unstructured.NestedString(crd.Object, "spec", "group")
-	plural, _, _ := unstructured.NestedString(crd.Object, "spec", "names", "plural")
-	versions, _, _ := unstructured.NestedSlice(crd.Object, "spec", "versions")
-	for _, v := range versions {
-		version, _ := v.(map[string]any)
-		if served, _ := version["served"].(bool); !served {
-			continue
-		}
-		name, _ := version["name"].(string)
-		list, err := j.client.Dynamic().Resource(schema.GroupVersionResource{Group: group, Version: name, Resource: plural}).List(ctx, metav1.ListOptions{Limit: 1})
-		if apierrors.IsNotFound(err) {
-			return false, nil // not served any more
-		}
-		return err == nil && len(list.Items) > 0, err
-	}
-	return false, nil
 }
 
 // usersOf names what is in a namespace beside what Kubernetes itself puts there, what goes with its owner, and what is

@@ -235,8 +235,8 @@ func (j *Job) compareNoSchedule(ctx context.Context, _ plan.Progress) (plan.Outc
 	return plan.Unchanged, fault.Join(errs...)
 }
 
-// newest is when the newest complete set was begun; zero without one. One from the future is none. That it is not known is told, and no fault: the
-// repository may be reached by the cluster alone.
+// newest is when the newest complete set was begun; zero without one. One from the future is none. That it is not known is told, and no
+// fault: the repository may be reached by the cluster alone.
 func (j *Job) newest(ctx context.Context, p plan.Progress) (begun time.Time, known bool) {
 	ctx, cancel := context.WithTimeout(ctx, ageTimeout)
 	defer cancel()

@@ -53,7 +53,7 @@ func (j *Job) findUndeclared(ctx context.Context) (u undeclared, err error) {
 		return u, fault.Wrap(err, fault.Failed, "list the Secrets of keys")
 	}
 	for i := range secrets.Items {
-		if !isApplied(secrets.Items[i].ManagedFields) {
+		if !kube.IsWritten(&secrets.Items[i]) {
 			continue // a copy, with the labels of ours: what copies Secrets into other namespaces keeps them
 		}
 		ref := kube.NewRef(corev1.SchemeGroupVersion.WithKind("Secret"), secrets.Items[i].Namespace, secrets.Items[i].Name)
@@ -63,11 +63,6 @@ func (j *Job) findUndeclared(ctx context.Context) (u undeclared, err error) {
 		}
 	}
 	return u, nil
-}
-
-// isApplied says whether rekindle itself has written an object: its labels may be on what somebody else made.
-func isApplied(writers []metav1.ManagedFieldsEntry) bool {
-	return slices.ContainsFunc(writers, func(w metav1.ManagedFieldsEntry) bool { return w.Manager == kube.Manager })
 }
 
 // undeclaredFaults has one for each. A reconciler is not taken away for what it may do as it goes.

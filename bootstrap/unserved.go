@@ -28,11 +28,12 @@ func controllerOf(obj *unstructured.Unstructured) (name, value string) {
 }
 
 // unserved is the fault of an object of Flux whose controller does not run, nil where it does or that is not sure. brought says
-// whether its kind will be there: a HelmRelease is waited for then too, and of other kinds it is told when nothing reports on them.
-func (j *Job) unserved(obj *unstructured.Unstructured, brought bool) error {
+// whether its kind will be there: a HelmRelease is waited for then too, and of other kinds it is told when nothing reports on them. known is
+// knowsControllers, which looks at all objects.
+func (j *Job) unserved(obj *unstructured.Unstructured, brought bool, known func() bool) error {
 	name, value := controllerOf(obj)
 	suspended, _, _ := unstructured.NestedBool(obj.Object, "spec", "suspend")
-	if name == "" || brought && (suspended || obj.GetKind() != "HelmRelease") || !j.knowsControllers() || j.runs(name) {
+	if name == "" || brought && (suspended || obj.GetKind() != "HelmRelease") || !known() || j.runs(name) {
 		return nil
 	}
 	return fault.New(fault.Usage, "nothing serves it: the chart of Flux does not run the %s", name).On("%s", kube.RefOf(obj)).

@@ -28,21 +28,10 @@ func kindOfKept(object map[string]any) schema.GroupVersionKind {
 	return (&unstructured.Unstructured{Object: object}).GroupVersionKind()
 }
 
-// versionsOf are those in which CRDs have their kinds served.
-func versionsOf(objs []*unstructured.Unstructured) map[schema.GroupKind][]string {
-	versions := map[schema.GroupKind][]string{}
-	for _, obj := range objs {
-		for _, kind := range kube.ServedBy(obj) {
-			versions[kind.GroupKind()] = append(versions[kind.GroupKind()], kind.Version)
-		}
-	}
-	return versions
-}
-
 // byKind tells the kept objects whose kinds are there before any controller from those whose CRD comes with the path, or with what
 // that installs.
 func (r *Rebuild) byKind() (now, late []map[string]any) {
-	established := versionsOf(r.job.CRDs())
+	established := kube.ServedVersions(r.job.CRDs())
 	for _, object := range r.set.Objects {
 		if kind := kindOfKept(object); kube.IsBuiltIn(kind) || slices.Contains(established[kind.GroupKind()], kind.Version) {
 			now = append(now, object)
@@ -57,7 +46,7 @@ func (r *Rebuild) byKind() (now, late []map[string]any) {
 // to bring.
 func (r *Rebuild) checkKinds(p plan.Progress) error {
 	_, late := r.byKind()
-	brought := versionsOf(r.job.Desired())
+	brought := kube.ServedVersions(r.job.Desired())
 	unknown := map[schema.GroupVersionKind]int{}
 	var errs []error
 	for _, object := range late {

@@ -253,12 +253,10 @@ func (h *Handover) outlive(moving []volumes.Volume) error {
 // restored is the set without the claims that the documents want left as they are.
 func (r *Rebuild) restored() *state.Manifest {
 	set := *r.set
-	set.Claims = slices.DeleteFunc(slices.Clone(set.Claims), func(c state.Claim) bool { return r.left[gate.Claim{Namespace: c.Namespace, Name: c.Name}] })
-	for _, c := range r.claims {
-		if c.left {
-			set.Claims = slices.DeleteFunc(set.Claims, func(of state.Claim) bool { return of.Namespace == c.Namespace && of.Name == c.Name })
-		}
-	}
+	set.Claims = slices.DeleteFunc(slices.Clone(set.Claims), func(of state.Claim) bool {
+		at := gate.Claim{Namespace: of.Namespace, Name: of.Name}
+		return r.left[at] || slices.ContainsFunc(r.claims, func(c *claim) bool { return c.left && c.at == at })
+	})
 	return &set
 }
 

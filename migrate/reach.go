@@ -8,24 +8,12 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/plan"
 )
 
-// forPods finds out beforehand whether movers will be able to use the repository.
-func (r *Rebuild) forPods(p plan.Progress) error {
-	if len(r.claims) == 0 || r.job.Simulated() {
+// forPods finds out beforehand whether movers in the cluster of a job will be able to use a repository.
+func forPods(job *bootstrap.Job, repository interface{ ForPods() (string, error) }, p plan.Progress) error {
+	if job.Simulated() {
 		return nil
 	}
-	warning, err := r.o.Sets.ForPods()
-	if warning != "" {
-		p.Warn(warning)
-	}
-	return err
-}
-
-// forPods does so for a snapshot, before it begins.
-func (s *Snapshot) forPods(p plan.Progress) error {
-	if s.job.Simulated() {
-		return nil
-	}
-	warning, err := s.repository.ForPods()
+	warning, err := repository.ForPods()
 	if warning != "" {
 		p.Warn(warning)
 	}

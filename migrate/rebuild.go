@@ -127,7 +127,11 @@ func (r *Rebuild) Choose(p *plan.Plan, needs ...plan.ID) {
 			}
 			p.Note(describe(set, time.Now()))
 			r.set = set
-			return plan.Unchanged, fault.Join(r.checkObjects(), r.checkKinds(p), r.prepare(p), r.forPods(p))
+			err = fault.Join(r.checkObjects(), r.checkKinds(p), r.prepare(p))
+			if len(r.claims) > 0 {
+				err = fault.Join(err, forPods(r.job, r.o.Sets, p))
+			}
+			return plan.Unchanged, err
 		},
 	}, needs...)
 }

@@ -115,7 +115,7 @@ func (s *Snapshot) lookAround(p *plan.Plan, visited plan.ID) {
 
 // open makes the repository on first use, and finds the snapshots that the new ones continue.
 func (s *Snapshot) open(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
-	if err := fault.Join(reaches(ctx, s.repository.Local(), s.job), s.forPods(p)); err != nil {
+	if err := fault.Join(reaches(ctx, s.repository.Local(), s.job), forPods(s.job, s.repository, p)); err != nil {
 		return "", err
 	}
 	sets, created, err := volumes.Begin(ctx, s.job.Client(), s.repository, s.job.Name(), p)

@@ -125,7 +125,7 @@ func (s *parts) split(ctx context.Context, c *kube.Client, obj *unstructured.Uns
 			continue
 		case kept(live):
 			continue
-		case reconciler.IsCRD(ref):
+		case kube.IsCRD(ref):
 			s.crds = append(s.crds, ref)
 			continue
 		}
@@ -146,12 +146,12 @@ const optionsKey = "argocd.argoproj.io/sync-options"
 func (s *parts) keep(ctx context.Context, c *kube.Client, live *unstructured.Unstructured) error {
 	ref := kube.RefOf(live)
 	s.before = append(s.before, ref)
-	if kept(live) || reconciler.IsCRD(ref) {
+	if kept(live) || kube.IsCRD(ref) {
 		return nil
 	}
 	s.marked = append(s.marked, live)
 	options := strings.TrimPrefix(live.GetAnnotations()[optionsKey]+",Delete=false", ",")
-	return reconciler.Annotate(ctx, c, ref, optionsKey, options)
+	return reconciler.Annotate(ctx, c, ref, map[string]string{optionsKey: options})
 }
 
 // settleTime is longer than Argo CD takes to see what has changed in an object: it collects what its watches tell for a tenth of a second.
@@ -169,7 +169,7 @@ func (s *parts) settle(ctx context.Context, p plan.Progress) error {
 // release takes the marks off what was there before, and names what stays.
 func (s *parts) release(ctx context.Context, c *kube.Client, p plan.Progress) error {
 	for _, obj := range s.marked {
-		err := reconciler.Annotate(ctx, c, kube.RefOf(obj), optionsKey, obj.GetAnnotations()[optionsKey])
+		err := reconciler.Annotate(ctx, c, kube.RefOf(obj), map[string]string{optionsKey: obj.GetAnnotations()[optionsKey]})
 		if err != nil && !apierrors.IsNotFound(err) {
 			return err
 		}

@@ -69,17 +69,37 @@ func (pr *proof) bringBack(ctx context.Context) error {
 			return inner, nil
 		}
 		stay, _ := pr.passing(rest, obj)
-		gone, going, err := pr.client.Lost(ctx, slices.Concat(inner, stay))
+		gone, going, err := pr.lost(ctx, slices.Concat(inner, stay))
+		if err != nil {
+			return nil, err
+		}
 		going, faults := pr.provable(ctx, going)
-		if len(gone)+len(going) > 0 {
+		if gone || len(going) > 0 {
 			lacking = append(lacking, ref)
 		}
-		return inner, fault.Join(err, faults, pr.awaitGone(ctx, going))
+		return inner, fault.Join(faults, pr.awaitGone(ctx, going))
 	})
 	if err != nil {
 		return err
 	}
 	return pr.applyAgain(ctx, lacking)
+}
+
+// lost says whether some of the objects do not exist, and gives those that are being deleted.
+func (pr *proof) lost(ctx context.Context, refs []kube.Ref) (gone bool, going []kube.Ref, err error) {
+	objs, err := pr.client.Read(ctx, refs)
+	if err != nil {
+		return false, nil, err
+	}
+	for i, obj := range objs {
+		switch {
+		case obj == nil:
+			gone = true
+		case obj.GetDeletionTimestamp() != nil:
+			going = append(going, refs[i])
+		}
+	}
+	return gone, going, nil
 }
 
 // awaitGone waits until objects that are being deleted can be made again.

@@ -63,7 +63,7 @@ func (f *Flux) checkTwice(t reconciler.Target) error {
 	var faults []error
 	for _, obj := range t.Objects {
 		ref := newest(kube.RefOf(obj))
-		if ref.Group != kustomizeGroup || ref.Kind != kindKustomization || ref == f.kustomizationRef() || !ours[sourceOf(obj)] || !appliesHere(obj) {
+		if ref.Group != kustomizeGroup || ref.Kind != kindKustomization || ref == f.kustomizationRef() || !ours[sourceOf(obj)] || isSuspended(obj) || isRemote(obj) {
 			continue
 		}
 		if dir, _, _ := unstructured.NestedString(obj.Object, "spec", "path"); path.Clean("/"+dir) == path.Clean("/"+t.Source.Path) {
@@ -72,13 +72,6 @@ func (f *Flux) checkTwice(t reconciler.Target) error {
 		}
 	}
 	return fault.Join(faults...)
-}
-
-// appliesHere says whether a Kustomization changes the cluster that it is in: Git does not suspend it, nor send it to another one.
-func appliesHere(obj *unstructured.Unstructured) bool {
-	suspended, _, _ := unstructured.NestedBool(obj.Object, "spec", "suspend")
-	_, remote, _ := unstructured.NestedMap(obj.Object, "spec", "kubeConfig")
-	return !suspended && !remote
 }
 
 // isController says whether an object is the workload of a controller of Flux.

@@ -223,13 +223,14 @@ func (a *parts) keep(ctx context.Context, c *kube.Client, live *unstructured.Uns
 		return nil // Git says so, or it was said here a moment ago
 	}
 	a.marked = append(a.marked, ref)
-	return reconciler.Annotate(ctx, c, ref, pruneKey, "disabled")
+	return reconciler.Annotate(ctx, c, ref, map[string]string{pruneKey: "disabled"})
 }
 
 // release takes the marks off what was there before: whoever has Flux apply it later has it pruned, or not, as Git says then.
 func (a *parts) release(ctx context.Context, c *kube.Client) error {
 	for _, ref := range a.marked {
-		if err := reconciler.Annotate(ctx, c, ref, pruneKey, "", kustomizeGroup+"/name", kustomizeGroup+"/namespace"); err != nil && !apierrors.IsNotFound(err) {
+		err := reconciler.Annotate(ctx, c, ref, map[string]string{pruneKey: ""}, kustomizeGroup+"/name", kustomizeGroup+"/namespace")
+		if err != nil && !apierrors.IsNotFound(err) {
 			return err
 		}
 	}

@@ -93,8 +93,8 @@ func (f *Flux) Follow(ctx context.Context, c *kube.Client, w *kube.Watcher, t re
 }
 
 // Sync makes Flux apply the path, and waits until it did so at the commit and everything that it
-// applied is healthy. What failed before is asked to try again, and what has lost objects to apply them again. It fails early where waiting would not help: a path that does not build, a key
-// that does not open a file, an object that the API server finds invalid.
+// applied is healthy. What failed before is asked to try again, and what has lost objects to apply them again. It fails early where
+// waiting would not help: a path that does not build, a key that does not open a file, an object that the API server finds invalid.
 //
 // fresh is as in Follow.
 func (f *Flux) Sync(ctx context.Context, c *kube.Client, w *kube.Watcher, t reconciler.Target, fresh bool, p plan.Progress) (plan.Outcome, error) {

@@ -2,9 +2,7 @@ package flux
 
 import (
 	"context"
-	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -31,11 +29,11 @@ func (f *Flux) poke(ctx context.Context, c *kube.Client, ref kube.Ref) (request 
 
 // annotate makes a request to Flux by some annotations of an object.
 func annotate(ctx context.Context, c *kube.Client, ref kube.Ref, request string, keys ...string) error {
-	var annotations []string
+	annotations := map[string]string{}
 	for _, key := range keys {
-		annotations = append(annotations, fmt.Sprintf(`%q:%q`, key, request))
+		annotations[key] = request
 	}
-	return c.MergePatch(ctx, ref, []byte(`{"metadata":{"annotations":{`+strings.Join(annotations, ",")+`}}}`))
+	return reconciler.Annotate(ctx, c, ref, annotations)
 }
 
 // wake asks what the repository leads to, and failed before this run, to try again: some would not by themselves, ever or for an hour.

@@ -22,27 +22,28 @@ func (b Before) Had(ref kube.Ref) bool {
 	switch {
 	case ref.Group == "" && ref.Kind == "Namespace":
 		return slices.Contains(b.Namespaces, ref.Name)
-	case IsCRD(ref):
+	case kube.IsCRD(ref):
 		return slices.Contains(b.CRDs, ref.Name)
 	}
 	return false
 }
 
-// IsCRD says whether an object defines a kind.
-func IsCRD(ref kube.Ref) bool {
-	return ref.Group == "apiextensions.k8s.io" && ref.Kind == "CustomResourceDefinition"
-}
-
-// Annotate sets an annotation of an object, or removes it where the value is empty, and removes labels.
-func Annotate(ctx context.Context, c *kube.Client, ref kube.Ref, key, value string, without ...string) error {
-	annotations, labels := map[string]any{key: value}, map[string]any{}
-	if value == "" {
-		annotations[key] = nil
+// Annotate sets annotations of an object, or removes those whose value is empty, and removes labels.
+func Annotate(ctx context.Context, c *kube.Client, ref kube.Ref, values map[string]string, without ...string) error {
+	annotations, labels := map[string]any{}, map[string]any{}
+	for key, value := range values {
+		if annotations[key] = value; value == "" {
+			annotations[key] = nil
+		}
 	}
 	for _, label := range without {
 		labels[label] = nil
 	}
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": annotations, "labels": labels}})
+	metadata := map[string]any{"annotations": annotations}
+	if len(labels) > 0 {
+		metadata["labels"] = labels
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": metadata})
 	if err != nil {
 		return err
 	}

@@ -148,11 +148,11 @@ func load(fsys fs.FS, file, shown string) (*Documents, error) {
 // clusterBelow is the first Cluster document in a folder, or in a folder of that; empty where there is none.
 func clusterBelow(fsys fs.FS, dir string) string {
 	version, kind := regexp.MustCompile(`(?m)^apiVersion:\s*["']?rekindle\.dev/`), regexp.MustCompile(`(?m)^kind:\s*["']?Cluster\b`)
+	below, err := fs.Sub(fsys, dir)
+	if err != nil {
+		return ""
+	}
 	for _, pattern := range []string{"*.yaml", "*.yml", "*/*.yaml", "*/*.yml"} {
-		below, err := fs.Sub(fsys, dir)
-		if err != nil {
-			return ""
-		}
 		found, _ := fs.Glob(below, pattern) // the pattern is well-formed
 		for _, file := range found[:min(len(found), maxLooked)] {
 			if raw, err := readFile(below, file); err == nil && version.Match(raw) && kind.Match(raw) {

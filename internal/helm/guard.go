@@ -97,7 +97,7 @@ func (g *guard) DeleteWithPropagationPolicy(r helmkube.ResourceList, policy meta
 	if err := g.ctx.Err(); err != nil {
 		return nil, []error{err}
 	}
-	if r = r.Filter(func(info *resource.Info) bool { return !isCRD(refOf(info)) }); len(r) == 0 {
+	if r = r.Filter(func(info *resource.Info) bool { return !kube.IsCRD(refOf(info)) }); len(r) == 0 {
 		return &helmkube.Result{}, nil
 	}
 	result, errs := g.Client.DeleteWithPropagationPolicy(r, policy)

@@ -69,6 +69,9 @@ func List(ctx context.Context, c *kube.Client) ([]Installed, error) {
 	return all, nil
 }
 
+// readParallel bounds how many records are read at a time.
+const readParallel = 16
+
 // withoutCopies leaves out releases whose last record is that of another namespace: it says so itself, its labels do not. One that
 // cannot be read stays.
 func withoutCopies(ctx context.Context, c *kube.Client, all []Installed) ([]Installed, error) {

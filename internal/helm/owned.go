@@ -5,10 +5,7 @@ import (
 	"fmt"
 	"slices"
 
-	"golang.org/x/sync/errgroup"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -16,18 +13,10 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/kube"
 )
 
-// readParallel bounds how many objects or records are read at a time.
-const readParallel = 16
-
 // owns says whether an object belongs to a release of this name, by Helm's marks: whoever has that release.
 func (r Release) owns(obj *unstructured.Unstructured) bool {
 	notes := obj.GetAnnotations()
 	return notes["meta.helm.sh/release-name"] == r.Name && notes["meta.helm.sh/release-namespace"] == r.Namespace
-}
-
-// isWritten says whether rekindle has written an object, with Helm or without.
-func isWritten(obj *unstructured.Unstructured) bool {
-	return slices.ContainsFunc(obj.GetManagedFields(), func(w metav1.ManagedFieldsEntry) bool { return w.Manager == kube.Manager })
 }
 
 // refuseElsewhere refuses a release without a record of which there are objects all the same: they are those of another one of that
@@ -38,23 +27,13 @@ func (r Release) refuseElsewhere(ctx context.Context, c *kube.Client) error {
 	if err != nil {
 		return err
 	}
-	theirs := make([]bool, len(refs))
-	var g errgroup.Group
-	g.SetLimit(readParallel)
-	for i, ref := range refs {
-		g.Go(func() error {
-			live, err := c.Get(ctx, ref)
-			if err != nil {
-				return fmt.Errorf("read %s: %w", ref, err)
-			}
-			theirs[i] = live != nil && live.GetDeletionTimestamp() == nil && r.owns(live) && !keeps(live) && !isWritten(live)
-			return nil
-		})
-	}
-	if err := g.Wait(); err != nil {
+	objs, err := c.Read(ctx, refs)
+	if err != nil {
 		return err
 	}
-	i := slices.Index(theirs, true)
+	i := slices.IndexFunc(objs, func(live *unstructured.Unstructured) bool {
+		return live != nil && live.GetDeletionTimestamp() == nil && r.owns(live) && !keeps(live) && !kube.IsWritten(live)
+	})
 	if i < 0 {
 		return nil
 	}
@@ -87,37 +66,4 @@ func (r Release) served(c *kube.Client) (refs []kube.Ref, err error) {
 		refs = append(refs, ref)
 	}
 	return refs, nil
-}
-
-// isCRD says whether an object defines a kind.
-func isCRD(ref kube.Ref) bool {
-	return ref.Group == "apiextensions.k8s.io" && ref.Kind == "CustomResourceDefinition"
-}
-
-// hasObjects says whether there are objects of a CRD, whoever made them. They are asked for in the version that they are stored in,
-// where it is served: to convert them may need what was just removed.
-func hasObjects(ctx context.Context, c *kube.Client, crd *unstructured.Unstructured) (bool, error) {
-	group, _, _ := unstructured.NestedString(crd.Object, "spec", "group")
-	plural, _, _ := unstructured.NestedString(crd.Object, "spec", "names", "plural")
-	versions, _, _ := unstructured.NestedSlice(crd.Object, "spec", "versions")
-	served := ""
-	for _, v := range versions {
-		version, _ := v.(map[string]any)
-		name, _ := version["name"].(string)
-		if version["served"] == true && (served == "" || version["storage"] == true) {
-			served = name
-		}
-	}
-	if served == "" {
-		return false, nil
-	}
-	kind := schema.GroupVersionResource{Group: group, Version: served, Resource: plural}
-	list, err := c.Dynamic().Resource(kind).List(ctx, metav1.ListOptions{Limit: 1})
-	if apierrors.IsNotFound(err) {
-		return false, nil // not served any more
-	}
-	if err != nil {
-		return false, fmt.Errorf("list the objects of CRD %s: %w", crd.GetName(), err)
-	}
-	return len(list.Items) > 0, nil
 }

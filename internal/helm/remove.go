@@ -137,16 +137,16 @@ func hooked(c *kube.Client, rel *release.Release, hook *release.Hook) ([]*unstru
 // clear deletes what an uninstallation was to delete and waits until it is gone, and then what that leaves. CRDs come last, when
 // the release's own objects of their kinds are gone, or not at all.
 func (g *guard) clear(m made, crds bool) error {
-	if err := g.client.Delete(g.ctx, slices.DeleteFunc(deletable(m.last), isCRD), g.progress); err != nil {
+	if err := g.client.Delete(g.ctx, slices.DeleteFunc(deletable(m.last), kube.IsCRD), g.progress); err != nil {
 		return err
 	}
-	if err := g.sweep(slices.DeleteFunc(deletable(m.earlier), isCRD)); err != nil {
+	if err := g.sweep(slices.DeleteFunc(deletable(m.earlier), kube.IsCRD)); err != nil {
 		return err
 	}
-	if err := g.sweepHooks(slices.DeleteFunc(deletable(m.hooks), isCRD)); err != nil || !crds {
+	if err := g.sweepHooks(slices.DeleteFunc(deletable(m.hooks), kube.IsCRD)); err != nil || !crds {
 		return err
 	}
-	return g.sweep(slices.DeleteFunc(deletable(slices.Concat(m.last, m.earlier)), func(ref kube.Ref) bool { return !isCRD(ref) }))
+	return g.sweep(slices.DeleteFunc(deletable(slices.Concat(m.last, m.earlier)), func(ref kube.Ref) bool { return !kube.IsCRD(ref) }))
 }
 
 // deletable leaves out what the chart asks Helm to keep.
@@ -174,10 +174,10 @@ func (g *guard) sweep(refs []kube.Ref) error {
 		if !g.release.owns(obj) || keeps(obj) {
 			return false, nil
 		}
-		if !isCRD(kube.RefOf(obj)) {
+		if !kube.IsCRD(kube.RefOf(obj)) {
 			return true, nil
 		}
-		used, err := hasObjects(g.ctx, g.client, obj)
+		used, err := g.client.HasObjects(g.ctx, obj)
 		if used {
 			g.progress.Warn(fmt.Sprintf("CRD %s stays: there are objects of it", obj.GetName()))
 		}
@@ -193,7 +193,7 @@ func (g *guard) sweepHooks(refs []kube.Ref) error {
 		if obj.GetAnnotations()[release.HookAnnotation] == "" || keeps(obj) {
 			return false, nil
 		}
-		if !isWritten(obj) || obj.GetKind() == "PersistentVolumeClaim" {
+		if !kube.IsWritten(obj) || obj.GetKind() == "PersistentVolumeClaim" {
 			g.progress.Warn(fmt.Sprintf("%s stays, which a hook of release %s made: delete it yourself if it is not needed", kube.RefOf(obj), g.release.Name))
 			return false, nil
 		}

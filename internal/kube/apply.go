@@ -153,6 +153,17 @@ func (c *Client) Get(ctx context.Context, ref Ref) (*unstructured.Unstructured, 
 	return obj, err
 }
 
+// Read gives objects as they are, in the order of their names; nil is one that does not exist.
+func (c *Client) Read(ctx context.Context, refs []Ref) ([]*unstructured.Unstructured, error) {
+	objs := make([]*unstructured.Unstructured, len(refs))
+	return objs, each(ctx, refs, func(ctx context.Context, i int, ref Ref) (err error) {
+		if objs[i], err = c.Get(ctx, ref); err != nil {
+			return fault.Wrap(err, fault.Failed, "read").On("%s", ref)
+		}
+		return nil
+	})
+}
+
 // applyFault makes the error of an apply one that a person can act on. The text of an error about a
 // Secret is left out: the server quotes values.
 func applyFault(ref Ref, err error) error {

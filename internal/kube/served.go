@@ -24,6 +24,17 @@ func ServedBy(crd *unstructured.Unstructured) []schema.GroupVersionKind {
 	return kinds
 }
 
+// ServedVersions are those in which the CRDs among some objects have their kinds served.
+func ServedVersions(objs []*unstructured.Unstructured) map[schema.GroupKind][]string {
+	versions := map[schema.GroupKind][]string{}
+	for _, obj := range objs {
+		for _, kind := range ServedBy(obj) {
+			versions[kind.GroupKind()] = append(versions[kind.GroupKind()], kind.Version)
+		}
+	}
+	return versions
+}
+
 // IsBuiltIn says whether Kubernetes has a kind of itself, by the libraries here: a cluster of another version may not serve it any more.
 func IsBuiltIn(kind schema.GroupVersionKind) bool {
 	return scheme.Scheme.Recognizes(kind) || kind.GroupKind() == crdKind || kind.Group == groupAPI && kind.Kind == kindAPIService

@@ -78,9 +78,7 @@ func (r *Repository) Local() bool {
 }
 
 // Name is the repository without what is secret in its URL.
-func (r *Repository) Name() string { return r.name() }
-
-func (r *Repository) name() string {
+func (r *Repository) Name() string {
 	scheme, rest, ok := strings.Cut(r.settings.Repository, ":")
 	if !ok {
 		return r.settings.Repository
@@ -136,7 +134,7 @@ func hasKeys(err error) bool {
 
 // half is the error of a repository whose first init was cut off: its key is there and its config, which comes last, is not.
 func (r *Repository) half() error {
-	return fault.New(fault.Failed, "has a key and no config: the run that created it was cut off, or is at it still").On("state repository %s", r.name()).
+	return fault.New(fault.Failed, "has a key and no config: the run that created it was cut off, or is at it still").On("state repository %s", r.Name()).
 		WithHint("run this again when no other run is creating it; if it stays so and the folders snapshots and data of the repository have no files, delete the files in its folder keys, and run this again; if they have files, its config is lost: restore that file from a copy")
 }
 
@@ -155,13 +153,13 @@ func (r *Repository) ForPods() (warning string, err error) {
 		return "", nil
 	case file != "":
 		return "", fault.New(fault.Usage, "GOOGLE_APPLICATION_CREDENTIALS is the file %s of this machine: pods cannot read it", file).
-			On("state repository %s", r.name()).WithHint("set GOOGLE_ACCESS_TOKEN instead: GOOGLE_ACCESS_TOKEN=$(gcloud auth print-access-token)")
+			On("state repository %s", r.Name()).WithHint("set GOOGLE_ACCESS_TOKEN instead: GOOGLE_ACCESS_TOKEN=$(gcloud auth print-access-token)")
 	case scheme == "sftp":
-		return "", fault.New(fault.Usage, "pods have no SSH key for it").On("state repository %s", r.name()).
+		return "", fault.New(fault.Usage, "pods have no SSH key for it").On("state repository %s", r.Name()).
 			WithHint("name a repository that both this machine and pods reach, such as s3:… or rest:…, in spec.state.repository")
 	}
 	if file := r.awsFile(); scheme == "s3" && file != "" {
-		return "", fault.New(fault.Usage, "its credentials are in the file %s of this machine: pods cannot read it", file).On("state repository %s", r.name()).
+		return "", fault.New(fault.Usage, "its credentials are in the file %s of this machine: pods cannot read it", file).On("state repository %s", r.Name()).
 			WithHint("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and AWS_SESSION_TOKEN if they have one: eval \"$(aws configure export-credentials --format env)\"")
 	}
 	for _, name := range []string{"SSL_CERT_FILE", "SSL_CERT_DIR"} {
@@ -206,12 +204,12 @@ func (r *Repository) Expose(ctx context.Context, host string) (a Access, end fun
 		return Access{URL: r.settings.Repository, Env: env}, func() {}, nil
 	}
 	if host == "" {
-		return Access{}, nil, fault.New(fault.Usage, "is a folder on this machine, which the cluster's pods cannot reach").On("state repository %s", r.name()).
+		return Access{}, nil, fault.New(fault.Usage, "is a folder on this machine, which the cluster's pods cannot reach").On("state repository %s", r.Name()).
 			WithHint("name a repository that both reach, such as s3:… or rest:…, in spec.state.repository")
 	}
 	server, err := rest.Serve(ctx, dir, net.JoinHostPort(host, "0"))
 	if err != nil {
-		return Access{}, nil, fault.Wrap(err, fault.Failed, "serve the folder to the cluster").On("state repository %s", r.name())
+		return Access{}, nil, fault.Wrap(err, fault.Failed, "serve the folder to the cluster").On("state repository %s", r.Name())
 	}
 	env["RESTIC_REPOSITORY"] = server.Repository()
 	return Access{URL: server.Repository(), Env: env}, func() { _ = server.Close() }, nil

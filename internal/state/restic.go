@@ -153,18 +153,18 @@ func (r *Repository) environment() []string {
 
 // explain turns how restic ended into what a person can act on.
 func (r *Repository) explain(e *exitError) error {
-	f := fault.Wrap(e, fault.Failed, "restic").On("state repository %s", r.name())
+	f := fault.Wrap(e, fault.Failed, "restic").On("state repository %s", r.Name())
 	switch {
 	case e.code == exitWrongPassword:
-		return fault.New(fault.Usage, "the password does not open it").On("state repository %s", r.name()).
+		return fault.New(fault.Usage, "the password does not open it").On("state repository %s", r.Name()).
 			WithHint("spec.state.password must be the one that the repository was created with")
 	case e.code == exitNoRepository:
-		return errors.Join(errNoRepository, fault.New(fault.Failed, "does not exist or cannot be reached: %s", e.text).On("state repository %s", r.name()).
+		return errors.Join(errNoRepository, fault.New(fault.Failed, "does not exist or cannot be reached: %s", e.text).On("state repository %s", r.Name()).
 			WithHint("see whether spec.state.repository and its credentials are right; the first snapshot creates it"))
 	case e.code == exitLocked:
 		return f.WithHint("another run uses it; wait until it has ended, and run this again; the lock of a killed run is removed once it has not been renewed for half an hour").Transient()
 	case strings.Contains(e.text, "no credentials found"): // restic proposes a flag of its own, which nobody can give here
-		return fault.New(fault.Usage, "this machine has no credentials for it").On("state repository %s", r.name()).
+		return fault.New(fault.Usage, "this machine has no credentials for it").On("state repository %s", r.Name()).
 			WithHint("set the variables of its storage before the command, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; docs/state.md lists them")
 	case refused(e.text):
 		return f.WithHint("its credentials are refused: renew them where this command gets them from (see docs/state.md), and run it again")

@@ -95,6 +95,6 @@ func (c *complaints) stop() {
 
 // unanswered is the error of a repository that cannot be reached.
 func (r *Repository) unanswered(why string) error {
-	return fault.New(fault.Failed, "does not answer: %s", why).On("state repository %s", r.name()).
+	return fault.New(fault.Failed, "does not answer: %s", why).On("state repository %s", r.Name()).
 		WithHint("see whether this machine reaches it, and whether spec.state.repository and its credentials are right").Transient()
 }

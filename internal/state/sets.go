@@ -237,7 +237,7 @@ func (r *Repository) Choose(ctx context.Context, at string) (*Manifest, error) {
 }
 
 func (r *Repository) on(err *fault.Error) error {
-	return err.On("state repository %s, cluster %s", r.name(), r.settings.Cluster)
+	return err.On("state repository %s, cluster %s", r.Name(), r.settings.Cluster)
 }
 
 // maxSkew is how far the clock of whoever took a set may be ahead of this machine's. One from a later time would be the
