@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/duration"
@@ -235,34 +234,22 @@ func (j *Job) compareNoSchedule(ctx context.Context, _ plan.Progress) (plan.Outc
 	return plan.Unchanged, fault.Join(errs...)
 }
 
-// newest is when the newest complete set was begun; zero without one. One from the future is none. That it is not known is told, and no
-// fault: the repository may be reached by the cluster alone.
+// newest is when the newest complete set was begun; zero without one. That it is not known is told, and no fault: the repository
+// may be reached by the cluster alone.
 func (j *Job) newest(ctx context.Context, p plan.Progress) (begun time.Time, known bool) {
 	ctx, cancel := context.WithTimeout(ctx, ageTimeout)
 	defer cancel()
-	repository, err := j.tools.State(ctx)
-	var sets []state.Summary
-	if err == nil {
-		sets, err = repository.Sets(ctx)
-	}
-	if err != nil {
+	sets, all, err := j.wholeSets(ctx, p)
+	switch {
+	case err != nil:
 		p.Warn(fmt.Sprintf("the age of the newest snapshot set is not known: %v", err))
 		return time.Time{}, false
-	}
-	now := time.Now()
-	i := slices.IndexFunc(sets, func(s state.Summary) bool {
-		future := s.FromTheFuture(now)
-		if future {
-			p.Warn(fmt.Sprintf("the set %s is from the future and does not count: a clock was wrong where it was taken, or is here, or somebody forged it; rebuild refuses it", s.ID))
-		}
-		return s.Whole() && !future
-	})
-	if i < 0 {
-		p.Note(fmt.Sprintf("none of the %s is complete", plan.Count(len(sets), "snapshot set")))
+	case len(sets) == 0:
+		p.Note(fmt.Sprintf("none of the %s is complete", plan.Count(all, "snapshot set")))
 		return time.Time{}, true
 	}
-	p.Note(fmt.Sprintf("the newest complete set, %s, is %s old", sets[i].ID, duration.HumanDuration(time.Since(sets[i].Time))))
-	return sets[i].Time, true
+	p.Note(fmt.Sprintf("the newest complete set, %s, is %s old", sets[0].ID, duration.HumanDuration(time.Since(sets[0].Time))))
+	return sets[0].Time, true
 }
 
 // compareSchedule tells of CronJobs that are not as they should be, of Jobs that failed, and of a set that is overdue.

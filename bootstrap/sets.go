@@ -57,7 +57,7 @@ func (j *Job) isAbsent(ctx context.Context) bool {
 func (j *Job) warnOfSets(ctx context.Context, why string, p plan.Progress) {
 	within, cancel := context.WithTimeout(ctx, ageTimeout)
 	defer cancel()
-	sets, err := j.wholeSets(within)
+	sets, _, err := j.wholeSets(within, p)
 	switch {
 	case ctx.Err() != nil:
 	case state.NoRepository(err):
@@ -72,14 +72,20 @@ func (j *Job) warnOfSets(ctx context.Context, why string, p plan.Progress) {
 	}
 }
 
-// wholeSets are the sets that a rebuild could bring back, the newest first.
-func (j *Job) wholeSets(ctx context.Context) ([]state.Summary, error) {
+// wholeSets are the sets that a rebuild could bring back, the newest first, of all that there are. One from the future is none.
+func (j *Job) wholeSets(ctx context.Context, p plan.Progress) (sets []state.Summary, all int, err error) {
 	repository, err := j.tools.State(ctx)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		sets, err = repository.Sets(ctx)
 	}
-	sets, err := repository.Sets(ctx)
-	return slices.DeleteFunc(sets, func(s state.Summary) bool { return !s.Whole() }), err
+	now, all := time.Now(), len(sets)
+	return slices.DeleteFunc(sets, func(s state.Summary) bool {
+		future := s.FromTheFuture(now)
+		if future {
+			p.Warn(fmt.Sprintf("the set %s is from the future and does not count: a clock was wrong where it was taken, or is here, or somebody forged it; rebuild refuses it", s.ID))
+		}
+		return future || !s.Whole()
+	}), all, err
 }
 
 // foreseeSets is lookForSets for a preview; nil where that is.

@@ -49,6 +49,7 @@ func TestWhoMakesALostClusterWithoutItsDataIsWarned(t *testing.T) {
 		"nobody knows":              {finder{err: errors.New("no route to host")}, whole, nil, ""},
 		"it is the first one":       {finder{err: providers.ErrNotFound}, shelf{}, nil, ""},
 		"nothing complete was kept": {finder{err: providers.ErrNotFound}, shelf{sets: whole.sets[:1]}, nil, ""},
+		"the only one is forged":    {finder{err: providers.ErrNotFound}, shelf{sets: []state.Summary{{ID: "later", Time: time.Now().Add(72 * time.Hour), Complete: true}}}, nil, "the set later is from the future"},
 		"the repository is away":    {finder{err: providers.ErrNotFound}, shelf{err: errors.New("connection refused")}, nil, "not known: connection refused"},
 		"its password is not set":   {finder{err: providers.ErrNotFound}, nil, errors.New("X is not set"), "not known: X is not set"},
 	} {

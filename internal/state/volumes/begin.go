@@ -37,7 +37,7 @@ func Begin(ctx context.Context, c *kube.Client, r Repository, cluster string, p 
 			return nil, false, err
 		}
 		if why != "" {
-			return nil, false, fault.New(fault.Refused, "is not there, and should be: %s", why).On("backup repository %s", r.Name()).
+			return nil, false, fault.New(fault.Refused, "is not there, and should be: %s", why).On("state repository %s", r.Name()).
 				WithHint("see whether spec.state.repository is right and, if it is a folder, its disk is mounted; if a new one is wanted, create it: RESTIC_REPOSITORY=%s RESTIC_PASSWORD=… restic init (rekindle assets restic gets the program)", r.Name())
 		}
 	}
@@ -45,7 +45,7 @@ func Begin(ctx context.Context, c *kube.Client, r Repository, cluster string, p 
 		return nil, false, err
 	}
 	if created {
-		p.Warn(fmt.Sprintf("a new, empty backup repository was made at %s: if there should have been one, see whether spec.state.repository is right and its disk mounted; without its password, nothing in it can be restored", r.Name()))
+		p.Warn(fmt.Sprintf("a new, empty state repository was made at %s: if there should have been one, see whether spec.state.repository is right and its disk mounted; without its password, nothing in it can be restored", r.Name()))
 	}
 	warnOfFuture(sets, time.Now(), p)
 	return sets, created, nil

@@ -40,7 +40,7 @@ func TestARepositoryThatIsNotThere(t *testing.T) {
 	}
 	r := fresh(t, "[]")
 	created, warned, err := begin(r, "begin")
-	if err != nil || !created || !strings.Contains(warned, "empty backup repository was made at rest:https://me:xxxxx@state.example.com/: ") {
+	if err != nil || !created || !strings.Contains(warned, "empty state repository was made at rest:https://me:xxxxx@state.example.com/: ") {
 		t.Errorf("the first: %t, %q, %v", created, warned, err)
 	}
 	if created, warned, err = begin(r, "begin"); created || warned != "" || err != nil {
@@ -66,7 +66,7 @@ func TestARepositoryThatIsNotThere(t *testing.T) {
 	if _, err := (&volumes.Schedule{Client: w.client, Cluster: "begin", Due: due}).Install(t.Context(), w.own(), access, nil); err != nil {
 		t.Fatal(err)
 	}
-	refused("backup repository rest:https://me:xxxxx@state.example.com/: is not there, and should be: the CronJob begin/rekindle-data-")
+	refused("state repository rest:https://me:xxxxx@state.example.com/: is not there, and should be: the CronJob begin/rekindle-data-")
 	if created, _, err := begin(fresh(t, "[]"), "other"); !created || err != nil {
 		t.Errorf("the sets of another: %t, %v", created, err)
 	}
