@@ -64,7 +64,7 @@ func (j *Job) foreseeCRDs(ctx context.Context, _ plan.Progress) (plan.Forecast, 
 }
 
 func (j *Job) foreseeKeys(ctx context.Context, _ plan.Progress) (plan.Forecast, error) {
-	if err := j.refuseForeignKeys(ctx); err != nil {
+	if err := j.refuseKeys(ctx); err != nil {
 		return plan.Forecast{}, err
 	}
 	different, err := j.client.Changes(ctx, secretObjects(j.secrets), kube.Manager)

@@ -88,7 +88,7 @@ func (j *Job) raise(ctx context.Context, p *plan.Plan) raised {
 	keys := add(p, j.applyKeys(), lease)
 	gate := j.state.Gate(p, lease)                                 // of a rebuild: no pod starts before its data is there
 	kept := j.state.Objects(p, gate, crds, keys)                   // and what controllers would else make anew is there before them
-	releases := j.addReleases(p, lease, network, crds, gate, kept) // each after the releases it needs; the reconciler is one
+	releases := j.addReleases(p, keys, lease, network, crds, gate, kept) // each after the releases it needs; the reconciler is one
 	controllers := add(p, j.runControllers(), releases.reconciler)
 
 	pointed := add(p, j.pointReconciler(releases.admission), lease, crds, keys, gate, kept, releases.kinds)

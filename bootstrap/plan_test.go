@@ -103,6 +103,21 @@ func TestThePlanOfUp(t *testing.T) {
 }
 
 // A chart may bring the kinds of its reconciler's objects in its folder crds, or only as it is installed.
+// A pull secret is there before the pods that need it.
+func TestAReleaseComesAfterTheKeysOfItsNamespace(t *testing.T) {
+	t.Setenv("LOGIN", "{}")
+	for namespace, want := range map[string]string{"x": "release/first [lease keys]", "elsewhere": "release/first [lease]"} {
+		j := newJob(t, documents(t, "kwok", "  keys: [{name: pull, namespace: "+namespace+", from: {env: {.dockerconfigjson: LOGIN}}}]\n"), simulated(t), 0)
+		if _, err := j.Prepare().Step("keys/read").Do(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		if got := shape(j.Up(t.Context())); !slices.Contains(got, want) {
+			t.Errorf("a key in %s: got\n%s\nwant %s", namespace, strings.Join(got, "\n"), want)
+		}
+		j.Close()
+	}
+}
+
 func TestTheReconcilerIsPointedWhenItsKindsAreServed(t *testing.T) {
 	const crd = "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: applications.argoproj.io}\n"
 	for file, want := range map[string]string{"crds/x.yaml": "point [lease crds]", "templates/x.yaml": "point [lease release/argocd]"} {

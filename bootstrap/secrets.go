@@ -19,16 +19,16 @@ import (
 
 // applySecrets makes the Secrets and their namespaces. A Secret that was there before is refused.
 func (j *Job) applySecrets(ctx context.Context) (plan.Outcome, error) {
-	if err := j.refuseForeignKeys(ctx); err != nil {
+	if err := j.refuseKeys(ctx); err != nil {
 		return "", err
 	}
 	changes, err := j.client.Apply(ctx, secretObjects(j.secrets), kube.ApplyOptions{Manager: kube.Manager})
 	return kube.Outcome(changes), err
 }
 
-// refuseForeignKeys refuses Secrets of the keys' names that somebody else made.
-func (j *Job) refuseForeignKeys(ctx context.Context) error {
-	var foreign []error
+// refuseKeys refuses Secrets of the keys' names that somebody else made, and those that would need another type.
+func (j *Job) refuseKeys(ctx context.Context) error {
+	var refused []error
 	for _, obj := range secretObjects(j.secrets) {
 		if obj.GetKind() != "Secret" {
 			continue
@@ -37,13 +37,31 @@ func (j *Job) refuseForeignKeys(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		foreign = append(foreign, reconciler.RefuseForeign(live, "name or namespace of the key in spec.keys"))
+		if err := reconciler.RefuseForeign(live, "name or namespace of the key in spec.keys"); err != nil {
+			refused = append(refused, err)
+		} else if live != nil {
+			refused = append(refused, refuseOtherType(live, obj))
+		}
 	}
-	return fault.Join(foreign...)
+	return fault.Join(refused...)
+}
+
+// refuseOtherType refuses a Secret of ours that has another type than it should: the API server never changes one.
+func refuseOtherType(live, want *unstructured.Unstructured) error {
+	is, _, _ := unstructured.NestedString(live.Object, "type")
+	should, _, _ := unstructured.NestedString(want.Object, "type")
+	if is == should {
+		return nil
+	}
+	return fault.New(fault.Refused, "has the type %s, which cannot change, and should have %s", is, should).On("%s", kube.RefOf(live)).
+		WithHint("delete it, so that up makes it again: kubectl -n %s delete secret %s; or set type of the key in spec.keys to %s", live.GetNamespace(), live.GetName(), is)
 }
 
 // compareSecrets names those that are missing or different, never a value.
 func (j *Job) compareSecrets(ctx context.Context) error {
+	if err := j.refuseKeys(ctx); err != nil {
+		return err
+	}
 	different, err := j.client.Compare(ctx, secretObjects(j.secrets))
 	if err != nil {
 		return err
@@ -69,7 +87,7 @@ func secretObjects(secrets []keys.Secret) []*unstructured.Unstructured {
 			data[entry] = base64.StdEncoding.EncodeToString(value)
 		}
 		objs = append(objs, &unstructured.Unstructured{Object: map[string]any{
-			"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "data": data,
+			"apiVersion": "v1", "kind": "Secret", "type": s.Type, "data": data,
 			"metadata": map[string]any{"name": s.Name, "namespace": s.Namespace, "labels": owner},
 		}})
 	}

@@ -18,7 +18,7 @@ import (
 func TestAKeyOfSomebodyElseIsRefused(t *testing.T) {
 	j := newLive(t, "apiVersion: v1\nkind: Secret\nmetadata: {name: theirs, namespace: default}\nstringData: {age.agekey: same}\n")
 	data := keys.Data{"age.agekey": []byte("same")}
-	j.secrets = []keys.Secret{{Name: "theirs", Namespace: "default", Data: data}, {Name: "ours", Namespace: "default", Data: data}}
+	j.secrets = []keys.Secret{{Name: "theirs", Namespace: "default", Type: config.DefaultSecretType, Data: data}, {Name: "ours", Namespace: "default", Type: config.DefaultSecretType, Data: data}}
 	_, err := j.applySecrets(t.Context())
 	if fault.KindOf(err) != fault.Refused || !strings.Contains(fault.Text(err), "Secret default/theirs: exists and was not made by rekindle") {
 		t.Errorf("%v", err)
@@ -36,6 +36,16 @@ func TestAKeyOfSomebodyElseIsRefused(t *testing.T) {
 	for _, want := range []plan.Outcome{plan.Changed, plan.Unchanged} {
 		if got, err := j.applySecrets(t.Context()); got != want || err != nil {
 			t.Errorf("our own: %v, %v, want %v", got, err, want)
+		}
+	}
+	j.secrets[0].Type = "example.com/other"
+	for what, ask := range map[string]func() error{
+		"up":     func() error { _, err := j.applySecrets(t.Context()); return err },
+		"plan":   func() error { _, err := j.foreseeKeys(t.Context(), nil); return err },
+		"status": func() error { return j.compareSecrets(t.Context()) },
+	} {
+		if err := ask(); fault.KindOf(err) != fault.Refused || !strings.Contains(fault.Text(err), "Secret default/ours: has the type Opaque, which cannot change, and should have example.com/other") {
+			t.Errorf("%s of one of another type: %v", what, err)
 		}
 	}
 }

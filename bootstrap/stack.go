@@ -2,9 +2,11 @@ package bootstrap
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/keys"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/wait"
@@ -61,11 +63,15 @@ func (j *Job) establishCRDs() *plan.Step {
 	}
 }
 
-// addReleases appends one step for each release, after those of the releases that it needs.
-func (j *Job) addReleases(p *plan.Plan, needs ...plan.ID) releaseSteps {
+// addReleases appends one step for each release, after those of the releases that it needs, and after the keys where its pods may use
+// one: without its pull secret a kubelet fails first, and is slow to look again.
+func (j *Job) addReleases(p *plan.Plan, keys plan.ID, needs ...plan.ID) releaseSteps {
 	var steps releaseSteps
 	for _, r := range j.stack.Releases {
 		after := append([]plan.ID(nil), needs...)
+		if j.hasKeyFor(r) {
+			after = append(after, keys)
+		}
 		for _, name := range r.Needs {
 			after = append(after, releaseID(name))
 		}
@@ -82,6 +88,12 @@ func (j *Job) addReleases(p *plan.Plan, needs ...plan.ID) releaseSteps {
 		}
 	}
 	return steps
+}
+
+// hasKeyFor says whether a key is where a release is. The reconciler's own are for what it follows.
+func (j *Job) hasKeyFor(r *stacks.Release) bool {
+	return (j.follower == nil || r.Name != j.follower.Release().Name) &&
+		slices.ContainsFunc(j.secrets, func(s keys.Secret) bool { return s.Namespace == r.Namespace })
 }
 
 func releaseID(name string) plan.ID { return plan.ID("release/" + name) }

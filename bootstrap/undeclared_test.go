@@ -49,7 +49,7 @@ func install(t *testing.T, j *Job, namespace string) {
 	}
 	j.stack.Releases = j.stack.Releases[:1]
 	for _, name := range []string{"key", "old-key"} {
-		j.secrets = append(j.secrets, keys.Secret{Name: name, Namespace: namespace, Data: map[string][]byte{"x": []byte("y")}})
+		j.secrets = append(j.secrets, keys.Secret{Name: name, Namespace: namespace, Type: config.DefaultSecretType, Data: map[string][]byte{"x": []byte("y")}})
 	}
 	if _, err := j.applySecrets(t.Context()); err != nil {
 		t.Fatal(err)

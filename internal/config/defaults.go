@@ -28,6 +28,7 @@ func (d *Documents) applyDefaults() {
 	}
 	for i := range spec.Keys {
 		spec.Keys[i].Namespace = or(spec.Keys[i].Namespace, d.reconcilerNamespace())
+		spec.Keys[i].Type = or(spec.Keys[i].Type, DefaultSecretType)
 	}
 	checkDefaults(spec.Verify)
 	if m := spec.Migration; m != nil {

@@ -156,6 +156,7 @@ func faultCases(t *testing.T) map[string]faultCase {
 		"missing stack":       {replace("platform.yaml", "plattform.yaml"), `clusters/prod.yaml:10: spec.stack[0].file: ../stacks/plattform.yaml: no such file`},
 		"stack is a folder":   {replace("../stacks/platform.yaml", "../stacks"), `clusters/prod.yaml:10: spec.stack[0].file: ../stacks: expected a file, found a folder`},
 		"missing kind file":   {replace("kind.yaml", "kynd.yaml"), `clusters/prod.yaml:6: spec.provider.kind.config: kynd.yaml: no such file`},
+		"type of a key":       {replace("- {name: sops-age, ", "- {name: sops-age, type: kubernetes.io/dockerconfigjson, "), `clusters/prod.yaml:18: spec.keys[0].type: kubernetes.io/dockerconfigjson requires the entry .dockerconfigjson, and from fills age.agekey`},
 		"two key sources":     {replace("from: {file: keys.txt, key", "from: {file: keys.txt, exec: [a], key"), `clusters/prod.yaml:18: spec.keys[0].from: exec (line 18) and file (line 18) are set; set exactly one of env, exec, file, repo`},
 		"wrong version":       {replace("rekindle.dev/v1alpha1", "rekindle.dev/v2"), `clusters/prod.yaml:1: apiVersion: "rekindle.dev/v2" is not supported by this version of rekindle; must be rekindle.dev/v1alpha1`},
 		"another tool's":      {replace("rekindle.dev/v1alpha1\nkind: Cluster", "kind.x-k8s.io/v1alpha4\nkind: Cluster"), `clusters/prod.yaml:1: is a Cluster of kind.x-k8s.io/v1alpha4, and no document of rekindle`},

@@ -140,7 +140,11 @@ spec:
     - name: sops-age
       from: {file: ~/.config/sops/age/keys.txt, key: age.agekey}
     - name: git
-      from: {env: {username: GIT_USER, password: GIT_TOKEN}}`,
+      from: {env: {username: GIT_USER, password: GIT_TOKEN}}
+    - name: registry
+      namespace: ingress
+      type: kubernetes.io/dockerconfigjson
+      from: {file: ~/.docker/config.json, key: .dockerconfigjson}`,
 		"spec.keys[].from": `
 from: {exec: [pass, show, ops/age], key: age.agekey}`,
 	}

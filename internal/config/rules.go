@@ -12,6 +12,7 @@ var (
 	entryName    = regexp.MustCompile(`^[-._A-Za-z0-9]+$`)
 	relativePath = regexp.MustCompile(`^[^/]`)
 	cidrOrSize   = regexp.MustCompile(`^([0-9.]+)?/[0-9]{1,2}$`)
+	secretType   = regexp.MustCompile(`^[A-Za-z0-9]([-._/A-Za-z0-9]*[A-Za-z0-9])?$`)
 	gkeName      = regexp.MustCompile(`^[a-z]([-a-z0-9]*[a-z0-9])?$`)
 	gkeProject   = regexp.MustCompile(`^([a-z0-9.-]+:)?[a-z][-a-z0-9]{4,28}[a-z0-9]$`)
 	gkeLocation  = regexp.MustCompile(`^[a-z]+-[a-z]+[0-9]+(-[a-z])?$`)
@@ -65,6 +66,8 @@ func ruleOf(typ, field string) rule {
 		return rule{pattern: objectName, length: 63, says: "the name of an object: at most 63 lower-case letters, digits, dots and -"}
 	case "Key.Name", "Auth.Secret":
 		return rule{pattern: objectName, length: 253, says: "the name of a Secret: lower-case letters, digits, dots and -", filled: true}
+	case "Key.Type":
+		return rule{pattern: secretType, length: 253, says: "the type of a Secret, like kubernetes.io/dockerconfigjson"}
 	case "Release.Digest", "Flux.Digest", "ArgoCD.Digest":
 		return rule{pattern: digest, says: "sha256: and 64 hex digits"}
 	case "Ref.Commit":

@@ -35,7 +35,7 @@ type ClusterSpec struct {
 	Reconciler Reconciler `json:"reconciler,omitempty"`
 	// Source is the ops repository that the reconciler follows. Required with a reconciler.
 	Source *Source `json:"source,omitempty"`
-	// Keys are Secrets that must exist before the first sync.
+	// Keys are Secrets that must exist before the first sync, and before the releases of their namespaces.
 	Keys []Key `json:"keys,omitempty"`
 	// State is what Git cannot hold, and the repository for its snapshots.
 	State *State `json:"state,omitempty"`
@@ -175,12 +175,15 @@ type Auth struct {
 	Secret string `json:"secret"`
 }
 
-// Key is a Secret that must exist before the first sync.
+// Key is a Secret that must exist before the first sync, and before the releases of its namespace.
 type Key struct {
 	// Name of the Secret.
 	Name string `json:"name"`
 	// Namespace of the Secret; default that of the reconciler.
 	Namespace string `json:"namespace,omitempty"`
+	// Type of the Secret. An image pull secret, whose entry is .dockerconfigjson, must have kubernetes.io/dockerconfigjson;
+	// default Opaque.
+	Type string `json:"type,omitempty"`
 	// From is where the entries of the Secret come from. Set exactly one of `file`, `env`, `exec` and `repo`.
 	From KeySource `json:"from"`
 }

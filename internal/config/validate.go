@@ -3,7 +3,9 @@ package config
 import (
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/url"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -126,7 +128,49 @@ func (d *Documents) validateKeys(c *checker) {
 		c.want(len(f.Env) == 0 || f.Key == "", at+".from.key", "cannot be combined with env, which names the entries itself")
 		c.want(f.Repo == "" || f.IdentityFile != "", at+".from.identityFile", "is missing: required to decrypt %s", f.Repo)
 		c.want(f.IdentityFile == "" || f.Repo != "", at+".from.identityFile", "is allowed with repo only")
+		for _, entry := range entriesOf(k.Type) {
+			c.want(slices.Contains(f.entries(), entry), at+".type", "%s requires the entry %s, and from fills %s", k.Type, entry, strings.Join(f.entries(), ", "))
+		}
 	}
+}
+
+// DefaultSecretType is the type of a Secret that says none.
+const DefaultSecretType = "Opaque"
+
+// entriesOf are the entries without which the API server refuses a Secret of a type.
+func entriesOf(secretType string) []string {
+	switch secretType {
+	case "kubernetes.io/dockerconfigjson":
+		return []string{".dockerconfigjson"}
+	case "kubernetes.io/dockercfg":
+		return []string{".dockercfg"}
+	case "kubernetes.io/ssh-auth":
+		return []string{"ssh-privatekey"}
+	case "kubernetes.io/tls":
+		return []string{"tls.crt", "tls.key"}
+	}
+	return nil
+}
+
+// entries are the names of the entries that the source fills.
+func (s *KeySource) entries() []string {
+	if len(s.Env) > 0 {
+		return slices.Sorted(maps.Keys(s.Env))
+	}
+	return []string{s.Entry()}
+}
+
+// Entry is the entry of the Secret that `file`, `exec` or `repo` fills; empty where nothing names it.
+func (s *KeySource) Entry() string {
+	switch {
+	case s.Key != "":
+		return s.Key
+	case s.File != "":
+		return path.Base(s.File)
+	case s.Repo != "":
+		return strings.TrimSuffix(path.Base(s.Repo), ".age")
+	}
+	return ""
 }
 
 func (d *Documents) validateState(c *checker) {

@@ -16,7 +16,6 @@ import (
 	"maps"
 	"os"
 	"os/exec"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -33,6 +32,7 @@ const maxSize = 1 << 20
 type Secret struct {
 	Name      string
 	Namespace string
+	Type      string
 	Data      Data
 }
 
@@ -96,7 +96,7 @@ func Load(ctx context.Context, wanted []config.Key, dir string, repo fs.FS) ([]S
 			faults = append(faults, name(fault.New(fault.Usage, "the values have %d bytes in total, a Secret holds at most %d", size, maxSize), k))
 			continue
 		}
-		secrets = append(secrets, Secret{Name: k.Name, Namespace: k.Namespace, Data: data})
+		secrets = append(secrets, Secret{Name: k.Name, Namespace: k.Namespace, Type: k.Type, Data: data})
 	}
 	if err := fault.Join(faults...); err != nil {
 		return nil, err
@@ -123,7 +123,7 @@ func read(ctx context.Context, from config.KeySource, dir string, repo fs.FS) (D
 		if err != nil {
 			return nil, unreadable(err, file)
 		}
-		return entry(from.Key, filepath.Base(file), raw)
+		return entry(from.Entry(), raw)
 	case len(from.Env) > 0:
 		return readEnv(from.Env)
 	case len(from.Exec) > 0:
@@ -131,22 +131,19 @@ func read(ctx context.Context, from config.KeySource, dir string, repo fs.FS) (D
 		if err != nil {
 			return nil, err
 		}
-		return entry(from.Key, "", raw)
+		return entry(from.Entry(), raw)
 	case from.Repo != "":
 		raw, err := openRepoFile(from, dir, repo)
 		if err != nil {
 			return nil, err
 		}
-		return entry(from.Key, strings.TrimSuffix(path.Base(from.Repo), ".age"), raw)
+		return entry(from.Entry(), raw)
 	}
 	return nil, fault.New(fault.Usage, "no source is set").WithHint("give one of file, env, exec or repo in its from")
 }
 
 // entry makes the one entry that a source fills.
-func entry(key, fallback string, raw []byte) (Data, error) {
-	if key == "" {
-		key = fallback
-	}
+func entry(key string, raw []byte) (Data, error) {
 	if key == "" {
 		return nil, fault.New(fault.Usage, "does not say which entry of the Secret to fill").WithHint("give from.key, such as age.agekey")
 	}
