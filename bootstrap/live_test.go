@@ -131,6 +131,8 @@ var _ providers.Lender = lender{}
 
 func (lender) Permits(context.Context, providers.Ref) error { return nil }
 
+func (lender) Lent(context.Context, providers.Ref) (*providers.Cluster, error) { return nil, nil }
+
 func (l lender) Before(context.Context, providers.Ref) (namespaces, crds []string, err error) {
 	return l.had, nil, nil
 }

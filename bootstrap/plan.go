@@ -86,8 +86,8 @@ func (j *Job) raise(ctx context.Context, p *plan.Plan) raised {
 	network := add(p, j.networkReady(), lease)
 	crds := add(p, j.establishCRDs(), lease)
 	keys := add(p, j.applyKeys(), lease)
-	gate := j.state.Gate(p, lease)                                 // of a rebuild: no pod starts before its data is there
-	kept := j.state.Objects(p, gate, crds, keys)                   // and what controllers would else make anew is there before them
+	gate := j.state.Gate(p, lease)                                       // of a rebuild: no pod starts before its data is there
+	kept := j.state.Objects(p, gate, crds, keys)                         // and what controllers would else make anew is there before them
 	releases := j.addReleases(p, keys, lease, network, crds, gate, kept) // each after the releases it needs; the reconciler is one
 	controllers := add(p, j.runControllers(), releases.reconciler)
 

@@ -79,11 +79,13 @@ func (v *Preview) permitted(ctx context.Context, p plan.Progress) {
 func (j *Job) seek(ctx, live context.Context) (plan.Found, error) {
 	ctx, cancel := context.WithTimeout(ctx, seekTimeout)
 	defer cancel()
+	found := plan.Exists
 	cluster, err := j.tools.Provider.Find(ctx, j.ref())
-	_, lent := j.tools.Provider.(providers.Lender)
+	if lender, lent := j.tools.Provider.(providers.Lender); lent && errors.Is(err, providers.ErrNotFound) {
+		found = plan.Empty
+		cluster, err = lender.Lent(ctx, j.ref())
+	}
 	switch {
-	case errors.Is(err, providers.ErrNotFound) && lent:
-		return plan.Empty, nil
 	case errors.Is(err, providers.ErrNotFound):
 		return plan.Absent, nil
 	case errors.Is(err, providers.ErrNotOwned):
@@ -99,7 +101,7 @@ func (j *Job) seek(ctx, live context.Context) (plan.Found, error) {
 	if err := j.client.Answers(ctx); err != nil {
 		return plan.Unreachable, fault.Wrap(err, fault.Failed, "its API server does not answer").On("cluster %s", j.ref())
 	}
-	return plan.Exists, nil
+	return found, nil
 }
 
 // inWords says what was found, for a note.
@@ -117,14 +119,14 @@ func bearable(ctx context.Context, err error) bool {
 }
 
 // Compare is a plan that compares what each step of Up is about with the cluster that Seek found; nil where there is nothing to
-// compare with. What cannot be found out is warned of; what Up would refuse is a fault.
+// compare with. In a cluster that somebody else made there is something before it has anything of ours. What cannot be found out is warned of; what Up would refuse is a fault.
 func (v *Preview) Compare() *plan.Plan {
-	if v.found.Found != plan.Exists {
+	if v.found.Found != plan.Exists && v.found.Found != plan.Empty {
 		return nil
 	}
 	p := plan.New("compare " + v.job.Name())
 	for _, s := range v.up.Steps() {
-		if s.Passive || s.Look == nil {
+		if s.Passive || s.Look == nil || v.found.Found == plan.Empty && s.ID == provisionID {
 			continue
 		}
 		p.Add(plan.Step{

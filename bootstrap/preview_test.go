@@ -26,7 +26,7 @@ import (
 
 // secretsOf is one key.
 func secretsOf(name string) []keys.Secret {
-	return []keys.Secret{{Name: name, Namespace: "default", Data: keys.Data{"x": []byte("y")}}}
+	return []keys.Secret{{Name: name, Namespace: "default", Type: config.DefaultSecretType, Data: keys.Data{"x": []byte("y")}}}
 }
 
 // finder is a provider of which only Find is asked.
@@ -51,6 +51,13 @@ func (lendingFinder) Permits(context.Context, providers.Ref) error {
 
 func (lendingFinder) Before(context.Context, providers.Ref) (namespaces, crds []string, err error) {
 	return nil, nil, nil
+}
+
+func (l lendingFinder) Lent(context.Context, providers.Ref) (*providers.Cluster, error) {
+	if l.cluster == nil {
+		return nil, errors.New("connection refused")
+	}
+	return l.cluster, nil
 }
 
 // previewed is what a preview of up finds.
@@ -90,7 +97,7 @@ func TestAPreviewOfWhatCanNotBeCompared(t *testing.T) {
 		warns     string
 	}{
 		"none":          {finder{err: providers.ErrNotFound}, plan.Absent, plan.Create, passive + " undeclared", ""},
-		"one lent":      {lendingFinder{finder{err: providers.ErrNotFound}}, plan.Empty, plan.Change, passive + " undeclared", "up would be refused: may not create namespaces"},
+		"one lent":      {lendingFinder{finder{err: providers.ErrNotFound}}, plan.Unreachable, plan.Unknown, passive, "connection refused"},
 		"half of one":   {finder{cluster: &providers.Cluster{}}, plan.Incomplete, plan.Change, passive, ""},
 		"one far away":  {finder{err: errors.New("no route to host")}, plan.Unreachable, plan.Unknown, passive, "no route to host"},
 		"bad documents": {finder{err: fault.New(fault.Usage, "no token")}, plan.Unreachable, plan.Unknown, passive, "no token"},
@@ -206,6 +213,26 @@ func TestAPreviewComparesWithTheCluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	want("")
+}
+
+// Whoever only looks at a cluster that somebody else made is told what is in the way there, before anything of it is ours.
+func TestAPreviewOfALentClusterTellsWhatIsThere(t *testing.T) {
+	j := newLive(t, "apiVersion: v1\nkind: Secret\nmetadata: {name: in-the-way, namespace: default}\n")
+	j.follower, j.secrets = nil, secretsOf("in-the-way")
+	j.tools.Provider = lendingFinder{finder{cluster: &providers.Cluster{Complete: true, REST: kwoktest.Shared(t).REST}, err: providers.ErrNotFound}}
+	if _, err := previewed(t, j); fault.KindOf(err) != fault.Refused || !strings.Contains(fault.Text(err), "Secret default/in-the-way: exists and was not made by rekindle") {
+		t.Errorf("%v", err)
+	}
+	if err := j.client.Delete(t.Context(), []kube.Ref{{Version: "v1", Kind: "Secret", Namespace: "default", Name: "in-the-way"}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	v, err := previewed(t, j)
+	if err != nil || v.Found != plan.Empty || effects(v) != "keys create, provision change" || !slices.Contains(v.Steps["keys"].Changes, "create Secret default/in-the-way") {
+		t.Fatalf("%+v, %v", v, err)
+	}
+	if len(v.Warnings) != 1 || v.Warnings[0].Text != "up would be refused: may not create namespaces" {
+		t.Errorf("warnings %v", v.Warnings)
+	}
 }
 
 // The Job of a check shows something of what it has run on: when something else changes, it runs again, as in up.

@@ -13,6 +13,7 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/state"
 	"github.com/rekindle-dev/rekindle/providers"
+	"github.com/rekindle-dev/rekindle/providers/kwok/kwoktest"
 )
 
 // shelf is a repository of state of which only the sets are asked.
@@ -44,7 +45,7 @@ func TestWhoMakesALostClusterWithoutItsDataIsWarned(t *testing.T) {
 	}{
 		"it was lost":               {finder{err: providers.ErrNotFound}, whole, nil, tells},
 		"it was stopped":            {finder{cluster: &providers.Cluster{}}, whole, nil, ""},
-		"its context has nothing":   {lendingFinder{finder{err: providers.ErrNotFound}}, whole, nil, tells},
+		"its context has nothing":   {lendingFinder{finder{cluster: &providers.Cluster{Complete: true, REST: kwoktest.Shared(t).REST}, err: providers.ErrNotFound}}, whole, nil, tells},
 		"it is there":               {finder{cluster: &providers.Cluster{Complete: true}}, whole, nil, ""},
 		"nobody knows":              {finder{err: errors.New("no route to host")}, whole, nil, ""},
 		"it is the first one":       {finder{err: providers.ErrNotFound}, shelf{}, nil, ""},

@@ -81,7 +81,7 @@ func TestAJobIsRunAgainForWhatItHasNotSeen(t *testing.T) {
 	j.docs.Cluster.Spec.Keys = []config.Key{{Name: "key", Namespace: "proofs"}}
 	key := func(content string) { // as a run that came no further
 		t.Helper()
-		j.secrets = []keys.Secret{{Name: "key", Namespace: "proofs", Data: map[string][]byte{"x": []byte(content)}}}
+		j.secrets = []keys.Secret{{Name: "key", Namespace: "proofs", Type: config.DefaultSecretType, Data: map[string][]byte{"x": []byte(content)}}}
 		if _, err := j.applySecrets(t.Context()); err != nil {
 			t.Fatal(err)
 		}

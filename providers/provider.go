@@ -167,6 +167,8 @@ func Fits(have, wanted string) bool {
 // Lender is a provider whose clusters somebody else made. They outlive down: it takes away what rekindle put into
 // them, and what was there before stays.
 type Lender interface {
+	// Lent is the cluster, also before it has our mark: whoever only looks wants to know what is there.
+	Lent(ctx context.Context, r Ref) (*Cluster, error)
 	// Before names the namespaces and CRDs that the cluster had when it was lent.
 	Before(ctx context.Context, r Ref) (namespaces, crds []string, err error)
 	// Permits tells what Preflight would refuse for lack of permissions, also where it is only asked to look.

@@ -174,6 +174,46 @@ func TestAReleaseThatIsRecordedElsewhereIsForeseen(t *testing.T) {
 	wants(t, err, fault.Refused, "recorded elsewhere")
 }
 
+// TestAReleaseWhoseObjectsAreTakenIsForeseen as refused, with all of them. What is left of it, because it was to be kept, is taken over.
+func TestAReleaseWhoseObjectsAreTakenIsForeseen(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	files, account := map[string]string{}, "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: NAME}\n"
+	for _, name := range []string{"foreign", "other", "kept"} {
+		files["templates/"+name+".yaml"] = strings.Replace(account, "NAME", name, 1)
+	}
+	r := p.release("{}", stacks.Options{Simulated: true}, files)
+	space := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: p.name}}
+	if _, err := p.client.Typed().CoreV1().Namespaces().Create(t.Context(), space, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	accounts := p.client.Typed().CoreV1().ServiceAccounts(p.name)
+	for name, release := range map[string]string{"foreign": "", "other": "other", "kept": "web"} {
+		live := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name}}
+		if release != "" {
+			live.Labels = map[string]string{"app.kubernetes.io/managed-by": "Helm"}
+			live.Annotations = map[string]string{"meta.helm.sh/release-name": release, "meta.helm.sh/release-namespace": p.name, "helm.sh/resource-policy": "keep"}
+		}
+		if _, err := accounts.Create(t.Context(), live, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, foreseen := r.Foresee(t.Context(), p.client, p.watcher)
+	_, ensured := p.ensure(r, nil)
+	for _, err := range []error{foreseen, ensured} {
+		wants(t, err, fault.Refused, "release "+p.name+"/web", "take over", "ServiceAccount "+p.name+"/foreign", "ServiceAccount "+p.name+"/other of the release "+p.name+"/other")
+		if strings.Contains(err.Error(), "kept") {
+			t.Errorf("what it may take over is told: %v", err)
+		}
+	}
+	for _, name := range []string{"foreign", "other"} {
+		if err := accounts.Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.mustEnsure(r, plan.Changed)
+}
+
 func TestCheckTellsEveryDifference(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t)

@@ -3,7 +3,7 @@ package helm
 import (
 	"context"
 	"fmt"
-	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -16,13 +16,18 @@ import (
 // owns says whether an object belongs to a release of this name, by Helm's marks: whoever has that release.
 func (r Release) owns(obj *unstructured.Unstructured) bool {
 	notes := obj.GetAnnotations()
-	return notes["meta.helm.sh/release-name"] == r.Name && notes["meta.helm.sh/release-namespace"] == r.Namespace
+	return notes[releaseName] == r.Name && notes[releaseNamespace] == r.Namespace
 }
 
-// refuseElsewhere refuses a release without a record of which there are objects all the same: they are those of another one of that
-// name and namespace, whose record is where Flux or another storage driver keeps it. Helm would take them over, and a removal
-// would delete them. What asks to be kept may be left of one that was uninstalled, and what rekindle has written is its own.
-func (r Release) refuseElsewhere(ctx context.Context, c *kube.Client) error {
+// Helm's annotations of what it has made.
+const (
+	releaseName      = "meta.helm.sh/release-name"
+	releaseNamespace = "meta.helm.sh/release-namespace"
+)
+
+// refuseTaken refuses a release without a record of which there are objects all the same. It reads them before Helm does, so that all
+// of them are told at once, and beforehand.
+func (r Release) refuseTaken(ctx context.Context, c *kube.Client) error {
 	refs, err := r.served(c)
 	if err != nil {
 		return err
@@ -31,15 +36,52 @@ func (r Release) refuseElsewhere(ctx context.Context, c *kube.Client) error {
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(objs, func(live *unstructured.Unstructured) bool {
-		return live != nil && live.GetDeletionTimestamp() == nil && r.owns(live) && !keeps(live) && !kube.IsWritten(live)
-	})
-	if i < 0 {
-		return nil
+	var others []*unstructured.Unstructured
+	for i, live := range objs {
+		switch {
+		case live == nil, live.GetDeletionTimestamp() != nil:
+		case r.owns(live) && !keeps(live) && !kube.IsWritten(live):
+			return r.refuseElsewhere(refs[i])
+		case !r.adopts(live):
+			others = append(others, live)
+		}
 	}
-	return fault.New(fault.Refused, "%s belongs to a release of that name that is recorded elsewhere: a HelmRelease of Flux or another storage driver", refs[i]).
+	return r.refuseOthers(others)
+}
+
+// adopts says whether Helm takes an object over that is there before its release is: one with all of Helm's marks of that release.
+func (r Release) adopts(live *unstructured.Unstructured) bool {
+	return r.owns(live) && live.GetLabels()["app.kubernetes.io/managed-by"] == "Helm"
+}
+
+// refuseElsewhere refuses a release of which an object is there: it is that of another one of that name and namespace, whose record
+// is where Flux or another storage driver keeps it. Helm would take it over, and a removal would delete it. What asks to be kept may
+// be left of one that was uninstalled, and what rekindle has written is its own.
+func (r Release) refuseElsewhere(ref kube.Ref) error {
+	return fault.New(fault.Refused, "%s belongs to a release of that name that is recorded elsewhere: a HelmRelease of Flux or another storage driver", ref).
 		On("release %s/%s", r.Namespace, r.Name).
 		WithHint("take it out of the stack, or remove the other one where it is recorded: kubectl get helmreleases -A; HELM_DRIVER=configmap helm list -A")
+}
+
+// refuseOthers refuses a release some of whose objects somebody else made: Helm would refuse them one by one, in its own words.
+func (r Release) refuseOthers(others []*unstructured.Unstructured) error {
+	if len(others) == 0 {
+		return nil
+	}
+	const most = 5
+	var names []string
+	for _, live := range others[:min(most, len(others))] {
+		name := kube.RefOf(live).String()
+		if of := live.GetAnnotations()[releaseName]; of != "" {
+			name += fmt.Sprintf(" of the release %s/%s", live.GetAnnotations()[releaseNamespace], of)
+		}
+		names = append(names, name)
+	}
+	if more := len(others) - most; more > 0 {
+		names = append(names, fmt.Sprintf("and %d more", more))
+	}
+	return fault.New(fault.Refused, "would take over what is there and is not its own: %s", strings.Join(names, ", ")).On("release %s/%s", r.Namespace, r.Name).
+		WithHint("take the release out of the stack, have its values give other names, or remove what is there")
 }
 
 // served names what the release renders to, of the kinds that the server serves: of others there is nothing yet.

@@ -78,7 +78,7 @@ func look(ctx context.Context, cfg *action.Configuration, c *kube.Client, r Rele
 		return nil, nil, err
 	}
 	if last == nil {
-		return &State{}, nil, r.refuseElsewhere(ctx, c)
+		return &State{}, nil, r.refuseTaken(ctx, c)
 	}
 	wanted, err := r.Chart.Inputs(r.Values)
 	if err != nil {

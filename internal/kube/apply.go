@@ -109,8 +109,7 @@ func (c *Client) applyOne(ctx context.Context, obj *unstructured.Unstructured, o
 			return nil
 		default:
 			change.Action = Configured
-			applied = desired.DeepCopy()
-			leaveFilled(applied.Object, live.Object)
+			applied = filled(desired, live)
 		}
 		return c.patch(ctx, applied, metav1.ApplyOptions{FieldManager: o.Manager, Force: o.Force})
 	})
@@ -118,6 +117,13 @@ func (c *Client) applyOne(ctx context.Context, obj *unstructured.Unstructured, o
 		return nil, applyFault(ref, err)
 	}
 	return change, nil
+}
+
+// filled is what is applied to an object that is there: what controllers have filled since stays.
+func filled(desired, live *unstructured.Unstructured) *unstructured.Unstructured {
+	desired = desired.DeepCopy()
+	leaveFilled(desired.Object, live.Object)
+	return desired
 }
 
 func (c *Client) patch(ctx context.Context, desired *unstructured.Unstructured, o metav1.ApplyOptions) error {

@@ -97,6 +97,30 @@ func (c *Client) Changes(ctx context.Context, objs []*unstructured.Unstructured,
 	return found, nil
 }
 
+// Refused tells which of these objects Apply by the manager would refuse, because another manager has fields that differ. Whoever may
+// only read is told nothing: the server answers that to those alone who may write.
+func (c *Client) Refused(ctx context.Context, objs []*unstructured.Unstructured, different []Difference, manager string) error {
+	var errs []error
+	for _, obj := range objs {
+		ref := RefOf(obj)
+		if !slices.ContainsFunc(different, func(d Difference) bool { return d.Ref == ref && !d.Missing }) {
+			continue
+		}
+		live, err := c.Get(ctx, ref)
+		if err != nil {
+			return err
+		}
+		if live == nil {
+			continue
+		}
+		err = c.patch(ctx, filled(normalized(obj), live), metav1.ApplyOptions{FieldManager: manager, DryRun: []string{metav1.DryRunAll}})
+		if isOwnerConflict(err) {
+			errs = append(errs, applyFault(ref, err))
+		}
+	}
+	return fault.Join(errs...)
+}
+
 // compare tells whether one object differs, nil when it does not. It looks again while the object changes under its eyes, as one
 // that is rolled out does, and a few times while the server is away.
 func (c *Client) compare(ctx context.Context, obj *unstructured.Unstructured) (*Difference, error) {

@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 
+	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/providers/kwok/kwoktest"
@@ -216,6 +217,29 @@ func TestADifferenceNamesTheOwnerOfTheField(t *testing.T) {
 	found, err := s.client.Compare(t.Context(), s.parse(manifest))
 	if err != nil || len(found) != 1 || !strings.HasSuffix(found[0].String(), "spec.replicas differs, owned by somebody") {
 		t.Errorf("found %v, %v", found, err)
+	}
+}
+
+// TestWhatApplyWouldRefuseIsForeseen with whose the field is; what differs and is nobody's else is not refused.
+func TestWhatApplyWouldRefuseIsForeseen(t *testing.T) {
+	s := newSpace(t)
+	const manifest = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: NAME, namespace: NS}\ndata: {x: VALUE}\n"
+	for manager, want := range map[string]string{"test": "", "other": `managed by "other": .data.x`} {
+		of := func(name, value string) string {
+			return strings.NewReplacer("NAME", name+"-"+manager, "VALUE", value).Replace(manifest)
+		}
+		if _, err := s.apply(of("taken", "theirs"), manager); err != nil {
+			t.Fatal(err)
+		}
+		objs := s.parse(of("taken", "ours") + of("missing", "ours"))
+		different, err := s.client.Changes(t.Context(), objs, "test")
+		if err != nil || len(different) != 2 {
+			t.Fatalf("%v, %v", different, err)
+		}
+		err = s.client.Refused(t.Context(), objs, different, "test")
+		if (err != nil) != (want != "") || err != nil && (fault.KindOf(err) != fault.Refused || !strings.Contains(fault.Text(err), want)) {
+			t.Errorf("of %s: %v", manager, err)
+		}
 	}
 }
 

@@ -60,6 +60,7 @@ func (p *Provider) open() (*rest.Config, kubernetes.Interface, error) {
 	}
 	asking := rest.CopyConfig(config)
 	asking.Timeout = requestTimeout
+	asking.QPS = -1 // the server's own limits are enough: a question for each permission would wait for seconds
 	client, err := kubernetes.NewForConfig(asking)
 	return config, client, err
 }
@@ -241,6 +242,19 @@ func (p *Provider) Find(ctx context.Context, r providers.Ref) (*providers.Cluste
 	case err != nil:
 		return nil, p.silent(err, config)
 	}
+	c, err := p.Lent(ctx, r)
+	if err == nil {
+		c.Created = created
+	}
+	return c, err
+}
+
+// Lent implements providers.Lender.
+func (p *Provider) Lent(ctx context.Context, r providers.Ref) (*providers.Cluster, error) {
+	config, client, err := p.open()
+	if err != nil {
+		return nil, err
+	}
 	version, err := discovery.ToServerVersionInterfaceWithContext(client.Discovery()).ServerVersionWithContext(ctx)
 	if err != nil {
 		return nil, p.silent(err, config)
@@ -249,9 +263,7 @@ func (p *Provider) Find(ctx context.Context, r providers.Ref) (*providers.Cluste
 	if err != nil {
 		return nil, err
 	}
-	return &providers.Cluster{
-		Ref: r, Version: version.GitVersion, Created: created, Complete: true, REST: config, Kubeconfig: kubeconfig,
-	}, nil
+	return &providers.Cluster{Ref: r, Version: version.GitVersion, Complete: true, REST: config, Kubeconfig: kubeconfig}, nil
 }
 
 // List implements providers.Provider: the one cluster, if it has our mark.
