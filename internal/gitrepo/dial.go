@@ -7,12 +7,14 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 	"github.com/go-git/go-git/v5/plumbing/transport"
 	githttp "github.com/go-git/go-git/v5/plumbing/transport/http"
 
+	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 )
 
@@ -31,9 +33,9 @@ type session interface {
 
 // dial opens a conversation the way the URL says.
 func dial(ctx context.Context, r Remote) (session, error) {
-	ep, err := transport.NewEndpoint(r.URL)
+	ep, err := transport.NewEndpoint(r.address())
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Usage, "the URL cannot be read").On("Git repository %s", r.name())
+		return nil, fault.Wrap(brief{err}, fault.Usage, "the URL cannot be read").On("Git repository %s", r.name())
 	}
 	switch ep.Protocol {
 	case "ssh":
@@ -45,12 +47,24 @@ func dial(ctx context.Context, r Remote) (session, error) {
 		WithHint("give an https:// or ssh:// URL; a folder is served with --source-from DIR")
 }
 
+// address is the URL as whoever uses it reaches it. git@host:path is below the home of the user to git, and to an agent's keys, which
+// are git's; a reconciler, whose key has an identity, gets it as ssh://git@host/path. On most servers that is the same.
+func (r Remote) address() string {
+	if r.Auth.Signers != nil {
+		return r.URL
+	}
+	return config.RepoURL(r.URL)
+}
+
 func dialHTTP(ep *transport.Endpoint, r Remote) (session, error) {
+	if err := r.Auth.checkHTTP(); err != nil {
+		return nil, err.On("Git repository %s", r.name())
+	}
 	pool, err := roots(r)
 	if err != nil {
 		return nil, err
 	}
-	client := &http.Client{Transport: &http.Transport{
+	offers := &offers{RoundTripper: &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
 		DialContext:           dialIdle,
 		TLSClientConfig:       &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
@@ -66,7 +80,31 @@ func dialHTTP(ep *transport.Endpoint, r Remote) (session, error) {
 	case r.Auth.Username != "" || r.Auth.Password != "":
 		auth = &githttp.BasicAuth{Username: r.Auth.Username, Password: r.Auth.Password}
 	}
-	return githttp.NewClient(client).NewUploadPackSession(ep, auth)
+	s, err := githttp.NewClient(&http.Client{Transport: offers}).NewUploadPackSession(ep, auth)
+	return &httpSession{s, offers}, err
+}
+
+// checkHTTP refuses entries that a server, or Flux, would refuse without saying why.
+func (a Auth) checkHTTP() *fault.Error {
+	for _, entry := range []struct{ name, value string }{{"username", a.Username}, {"password", a.Password}, {"bearerToken", a.BearerToken}} {
+		if err := checkLine(entry.name, entry.value); err != nil {
+			return err
+		}
+	}
+	if a.Password != "" && a.Username == "" && a.BearerToken == "" {
+		return fault.New(fault.Usage, "its key has the entry password without username: basic authentication needs both, and Flux refuses one alone").
+			WithHint("add the entry username; for a token of GitHub or GitLab it may be any name, such as git")
+	}
+	return nil
+}
+
+// checkLine refuses the line end that an editor leaves in a file: Flux sends an entry as it is.
+func checkLine(name, value string) *fault.Error {
+	if !strings.ContainsAny(value, "\r\n") {
+		return nil
+	}
+	return fault.New(fault.Usage, "the entry %s of its key has a line end, which would be a part of it", name).
+		WithHint("write the file without one, as by: printf %%s \"$VALUE\" > FILE; or take it by from.exec: [cat, FILE], which drops it")
 }
 
 // roots are the certificates to trust; nil means the system's.

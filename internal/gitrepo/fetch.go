@@ -37,13 +37,14 @@ func request(refs *packp.AdvRefs, commit plumbing.Hash) *packp.UploadPackRequest
 	if refs.Capabilities.Supports(capability.NoProgress) {
 		_ = req.Capabilities.Set(capability.NoProgress) // it takes no value, so it cannot fail
 	}
-	if !tips(refs, commit) && !refs.Capabilities.Supports(capability.AllowReachableSHA1InWant) {
+	wanted, ok := tip(refs, commit)
+	if !ok && !refs.Capabilities.Supports(capability.AllowReachableSHA1InWant) {
 		for _, h := range refs.References {
 			req.Wants = append(req.Wants, h)
 		}
 		return req
 	}
-	req.Wants = []plumbing.Hash{commit}
+	req.Wants = []plumbing.Hash{wanted}
 	if refs.Capabilities.Supports(capability.Shallow) {
 		_ = req.Capabilities.Set(capability.Shallow)
 		req.Depth = packp.DepthCommits(1)

@@ -1,9 +1,11 @@
 package gitrepo
 
 import (
+	"bytes"
 	"context"
 	"encoding/pem"
 	"errors"
+	"io"
 	"io/fs"
 	"net"
 	"net/http"
@@ -14,6 +16,9 @@ import (
 	"testing"
 	"testing/fstest"
 	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
 
 	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/fault"
@@ -59,6 +64,65 @@ func TestOpenTakesExactlyTheCommit(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// TestAnAnnotatedTagIsFetchedAlone from a server that hands out only what a ref points to: else all branches would come with it.
+func TestAnAnnotatedTagIsFetchedAlone(t *testing.T) {
+	dir, first := newRepo(t, map[string]string{"a": "1"})
+	gitCommand(t, dir, "tag", "-a", "-m", "v1", "v1")
+	second := commit(t, dir, map[string]string{"a": "2"})
+	tree, err := NewCache(t.TempDir()).Open(t.Context(), Remote{URL: gitServer(t, dir), Ref: config.Ref{Tag: "v1"}}, nil)
+	if err != nil || tree.Commit != first {
+		t.Fatalf("commit %v, %v", tree, err)
+	}
+	if tree.fs.sto.HasEncodedObject(plumbing.NewHash(second)) == nil {
+		t.Error("a commit came that nobody asked for")
+	}
+}
+
+// TestAServerThatWantsMultiACK gets it: Azure DevOps and AWS CodeCommit are such servers. One that does not offer it is not asked for it.
+func TestAServerThatWantsMultiACK(t *testing.T) {
+	dir, head := newRepo(t, map[string]string{"a": "1"})
+	inner := backend(t, dir)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil || r.Method == http.MethodPost && !strings.Contains(string(body), " multi_ack_detailed") {
+			http.Error(w, "TF401041: Clients must support multi-ack.", http.StatusBadRequest)
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		inner.ServeHTTP(w, r)
+	}))
+	t.Cleanup(srv.Close)
+	tree, err := NewCache(t.TempDir()).Open(t.Context(), Remote{URL: srv.URL + "/ops/.git"}, nil)
+	if err != nil || tree.Commit != head {
+		t.Errorf("commit %v, %v", tree, err)
+	}
+	s, err := dial(t.Context(), Remote{URL: follow(t, dir).URL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	refs, err := s.AdvertisedReferencesContext(t.Context())
+	if err != nil || refs.Capabilities.Supports(capability.MultiACKDetailed) || refs.Capabilities.Supports(capability.MultiACK) {
+		t.Errorf("multi_ack would be asked for, %v", err)
+	}
+}
+
+// TestANameOfAnyBytesIsTaken: Git does not say in which encoding names are.
+func TestANameOfAnyBytesIsTaken(t *testing.T) {
+	dir, _ := newRepo(t, map[string]string{"docs/caf\xe9.yaml": "a: 1\n", "docs/übung.yaml": "b: 1\n"})
+	tree, err := NewCache(t.TempDir()).Open(t.Context(), Remote{URL: gitServer(t, dir)}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := fs.ReadFile(tree.FS(), "docs/caf\uFFFD.yaml")
+	if err != nil || string(raw) != "a: 1\n" {
+		t.Errorf("content %q, %v", raw, err)
+	}
+	if err := fstest.TestFS(tree.FS(), "docs/übung.yaml"); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -176,6 +240,52 @@ func TestFaultsOfTheWay(t *testing.T) {
 	}
 }
 
+// TestWhatAServerSaysOfItself: what passes is tried again, and no page of HTML is told.
+func TestWhatAServerSaysOfItself(t *testing.T) {
+	page := "<!DOCTYPE html>\n<html>" + strings.Repeat("<p>a page</p>\n", 1000)
+	for status, c := range map[int]struct {
+		text      string
+		transient bool
+	}{
+		http.StatusServiceUnavailable: {"cannot answer now", true}, http.StatusTooManyRequests: {"cannot answer now", true},
+		http.StatusNotFound: {"does not exist, or is hidden", false}, http.StatusForbidden: {"access was refused", false},
+	} {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, page, status) }))
+		_, err := Resolve(t.Context(), Remote{URL: srv.URL + "/ops.git"})
+		srv.Close()
+		wantFault(t, err, fault.Failed, c.text)
+		if text := fault.Text(err); strings.Contains(text, "a page<") || len(text) > 600 {
+			t.Errorf("%d: the page is in the text: %s", status, text)
+		}
+		if fault.IsTransient(err) != c.transient {
+			t.Errorf("%d: transient %v", status, !c.transient)
+		}
+	}
+	dir := t.TempDir()
+	gitCommand(t, dir, "init", "-q", "--object-format=sha256", "-b", "main")
+	commit(t, dir, map[string]string{"a": "1"})
+	_, err := Resolve(t.Context(), Remote{URL: gitServer(t, dir)})
+	wantFault(t, err, fault.Usage, "has SHA-256 objects, which neither Flux nor rekindle reads")
+}
+
+// TestEntriesThatFluxRefuses are refused before anything is built, also by a server that would take them.
+func TestEntriesThatFluxRefuses(t *testing.T) {
+	dir, _ := newRepo(t, map[string]string{"a": "1"})
+	for want, data := range map[string]map[string]string{
+		"the entry bearerToken of its key has a line end":        {"bearerToken": "t0ken\n"},
+		"the entry password of its key has a line end":           {"username": "me", "password": "s3cret\r\n"},
+		"the entry username of its key has a line end":           {"username": "me\n", "password": "s3cret"},
+		"its key has the entry password without username: basic": {"password": "s3cret"},
+	} {
+		auth := Auth{Username: data["username"], Password: data["password"], BearerToken: data["bearerToken"]}
+		_, err := Resolve(t.Context(), Remote{URL: gitServer(t, dir), Auth: auth})
+		wantFault(t, err, fault.Usage, want, "hint:")
+		if text := fault.Text(err); strings.Contains(text, "s3cret") || strings.Contains(text, "t0ken") {
+			t.Errorf("the secret is in %s", text)
+		}
+	}
+}
+
 func TestAuth(t *testing.T) {
 	dir, head := newRepo(t, map[string]string{"a": "1"})
 	inner := backend(t, dir)
@@ -263,5 +373,11 @@ func TestAuthDoesNotPrintItself(t *testing.T) {
 	r := Remote{URL: "https://me:s3cret@host/x.git"}
 	if strings.Contains(r.name(), "s3cret") {
 		t.Errorf("named %s", r.name())
+	}
+	for _, user := range []string{"s3cret", "me:s3cret", "s3cret:x-oauth-basic", "me:100%s3cret"} { // a token may be the user
+		_, err := Resolve(t.Context(), Remote{URL: "http://" + user + "@127.0.0.1:1/x.git"})
+		if text := fault.Text(err); strings.Contains(text, "s3cret") || !strings.Contains(text, "http://127.0.0.1:1/x.git") {
+			t.Errorf("told as %s", text)
+		}
 	}
 }

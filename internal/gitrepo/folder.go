@@ -9,12 +9,17 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/go-git/go-billy/v5"
+	"github.com/go-git/go-billy/v5/osfs"
 	git "github.com/go-git/go-git/v5"
 	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/cache"
 	"github.com/go-git/go-git/v5/plumbing/object"
 	"github.com/go-git/go-git/v5/plumbing/storer"
+	"github.com/go-git/go-git/v5/storage/filesystem"
 	"github.com/go-git/go-git/v5/storage/memory"
 
 	"github.com/rekindle-dev/rekindle/internal/config"
@@ -41,8 +46,12 @@ func OpenFolder(ctx context.Context, dir string, as config.Ref) (*Folder, error)
 		return nil, err
 	}
 	commit, err := f.snapshot(ctx)
-	if err != nil {
+	known, file := (*fault.Error)(nil), (*fs.PathError)(nil)
+	switch {
+	case errors.As(err, &known), errors.As(err, &file), ctx.Err() != nil:
 		return nil, fault.Wrap(err, fault.KindOf(err), "read it as a repository").On("folder %s", dir)
+	case err != nil:
+		return nil, unreadableRepository(err, dir)
 	}
 	v := &view{head: plumbing.NewBranchReferenceName("main"), refs: map[plumbing.ReferenceName]plumbing.Hash{}}
 	switch {
@@ -87,15 +96,38 @@ func openFolder(dir string) (*Folder, error) {
 	case err == nil:
 		f.git = true
 	case !errors.Is(err, git.ErrRepositoryNotExists):
-		return nil, fault.Wrap(err, fault.Failed, "the repository cannot be read").On("folder %s", dir)
+		return nil, unreadableRepository(err, dir)
 	}
 	return f, nil
+}
+
+// unreadableRepository is the fault of a repository of a form that go-git does not read.
+func unreadableRepository(err error, dir string) error {
+	f := fault.Wrap(err, fault.Failed, "the repository cannot be read").On("folder %s", dir)
+	if strings.Contains(strings.ToLower(err.Error()), "objectformat") {
+		return f.WithHint("it has SHA-256 objects, which neither Flux nor rekindle reads: give a repository with SHA-1 objects, Git's default")
+	}
+	return f.WithHint("commit the changes, and give a plain clone: git clone --no-local %s FOLDER (such as a sparse checkout, a split index or reftables are not read)", dir)
 }
 
 // repository opens the folder's repository. Each user opens it for itself: go-git's storage is not
 // safe for concurrent use.
 func (f *Folder) repository() (*git.Repository, error) {
-	return git.PlainOpenWithOptions(f.dir, &git.PlainOpenOptions{EnableDotGitCommonDir: true})
+	repo, err := git.PlainOpenWithOptions(f.dir, &git.PlainOpenOptions{EnableDotGitCommonDir: true})
+	if err != nil {
+		return nil, err
+	}
+	storage, ok := repo.Storer.(*filesystem.Storage)
+	if !ok {
+		return repo, nil
+	}
+	var files billy.Filesystem
+	if w, err := repo.Worktree(); err == nil { // a bare one has none
+		files = w.Filesystem
+	}
+	// A clone by --shared or --reference has objects in another repository, which is anywhere on this machine.
+	anywhere := filesystem.Options{AlternatesFS: osfs.New("/")}
+	return git.Open(filesystem.NewStorageWithOptions(storage.Filesystem(), cache.NewObjectLRUDefault(), anywhere), files)
 }
 
 // Tree is the pinned commit.
@@ -177,12 +209,8 @@ func (f *Folder) snapshot(ctx context.Context) (plumbing.Hash, error) {
 		}
 		when, parents = c.Committer.When, []plumbing.Hash{c.Hash}
 	}
-	for name, s := range status {
-		if s.Worktree != git.Unmodified || s.Staging != git.Unmodified {
-			if err := files.update(f.dir, name, f.extra); err != nil {
-				return plumbing.ZeroHash, err
-			}
-		}
+	if err := f.take(ctx, files, status); err != nil {
+		return plumbing.ZeroHash, err
 	}
 	commit, err := files.commit(f.extra, when, parents)
 	if !unborn {
@@ -190,6 +218,22 @@ func (f *Folder) snapshot(ctx context.Context) (plumbing.Hash, error) {
 			plan.Count(changed, "changed file"), f.dir, commit.String()))
 	}
 	return commit, err
+}
+
+// take makes of the files of a commit those that are on disk now.
+func (f *Folder) take(ctx context.Context, files fileSet, status git.Status) error {
+	names := slices.Sorted(maps.Keys(status))
+	for _, name := range names {
+		if s := status[name]; s.Worktree != git.Unmodified || s.Staging != git.Unmodified {
+			if err := files.update(f.dir, name, f.extra); err != nil {
+				return err
+			}
+		}
+	}
+	if filtered := gitFilters(ctx, f.dir, names); len(filtered) > 0 {
+		f.Warnings = append(f.Warnings, fmt.Sprintf("taken as on disk, and not as a filter of Git (git-crypt, LFS) would commit it: %s", strings.Join(filtered, ", ")))
+	}
+	return nil
 }
 
 // changes are the files that differ from the last commit; a bare repository has none.
@@ -216,7 +260,16 @@ func (f *Folder) changes(ctx context.Context) (git.Status, int, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	maps.DeleteFunc(status, func(name string, s *git.FileStatus) bool { return s.Worktree == git.Untracked && is(name) })
+	differs, err := gitDiffers(ctx, f.dir)
+	if err != nil {
+		return nil, 0, err
+	}
+	maps.DeleteFunc(status, func(name string, s *git.FileStatus) bool {
+		if s.Worktree == git.Untracked {
+			return is(name)
+		}
+		return !differs(name)
+	})
 	changed := 0
 	for _, s := range status {
 		if s.Worktree != git.Unmodified || s.Staging != git.Unmodified {

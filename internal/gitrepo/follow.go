@@ -25,7 +25,8 @@ type link struct {
 	name   string
 	source gitRepository
 	dir    string
-	firm   bool // it is applied as it is written here: nothing on the way to it changes it, and Git does not suspend it
+	parts  []string // components that it adds to what the folder has
+	firm   bool     // it is applied as it is written here: nothing on the way to it changes it, and Git does not suspend it
 }
 
 // note keeps the GitRepositories and the Kustomizations of a path.
@@ -37,7 +38,8 @@ func (t *tree) note(r *Rendered) {
 		if source, is := sourceOf(o); is {
 			name := gitRepository{text(o, "metadata", "namespace"), text(o, "metadata", "name")}.String()
 			suspended, _, _ := unstructured.NestedBool(o, "spec", "suspend")
-			t.open = append(t.open, link{r, name, source, clean(text(o, "spec", "path")), r.Path == t.root && !suspended})
+			parts, _, _ := unstructured.NestedStringSlice(o, "spec", "components")
+			t.open = append(t.open, link{r, name, source, clean(text(o, "spec", "path")), parts, r.Path == t.root && !suspended})
 		}
 	}
 }
@@ -64,7 +66,7 @@ func (t *tree) follow(ctx context.Context) error {
 				}
 				continue
 			}
-			child, err := t.render(ctx, l.dir)
+			child, err := t.render(ctx, l.dir, l.parts...)
 			if err != nil {
 				faults = append(faults, err)
 				continue

@@ -1,8 +1,9 @@
 // Package gitrepo holds the ops repository at one pinned commit: it resolves a ref, fetches exactly
 // that commit, shows it as an fs.FS, renders a path of it, and serves a folder's repository read-only.
 //
-// Nothing here runs git, reads the user's git or ssh configuration, or writes outside its cache.
-// What a reconciler would not see is not seen here either: symbolic links and submodules are left out.
+// Of a repository over the network, nothing here runs git, reads the user's git or ssh configuration, or writes outside its cache.
+// Of a checkout on this machine, git is asked what it ignores and what is changed, where it is installed.
+// What a reconciler would not see is not seen here either: symbolic links and submodules are left out, and what Flux leaves out.
 package gitrepo
 
 import (

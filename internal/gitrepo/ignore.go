@@ -41,14 +41,19 @@ func readPatterns(file string) ([]gitignore.Pattern, error) {
 	if err != nil {
 		return nil, fault.Wrap(errors.Unwrap(err), fault.Failed, "cannot find out what Git ignores").On("%s", file).WithHint("see who may read it")
 	}
+	return parsePatterns(raw, nil), nil
+}
+
+// parsePatterns reads patterns that count for a folder and all below it.
+func parsePatterns(raw []byte, folder []string) []gitignore.Pattern {
 	var patterns []gitignore.Pattern
 	for line := range strings.Lines(string(raw)) {
 		line = strings.TrimRight(line, "\r\n")
 		if strings.TrimSpace(line) != "" && !strings.HasPrefix(line, "#") {
-			patterns = append(patterns, gitignore.ParsePattern(line, nil))
+			patterns = append(patterns, gitignore.ParsePattern(line, folder))
 		}
 	}
-	return patterns, nil
+	return patterns
 }
 
 // isNotThere says so of a file, also of one below what is no folder.
@@ -73,7 +78,7 @@ func leftOut(ctx context.Context, dir string) (out func(name string) bool, root 
 			out, err := leftOutOf(ctx, repo, root, dir)
 			return out, root, err
 		case err != nil && !errors.Is(err, git.ErrRepositoryNotExists):
-			return nil, "", fault.Wrap(err, fault.Failed, "the repository cannot be read").On("folder %s", root)
+			return nil, "", unreadableRepository(err, root)
 		case root == filepath.Dir(root):
 			out, err := gitIgnores(ctx, dir)
 			return out, dir, err

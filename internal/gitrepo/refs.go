@@ -102,15 +102,20 @@ func editDistance(a, b string) int {
 	return row[len(b)]
 }
 
-// tips tells whether a ref points to the commit, so that every server hands it out on its own.
-func tips(refs *packp.AdvRefs, commit plumbing.Hash) bool {
+// tip is what to ask for to get a commit: itself, or a tag that stands for it where no ref points to it. It tells whether every
+// server hands that out on its own.
+func tip(refs *packp.AdvRefs, commit plumbing.Hash) (wanted plumbing.Hash, ok bool) {
 	if refs.Head != nil && *refs.Head == commit {
-		return true
+		return commit, true
 	}
+	wanted = commit
 	for name, h := range refs.References {
-		if h == commit && refs.Peeled[name].IsZero() {
-			return true
+		switch peeled := refs.Peeled[name]; {
+		case h == commit && peeled.IsZero():
+			return commit, true
+		case peeled == commit:
+			wanted, ok = h, true
 		}
 	}
-	return false
+	return wanted, ok
 }

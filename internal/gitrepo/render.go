@@ -40,12 +40,19 @@ func (r *Rendered) All() []*Rendered {
 	return all
 }
 
-// Render builds a path as Flux's kustomize-controller would: with the path's kustomization file, or
-// with one made of all manifests below it. Nothing is fetched: a remote base, and a file of a generator or transformer over HTTP, is a fault. Paths of
-// this repository that Flux Kustomizations among the objects point to are rendered too; their files
-// are counted in. All faults are reported at once.
+// Render builds a path as Flux's kustomize-controller would: with the path's kustomization file, or with one made of all manifests
+// below it; where it is Flux that follows the repository, of the files that it takes of it. Nothing is fetched: a remote base, and a
+// file of a generator or transformer over HTTP, is a fault. Paths of this repository that Flux Kustomizations among the objects point
+// to are rendered too; their files are counted in. All faults are reported at once.
 func Render(ctx context.Context, repo fs.FS, dir string, source Source) (*Rendered, error) {
 	t := &tree{repo: repo, source: source, root: clean(dir), seen: map[string]bool{}, declared: map[gitRepository]bool{}}
+	if source.Name != "" {
+		taken, err := artifactOf(repo)
+		if err != nil {
+			return nil, fault.Wrap(err, fault.Failed, "cannot find out what Flux leaves out").On("%s files", sourceIgnore)
+		}
+		t.repo = taken
+	}
 	r, err := t.render(ctx, t.root)
 	if err != nil {
 		return nil, err
@@ -76,8 +83,9 @@ func dotIfRoot(dir string) string {
 	return ""
 }
 
-// render renders one path alone, and notes the Kustomizations in it.
-func (t *tree) render(ctx context.Context, dir string) (*Rendered, error) {
+// render renders one path alone, and notes the Kustomizations in it. Of components that Flux adds to it, the files count, since they
+// may be encrypted.
+func (t *tree) render(ctx context.Context, dir string, components ...string) (*Rendered, error) {
 	t.seen[dir] = true
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -85,16 +93,25 @@ func (t *tree) render(ctx context.Context, dir string) (*Rendered, error) {
 	if err := checkFolder(t.repo, dir); err != nil {
 		return nil, err
 	}
-	w := &walker{repo: t.repo, files: map[string][]byte{}, dirs: map[string]bool{}}
+	w := &walker{repo: t.repo, files: map[string][]byte{}, dirs: map[string]bool{}, below: dir != t.root}
 	w.root(dir)
+	empty := w.isEmpty(dir)
+	for _, c := range components {
+		if p := path.Join(dir, c); kustomizationFile(t.repo, p) != "" { // else Flux tells, unless it is to ignore that
+			w.dir(p)
+		}
+	}
 	if err := fault.Join(w.faults...); err != nil {
 		return nil, err
 	}
-	objects, err := build(w, dir)
-	if err != nil {
+	r := &Rendered{Path: dir, Files: w.used(), Encrypted: w.encrypted()}
+	if empty {
+		return r, nil
+	}
+	var err error
+	if r.Objects, err = build(w, dir); err != nil {
 		return nil, err
 	}
-	r := &Rendered{Path: dir, Objects: objects, Files: w.used(), Encrypted: w.encrypted()}
 	t.note(r)
 	return r, nil
 }

@@ -79,6 +79,23 @@ generatorOptions: {disableNameSuffixHash: true}
 	}
 }
 
+// TestRenderTakesWhatAPluginNames: kustomize reads the files of generators and transformers by itself.
+func TestRenderTakesWhatAPluginNames(t *testing.T) {
+	repo := repoFS(map[string]string{
+		"p/kustomization.yaml": "resources: [a.yaml]\ntransformers: [t/t.yaml]\ngenerators:\n- |\n  apiVersion: builtin\n  kind: SecretGenerator\n  metadata: {name: gen}\n" +
+			"  files: [key=t/x.env]\n",
+		"p/a.yaml": cm("a"), "p/t/t.yaml": "apiVersion: builtin\nkind: PatchTransformer\nmetadata: {name: t}\npath: patch.yaml\ntarget: {kind: ConfigMap}\n",
+		"p/patch.yaml": "- {op: add, path: /data, value: {patched: 'yes'}}\n", "p/t/x.env": "X=ENC[x]\nsops_mac=ENC[x]\n",
+	})
+	r, err := Render(t.Context(), repo, "p", Source{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Objects) != 2 || text(r.Objects[0], "data", "patched") != "yes" || !slices.Equal(r.Encrypted, []string{"p/t/x.env"}) {
+		t.Errorf("objects %v, encrypted %v", r.Objects, r.Encrypted)
+	}
+}
+
 func TestRenderWithoutAKustomizationTakesEveryManifest(t *testing.T) {
 	repo := repoFS(map[string]string{
 		"apps/a.yaml": cm("a"), "apps/deep/b.yml": cm("b"), "apps/README.md": "# no", "apps/.github/workflow.yaml": "on: push",
@@ -156,11 +173,15 @@ func TestRenderFaultsNameTheFile(t *testing.T) {
 			[]string{"path p: is a Helm chart", "an Application of Argo CD"}},
 		"a chart beside manifests": {map[string]string{"p/a.yaml": cm("a"), "p/c/Chart.yaml": "name: apps\n", "p/c/templates/app.yaml": "{{ x }}: [\n"},
 			[]string{"path p/c: is a Helm chart"}},
-		"not a folder":     {map[string]string{"prod/a.yaml": cm("a"), "b/a.yaml": cm("a")}, []string{"no such folder", "similar paths are b, prod"}},
-		"nothing there":    {map[string]string{"p/README.md": "x"}, []string{"neither a kustomization file nor a manifest"}},
-		"twice the same":   {map[string]string{"p/a.yaml": cm("a"), "p/b.yaml": cm("a")}, []string{"path p: does not render", "already registered"}},
-		"not an object":    {map[string]string{"p/a.yaml": "a: 1\n"}, []string{"path p: does not render", "a.yaml"}},
-		"bare folder":      {map[string]string{"p/kustomization.yaml": "resources: [sub]", "p/sub/a.yaml": cm("a")}, []string{"sub is a folder without a kustomization file"}},
+		"not a folder":   {map[string]string{"prod/a.yaml": cm("a"), "b/a.yaml": cm("a")}, []string{"no such folder", "similar paths are b, prod"}},
+		"nothing there":  {map[string]string{"p/README.md": "x"}, []string{"neither a kustomization file nor a manifest"}},
+		"twice the same": {map[string]string{"p/a.yaml": cm("a"), "p/b.yaml": cm("a")}, []string{"path p: does not render", "already registered"}},
+		"not an object":  {map[string]string{"p/a.yaml": "a: 1\n"}, []string{"path p: does not render", "a.yaml"}},
+		"bare folder":    {map[string]string{"p/kustomization.yaml": "resources: [sub]", "p/sub/a.yaml": cm("a")}, []string{"sub is a folder without a kustomization file"}},
+		"two kustomization files": {map[string]string{"p/kustomization.yaml": "resources: [b]", "p/b/kustomization.yml": "resources: [a.yaml]", "p/b/Kustomization": "resources: [a.yaml]",
+			"p/b/a.yaml": cm("a")}, []string{"path p/b: has several kustomization files: p/b/kustomization.yml, p/b/Kustomization"}},
+		"a pointer of LFS": {map[string]string{"p/kustomization.yaml": "secretGenerator: [{name: s, files: [x.bin]}]",
+			"p/x.bin": "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"}, []string{"p/x.bin: is a pointer of Git LFS", "git lfs untrack p/x.bin"}},
 		"patch of nothing": {map[string]string{"p/kustomization.yaml": "patches: [{path: p.yaml}]", "p/p.yaml": cm("no")}, []string{"path p: does not render"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -321,6 +321,74 @@ func TestUncommittedFilesBecomeACommitThatIsNowhere(t *testing.T) {
 	wantFault(t, err, fault.Usage, "the document follows commit "+commits[0], "check out")
 }
 
+// TestWhatOnlyGitKnowsIsNoChange: the content of a file on disk is another one than that of its commit, and nobody changed it.
+func TestWhatOnlyGitKnowsIsNoChange(t *testing.T) {
+	machine(t)
+	dir, _ := newRepo(t, map[string]string{"a": "1", "run": "#!/bin/sh\n"})
+	gitCommand(t, dir, "config", "filter.upper.clean", "tr a-z A-Z")
+	gitCommand(t, dir, "config", "filter.upper.smudge", "tr A-Z a-z")
+	head := commit(t, dir, map[string]string{".gitattributes": "*.key filter=upper\n*.crlf text eol=crlf\n", "s.key": "secret", "x.crlf": "a: 1\n"})
+	for _, name := range []string{"s.key", "x.crlf"} {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	gitCommand(t, dir, "checkout", "-q", ".")
+	gitCommand(t, dir, "config", "core.fileMode", "false")
+	if err := os.Chmod(filepath.Join(dir, "run"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("GIT_DIR", t.TempDir()) // as in a hook of another repository
+	before := content(t, dir)
+	f, err := OpenFolder(t.Context(), dir, config.Ref{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree, err := f.Tree(t.Context())
+	if err != nil || tree.Commit != head || len(f.Warnings) != 0 {
+		t.Errorf("an unchanged checkout is %v, %v, warnings %q; want %s", tree, err, f.Warnings, head)
+	}
+	if content(t, dir) != before {
+		t.Error("the folder was written to")
+	}
+	write(t, dir, map[string]string{"s.key": "another", "a": "2"})
+	if f, err = OpenFolder(t.Context(), dir, config.Ref{}); err != nil {
+		t.Fatal(err)
+	}
+	if all := strings.Join(f.Warnings, "\n"); !strings.Contains(all, "2 changed files") || !strings.HasPrefix(all, "taken as on disk") || !strings.Contains(all, "commit it: s.key\n") {
+		t.Errorf("warnings %q", f.Warnings)
+	}
+}
+
+// TestUnusualCheckouts are read, or the fault says what to give instead.
+func TestUnusualCheckouts(t *testing.T) {
+	machine(t)
+	dir, head := newRepo(t, map[string]string{"a/x": "1", "b/y": "1"})
+	shared := filepath.Join(t.TempDir(), "shared")
+	gitCommand(t, dir, "clone", "-q", "--shared", dir, shared)
+	worktree := filepath.Join(t.TempDir(), "worktree")
+	gitCommand(t, shared, "worktree", "add", "-q", "--detach", worktree)
+	for _, dir := range []string{shared, worktree} {
+		f, err := OpenFolder(t.Context(), dir, config.Ref{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := gitCommand(t, clone(t, start(t, f).URL()), "rev-parse", "HEAD"); got != head {
+			t.Errorf("%s: served %s, want %s", filepath.Base(dir), got, head)
+		}
+	}
+	gitCommand(t, shared, "sparse-checkout", "set", "a")
+	_, err := OpenFolder(t.Context(), shared, config.Ref{})
+	wantFault(t, err, fault.Failed, "the repository cannot be read", "worktreeconfig", "git clone --no-local "+shared)
+	gitCommand(t, dir, "update-index", "--split-index")
+	_, err = OpenFolder(t.Context(), dir, config.Ref{})
+	wantFault(t, err, fault.Failed, "the repository cannot be read", "git clone --no-local")
+	sha256 := t.TempDir()
+	gitCommand(t, sha256, "init", "-q", "--object-format=sha256")
+	_, err = OpenFolder(t.Context(), sha256, config.Ref{})
+	wantFault(t, err, fault.Failed, "the repository cannot be read", "SHA-256 objects")
+}
+
 func TestAFolderWithoutARepository(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, map[string]string{"a": "1", "sub/b": "2", "sub-c": "3"})

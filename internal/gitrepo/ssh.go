@@ -52,7 +52,8 @@ func dialSSH(ctx context.Context, ep *transport.Endpoint, r Remote) (session, er
 	c, chans, reqs, err := ssh.NewClientConn(conn, addr, cfg)
 	if err != nil {
 		release()
-		return nil, errors.Join(err, conn.Close())
+		_ = conn.Close() // which the handshake mostly did
+		return nil, explainHandshake(err, ep)
 	}
 	s := &sshSession{client: ssh.NewClient(c, chans, reqs), release: release, stderr: &bytes.Buffer{}}
 	if err := s.start(ep.Path); err != nil {
@@ -92,7 +93,7 @@ func (s *sshSession) AdvertisedReferencesContext(context.Context) (*packp.AdvRef
 		}
 		return nil, s.said(err)
 	}
-	transport.FilterUnsupportedCapabilities(refs.Capabilities)
+	keepMultiACK(refs.Capabilities)
 	s.refs = refs
 	return refs, nil
 }
@@ -143,7 +144,7 @@ func sshConfig(ep *transport.Endpoint, addr string, r Remote) (*ssh.ClientConfig
 		}
 		signer, err := parseIdentity(r.Auth)
 		if err != nil {
-			return nil, on(fault.Wrap(err, fault.Usage, "the entry identity of its key cannot be read"))
+			return nil, on(err)
 		}
 		signers = func() ([]ssh.Signer, error) { return []ssh.Signer{signer}, nil }
 	}
@@ -168,13 +169,25 @@ func sshConfig(ep *transport.Endpoint, addr string, r Remote) (*ssh.ClientConfig
 	}, nil
 }
 
-func parseIdentity(a Auth) (ssh.Signer, error) {
+func parseIdentity(a Auth) (ssh.Signer, *fault.Error) {
+	const unreadable = "the entry identity of its key cannot be read"
 	signer, err := ssh.ParsePrivateKey(a.Identity)
 	var locked *ssh.PassphraseMissingError
-	if errors.As(err, &locked) && a.Password != "" {
-		return ssh.ParsePrivateKeyWithPassphrase(a.Identity, []byte(a.Password))
+	switch {
+	case err == nil:
+		return signer, nil
+	case !errors.As(err, &locked):
+		return nil, fault.Wrap(err, fault.Usage, unreadable).WithHint("give a private key as ssh-keygen writes it, such as ~/.ssh/id_ed25519")
+	case a.Password == "":
+		return nil, fault.Wrap(err, fault.Usage, unreadable).WithHint("add the passphrase to that key as the entry password")
 	}
-	return signer, err
+	if err := checkLine("password", a.Password); err != nil {
+		return nil, err
+	}
+	if signer, err = ssh.ParsePrivateKeyWithPassphrase(a.Identity, []byte(a.Password)); err != nil {
+		return nil, fault.Wrap(err, fault.Usage, unreadable).WithHint("check that the entry password of that key is its passphrase")
+	}
+	return signer, nil
 }
 
 // parseKnownHosts reads the entry through a file that lives only as long as the call: the parser
@@ -189,14 +202,31 @@ func parseKnownHosts(raw []byte) (*knownhosts.HostKeyDB, error) {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return nil, err
 	}
-	return knownhosts.NewDB(f.Name())
+	db, err := knownhosts.NewDB(f.Name())
+	if err != nil {
+		err = errors.New(strings.ReplaceAll(err.Error(), f.Name(), "line")) // "line:3: …"
+	}
+	return db, err
+}
+
+// explainHandshake tells of a host that has no key of the types that known_hosts has: the handshake then ends before it shows one.
+func explainHandshake(err error, ep *transport.Endpoint) error {
+	if !strings.Contains(err.Error(), "no common algorithm for host key") {
+		return err
+	}
+	return fault.Wrap(err, fault.Refused, "known_hosts has no key of a type that host %s shows", ep.Host).
+		WithHint("compare the fingerprints with those its operator publishes, then %s", scanHint(ep.Host, ep.Port))
 }
 
 // explainHostKey tells an unknown host from one whose key is another now.
 func explainHostKey(err error, ep *transport.Endpoint, key ssh.PublicKey) error {
 	var wrong *xknownhosts.KeyError
-	if !errors.As(err, &wrong) {
-		return err
+	if err == nil {
+		return nil
+	}
+	if !errors.As(err, &wrong) { // it is revoked, or its certificate is not for this host, or no longer valid
+		return fault.Wrap(err, fault.Refused, "known_hosts does not accept the key of host %s", ep.Host).
+			WithHint("ask its operator which key is valid now")
 	}
 	print := ssh.FingerprintSHA256(key)
 	if len(wrong.Want) == 0 {

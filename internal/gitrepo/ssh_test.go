@@ -3,6 +3,7 @@ package gitrepo
 import (
 	"crypto/ed25519"
 	"crypto/rand"
+	"crypto/rsa"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/go-git/go-git/v5/plumbing/transport"
 	"golang.org/x/crypto/ssh"
 
 	"github.com/rekindle-dev/rekindle/internal/config"
@@ -156,9 +158,31 @@ func TestSSH(t *testing.T) {
 		}
 	}
 
-	remote.URL += "-none"
+	remote.Auth.Password = "open sesame\n"
 	_, err := Resolve(t.Context(), remote)
+	wantFault(t, err, fault.Usage, "the entry password of its key has a line end")
+	remote.Auth.Password = ""
+	_, err = Resolve(t.Context(), remote)
+	wantFault(t, err, fault.Usage, "the entry identity of its key cannot be read", "add the passphrase to that key as the entry password")
+	remote.Auth.Password = "open sesame"
+
+	remote.URL += "-none"
+	_, err = Resolve(t.Context(), remote)
 	wantFault(t, err, fault.Failed, "does not exist, or is hidden")
+}
+
+// TestTheShortFormIsTakenAsTheReconcilerGetsIt: else a repository below a home folder would be found here, and not by Flux.
+func TestTheShortFormIsTakenAsTheReconcilerGetsIt(t *testing.T) {
+	signers := func() ([]ssh.Signer, error) { return nil, nil }
+	for path, auth := range map[string]Auth{"/ops.git": {Identity: []byte("x")}, "ops.git": {Signers: signers}} {
+		r := Remote{URL: "git@git.example.com:ops.git", Auth: auth}
+		ep, err := transport.NewEndpoint(r.address())
+		if err != nil || ep.Path != path || ep.Host != "git.example.com" || ep.User != "git" {
+			t.Errorf("with %s: %v, %v", auth, ep, err)
+		}
+	}
+	err := explain(t.Context(), Remote{URL: "git@git.example.com:ops.git"}, transport.ErrRepositoryNotFound)
+	wantFault(t, err, fault.Failed, "which is ssh://git@git.example.com/ops.git to the reconciler")
 }
 
 func TestSSHHostIsAlwaysChecked(t *testing.T) {
@@ -176,6 +200,26 @@ func TestSSHHostIsAlwaysChecked(t *testing.T) {
 	remote.Auth.KnownHosts = sshServer{srv.addr, other}.knownHosts()
 	_, err = Resolve(t.Context(), remote)
 	wantFault(t, err, fault.Refused, print, ssh.FingerprintSHA256(other), "possibly a man-in-the-middle attack")
+
+	remote.Auth.KnownHosts = append([]byte("@revoked * "+string(ssh.MarshalAuthorizedKey(srv.host))), srv.knownHosts()...)
+	_, err = Resolve(t.Context(), remote)
+	wantFault(t, err, fault.Refused, "known_hosts does not accept the key of host "+host, "revoked")
+
+	older, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err = ssh.NewPublicKey(older.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	remote.Auth.KnownHosts = sshServer{srv.addr, other}.knownHosts()
+	_, err = Resolve(t.Context(), remote)
+	wantFault(t, err, fault.Refused, "known_hosts has no key of a type that host "+host+" shows", "ssh-keyscan -p "+port+" "+host)
+
+	remote.Auth.KnownHosts = []byte("\nnonsense\n")
+	_, err = Resolve(t.Context(), remote)
+	wantFault(t, err, fault.Usage, "the entry known_hosts of its key cannot be read", "line:2:")
 
 	remote.Auth.KnownHosts = nil
 	_, err = Resolve(t.Context(), remote)

@@ -65,8 +65,10 @@ func (t *treeFS) add(dir string, tree plumbing.Hash) error {
 	folder := &node{name: path.Base(dir), mode: fs.ModeDir | 0o755, hash: tree}
 	t.nodes[dir] = folder
 	for _, e := range obj.Entries {
-		p := path.Join(dir, e.Name)
-		if !fs.ValidPath(p) || strings.Contains(e.Name, "/") || p == dir {
+		// A name may be any bytes to Git, but not here. Nothing else can name such a file, but it may be one of a folder's manifests.
+		name := strings.ToValidUTF8(e.Name, "\uFFFD")
+		p := path.Join(dir, name)
+		if !fs.ValidPath(p) || strings.Contains(name, "/") || p == dir || t.nodes[p] != nil {
 			return fmt.Errorf("folder %s has an entry of the name %q", dir, e.Name)
 		}
 		switch e.Mode {
@@ -83,7 +85,7 @@ func (t *treeFS) add(dir string, tree plumbing.Hash) error {
 			if e.Mode == filemode.Executable {
 				perm = 0o755
 			}
-			t.nodes[p] = &node{name: e.Name, mode: perm, hash: e.Hash, size: size}
+			t.nodes[p] = &node{name: name, mode: perm, hash: e.Hash, size: size}
 		default: // a link or a submodule
 			continue
 		}

@@ -1,6 +1,7 @@
 package gitrepo
 
 import (
+	"bytes"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -24,6 +25,7 @@ type walker struct {
 	repo   fs.FS
 	files  map[string][]byte
 	dirs   map[string]bool
+	below  bool // what is walked is the path of a Kustomization of Flux, and not the one that a person gave
 	faults []error
 }
 
@@ -37,6 +39,21 @@ func (w *walker) root(dir string) {
 		return
 	}
 	w.generate(dir)
+}
+
+// isEmpty says of what was walked that Flux applies nothing of it. kustomize by itself refuses a kustomization that says nothing.
+func (w *walker) isEmpty(dir string) bool {
+	file := kustomizationFile(w.repo, dir)
+	if file == "" {
+		return len(w.files) == 0
+	}
+	var k kustomize.Kustomization
+	_, flux := w.repo.(*artifact)
+	if !flux || k.Unmarshal(w.files[file]) != nil {
+		return false
+	}
+	k.FixKustomization()
+	return k.CheckEmpty() != nil
 }
 
 // isChart notes a fault for a folder that is a Helm chart: its templates are no manifests.
@@ -54,13 +71,21 @@ func (w *walker) isChart(dir string) bool {
 func HasKustomization(repo fs.FS, dir string) bool { return kustomizationFile(repo, dir) != "" }
 
 func kustomizationFile(repo fs.FS, dir string) string {
+	if files := kustomizationFiles(repo, dir); len(files) > 0 {
+		return files[0]
+	}
+	return ""
+}
+
+// kustomizationFiles are those of all names that kustomize knows, of which a folder may have one.
+func kustomizationFiles(repo fs.FS, dir string) (files []string) {
 	for _, name := range konfig.RecognizedKustomizationFileNames() {
 		p := path.Join(dir, name)
 		if info, err := fs.Stat(repo, p); err == nil && !info.IsDir() {
-			return p
+			files = append(files, p)
 		}
 	}
-	return ""
+	return files
 }
 
 // generate is what Flux does for a path without a kustomization file: every manifest below it is a
@@ -73,7 +98,7 @@ func (w *walker) generate(dir string) {
 		}
 		rel := strings.TrimPrefix(p, dir+"/")
 		switch {
-		case ignored(d):
+		case w.ignores(d):
 			if d.IsDir() {
 				return fs.SkipDir
 			}
@@ -93,6 +118,9 @@ func (w *walker) generate(dir string) {
 		w.fail(dir, "read it: %w", err)
 		return
 	}
+	if len(resources) == 0 && w.below {
+		return // Flux applies nothing then, and is content: a folder may be there for what comes later
+	}
 	if len(resources) == 0 {
 		w.faults = append(w.faults, fault.New(fault.Usage, "has neither a kustomization file nor a manifest").
 			On("path %s", dir).WithHint("correct spec.source.path"))
@@ -109,9 +137,12 @@ func (w *walker) generate(dir string) {
 	w.files[path.Join(dir, konfig.DefaultKustomizationFileName())] = raw
 }
 
-// ignored is what Flux's source-controller leaves out of every artifact and could be taken for a
-// manifest.
-func ignored(d fs.DirEntry) bool {
+// ignores leaves out what nobody means as a manifest. What is Flux's artifact has nothing more to leave out: with a .sourceignore
+// of its own, a repository may have such files in it.
+func (w *walker) ignores(d fs.DirEntry) bool {
+	if _, is := w.repo.(*artifact); is {
+		return false
+	}
 	if d.IsDir() {
 		return slices.Contains([]string{".git", ".github", ".circleci"}, d.Name())
 	}
@@ -125,7 +156,13 @@ func (w *walker) dir(dir string) {
 		return
 	}
 	w.dirs[dir] = true
-	file := kustomizationFile(w.repo, dir)
+	files := kustomizationFiles(w.repo, dir)
+	if len(files) > 1 { // kustomize is given the first one alone, and would not notice
+		w.faults = append(w.faults, fault.New(fault.Usage, "has several kustomization files: %s", strings.Join(files, ", ")).On("path %s", dir).
+			WithHint("keep one: kustomize takes a folder with exactly one"))
+		return
+	}
+	file := files[0]
 	raw, err := fs.ReadFile(w.repo, file)
 	if err != nil {
 		w.fail(file, "read it: %w", err)
@@ -179,14 +216,18 @@ func fileFields(k *kustomize.Kustomization) []string {
 	for _, p := range pairs {
 		paths = append(append(paths, p.EnvSources...), p.EnvSource)
 		for _, f := range p.FileSources {
-			_, after, keyed := strings.Cut(f, "=")
-			if !keyed {
-				after = f
-			}
-			paths = append(paths, after)
+			paths = append(paths, fileOf(f))
 		}
 	}
 	return append(paths, k.OpenAPI["path"])
+}
+
+// fileOf is the file of a source of a generator: NAME, or KEY=NAME.
+func fileOf(source string) string {
+	if _, name, keyed := strings.Cut(source, "="); keyed {
+		return name
+	}
+	return source
 }
 
 // entry takes in a resource, which is a file or a folder.
@@ -252,10 +293,19 @@ func (w *walker) find(file, dir, entry string) (string, fs.FileInfo) {
 		return p, info
 	case remote.MatchString(entry):
 		w.elsewhere(file, entry)
+	case w.leavesOut(p):
+		w.faults = append(w.faults, fault.New(fault.Usage, "%s is not in what Flux takes of the repository: %s", entry, w.repo.(*artifact).why()).At(file, 0).
+			WithHint("add the line !/%s at the end of %s in the repository's root, after which only the %s files say what is left out", p, sourceIgnore, sourceIgnore))
 	default:
 		w.fail(file, "%s does not exist in the repository (links and submodules do not count)", entry)
 	}
 	return p, nil
+}
+
+// leavesOut says whether Flux leaves a file out.
+func (w *walker) leavesOut(p string) bool {
+	taken, is := w.repo.(*artifact)
+	return is && taken.leavesOut(p)
 }
 
 // elsewhere notes something that kustomize would fetch.
@@ -274,8 +324,16 @@ func (w *walker) take(p string) bool {
 		return false
 	}
 	w.files[p] = raw
+	if bytes.HasPrefix(raw, []byte(lfsPointer)) {
+		w.faults = append(w.faults, fault.New(fault.Usage, "is a pointer of Git LFS: its content is not in the repository, and the cluster would get the pointer").At(p, 0).
+			WithHint("take it out of LFS: git lfs untrack %s, then git add --renormalize %s", p, p))
+		return false
+	}
 	return true
 }
+
+// lfsPointer begins what Git LFS leaves in a commit: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md.
+const lfsPointer = "version https://git-lfs.github.com/spec/"
 
 func (w *walker) fail(file, format string, args ...any) {
 	w.faults = append(w.faults, fault.New(fault.Usage, "%s", fmt.Errorf(format, args...)).At(file, 0))

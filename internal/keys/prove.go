@@ -18,7 +18,9 @@ import (
 	"github.com/getsops/sops/v3/aes"
 	sopsage "github.com/getsops/sops/v3/age"
 	sopsconfig "github.com/getsops/sops/v3/config"
+	"github.com/getsops/sops/v3/logging"
 	"github.com/getsops/sops/v3/shamir"
+	"github.com/getsops/sops/v3/stores"
 	"github.com/getsops/sops/v3/stores/dotenv"
 	"github.com/getsops/sops/v3/stores/ini"
 	"github.com/getsops/sops/v3/stores/json"
@@ -41,13 +43,15 @@ func Prove(ctx context.Context, secrets []Secret, repo fs.FS, files []string) er
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		tree, _, err := load(repo, file)
+		trees, err := loadAll(repo, file)
 		if err != nil {
 			faults = append(faults, fault.Wrap(err, fault.Failed, "not a file that SOPS wrote").At(file, 0))
 			continue
 		}
-		if err := ring.open(tree, file); err != nil && !elsewhere(tree, err) {
-			faults = append(faults, err)
+		for _, tree := range trees {
+			if err := ring.open(tree, file); err != nil && !elsewhere(tree, err) {
+				faults = append(faults, err)
+			}
 		}
 	}
 	return fault.Join(faults...)
@@ -62,13 +66,15 @@ func Caveats(secrets []Secret, repo fs.FS, files []string) []string {
 	}
 	by := map[string][]string{}
 	for _, file := range files {
-		tree, _, err := load(repo, file)
+		trees, err := loadAll(repo, file)
 		if err != nil {
 			continue // a fault of Prove
 		}
-		if _, err := ring.dataKey(tree); err != nil && len(foreign(tree)) > 0 {
+		for _, tree := range trees {
 			kinds := strings.Join(foreign(tree), " or ")
-			by[kinds] = append(by[kinds], file)
+			if _, err := ring.dataKey(tree); err != nil && kinds != "" && !slices.Contains(by[kinds], file) {
+				by[kinds] = append(by[kinds], file)
+			}
 		}
 	}
 	var caveats []string
@@ -85,6 +91,7 @@ type ring struct {
 }
 
 func newRing(secrets []Secret) (*ring, error) {
+	logging.SetLevel(0) // what SOPS writes to standard error by itself, such as about a comment that is not encrypted
 	r := &ring{}
 	var faults []error
 	for _, s := range secrets {
@@ -209,6 +216,61 @@ func load(repo fs.FS, file string) (*sops.Tree, sops.Store, error) {
 		return nil, nil, err
 	}
 	return &tree, store, nil
+}
+
+// loadAll reads what a file has that is encrypted by itself: that is the file, or, in one that somebody put together, those of
+// its objects that are encrypted. Flux decrypts object by object, so it takes such a file as well.
+func loadAll(repo fs.FS, file string) ([]*sops.Tree, error) {
+	raw, err := fs.ReadFile(repo, file)
+	if err != nil {
+		return nil, err
+	}
+	if trees := objects(storeOf(file, raw), raw); trees != nil {
+		return trees, nil
+	}
+	tree, _, err := load(repo, file)
+	return []*sops.Tree{tree}, err
+}
+
+// objects are the encrypted ones among the objects of a file, nil where SOPS wrote the file as a whole.
+func objects(store sops.Store, raw []byte) []*sops.Tree {
+	if _, is := store.(*yaml.Store); !is {
+		return nil
+	}
+	branches, err := store.(sops.PlainFileLoader).LoadPlainFile(raw)
+	if err != nil {
+		return nil // load tells
+	}
+	var trees []*sops.Tree
+	plain, byCode := false, map[string]*sops.Tree{} // what SOPS wrote at once has one code
+	for _, branch := range branches {
+		if !has(branch, "kind") {
+			return nil
+		}
+		if !has(branch, "sops") {
+			plain = true
+			continue
+		}
+		own, meta, err := stores.ExtractMetadata(sops.TreeBranches{branch}, stores.MetadataOpts{Flatten: stores.MetadataFlattenNone})
+		if err != nil {
+			return nil
+		}
+		tree := byCode[meta.MessageAuthenticationCode]
+		if tree == nil {
+			tree = &sops.Tree{Metadata: meta}
+			byCode[meta.MessageAuthenticationCode] = tree
+			trees = append(trees, tree)
+		}
+		tree.Branches = append(tree.Branches, own...)
+	}
+	if !plain && len(trees) < 2 {
+		return nil
+	}
+	return trees
+}
+
+func has(branch sops.TreeBranch, field string) bool {
+	return slices.ContainsFunc(branch, func(item sops.TreeItem) bool { return item.Key == field })
 }
 
 // How SOPS marks what it wrote, in the formats that are neither YAML nor JSON.

@@ -163,8 +163,48 @@ func TestAFileOfAnyNameIsProven(t *testing.T) {
 	}
 }
 
+// TestObjectsThatWerePutTogetherAreProvenOneByOne: Flux decrypts each by itself, whatever else is in the file.
+func TestObjectsThatWerePutTogetherAreProvenOneByOne(t *testing.T) {
+	id, other := newIdentity(t), newIdentity(t)
+	secret := func(name string, to *age.X25519Identity) string {
+		plain := "apiVersion: v1\nkind: Secret\nmetadata:\n    name: " + name + "\nstringData:\n    password: pl4intext\n"
+		return string(encrypt(t, name+".yaml", plain, 0, sops.KeyGroup{ageKey(t, to.Recipient())}))
+	}
+	foreign := string(encrypt(t, "p.yaml", "kind: Secret\n", 0, sops.KeyGroup{pgp.NewMasterKeyFromFingerprint("FBC7B9E2A4F9289AC0C1D4843D16CEE4A27381B4")}))
+	const namespace = "apiVersion: v1\nkind: Namespace\nmetadata:\n    name: x\n"
+	a, b := secret("a", id), secret("b", id)
+	whole := string(encrypt(t, "w.yaml", strings.ReplaceAll(namespace+"---\n"+namespace, "x", "y"), 0, sops.KeyGroup{ageKey(t, id.Recipient())}))
+	changed := strings.Replace(b, "stringData:", "stringdata:", 1)
+	for name, c := range map[string]struct {
+		documents []string
+		fault     string
+	}{
+		"two":           {[]string{a, b}, ""},
+		"by SOPS":       {[]string{whole}, ""},
+		"and a plain":   {[]string{whole, namespace, a}, ""},
+		"a plain first": {[]string{namespace, a}, ""}, "a plain last": {[]string{a, namespace}, ""},
+		"one of others": {[]string{a, secret("c", other)}, "is encrypted for " + other.Recipient().String()},
+		"one changed":   {[]string{a, changed}, "f.yaml: "},
+		"one of PGP":    {[]string{a, foreign}, ""},
+		"values":        {[]string{"x: 1\n", strings.ReplaceAll(a, "kind: ", "sort: ")}, "not a file that SOPS wrote"}, // a file that Flux decrypts as a whole
+	} {
+		repo := fstest.MapFS{"f.yaml": {Data: []byte(strings.Join(c.documents, "---\n"))}}
+		err := Prove(t.Context(), secretsOf(id), repo, []string{"f.yaml"})
+		if c.fault == "" && err != nil || c.fault != "" && (err == nil || !strings.Contains(err.Error(), c.fault)) {
+			t.Errorf("%s: got %v, want %q", name, err, c.fault)
+		}
+		if got := Caveats(secretsOf(id), repo, []string{"f.yaml"}); (len(got) > 0) != (name == "one of PGP") {
+			t.Errorf("%s: caveats %v", name, got)
+		}
+	}
+}
+
 // TestWhatIsNoAgeIdentity in a Secret: Flux refuses an SSH key there, and a public key opens nothing.
 func TestWhatIsNoAgeIdentity(t *testing.T) {
+	plugin := []byte("AGE-PLUGIN-YUBIKEY-1QQPQYQ5ZQ9X\n" + newIdentity(t).String())
+	if err := Prove(t.Context(), []Secret{{Name: "sops", Data: Data{"age.agekey": plugin}}}, fstest.MapFS{}, nil); err == nil || !strings.Contains(err.Error(), "one is of an age plugin") {
+		t.Errorf("plugin: got %v", err)
+	}
 	for name, key := range map[string][]byte{"ssh": sshKey(t), "public": []byte(newIdentity(t).Recipient().String())} {
 		err := Prove(t.Context(), []Secret{{Name: "sops", Data: Data{"age.agekey": key}}}, fstest.MapFS{}, nil)
 		if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "key sops: its entry age.agekey holds no age identities") {

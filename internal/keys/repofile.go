@@ -66,6 +66,9 @@ func identitiesOf(raw []byte) ([]age.Identity, error) {
 // ageIdentities reads a file of age identities. It takes no ssh key: Flux reads none from a Secret.
 func ageIdentities(raw []byte) ([]age.Identity, error) {
 	ids, err := age.ParseIdentities(bytes.NewReader(raw))
+	if err != nil && bytes.Contains(raw, []byte("AGE-PLUGIN-")) {
+		return nil, errors.New("one is of an age plugin, which would have to run where the file is decrypted, and neither Flux nor rekindle runs any")
+	}
 	if err != nil {
 		// age's text may quote the line, which may be a damaged secret.
 		return nil, errors.New("a line is neither an identity nor a comment")
