@@ -57,9 +57,9 @@ func (j *Job) preflight() plan.Step {
 	return plan.Step{
 		ID: "preflight", Title: "check the provider", Timeout: 2 * time.Minute,
 		Reason: "everything that can be known before a cluster exists is checked before",
-		Do: func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
+		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 			j.absent = j.isAbsent(ctx)
-			return plan.Unchanged, fault.Join(j.tools.Provider.Preflight(ctx, j.spec()), j.contextFree(), j.sourceReachable(ctx))
+			return plan.Unchanged, fault.Join(j.tools.Provider.Preflight(ctx, j.spec()), j.contextFree(), j.sourceReachable(ctx, p))
 		},
 	}
 }
@@ -68,8 +68,12 @@ func (j *Job) preflight() plan.Step {
 const provisionID = "provision"
 
 func (j *Job) provision(ctx context.Context) plan.Step {
+	title := "make the cluster " + j.ref().String()
+	if _, lent := j.tools.Provider.(providers.Lender); lent {
+		title = "mark the cluster " + j.ref().String() + " as ours"
+	}
 	return plan.Step{
-		ID: provisionID, Title: "make the cluster " + j.ref().String(), Timeout: provisionTimeout, Retries: 2,
+		ID: provisionID, Title: title, Timeout: provisionTimeout, Retries: 2,
 		Inputs: map[string]string{"version": j.spec().Version}, Caveats: j.versionCaveats(), Look: j.foreseeCluster,
 		Do: func(step context.Context, p plan.Progress) (plan.Outcome, error) {
 			spec := j.spec()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rekindle-dev/rekindle/bootstrap/flux"
 	"github.com/rekindle-dev/rekindle/internal/config"
+	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/gitrepo"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/stacks"
@@ -52,6 +53,30 @@ func TestWhatPathsBelowEncryptIsTheirs(t *testing.T) {
 	}
 	if _, err := j.checkSource().Do(t.Context(), nil); err != nil {
 		t.Errorf("Flux is found unable: %v", err)
+	}
+}
+
+// A folder that the cluster could not get is compared all the same with what there is, as if it were pushed; up is refused.
+func TestAFolderThatTheClusterDoesNotReachIsOnlyLookedAt(t *testing.T) {
+	const url = "https://git.example.com/ops.git"
+	j := &Job{
+		docs:  &config.Documents{Cluster: &config.Cluster{Spec: config.ClusterSpec{Source: &config.Source{URL: url}}}},
+		tools: Tools{Provider: finder{}, Source: &SourceServer{}}, follower: flux.New(config.Flux{}),
+	}
+	warned := ""
+	progress := func(u plan.Update) { warned += u.Warning }
+	if err := j.sourceReachable(t.Context(), progress); fault.KindOf(err) != fault.Usage || warned != "" {
+		t.Errorf("up: %v, %q", err, warned)
+	}
+	if _, err := j.target(t.Context()); err == nil {
+		t.Error("up points the cluster at a folder that it cannot get")
+	}
+	j.OnlyLook()
+	if err := j.sourceReachable(t.Context(), progress); err != nil || !strings.Contains(warned, "as if it were pushed to "+url) {
+		t.Errorf("plan: %v, %q", err, warned)
+	}
+	if target, err := j.target(t.Context()); err != nil || target.Source.URL != url || target.Served {
+		t.Errorf("%+v, %v", target, err)
 	}
 }
 

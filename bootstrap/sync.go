@@ -222,7 +222,7 @@ func (j *Job) placed(objs []*unstructured.Unstructured) ([]*unstructured.Unstruc
 // target is what the reconciler is pointed at.
 func (j *Job) target(ctx context.Context) (reconciler.Target, error) {
 	t := j.declaredTarget()
-	if j.tools.Source == nil {
+	if j.tools.Source == nil || j.looks && j.ReachesHost(ctx) != nil {
 		return t, nil
 	}
 	host, err := j.hostAddress(ctx)
@@ -249,16 +249,22 @@ func (j *Job) declaredTarget() reconciler.Target {
 	return t
 }
 
-// sourceReachable looks whether the cluster can get the repository that this run serves.
-func (j *Job) sourceReachable(ctx context.Context) error {
+// sourceReachable looks whether the cluster can get the repository that this run serves. Whoever only looks needs no way: the cluster is
+// compared with the folder as if that were pushed.
+func (j *Job) sourceReachable(ctx context.Context, p plan.Progress) error {
 	if j.tools.Source == nil || j.follower == nil {
 		return nil
 	}
-	if err := j.ReachesHost(ctx); err != nil {
-		return fault.Wrap(err, fault.Usage, "pods of the cluster cannot reach this machine").On("--source-from").
-			WithHint("push the commit and let the cluster pull from spec.source.url")
+	err := j.ReachesHost(ctx)
+	switch {
+	case err == nil:
+		return nil
+	case j.looks:
+		p.Warn(fmt.Sprintf("pods of the cluster cannot reach this machine, so up --source-from is refused: the folder is compared as if it were pushed to %s (%v)", j.docs.Cluster.Spec.Source.URL, err))
+		return nil
 	}
-	return nil
+	return fault.Wrap(err, fault.Usage, "pods of the cluster cannot reach this machine").On("--source-from").
+		WithHint("push the commit and let the cluster pull from spec.source.url")
 }
 
 // hostAddress is how the cluster's pods reach this machine.

@@ -15,6 +15,7 @@ remove (-). plan only reads: it takes no lease, and changes nothing in the clust
 hashes, whatever the state of the cluster.`,
 		Example: `  rekindle plan clusters/prod/cluster.yaml
   rekindle plan clusters/prod/cluster.yaml --prune
+  rekindle plan clusters/prod/cluster.yaml --source-from .   # what a checkout would change
   rekindle plan clusters/prod/cluster.yaml -o json | jq -c 'select(.type == "plan") | .effects'`,
 		SuggestFor: []string{"validate", "check", "preview"},
 		GroupID:    "cluster",
