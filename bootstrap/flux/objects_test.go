@@ -18,6 +18,7 @@ func TestWhatFluxIsPointedWith(t *testing.T) {
 		{config.Flux{}, "rekindle", "", "https://git.example.com/ops.git"},
 		{config.Flux{Name: "flux-system", Values: locked}, "flux-system", "kustomize-controller", "https://git.example.com/ops.git"},
 		{config.Flux{ServiceAccountName: "root", Values: locked}, "rekindle", "root", "git@git.example.com:acme/ops.git"},
+		{config.Flux{}, "rekindle", "", "git@git.example.com:/acme/ops.git"},
 	} {
 		f := New(c.spec)
 		target := reconciler.Target{Source: config.Source{URL: c.url}}

@@ -10,7 +10,7 @@ import (
 )
 
 // scpLike is git's short form of an ssh address: git@host:path.
-var scpLike = regexp.MustCompile(`^[A-Za-z0-9._-]+@[A-Za-z0-9._-]+:[^/].*$`)
+var scpLike = regexp.MustCompile(`^[A-Za-z0-9._-]+@[A-Za-z0-9._-]+:.+$`)
 
 // RepoURL is the address of a repository as a URL: git's short form git@host:path becomes ssh://git@host/path, the only form that
 // Flux takes. On a server that serves paths below the home of the user, which no forge does, that is another path: /~/path there.
@@ -19,7 +19,7 @@ func RepoURL(address string) string {
 		return address
 	}
 	host, path, _ := strings.Cut(address, ":")
-	return "ssh://" + host + "/" + path
+	return "ssh://" + host + "/" + strings.TrimPrefix(path, "/")
 }
 
 // slashForColon is that form with a slash where its colon belongs.

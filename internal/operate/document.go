@@ -119,12 +119,18 @@ func fromPage(address string) string {
 	return strings.TrimSuffix(repository, ".git") + ".git//" + file + "?ref=" + parts[2]
 }
 
-// passwordsIn is the password in a URL, also of one that cannot be parsed: as it stands there, and what it stands for.
+// passwordsIn is the password in a URL, also of one that cannot be parsed: as it stands there, and what it stands for. A user without
+// one may be a token, if it is as long as these are.
 func passwordsIn(arg string) []string {
+	const shortestToken = 16
 	_, rest, _ := strings.Cut(arg, "://")
 	authority, _, _ := strings.Cut(rest, "/")
-	_, password, ok := strings.Cut(authority[:max(0, strings.LastIndex(authority, "@"))], ":")
-	if !ok {
+	user, password, ok := strings.Cut(authority[:max(0, strings.LastIndex(authority, "@"))], ":")
+	switch {
+	case ok:
+	case len(user) >= shortestToken:
+		password = user
+	default:
 		return nil
 	}
 	plain, err := url.PathUnescape(password)

@@ -104,3 +104,19 @@ func TestADocumentOfARepositoryKeepsNoStateByThisMachine(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatIsSecretInAURL is its password, or a token in place of a user; the name of a user is none, and would hide every such word.
+func TestWhatIsSecretInAURL(t *testing.T) {
+	for arg, want := range map[string]string{
+		"https://me:s3cret%2Fx@git.example.com/ops.git//c.yaml":            "s3cret%2Fx s3cret/x",
+		"https://ghp_0123456789abcdef@git.example.com/ops.git//c.yaml":     "ghp_0123456789abcdef ghp_0123456789abcdef",
+		"https://oauth2@git.example.com/ops.git//c.yaml":                   "",
+		"ssh://git@git.example.com/ops.git//c.yaml":                        "",
+		"https://git.example.com/ops.git//clusters/me@here/cluster.yaml":   "",
+		"https://me:a b@git.example.com/ops.git//clusters/dev/cluster.yml": "a b a b",
+	} {
+		if got := strings.Join(passwordsIn(arg), " "); got != want {
+			t.Errorf("%s: %q, want %q", arg, got, want)
+		}
+	}
+}
