@@ -145,9 +145,9 @@ func (a *api) operation(ctx context.Context, at place, id string) (*containerpb.
 	})
 }
 
-// running gives the operation that goes on on a cluster, nil without one. A cluster that is being made may be known
-// by its operation alone.
-func (a *api) running(ctx context.Context, at place) (*containerpb.Operation, error) {
+// operations gives those of a cluster, and of those that had its name before, as far back as GKE knows them. A cluster that is being
+// made may be known by its operation alone.
+func (a *api) operations(ctx context.Context, at place) (list []*containerpb.Operation, err error) {
 	reply, err := call(ctx, a, func(ctx context.Context) (*containerpb.ListOperationsResponse, error) {
 		return a.client.ListOperations(ctx, &containerpb.ListOperationsRequest{Parent: at.parent()})
 	})
@@ -158,11 +158,22 @@ func (a *api) running(ctx context.Context, at place) (*containerpb.Operation, er
 		// The link has the project's number; everything that is listed is of the project.
 		_, target, ok := strings.Cut(o.GetTargetLink(), "/clusters/")
 		target, _, _ = strings.Cut(target, "/")
-		if ok && target == at.name && o.GetStatus() != containerpb.Operation_DONE {
+		if ok && target == at.name {
+			list = append(list, o)
+		}
+	}
+	return list, nil
+}
+
+// running gives the operation that goes on on a cluster, nil without one.
+func (a *api) running(ctx context.Context, at place) (*containerpb.Operation, error) {
+	list, err := a.operations(ctx, at)
+	for _, o := range list {
+		if o.GetStatus() != containerpb.Operation_DONE {
 			return o, nil
 		}
 	}
-	return nil, nil
+	return nil, err
 }
 
 func (a *api) serverConfig(ctx context.Context, at place) (*containerpb.ServerConfig, error) {

@@ -35,7 +35,7 @@ func (p *Provider) compute(at place) (*compute, error) {
 		host = strings.TrimSuffix(p.override.Endpoint, "/")
 	}
 	return &compute{
-		client: &http.Client{Transport: p.tokens.wrap(transport), Timeout: callTimeout},
+		client: &http.Client{Transport: p.tokens.counted(transport), Timeout: callTimeout},
 		base:   host + "/compute/v1/projects/" + url.PathEscape(at.project), at: at,
 	}, nil
 }
@@ -176,26 +176,45 @@ func (c *compute) get(ctx context.Context, path string, into any) error {
 	if resp.StatusCode == http.StatusOK {
 		return json.Unmarshal(raw, into)
 	}
+	return refusal(resp, raw)
+}
+
+// refusal reads an answer that is an error. A rate of requests that is too high is told with 403, as what is not allowed:
+// https://cloud.google.com/compute/api-quota
+func refusal(resp *http.Response, raw []byte) *computeError {
 	var answer struct {
 		Error struct {
 			Message string
-			Details []struct{ Reason string }
+			Errors  []struct{ Reason string } // the older way
+			Details []struct {
+				Reason   string
+				Metadata struct{ Consumer string }
+			}
 		}
 	}
 	if json.Unmarshal(raw, &answer) != nil || answer.Error.Message == "" {
 		answer.Error.Message = resp.Status
 	}
-	refused := &computeError{status: status.New(codeOfHTTP(resp.StatusCode), answer.Error.Message)}
+	var refused computeError
 	for _, d := range answer.Error.Details {
-		refused.reason = or(refused.reason, d.Reason)
+		refused.reason, refused.consumer = or(refused.reason, d.Reason), or(refused.consumer, d.Metadata.Consumer)
 	}
-	return refused
+	for _, e := range answer.Error.Errors {
+		refused.reason = or(refused.reason, e.Reason)
+	}
+	code := codeOfHTTP(resp.StatusCode)
+	switch refused.reason {
+	case "rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED":
+		code = codes.ResourceExhausted
+	}
+	refused.status = status.New(code, answer.Error.Message)
+	return &refused
 }
 
 // computeError is an answer of Compute Engine that is none: it wants another role than GKE does.
 type computeError struct {
-	status *status.Status
-	reason string
+	status           *status.Status
+	reason, consumer string // as reasonOf and consumerOf give them
 }
 
 func (e *computeError) Error() string              { return e.status.Message() }

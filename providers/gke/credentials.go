@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"regexp"
+	"strconv"
 	"sync"
 
 	"golang.org/x/oauth2"
@@ -23,11 +25,13 @@ import (
 // scope of the tokens; what they may do is decided by the roles of whom they belong to.
 const scope = "https://www.googleapis.com/auth/cloud-platform"
 
-// The environment variables of an Override, and the one of Google's that says whose credentials to take.
+// The environment variables of an Override, and those of Google's that say whose credentials to take, and on which project requests
+// are counted.
 const (
 	EndpointEnv    = "REKINDLE_GKE_ENDPOINT"
 	CAEnv          = "REKINDLE_GKE_CA"
 	credentialsEnv = "GOOGLE_APPLICATION_CREDENTIALS"
+	quotaEnv       = "GOOGLE_CLOUD_QUOTA_PROJECT"
 )
 
 // Override is for another server than Google's: an emulator, or a private endpoint.
@@ -108,7 +112,7 @@ func (o Override) credentials(ctx context.Context) (*identity, error) {
 	if len(found.JSON) > 0 {
 		_ = json.Unmarshal(found.JSON, &file) // it was read before; without a project there is none
 	}
-	return &identity{source: found.TokenSource, quota: file.Quota}, nil
+	return &identity{source: found.TokenSource, quota: or(os.Getenv(quotaEnv), file.Quota)}, nil
 }
 
 // tokens renews tokens: when their time is over, and when a server no longer takes one.
@@ -146,11 +150,31 @@ func (t *tokens) get(ctx context.Context) (*oauth2.Token, string, error) {
 // refused tells why no token was given.
 func refused(err error) error {
 	f := fault.Wrap(err, fault.Failed, "Google issued no token").On("gke")
-	var answer *oauth2.RetrieveError
-	if errors.As(err, &answer) && answer.Response != nil && answer.Response.StatusCode < http.StatusInternalServerError {
-		return f.WithHint("the credentials are no longer valid: run gcloud auth application-default login, or create a new key of the service account")
+	switch answer := answered(err); {
+	case answer == 0, answer == http.StatusRequestTimeout, answer == http.StatusTooManyRequests, answer >= http.StatusInternalServerError:
+		return f.Transient()
+	case answer == http.StatusForbidden:
+		return f.WithHint("the credentials may not act as the service account that they name: to impersonate it they need the role " +
+			"roles/iam.serviceAccountTokenCreator on it, from another identity provider roles/iam.workloadIdentityUser")
 	}
-	return f.Transient()
+	return f.WithHint("the credentials are no longer valid: run gcloud auth application-default login, or create a new key of the service account")
+}
+
+// textualAnswer is how Google's libraries tell the status of an impersonation, a workload identity federation and the metadata server.
+var textualAnswer = regexp.MustCompile(`(?:oauth2/google: status code|compute: Received) ([0-9]{3})`)
+
+// answered is the HTTP status of the answer because of which there is no token; 0 without one.
+func answered(err error) int {
+	var answer *oauth2.RetrieveError
+	if errors.As(err, &answer) && answer.Response != nil {
+		return answer.Response.StatusCode
+	}
+	m := textualAnswer.FindStringSubmatch(err.Error())
+	if m == nil {
+		return 0
+	}
+	n, _ := strconv.Atoi(m[1]) // three digits
+	return n
 }
 
 // drop forgets a token that a server refused, so that the next one is new.
@@ -163,11 +187,19 @@ func (t *tokens) drop(access string) {
 }
 
 // wrap has requests carry a token; one that is refused is renewed, once for each request.
-func (t *tokens) wrap(next http.RoundTripper) http.RoundTripper { return &bearer{t, next} }
+func (t *tokens) wrap(next http.RoundTripper) http.RoundTripper {
+	return &bearer{tokens: t, next: next}
+}
+
+// counted is wrap for requests to an API of Google's, which are counted on a project.
+func (t *tokens) counted(next http.RoundTripper) http.RoundTripper {
+	return &bearer{tokens: t, next: next, counted: true}
+}
 
 type bearer struct {
-	tokens *tokens
-	next   http.RoundTripper
+	tokens  *tokens
+	next    http.RoundTripper
+	counted bool
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -202,7 +234,7 @@ func (b *bearer) send(r *http.Request) (*http.Response, string, error) {
 	}
 	out := r.Clone(r.Context())
 	token.SetAuthHeader(out)
-	if quota != "" {
+	if b.counted && quota != "" {
 		out.Header.Set("X-Goog-User-Project", quota)
 	}
 	resp, err := b.next.RoundTrip(out)

@@ -44,6 +44,9 @@ func (j *job) delete(ctx context.Context) error {
 		return foreign(j.at)
 	default:
 		known = j.going.begin(j.at, c.GetId(), j.traces(ctx, c))
+		if c.GetStatus() == containerpb.Cluster_STOPPING && known.traces.none() {
+			j.progress.Warn("it is being deleted already and does not report its IDs, so not all that it leaves in Compute Engine is looked for")
+		}
 		if err := j.take(ctx, known.id); err != nil {
 			return err
 		}
@@ -100,18 +103,20 @@ func (j *job) send(ctx context.Context, try int) error {
 	if err == nil {
 		return j.deleted(ctx, o.GetName())
 	}
-	if id := busyWith(err); id != "" {
+	switch id := busyWith(err); {
+	case id != "":
 		j.progress.Note("waiting for what GKE does on it: " + id)
-		_, err := j.follow(ctx, id)
-		return told(err, j.at, "follow "+id)
-	}
-	switch {
+		if _, err := j.follow(ctx, id); err != nil {
+			return told(err, j.at, "follow "+id)
+		}
 	case codeOf(err) == codes.NotFound:
 		return nil
 	case !passing(err):
 		return told(err, j.at, "delete it")
+	default:
+		j.progress.Waiting("GKE does not answer: " + messageOf(err))
 	}
-	j.progress.Waiting("GKE does not answer: " + messageOf(err))
+	// Also after an operation that it was busy with: one that GKE does not show is over at once.
 	return wait.Sleep(ctx, wait.Backoff(try, j.pause/10, 6*j.pause))
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/wait"
+	"github.com/rekindle-dev/rekindle/providers"
 	"github.com/rekindle-dev/rekindle/providers/gke"
 	emulator "github.com/rekindle-dev/rekindle/test/gke"
 )
@@ -123,6 +124,43 @@ func TestADeletionThatIsBegunAgainKnowsTheIDs(t *testing.T) {
 	if err := p.Delete(t.Context(), ref("shop"), nil); err == nil || !strings.Contains(err.Error(), endpoints) {
 		t.Errorf("begun again: %v", err)
 	}
+}
+
+// TestADeletionThatSomebodyBeganIsNoCleanOne: it is told that not all of what may be left is looked for.
+func TestADeletionThatSomebodyBeganIsNoCleanOne(t *testing.T) {
+	s := start(t, emulator.Options{Pace: emulator.Pace{Delete: 3 * time.Second}})
+	p := hasty(t, s)
+	ensured(t, p, "shop")
+	n := &notes{}
+	if _, err := stranger(t, s).DeleteCluster(t.Context(), &containerpb.DeleteClusterRequest{Name: in + "/clusters/shop"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Delete(t.Context(), ref("shop"), n.progress); err != nil || !n.has("does not report its IDs") {
+		t.Errorf("%v, told %q", err, n.list)
+	}
+}
+
+// TestAClusterThatGoesKeepsNobodyFromOtherSettings: it is made again from those of now.
+func TestAClusterThatGoesKeepsNobodyFromOtherSettings(t *testing.T) {
+	s := start(t, emulator.Options{Pace: emulator.Pace{Delete: 3 * time.Second}})
+	ensured(t, provider(t, s, small()), "shop")
+	other := small()
+	other.NodePools[0].Nodes = 2
+	p := provider(t, s, other)
+	if err := p.Preflight(t.Context(), providers.Spec{Name: "shop"}); fault.KindOf(err) != fault.Refused {
+		t.Errorf("while it runs: %v", err)
+	}
+	if _, err := stranger(t, s).DeleteCluster(t.Context(), &containerpb.DeleteClusterRequest{Name: in + "/clusters/shop"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Preflight(t.Context(), providers.Spec{Name: "shop"}); err != nil {
+		t.Errorf("while it goes: %v", err)
+	}
+	ensured(t, p, "shop")
+	if pools := listed(t, s)[0].GetNodePools(); pools[0].GetInitialNodeCount() != 2 {
+		t.Errorf("pools: %v", pools)
+	}
+	removed(t, p, "shop")
 }
 
 // TestALookThatFailsEndsNoWait: what was seen before it is told, and it is tried again until the time is over.

@@ -98,8 +98,8 @@ func (m *making) advance(ctx context.Context, c *containerpb.Cluster) (done bool
 		if m.accepted || m.cleared {
 			return false, m.broken(ctx, c, conditions(c.GetConditions()))
 		}
-		if !fresh(c) {
-			return false, failing(m.at, c)
+		if whole, err := m.wasMade(ctx); err != nil || whole || !fresh(c) {
+			return false, fault.Join(err, failing(m.at, c))
 		}
 		m.progress.Note("an earlier run left it broken (" + conditions(c.GetConditions()) + "): deleting and creating it again")
 		m.cleared, m.outcome = true, plan.Adopted
@@ -112,8 +112,8 @@ func (m *making) advance(ctx context.Context, c *containerpb.Cluster) (done bool
 // next one looks.
 const freshFor = time.Hour
 
-// fresh says that a cluster surely was made only just now, so that nobody has anything in it. The status of one that has been in use
-// for long may be the same, and tells nothing about its age. A clock that is wrong has it be old, and so untouched.
+// fresh says that a cluster was made only just now. The status of one that has been in use for long may be the same, and tells nothing
+// about its age. A clock that is wrong has it be old, and so untouched.
 func fresh(c *containerpb.Cluster) bool {
 	created, err := time.Parse(time.RFC3339, c.GetCreateTime())
 	return err == nil && time.Since(created).Abs() < freshFor
@@ -191,18 +191,18 @@ const serverTries = 4
 
 // unsent decides what becomes of a request that was answered with an error; nil means to look again.
 func (m *making) unsent(ctx context.Context, err error) error {
-	if id := busyWith(err); id != "" {
-		_, err := m.follow(ctx, id)
-		return err
-	}
 	m.tries++
-	switch code := codeOf(err); {
+	switch code, id := codeOf(err), busyWith(err); {
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case id != "":
+		if _, err := m.follow(ctx, id); err != nil {
+			return told(err, m.at, "follow "+id)
+		}
 	case code == codes.AlreadyExists:
 		// Of the last try, or somebody's just now. Before the next look it may not be shown yet.
 		m.changed()
-	case !passing(err):
+	case !passing(err) || quotaFault(messageOf(err), "", m.at) != nil: // a quota of rates passes, one of resources does not
 		return told(err, m.at, "make it")
 	case code == codes.Internal || code == codes.Unknown || code == codes.Aborted:
 		if m.errors++; m.errors >= serverTries {
@@ -267,6 +267,9 @@ func (m *making) failed(why, condition string) error {
 	f := fault.New(fault.Failed, "GKE could not create it: %s", text).On("cluster %s", m.at.ref())
 	if strings.HasPrefix(condition, stockout) {
 		return f.WithHint("Google has no such machines there now: choose other zones in nodeLocations, or another machineType")
+	}
+	if strings.Contains(condition, "GCE_QUOTA_EXCEEDED") {
+		return f.WithHint("declare fewer or smaller nodes, or ask for more: %s", quotaLink(m.at))
 	}
 	return f.WithHint("see the operation: gcloud container operations list %s", m.at.flags())
 }

@@ -43,6 +43,21 @@ func reasonOf(err error) string {
 	return ""
 }
 
+// consumerOf is the project that a call was counted on, where an error names it: that of the credentials may be another than the
+// cluster's.
+func consumerOf(err error) string {
+	var api *apierror.APIError
+	var compute *computeError
+	consumer := ""
+	switch {
+	case errors.As(err, &api):
+		consumer = api.Metadata()["consumer"]
+	case errors.As(err, &compute):
+		consumer = compute.consumer
+	}
+	return strings.TrimPrefix(consumer, "projects/")
+}
+
 // messageOf is what the server says, without what libraries put around it.
 func messageOf(err error) string {
 	var api *apierror.APIError
@@ -94,6 +109,9 @@ func told(err error, at place, what string) error {
 		return q
 	}
 	f := fault.New(fault.Failed, "%s: %s", what, messageOf(err)).On("%s", object)
+	if strings.Contains(messageOf(err), "iam.serviceAccountUser") {
+		return f.WithHint("the credentials need the role roles/iam.serviceAccountUser on the service account of the nodes")
+	}
 	switch codeOf(err) {
 	case codes.Unauthenticated:
 		return f.WithHint("the credentials are no longer valid: gcloud auth application-default login")
@@ -117,13 +135,16 @@ func told(err error, at place, what string) error {
 // permissionHint says what has to be allowed before the same call is.
 func permissionHint(err error, at place) string {
 	message, reason := messageOf(err), reasonOf(err)
-	role := "roles/container.admin"
+	role, counted := "roles/container.admin", or(consumerOf(err), at.project)
 	var compute *computeError
 	switch {
+	case reason == "USER_PROJECT_DENIED" || strings.Contains(message, "requires a quota project"):
+		return fmt.Sprintf("requests are counted on the project %s, in which the credentials need the role roles/serviceusage.serviceUsageConsumer; "+
+			"to count them on the cluster's: gcloud auth application-default set-quota-project %s", counted, at.project)
 	case reason == "BILLING_DISABLED" || strings.Contains(message, "requires billing to be enabled"):
 		return "link a billing account: https://console.cloud.google.com/billing/linkedaccount?project=" + at.project
 	case reason == "SERVICE_DISABLED" || strings.Contains(message, "has not been used in project"):
-		return fmt.Sprintf("enable the API: gcloud services enable container.googleapis.com compute.googleapis.com --project %s", at.project)
+		return fmt.Sprintf("enable the API: gcloud services enable container.googleapis.com compute.googleapis.com --project %s", counted)
 	case errors.As(err, &compute):
 		role = "roles/compute.viewer"
 	}

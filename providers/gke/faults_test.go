@@ -249,10 +249,27 @@ func TestABrokenClusterThatWasInUseIsNotMadeAgain(t *testing.T) {
 			t.Fatalf("made %q: it is deleted: %v", made, calls)
 		}
 	}
+	// One that was just made, and well, may have been filled since.
 	s.SetCreateTime("broken", time.Now().UTC().Format(time.RFC3339))
-	if c, n := ensured(t, p, "broken"); c.Outcome != plan.Adopted || len(s.Calls("DeleteCluster")) != 1 {
-		t.Errorf("one that was just made: outcome %q, told %q, deletions %v", c.Outcome, n.list, s.Calls("DeleteCluster"))
+	if _, err := p.Ensure(t.Context(), providers.Spec{Name: "broken"}, nil); err == nil || len(s.Calls("DeleteCluster")) > 0 {
+		t.Errorf("one that was made well: %v, deletions %v", err, s.Calls("DeleteCluster"))
 	}
+}
+
+// TestAClusterWhoseCreationFailedIsMadeAgain, when the run that saw it fail could not remove it.
+func TestAClusterWhoseCreationFailedIsMadeAgain(t *testing.T) {
+	s := start(t, emulator.Options{Script: []emulator.Fault{
+		{Method: "CreateCluster", Operation: &emulator.Outcome{Error: &emulator.Error{Code: codes.ResourceExhausted, Message: "no machines"}, Condition: "GCE_STOCKOUT"}},
+		{Method: "DeleteCluster", Before: &emulator.Error{Code: codes.PermissionDenied, Message: "not now"}},
+	}})
+	p := provider(t, s, small())
+	if _, err := p.Ensure(t.Context(), providers.Spec{Name: "failed"}, nil); err == nil || len(clusters(t, s)) != 1 {
+		t.Fatalf("%v, clusters %v", err, clusters(t, s))
+	}
+	if c, n := ensured(t, p, "failed"); c.Outcome != plan.Adopted || len(s.Calls("DeleteCluster")) != 2 {
+		t.Errorf("outcome %q, told %q, deletions %v", c.Outcome, n.list, s.Calls("DeleteCluster"))
+	}
+	removed(t, p, "failed")
 }
 
 func TestGKECanNotMakeIt(t *testing.T) {

@@ -26,6 +26,9 @@ const (
 	expiresLabel = "rekindle-expires"
 )
 
+// maxLabels is how many a resource of Google Cloud may have.
+const maxLabels = 64
+
 var (
 	validName  = regexp.MustCompile(`^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$`)
 	validLabel = regexp.MustCompile(`^[a-z0-9_-]{0,63}$`)
@@ -89,6 +92,9 @@ func (p *Provider) check(s providers.Spec) error {
 	if !validLabel.MatchString(s.Run) {
 		faults = append(faults, fault.New(fault.Usage, "the run's id %q is not a valid GKE label value", s.Run).On("cluster %s/%s", Name, s.Name))
 	}
+	if n := len(labelsFor(p.settings, s, time.Now())); n > maxLabels {
+		faults = append(faults, fault.New(fault.Usage, "%d labels, with those of rekindle: GKE allows %d", n, maxLabels).On("spec.provider.gke.labels"))
+	}
 	for field, value := range map[string]string{"project": p.settings.Project, "location": p.settings.Location} {
 		if value == "" {
 			faults = append(faults, fault.New(fault.Usage, "spec.provider.gke.%s is missing", field).On("cluster %s/%s", Name, s.Name))
@@ -103,9 +109,9 @@ func foreign(at place) error {
 		WithHint("choose another metadata.name, or remove it yourself: gcloud container clusters delete %s %s", at.name, at.flags())
 }
 
-// compare refuses what cannot be changed in a cluster of ours.
+// compare refuses what cannot be changed in a cluster of ours. One that is being deleted is made again from the settings of now.
 func (p *Provider) compare(at place, c *containerpb.Cluster) error {
-	if markOf(c).hash == hashOf(p.settings) {
+	if markOf(c).hash == hashOf(p.settings) || c.GetStatus() == containerpb.Cluster_STOPPING {
 		return nil
 	}
 	return fault.New(fault.Refused, "was made from other settings of spec.provider.gke, and rekindle does not change those of a cluster that exists").

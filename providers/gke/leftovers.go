@@ -126,14 +126,14 @@ func (s *sweep) disks(ctx context.Context) error {
 	return nil
 }
 
-// firewalls of load balancers are for the nodes' tag, "gke-prod-1a2b3c4d-node": its end is of the cluster's id. Their names tell
-// those of the load balancers, also when the cluster itself cannot be asked any more.
+// firewalls of load balancers are for the nodes' tag, "gke-prod-1a2b3c4d-node", of Autopilot "gk3-…": its end is of the cluster's id.
+// Their names tell those of the load balancers, also when the cluster itself cannot be asked any more.
 func (s *sweep) firewalls(ctx context.Context) error {
 	list, err := s.global(ctx, "firewalls")
 	if err != nil {
 		return err
 	}
-	tag := regexp.MustCompile(`^gke-` + regexp.QuoteMeta(s.at.name) + `-([0-9a-f]{8})-node$`)
+	tag := regexp.MustCompile(`^gk[e3]-` + regexp.QuoteMeta(s.at.name) + `-([0-9a-f]{8})-node$`)
 	for _, wall := range list {
 		mine := slices.ContainsFunc(wall.TargetTags, func(t string) bool {
 			m := tag.FindStringSubmatch(t)

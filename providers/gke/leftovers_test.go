@@ -48,15 +48,17 @@ func TestLeftovers(t *testing.T) {
 	s.Leave(emulator.Resource{Kind: emulator.ForwardingRules, Project: project, Scope: "regions/europe-west6", Name: "k8s2-tcp-" + l4 + "-default-lb-pyn67fp6"})
 	s.Leave(emulator.Resource{Kind: emulator.Firewalls, Project: project, Scope: "global", Name: "k8s2-" + l4 + "-default-lb-pyn67fp6"})
 	s.Leave(emulator.Resource{Kind: emulator.ForwardingRules, Project: project, Scope: "global", Name: "k8s-fw-default-web--0a1b2c3d4e5f6071"})
+	// The nodes of Autopilot have another prefix.
+	s.Leave(emulator.Resource{Kind: emulator.Firewalls, Project: project, Scope: "global", Name: "k8s-fw-a1", TargetTags: []string{"gk3-left-0a1b2c3d-node"}})
 	s.Leave(emulator.Resource{Kind: emulator.Disks, Project: project, Scope: "zones/" + zone, Name: "pvc-other",
 		Labels: map[string]string{"goog-k8s-cluster-name": "left", "goog-k8s-cluster-location": "us-central1"}})
 
 	err = p.Delete(t.Context(), ref("left"), nil)
-	if got := fault.All(err); len(got) != 6 {
+	if got := fault.All(err); len(got) != 7 {
 		t.Errorf("%d are told: %v", len(got), err)
 	}
 	left, leftErr := p.Leftovers(t.Context(), ref("left")) // without the ids of the cluster, which is gone
-	if leftErr != nil || len(left) != 3 {
+	if leftErr != nil || len(left) != 4 {
 		t.Errorf("left: %v, %v", left, leftErr)
 	}
 	for _, one := range left {
@@ -64,7 +66,7 @@ func TestLeftovers(t *testing.T) {
 			t.Errorf("%+v is not in %v", one, fault.Hints(err))
 		}
 	}
-	if len(s.Left()) != 7 {
+	if len(s.Left()) != 8 {
 		t.Errorf("the endpoint group was not awaited: %v", s.Left())
 	}
 	partial(t, s, p)

@@ -90,6 +90,18 @@ func (j *job) current(ctx context.Context) (*containerpb.Operation, error) {
 	return o, told(err, j.at, "list its operations")
 }
 
+// wasMade says that GKE made the cluster, and well, as far as it knows: by the last operation that made one of the name.
+func (j *job) wasMade(ctx context.Context) (bool, error) {
+	list, err := patiently(ctx, func(ctx context.Context) ([]*containerpb.Operation, error) { return j.api.operations(ctx, j.at) })
+	var last *containerpb.Operation
+	for _, o := range list {
+		if o.GetOperationType() == containerpb.Operation_CREATE_CLUSTER && o.GetStartTime() > last.GetStartTime() {
+			last = o
+		}
+	}
+	return last.GetStatus() == containerpb.Operation_DONE && last.GetError() == nil, told(err, j.at, "list its operations")
+}
+
 // gone waits until GKE does not know the cluster of an ID, or another one has its name.
 func (j *job) gone(ctx context.Context, id string) error {
 	gone := wait.Func("the cluster is gone", func(ctx context.Context) (bool, string, error) {

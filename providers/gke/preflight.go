@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 
+	"cloud.google.com/go/container/apiv1/containerpb"
+
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/providers"
 )
@@ -37,6 +39,9 @@ func (p *Provider) Preflight(ctx context.Context, s providers.Spec) error {
 		return fault.Join(bad, err)
 	case !ours(c):
 		return fault.Join(foreign(at), bad)
+	case c.GetStatus() == containerpb.Cluster_STOPPING: // what it takes of the quotas is free when it is made again
+		_, err := p.resolveVersion(ctx, a, at, s.Version)
+		return fault.Join(bad, err, p.mayLook(ctx, at))
 	}
 	return fault.Join(bad, p.compare(at, c), newEnough(at, c, s.Version), p.mayLook(ctx, at))
 }

@@ -23,11 +23,18 @@ func TestPreflight(t *testing.T) {
 	big := config.GKE{Project: project, Location: "europe-west6", NodePools: []config.GKENodePool{{Name: "big", MachineType: "e2-standard-4"}}}
 	stable := small()
 	stable.Channel = "stable"
+	extended := small()
+	extended.Channel = "extended"
 	denied := func(reason, message string) emulator.Fault {
 		return emulator.Fault{Method: "GetCluster", Before: &emulator.Error{Code: codes.PermissionDenied, Reason: reason, Message: message}}
 	}
 	inCompute := func(reason, message string) emulator.Fault {
 		return emulator.Fault{Method: "compute", Before: &emulator.Error{Code: codes.PermissionDenied, Reason: reason, Message: message}}
+	}
+	countedOn := func(reason, message string) emulator.Fault {
+		f := denied(reason, message)
+		f.Before.Consumer = "projects/4711"
+		return f
 	}
 	for name, c := range map[string]struct {
 		settings config.GKE
@@ -39,11 +46,17 @@ func TestPreflight(t *testing.T) {
 	}{
 		"good":              {settings: small(), spec: providers.Spec{Name: "x", Version: "1.37"}},
 		"good, a channel":   {settings: stable, spec: providers.Spec{Name: "x", Version: "v1.37.2"}},
-		"quota and version": {settings: big, spec: providers.Spec{Name: "x", Version: "1.9"}, kind: fault.Usage, faults: []string{"GKE has no Kubernetes 1.9 in any channel; it has 1.37", "CPUS: needs 12, 4 more"}, hint: "quotas?project=acme"},
+		"quota and version": {settings: big, spec: providers.Spec{Name: "x", Version: "1.9"}, kind: fault.Usage, faults: []string{"GKE has no Kubernetes 1.9 in any channel but extended; it has 1.37", "CPUS: needs 12, 4 more"}, hint: "quotas?project=acme"},
 		"name and version":  {settings: stable, spec: providers.Spec{Name: "9x", Version: "1.9"}, kind: fault.Usage, faults: []string{"is not a valid name for GKE", "the channel stable"}, hint: "a letter first"},
 		"run":               {settings: small(), spec: providers.Spec{Name: "x", Run: "Big"}, kind: fault.Usage, faults: []string{`run's id "Big"`}},
 		"API off": {settings: small(), spec: providers.Spec{Name: "x"}, kind: fault.Failed, script: []emulator.Fault{denied("SERVICE_DISABLED", "Kubernetes Engine API has not been used")},
 			faults: []string{"has not been used"}, hint: "gcloud services enable container.googleapis.com"},
+		"API off in the project of the credentials": {settings: small(), spec: providers.Spec{Name: "x"}, kind: fault.Failed, script: []emulator.Fault{countedOn("SERVICE_DISABLED", "has not been used in project 4711")},
+			faults: []string{"has not been used"}, hint: "compute.googleapis.com --project 4711"},
+		"project of the credentials": {settings: small(), spec: providers.Spec{Name: "x"}, kind: fault.Failed, script: []emulator.Fault{countedOn("USER_PROJECT_DENIED", "Caller does not have required permission to use project 4711.")},
+			faults: []string{"to use project 4711"}, hint: "set-quota-project acme"},
+		"only in extended": {settings: small(), spec: providers.Spec{Name: "x", Version: "1.33"}, kind: fault.Usage, faults: []string{"GKE has no Kubernetes 1.33 in any channel but extended; it has 1.37"}, hint: "another channel"},
+		"extended":         {settings: extended, spec: providers.Spec{Name: "x", Version: "1.33"}},
 		"no permission": {settings: small(), spec: providers.Spec{Name: "x"}, kind: fault.Failed, script: []emulator.Fault{denied("", "Required \"container.clusters.get\" permission")},
 			faults: []string{"container.clusters.get"}, hint: "roles/container.admin"},
 		"no permission in Compute Engine": {settings: small(), spec: providers.Spec{Name: "x"}, kind: fault.Failed, script: []emulator.Fault{inCompute("", "Required 'compute.regions.get' permission")},

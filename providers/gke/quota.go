@@ -108,7 +108,7 @@ func (p *Provider) needs(ctx context.Context, c *compute, spotQuota bool) (map[s
 		if size == 0 {
 			size = 100
 		}
-		switch or(pool.DiskType, "pd-balanced") {
+		switch or(pool.DiskType, bootDisk(pool.MachineType)) {
 		case "pd-balanced", "pd-ssd":
 			need["SSD_TOTAL_GB"] += nodes * size
 		case "pd-standard":
@@ -134,6 +134,16 @@ func zonesToAsk(at place, zone string) []string {
 		return []string{zone}
 	}
 	return []string{at.region() + "-b", at.region() + "-c"} // every region has them
+}
+
+// bootDisk is the type of boot disk that GKE gives a machine type, where it is a persistent one. Newer machines take Hyperdisks alone,
+// whose quotas are others; what is not known here is left to GKE, which checks it too.
+func bootDisk(machine string) string {
+	switch family, _, _ := strings.Cut(or(machine, "e2-medium"), "-"); family {
+	case "e2", "f1", "g1", "n1", "n2", "n2d", "t2a", "t2d", "c2", "c2d", "a2", "g2":
+		return "pd-balanced"
+	}
+	return ""
 }
 
 // cpuMetric is what the CPUs of a machine type are counted on.

@@ -51,11 +51,12 @@ func (m *making) rest(ctx context.Context) (rested *containerpb.Cluster, err err
 	return rested, wait.Poll(ctx, resting, m.pause, m.progress)
 }
 
-// unrest says what of a cluster does not run, "" when all does; bad says that it does not get better by itself.
+// unrest says what of a cluster does not run, "" when all does; bad says that it does not get better by itself. The pools of Autopilot
+// are Google's own: nobody else can mend one, and others are made for the pods.
 func unrest(c *containerpb.Cluster) (state string, bad bool) {
 	for _, pool := range c.GetNodePools() {
 		s := pool.GetStatus()
-		if s == containerpb.NodePool_RUNNING {
+		if s == containerpb.NodePool_RUNNING || c.GetAutopilot().GetEnabled() {
 			continue
 		}
 		state = withConditions(fmt.Sprintf("node pool %s is %s", pool.GetName(), words(s.String())), pool.GetConditions())
@@ -101,7 +102,7 @@ func (m *making) relabel(ctx context.Context, c *containerpb.Cluster) error {
 			if _, err := m.follow(ctx, id); err != nil {
 				return err
 			}
-		case !passing(err) || try >= serverTries:
+		case !passing(err) && !strings.Contains(messageOf(err), "fingerprint mismatch") || try >= serverTries: // somebody set some just now
 			return told(err, m.at, "set its labels")
 		}
 		if err := wait.Sleep(ctx, wait.Backoff(try, m.pause/10, m.pause)); err != nil {

@@ -39,23 +39,23 @@ func (p *Provider) resolveVersion(ctx context.Context, a *api, at place, wanted 
 
 func channelName(channel string) string {
 	if channel == "" {
-		return "any channel"
+		return "any channel but extended"
 	}
 	return "the channel " + channel
 }
 
 // versionsOf gives the default and all versions of a channel. Without a channel it is regular when no version is
-// wanted, and whatever channel has the version otherwise.
+// wanted, and whatever channel has the version otherwise: but extended, into which GKE puts only clusters that name it.
 func versionsOf(config *containerpb.ServerConfig, channel containerpb.ReleaseChannel_Channel, latest bool) (standard string, valid []string) {
 	if channel == noChannel && latest {
 		channel = containerpb.ReleaseChannel_REGULAR
 	}
 	standard = config.GetDefaultClusterVersion()
 	for _, one := range config.GetChannels() {
-		switch channel {
-		case one.GetChannel():
+		switch {
+		case channel == one.GetChannel():
 			return one.GetDefaultVersion(), one.GetValidVersions()
-		case noChannel:
+		case channel == noChannel && one.GetChannel() != containerpb.ReleaseChannel_EXTENDED:
 			valid = append(valid, one.GetValidVersions()...)
 		}
 	}

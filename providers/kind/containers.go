@@ -65,10 +65,13 @@ func detect() runtime {
 }
 
 // remote says whether the containers run on another machine, whose ports and disk are not seen here. A context of Docker may say
-// so, as may $DOCKER_HOST.
+// so, as may $DOCKER_HOST, or $CONTAINER_HOST to podman.
 func (r runtime) remote(ctx context.Context) bool {
 	host := os.Getenv("DOCKER_HOST")
-	if r.command == docker {
+	switch r.command {
+	case podman:
+		host = os.Getenv("CONTAINER_HOST")
+	case docker:
 		if out, err := r.run(ctx, "context", "inspect", "--format", "{{.Endpoints.docker.Host}}"); err == nil {
 			host = strings.TrimSpace(string(out))
 		}
@@ -127,7 +130,7 @@ func (r runtime) list(ctx context.Context, cluster string) (nodes []container, e
 	defer cancel()
 	settled := wait.Func("the list of containers", func(ctx context.Context) (bool, string, error) {
 		nodes, err = r.look(ctx, cluster)
-		if err != nil && strings.Contains(err.Error(), "No such container") {
+		if err != nil && strings.Contains(strings.ToLower(err.Error()), "no such container") {
 			return false, err.Error(), nil
 		}
 		return true, "", nil
@@ -214,6 +217,9 @@ func (r runtime) hasNetwork(ctx context.Context) (exists bool, containers int, e
 	return true, len(strings.Fields(string(out))), err
 }
 
+// ofOthers says that a node is one that rekindle did not make. A balancer does not tell.
+func ofOthers(c container) bool { return c.Role != balancerRole && c.Mark == nil }
+
 // removeNodes removes the containers of a cluster with their volumes: a balancer first, for without a node beside it nobody could
 // say whose it is.
 func (r runtime) removeNodes(ctx context.Context, all []container) error {
@@ -233,6 +239,24 @@ func (r runtime) removeNodes(ctx context.Context, all []container) error {
 		_, err := r.run(ctx, remove...)
 		if err != nil && r.thaw(ctx, some) {
 			_, err = r.run(ctx, remove...)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return r.removeVolumes(ctx, all)
+}
+
+// removeVolumes removes what of nodes stays with podman when their containers go: kind makes a volume for each there, of which only a
+// label tells whose it is. One that a container uses after all is left to podman to refuse.
+func (r runtime) removeVolumes(ctx context.Context, nodes []container) error {
+	if r.command != podman {
+		return nil
+	}
+	for _, n := range nodes {
+		out, err := r.run(ctx, "volume", "ls", "--quiet", "--filter", "label="+n.Name)
+		if volumes := strings.Fields(string(out)); err == nil && len(volumes) > 0 {
+			_, err = r.run(ctx, append([]string{"volume", "rm"}, volumes...)...)
 		}
 		if err != nil {
 			return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,6 +40,16 @@ func (p *Provider) Ensure(ctx context.Context, s providers.Spec, progress plan.P
 
 // ensure is Ensure for whoever holds the lock.
 func (p *Provider) ensure(ctx context.Context, s providers.Spec, cfg *v1alpha4.Cluster, hash string, progress plan.Progress) (*providers.Cluster, error) {
+	c, err := p.try(ctx, s, cfg, hash, progress)
+	if isTaken(err) {
+		// A container came after we had looked: one that a killed run had asked for, or somebody's. The next look tells.
+		c, err = p.try(ctx, s, cfg, hash, progress)
+	}
+	return c, err
+}
+
+// try looks at what there is of the cluster, and does what is missing.
+func (p *Provider) try(ctx context.Context, s providers.Spec, cfg *v1alpha4.Cluster, hash string, progress plan.Progress) (*providers.Cluster, error) {
 	ref := providers.Ref{Provider: Name, Name: s.Name}
 	nodes, err := p.runtime.list(ctx, s.Name)
 	if err != nil {
@@ -72,12 +83,7 @@ func (p *Provider) ensure(ctx context.Context, s providers.Spec, cfg *v1alpha4.C
 	p.warnOfInotify(ctx, cfg, progress)
 	progress, endPrefetch := p.prefetch(ctx, s, cfg, progress)
 	defer endPrefetch()
-	err = p.create(ctx, s, cfg, hash, progress)
-	if isTaken(err) {
-		// A container that a killed run had asked for came after we had looked; kind removed it.
-		err = p.create(ctx, s, cfg, hash, progress)
-	}
-	if err != nil {
+	if err := p.create(ctx, s, cfg, hash, progress); err != nil {
 		return nil, err
 	}
 	c, err := p.finish(ctx, ref, s, progress)
@@ -88,9 +94,9 @@ func (p *Provider) ensure(ctx context.Context, s providers.Spec, cfg *v1alpha4.C
 	return c, nil
 }
 
-// isTaken recognises that a container's name is in use.
+// isTaken recognises that the name of a container is in use, as docker and podman say it, or that of the cluster, as kind does.
 func isTaken(err error) bool {
-	return err != nil && strings.Contains(err.Error(), "is already in use by container")
+	return err != nil && (strings.Contains(err.Error(), "is already in use by ") || strings.Contains(err.Error(), "already exist for a cluster with the name"))
 }
 
 func refuseForeign(ref providers.Ref) error {
@@ -198,12 +204,12 @@ func (p *Provider) createMarked(ctx context.Context, s providers.Spec, cfg *v1al
 }
 
 // abort removes what kind makes until it gives up. It goes on after the end of ctx: what was begun is
-// taken away before the caller hears of it.
+// taken away before the caller hears of it. A cluster that somebody else made of the name just before is left.
 func (p *Provider) abort(ctx context.Context, name string, done <-chan error) error {
 	free := context.WithoutCancel(ctx)
 	clear := func() error {
 		nodes, err := p.runtime.list(free, name)
-		if err != nil {
+		if err != nil || slices.ContainsFunc(nodes, ofOthers) {
 			return err
 		}
 		return p.runtime.removeNodes(free, nodes)

@@ -81,12 +81,11 @@ func owner(nodes []container) (*mark, error) {
 	}
 	var ours *mark
 	for _, n := range nodes {
-		switch {
-		case n.Role == balancerRole:
-		case n.Mark == nil:
+		if ofOthers(n) {
 			return nil, providers.ErrNotOwned
-		case ours == nil:
-			ours = n.Mark
+		}
+		if ours == nil {
+			ours = n.Mark // a balancer has none
 		}
 	}
 	if ours == nil {

@@ -91,6 +91,17 @@ func TestARemoteDaemonIsKnownByItsContext(t *testing.T) {
 	if !detect().remote(t.Context()) {
 		t.Error("$DOCKER_HOST is not looked at")
 	}
+	commands(t, map[string]string{"podman": `-v) echo "podman version 5.4.2";;`}) // it has a variable of its own
+	t.Setenv("CONTAINER_HOST", "unix:///run/user/1000/podman/podman.sock")
+	t.Setenv("DOCKER_HOST", "tcp://10.0.0.7:2376")
+	if detect().remote(t.Context()) {
+		t.Error("podman is taken to be where docker is")
+	}
+	t.Setenv("CONTAINER_HOST", "ssh://core@build/run/podman/podman.sock")
+	t.Setenv("DOCKER_HOST", "")
+	if !detect().remote(t.Context()) {
+		t.Error("$CONTAINER_HOST is not looked at")
+	}
 }
 
 // TestADaemonThatIsDownIsToldAsSuch, also by versions of docker whose info speaks of its template alone.

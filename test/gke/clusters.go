@@ -104,7 +104,7 @@ func completePool(p place, c *containerpb.Cluster, pool *containerpb.NodePool) {
 	for _, field := range []struct {
 		at       *string
 		standard string
-	}{{&pool.Config.MachineType, "e2-medium"}, {&pool.Config.DiskType, "pd-balanced"}, {&pool.Config.ImageType, "COS_CONTAINERD"}, {&pool.Config.ServiceAccount, "default"}} {
+	}{{&pool.Config.MachineType, "e2-medium"}, {&pool.Config.DiskType, bootDisk(pool.Config.GetMachineType())}, {&pool.Config.ImageType, "COS_CONTAINERD"}, {&pool.Config.ServiceAccount, "default"}} {
 		if *field.at == "" {
 			*field.at = field.standard
 		}
@@ -187,7 +187,8 @@ func (a api) SetLabels(ctx context.Context, req *containerpb.SetLabelsRequest) (
 	}
 	return a.s.change(ctx, containerpb.Operation_SET_LABELS, p, func(c *containerpb.Cluster) error {
 		if req.GetLabelFingerprint() != c.GetLabelFingerprint() {
-			return failure(codes.FailedPrecondition, "", "Labels could not be set due to fingerprint mismatch.")
+			return failure(codes.FailedPrecondition, "", "Labels could not be set due to fingerprint mismatch; try again with the proper fingerprint: incorrect fingerprint supplied was %q, the expected one is %q.",
+				req.GetLabelFingerprint(), c.GetLabelFingerprint())
 		}
 		c.ResourceLabels = maps.Clone(req.GetResourceLabels())
 		stamp(c)

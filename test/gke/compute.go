@@ -183,7 +183,7 @@ func (c *compute) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	for _, f := range c.s.script.next("compute") {
 		if f.Before != nil {
-			writeError(w, f.Before.status())
+			writeComputeError(w, f.Before.status())
 			return
 		}
 		if len(f.Missing) > 0 {
@@ -192,11 +192,22 @@ func (c *compute) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	reply, err := c.answer(r)
 	if err != nil {
-		writeError(w, err)
+		writeComputeError(w, err)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json; charset=UTF-8")
 	_ = json.NewEncoder(w).Encode(reply)
+}
+
+// writeComputeError tells an error as Compute Engine does: where the rate of requests is too high with 403, and a reason that tells it
+// from what is not allowed.
+func writeComputeError(w http.ResponseWriter, err error) {
+	body := replyOf(err)
+	if body.Code == http.StatusTooManyRequests {
+		body.Code, body.Status = http.StatusForbidden, codeName(codes.PermissionDenied)
+		body.Errors = []olderReason{{body.Message, "usageLimits", "rateLimitExceeded"}}
+	}
+	writeReply(w, body)
 }
 
 // answer finds what a request asks for.

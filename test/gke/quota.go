@@ -77,13 +77,23 @@ func needs(c *containerpb.Cluster, pools []*containerpb.NodePool) map[string]flo
 		if !c.GetNetworkConfig().GetDefaultEnablePrivateNodes() {
 			total[MetricAddresses] += nodes
 		}
-		disks := MetricSSD
-		if pool.GetConfig().GetDiskType() == "pd-standard" {
-			disks = MetricDisks
-		}
-		total[disks] += nodes * float64(pool.GetConfig().GetDiskSizeGb())
+		switch pool.GetConfig().GetDiskType() {
+		case "pd-standard":
+			total[MetricDisks] += nodes * float64(pool.GetConfig().GetDiskSizeGb())
+		case "pd-balanced", "pd-ssd":
+			total[MetricSSD] += nodes * float64(pool.GetConfig().GetDiskSizeGb())
+		} // Hyperdisks have metrics of their own
 	}
 	return total
+}
+
+// bootDisk is the type of boot disk that nodes get where nothing says one: the newer machines take no persistent disks.
+func bootDisk(machine string) string {
+	switch family, _, _ := strings.Cut(machine, "-"); family {
+	case "n4", "n4a", "n4d", "c4", "c4a", "c4d":
+		return "hyperdisk-balanced"
+	}
+	return "pd-balanced"
 }
 
 // cpusOf reads the size of a machine from its type, "e2-standard-4"; 0 is no machine type.

@@ -176,22 +176,39 @@ func set(m protoreflect.Message, path, value string) error {
 
 // writeError tells an error as Google's JSON APIs do.
 func writeError(w http.ResponseWriter, err error) {
+	writeReply(w, replyOf(err))
+}
+
+// errorReply is the body of an answer that is an error. Compute Engine gives reasons in the older way, too.
+type errorReply struct {
+	Code    int               `json:"code"`
+	Message string            `json:"message"`
+	Status  string            `json:"status"`
+	Errors  []olderReason     `json:"errors,omitempty"`
+	Details []json.RawMessage `json:"details,omitempty"`
+}
+
+type olderReason struct {
+	Message string `json:"message"`
+	Domain  string `json:"domain"`
+	Reason  string `json:"reason"`
+}
+
+func replyOf(err error) errorReply {
 	s := status.Convert(err)
-	type reply struct {
-		Code    int               `json:"code"`
-		Message string            `json:"message"`
-		Status  string            `json:"status"`
-		Details []json.RawMessage `json:"details,omitempty"`
-	}
-	body := reply{Code: httpStatus(s.Code()), Message: s.Message(), Status: codeName(s.Code())}
+	body := errorReply{Code: httpStatus(s.Code()), Message: s.Message(), Status: codeName(s.Code())}
 	for _, detail := range s.Proto().GetDetails() {
 		if raw, err := protojson.Marshal(detail); err == nil {
 			body.Details = append(body.Details, raw)
 		}
 	}
+	return body
+}
+
+func writeReply(w http.ResponseWriter, body errorReply) {
 	w.Header().Set("Content-Type", "application/json; charset=UTF-8")
 	w.WriteHeader(body.Code)
-	_ = json.NewEncoder(w).Encode(map[string]reply{"error": body})
+	_ = json.NewEncoder(w).Encode(map[string]errorReply{"error": body})
 }
 
 // httpStatus is the table of google/rpc/code.proto.

@@ -50,9 +50,11 @@ type Error struct {
 	Code    codes.Code `json:"code"` // its name in JSON, "UNAVAILABLE"
 	Message string     `json:"message,omitempty"`
 	Reason  string     `json:"reason,omitempty"` // of an ErrorInfo of container.googleapis.com
+	// Consumer is the project that a call was counted on, which the ErrorInfo names: "projects/123456".
+	Consumer string `json:"consumer,omitempty"`
 }
 
-func (e *Error) status() error { return failure(e.Code, e.Reason, "%s", e.Message) }
+func (e *Error) status() error { return refusal(e.Code, e.Reason, e.Consumer, e.Message) }
 
 // Outcome is what becomes of an operation. It is kept with the operation.
 type Outcome struct {
@@ -204,11 +206,20 @@ func (s *Server) intercept(ctx context.Context, req any, info *grpc.UnaryServerI
 
 // failure is an error of the API, with a reason where it has one.
 func failure(code codes.Code, reason, format string, args ...any) error {
-	s := status.Newf(code, format, args...)
+	return refusal(code, reason, "", fmt.Sprintf(format, args...))
+}
+
+// refusal is failure with the project that the call was counted on, where that is told.
+func refusal(code codes.Code, reason, consumer, message string) error {
+	s := status.New(code, message)
 	if reason == "" {
 		return s.Err()
 	}
-	detailed, err := s.WithDetails(&errdetails.ErrorInfo{Reason: reason, Domain: "container.googleapis.com"})
+	info := &errdetails.ErrorInfo{Reason: reason, Domain: "container.googleapis.com"}
+	if consumer != "" {
+		info.Metadata = map[string]string{"consumer": consumer}
+	}
+	detailed, err := s.WithDetails(info)
 	if err != nil {
 		return s.Err()
 	}

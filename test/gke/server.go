@@ -19,6 +19,7 @@ import (
 
 	"cloud.google.com/go/container/apiv1/containerpb"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 
 	"github.com/rekindle-dev/rekindle/providers"
 	"github.com/rekindle-dev/rekindle/providers/kwok"
@@ -209,6 +210,8 @@ func (s *Server) serve(listener net.Listener) error {
 				rpc.ServeHTTP(w, r)
 			case r.URL.Path == "/token":
 				s.tokens.ServeHTTP(w, r)
+			case strings.HasSuffix(r.URL.Path, ":generateAccessToken"): // its account may be no other
+				writeError(w, failure(codes.PermissionDenied, "IAM_PERMISSION_DENIED", "Permission 'iam.serviceAccounts.getAccessToken' denied on resource (or it may not exist)."))
 			case strings.HasPrefix(r.URL.Path, "/compute/v1/"):
 				compute.ServeHTTP(w, r)
 			default:

@@ -28,6 +28,9 @@ func channels() []struct {
 	}
 }
 
+// extendedOnly is a version that no channel but extended has any more.
+const extendedOnly = "1.33.9-gke.1006000"
+
 // versionOf gives GKE's name of a build.
 func versionOf(build int) string {
 	return fmt.Sprintf("%s-gke.%d", strings.TrimPrefix(kwok.KubernetesVersion, "v"), build)
@@ -51,6 +54,9 @@ func serverConfig() *containerpb.ServerConfig {
 			if other.build <= one.build && !slices.Contains(own.ValidVersions, versionOf(other.build)) {
 				own.ValidVersions = append(own.ValidVersions, versionOf(other.build))
 			}
+		}
+		if one.channel == containerpb.ReleaseChannel_EXTENDED {
+			own.ValidVersions = append(own.ValidVersions, extendedOnly)
 		}
 		c.Channels = append(c.Channels, own)
 	}
