@@ -109,7 +109,7 @@ func (j *Job) warnOfBefore(ctx context.Context, p plan.Progress) error {
 		}
 	}
 	if len(there) > 0 {
-		p.Warn(fmt.Sprintf("the repository declares what was in the cluster before: %s changes it as declared, and down leaves it: %s",
+		p.Warn(fmt.Sprintf("the repository declares what was in the cluster before: %s changes it as declared, deletes it with everything in it if a later commit has it no more, and down leaves it: %s",
 			j.follower.Name(), strings.Join(there, ", ")))
 	}
 	return nil

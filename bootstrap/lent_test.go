@@ -121,7 +121,7 @@ func TestWhatThePathDeclaresAndWasThereIsTold(t *testing.T) {
 	j.render(t, "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: web}\n")
 	warned := ""
 	err := j.warnOfBefore(t.Context(), func(u plan.Update) { warned += u.Warning })
-	if err != nil || !strings.HasSuffix(warned, "Flux changes it as declared, and down leaves it: Namespace shop") {
+	if err != nil || !strings.HasSuffix(warned, "Flux changes it as declared, deletes it with everything in it if a later commit has it no more, and down leaves it: Namespace shop") {
 		t.Errorf("%v, warned %q", err, warned)
 	}
 }

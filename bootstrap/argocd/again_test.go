@@ -223,3 +223,53 @@ func TestWhatGitHasNoMoreAndTheApplicationLeavesIsNamed(t *testing.T) {
 		t.Errorf("%s, %v, warned %q", outcome, err, warned)
 	}
 }
+
+// One whose project comes beside it could not compare at first, and would look again only at its interval.
+func TestAnApplicationThatCouldNotCompareIsAskedWhenTheOthersAreThere(t *testing.T) {
+	s, inner := withInner(t, "stalled")
+	failed := `{"sync":{"status":"Unknown"},"health":{"status":"Unknown"},"conditions":[{"type":"InvalidSpecError","message":"Application referencing project team which does not exist"}]}`
+	s.tell(inner, failed)
+	asked := func(obj *unstructured.Unstructured) bool {
+		return obj.GetAnnotations()["argocd.argoproj.io/refresh"] == "hard"
+	}
+	done := s.played(inner, asked, failed, strings.Replace(synced(newer), `"health"`, `"conditions":null,"health"`, 1)) // before the project is there, and after
+	outcome, err := s.sync(nil)
+	<-done
+	if outcome != plan.Changed || err != nil {
+		t.Errorf("%s, %v", outcome, err)
+	}
+}
+
+// One that does not heal itself is at the commit, and leaves what somebody changed by hand: no other comparison has it apply that again.
+func TestAnApplicationThatDoesNotHealItselfIsAskedToApplyAgain(t *testing.T) {
+	s, inner := withInner(t, "drifted")
+	drifted := strings.Replace(synced(newer), `{"status":"Synced"`, `{"status":"OutOfSync"`, 1)
+	s.tell(inner, strings.Replace(drifted, `"name":"default"`, `"name":"default","status":"OutOfSync"`, 1))
+	done := s.played(inner, s.isAsked, synced(newer))
+	outcome, err := s.sync(nil)
+	<-done
+	if outcome != plan.Changed || err != nil {
+		t.Errorf("%s, %v", outcome, err)
+	}
+}
+
+// Argo CD looks only at Applications of the namespaces that it is told, and says nothing of others.
+func TestAnApplicationThatArgoCDDoesNotLookAtIsTold(t *testing.T) {
+	s := newStage(t, "looksat")
+	s.point(true)
+	s.apply("apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata: {name: elsewhere, namespace: default}\nspec:\n  project: prod\n" +
+		"  source: {repoURL: https://git.example.com/ops.git, path: more}\n  destination: {name: in-cluster}\n  syncPolicy: {automated: {}}\n")
+	s.says(lists(`{"group":"argoproj.io","version":"v1alpha1","kind":"Application","namespace":"default","name":"elsewhere","status":"Synced"}`))
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	told := false
+	_, err := s.argo.Sync(ctx, s.client, s.watcher, s.target, false, func(u plan.Update) {
+		if strings.Contains(u.Waiting, "application.namespaces") {
+			told = true
+			stop()
+		}
+	})
+	if err == nil || !told {
+		t.Errorf("%v, told %t", err, told)
+	}
+}

@@ -28,6 +28,9 @@ const (
 	newer = "1d52f2dd0e6dcf44c1f37d89e50432b2ec01519e"
 )
 
+// byProd is the annotation by which Argo CD knows what the Application has applied, as far as it counts.
+const byProd = `argocd.argoproj.io/tracking-id: "prod:"`
+
 // stage is an API server with Argo CD's own CRDs, on which the test plays its controller; make e2e-argocd has the real one.
 type stage struct {
 	*testing.T
@@ -286,6 +289,67 @@ func TestStatusTellsEachDifference(t *testing.T) {
 		t.Fatal(err)
 	}
 	status("suspended", "spec.source.path is not as declared")
+	s.point(true)
+	s.says(synced(newer))
+	if err := s.client.MergePatch(t.Context(), s.app, []byte(`{"spec":{"syncPolicy":{"automated":{"prune":true,"selfHeal":false}}}}`)); err != nil {
+		t.Fatal(err)
+	}
+	status("spec.syncPolicy.automated.selfHeal is not as declared")
+}
+
+// Automation that is switched off, and not taken away, is switched on again.
+func TestAnApplicationThatIsSwitchedOffIsSwitchedOn(t *testing.T) {
+	s := newStage(t, "switched")
+	s.point(true)
+	if err := s.client.MergePatch(t.Context(), s.app, []byte(`{"spec":{"syncPolicy":{"automated":{"enabled":false}}}}`)); err != nil {
+		t.Fatal(err)
+	}
+	s.point(true)
+	if enabled, _, _ := unstructured.NestedBool(s.get().Object, "spec", "syncPolicy", "automated", "enabled"); !enabled {
+		t.Error("it stays switched off")
+	}
+}
+
+// shared is the status of an Application that would take an object from another one.
+const shared = `{"sync":{"status":"OutOfSync","revision":"` + newer + `",COMPARED},"health":{"status":"Healthy"},"resources":null,` +
+	`"conditions":[{"type":"SharedResourceWarning","message":"ConfigMap/web is part of applications argocd/prod and theirs"}]}`
+
+// What an Application that has applied nothing would prune, another one of its name has applied.
+func TestWhatAnotherApplicationOfTheNameAppliedIsNotPruned(t *testing.T) {
+	s := newStage(t, "strangers")
+	s.point(false)
+	s.says(`{"sync":{"status":"OutOfSync","revision":"` + newer + `",COMPARED},"health":{"status":"Healthy"},"resources":[` +
+		`{"version":"v1","kind":"ConfigMap","namespace":"theirs","name":"web","status":"OutOfSync","requiresPruning":true}]}`)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	_, err := s.argo.Sync(ctx, s.client, s.watcher, s.target, false, nil)
+	if fault.KindOf(err) != fault.Refused || !strings.Contains(err.Error(), "ConfigMap theirs/web") || automated(s.get()) {
+		t.Errorf("%v, it syncs: %t", err, automated(s.get()))
+	}
+	if _, err := s.argo.Foresee(t.Context(), s.client, s.target, true); fault.KindOf(err) != fault.Refused {
+		t.Errorf("foreseen: %v", err)
+	}
+	s.says(strings.Replace(shared, "COMPARED", `"comparedTo":`+s.comparedTo(s.app), 1))
+	done, warned := make(chan struct{}), ""
+	go func() {
+		defer close(done)
+		s.once("told to apply", automated, synced(newer))
+	}()
+	_, err = s.argo.Sync(ctx, s.client, s.watcher, s.target, true, func(u plan.Update) { warned += u.Warning })
+	<-done
+	if err != nil || strings.Count(warned, "ConfigMap/web is part of applications argocd/prod and theirs: Application strangers/prod takes it over") != 1 {
+		t.Errorf("%v, warned %q", err, warned)
+	}
+	if err := s.client.MergePatch(t.Context(), s.app, []byte(`{"spec":{"syncPolicy":{"automated":null}}}`)); err != nil {
+		t.Fatal(err)
+	}
+	s.says(strings.Replace(synced(newer), `"name":"default"`, `"name":"default","requiresPruning":true`, 1)) // it has applied something: that is its own
+	if _, err := s.argo.Foresee(t.Context(), s.client, s.target, true); err != nil {
+		t.Errorf("foreseen: %v", err)
+	}
+	if err := s.argo.Status(t.Context(), s.client, s.target); err == nil || !strings.Contains(err.Error(), "suspended") {
+		t.Errorf("status: %v", err)
+	}
 }
 
 // An Application that Git does not have sync by itself is named, and neither awaited nor judged.
@@ -311,8 +375,8 @@ func TestAnApplicationThatDoesNotSyncByItselfIsNotAwaited(t *testing.T) {
 func TestRemoveHasArgoCDDeleteWhatItApplied(t *testing.T) {
 	s := newStage(t, "removing")
 	s.point(true)
-	s.apply("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: applied, namespace: removing}\n---\n" +
-		"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: kept, namespace: removing, annotations: {argocd.argoproj.io/sync-options: Delete=false}}\n")
+	s.apply("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: applied, namespace: removing, annotations: {" + byProd + "}}\n---\n" +
+		"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: kept, namespace: removing, annotations: {argocd.argoproj.io/sync-options: Delete=false, " + byProd + "}}\n")
 	s.says(strings.Replace(synced(newer), `{"version":"v1","kind":"Namespace","name":"default"}`,
 		`{"version":"v1","kind":"ConfigMap","namespace":"removing","name":"applied"},{"version":"v1","kind":"ConfigMap","namespace":"removing","name":"kept"}`, 1))
 	applied := kube.Ref{Version: "v1", Kind: "ConfigMap", Namespace: "removing", Name: "applied"}

@@ -9,20 +9,29 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/rekindle-dev/rekindle/bootstrap/argocd"
 	"github.com/rekindle-dev/rekindle/bootstrap/reconciler"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 )
 
-// What was there before says that it stays when Argo CD deletes the Application, and is as it was afterwards. CRDs stay in any case.
+// looksAgain says whether an Application is asked to compare once more.
+func looksAgain(obj *unstructured.Unstructured) bool {
+	return obj.GetAnnotations()["argocd.argoproj.io/refresh"] == "normal"
+}
+
+// What was there before says that it stays when Argo CD deletes the Application, also what Git has no more, and is as it was afterwards. The
+// Application is deleted when Argo CD has seen it. CRDs stay in any case.
 func TestWhatWasThereBeforeStays(t *testing.T) {
 	s := newStage(t, "keeping")
 	s.point(true)
 	s.apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: there}\n---\n" +
 		"apiVersion: v1\nkind: Namespace\nmetadata: {name: there-too, annotations: {argocd.argoproj.io/sync-options: Prune=false}}\n")
 	const crd = "applications.argoproj.io" // any that is there
-	s.says(strings.Replace(synced(newer), `{"version":"v1","kind":"Namespace","name":"default"}`, `{"version":"v1","kind":"Namespace","name":"there"},`+
-		`{"version":"v1","kind":"Namespace","name":"there-too"},{"group":"apiextensions.k8s.io","version":"v1","kind":"CustomResourceDefinition","name":"`+crd+`"}`, 1))
+	status := strings.Replace(synced(newer), `{"version":"v1","kind":"Namespace","name":"default"}`, `{"version":"v1","kind":"Namespace","name":"there"},`+
+		`{"version":"v1","kind":"Namespace","name":"there-too","requiresPruning":true},`+
+		`{"group":"apiextensions.k8s.io","version":"v1","kind":"CustomResourceDefinition","name":"`+crd+`"}`, 1)
+	s.says(status)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	options := func(name string) string {
@@ -36,8 +45,10 @@ func TestWhatWasThereBeforeStays(t *testing.T) {
 	play := make(chan struct{})
 	go func() {
 		defer close(play)
+		looked := strings.ReplaceAll(status, `"Namespace",`, `"Namespace","requiresDeletionConfirmation":true,`)
+		s.once("asked to look", looksAgain, looked)
 		s.once("deleted with its objects", func(obj *unstructured.Unstructured) bool { return obj.GetDeletionTimestamp() != nil }, `{}`)
-		if told := options("there") + " " + options("there-too"); told != "Delete=false Prune=false,Delete=false" {
+		if told := options("there") + " " + options("there-too"); told != argocd.Mark+" "+argocd.Mark+",Prune=false" {
 			t.Errorf("Argo CD is told %q", told)
 		}
 		if err := s.client.MergePatch(ctx, s.app, []byte(`{"metadata":{"finalizers":null}}`)); err != nil {

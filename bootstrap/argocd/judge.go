@@ -2,7 +2,6 @@ package argocd
 
 import (
 	"fmt"
-	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -89,14 +88,6 @@ func synced(to goal) kube.Judge {
 	})
 }
 
-// stopped judges an Application: ready when no operation goes on.
-func stopped(obj *unstructured.Unstructured) kube.Health {
-	if obj == nil || !stateOf(obj).running() {
-		return kube.Health{Ready: true}
-	}
-	return kube.Health{Message: "ends its operation: " + strings.ToLower(stateOf(obj).message)}
-}
-
 // nested judges an Application that the repository brings: at our commit in those of its sources that follow the same ref of the same
 // repository, else at whatever its own source has. One that does not sync by itself is not judged, unless it is rolled.
 func nested(root *unstructured.Unstructured, to goal, rolled bool) kube.Judge {
@@ -107,7 +98,11 @@ func nested(root *unstructured.Unstructured, to goal, rolled bool) kube.Judge {
 		case !isAutomated(obj) && !rolled:
 			return kube.Health{Ready: true}
 		}
-		return synced(to.of(root, obj))(obj)
+		h := synced(to.of(root, obj))(obj)
+		if _, looked, _ := unstructured.NestedMap(obj.Object, "status"); !looked && obj.GetNamespace() != root.GetNamespace() {
+			h.Message = "Argo CD looks at it only if values has the namespace: configs.params.\"application.namespaces\""
+		}
+		return h
 	}
 }
 

@@ -77,7 +77,7 @@ func (a *ArgoCD) application(t reconciler.Target, automated bool) *unstructured.
 	}
 	policy := map[string]any{"syncOptions": syncOptions(), "retry": retry()}
 	if automated {
-		policy["automated"] = map[string]any{"prune": true, "selfHeal": true}
+		policy["automated"] = map[string]any{"enabled": true, "prune": true, "selfHeal": true} // somebody may have set enabled to false
 	}
 	obj := a.object(group+"/"+version, kindApplication, a.name, map[string]any{"spec": map[string]any{
 		"project": a.name, "source": source, "syncPolicy": policy,

@@ -54,7 +54,7 @@ func (pr *proof) visit(ctx context.Context, manual func(kube.Ref), do func(ref k
 }
 
 // wake has those Applications that the first leads to look or try again now which would not soon, or ever: what follows the repository
-// is not told of a commit, and one whose sync failed does not sync the same commit again.
+// is not told of a commit, and one whose sync failed, or that does not heal itself, does not sync the same commit again.
 func (pr *proof) wake(ctx context.Context) (plan.Outcome, error) {
 	outcome := plan.Unchanged
 	err := pr.visit(ctx, nil, func(ref kube.Ref, obj *unstructured.Unstructured) error {
@@ -62,11 +62,11 @@ func (pr *proof) wake(ctx context.Context) (plan.Outcome, error) {
 			return nil
 		}
 		s, to := stateOf(obj), pr.goal(obj)
-		refresh, again := "", s.gaveUp(to)
+		refresh, again := "", s.gaveUp(to) || isAutomated(obj) && s.drifted(to)
 		switch {
-		case !s.current || s.status == "": // it looks anyhow
-		case !s.compared:
+		case s.stalled:
 			refresh = "hard" // the failure may be one that is cached
+		case !s.current || s.status == "": // it looks anyhow
 		case !to.is(s.revisions):
 			refresh = "normal"
 		case slices.Contains(relations(pr.root, obj), kindred) && !slices.Contains(s.revisions, pr.target.Commit):
@@ -164,8 +164,8 @@ func (pr *proof) warn(ref kube.Ref, format string, args ...any) {
 	}
 }
 
-// awaitNested waits for the Applications that another one has brought, itself or by an ApplicationSet. One that gave up is asked to try
-// again when the others are there: it may have lacked what one of them brings.
+// awaitNested waits for the Applications that another one has brought, itself or by an ApplicationSet. One that gave up, or could not
+// compare, is asked to try again when the others are there: it may have lacked what came beside it, as its project, or what one of them brings.
 func (pr *proof) awaitNested(ctx context.Context, by *unstructured.Unstructured, refs []kube.Ref) error {
 	refs = inWaves(by, refs)
 	for _, last := range []bool{false, true} {
@@ -180,11 +180,7 @@ func (pr *proof) awaitNested(ctx context.Context, by *unstructured.Unstructured,
 			}
 		}
 		for _, ref := range again {
-			obj, err := pr.client.Get(ctx, ref)
-			if err == nil && obj != nil && stateOf(obj).gaveUp(pr.goal(obj)) {
-				err = pr.ask(ctx, obj, "", true)
-			}
-			if err != nil {
+			if err := pr.askAgain(ctx, ref); err != nil {
 				return err
 			}
 		}
@@ -193,7 +189,22 @@ func (pr *proof) awaitNested(ctx context.Context, by *unstructured.Unstructured,
 	return nil
 }
 
-// await waits until an Application is as wanted, or has given up; the last time this is a failure.
+// askAgain has an Application look or sync once more if it would not by itself.
+func (pr *proof) askAgain(ctx context.Context, ref kube.Ref) error {
+	obj, err := pr.client.Get(ctx, ref)
+	if err != nil || obj == nil {
+		return err
+	}
+	switch s := stateOf(obj); {
+	case s.stalled:
+		return pr.ask(ctx, obj, "hard", false)
+	case s.gaveUp(pr.goal(obj)):
+		return pr.ask(ctx, obj, "", true)
+	}
+	return nil
+}
+
+// await waits until an Application is as wanted, or has given up; the last time this is a failure, unless it looks again.
 func (pr *proof) await(ctx context.Context, by *unstructured.Unstructured, ref kube.Ref, last bool) (gaveUp bool, err error) {
 	if err := pr.watcher.Until(ctx, kube.RefOf(by), "applied", applies(pr.goal(by), ref), pr.p); err != nil {
 		return false, err
@@ -209,7 +220,7 @@ func (pr *proof) await(ctx context.Context, by *unstructured.Unstructured, ref k
 			return h
 		}
 		s, to := stateOf(obj), pr.goal(obj)
-		if !s.at(to) || !s.gaveUp(to) {
+		if s.stalled && last || !s.stalled && (!s.at(to) || !s.gaveUp(to)) {
 			return h
 		}
 		gaveUp = !last

@@ -21,7 +21,7 @@ func TestWhatIsAppliedInAnotherClusterStays(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.point(true)
-	s.apply("apiVersion: argoproj.io/v1alpha1\nkind: ApplicationSet\nmetadata: {name: fleet, namespace: hub}\nspec: {}\n")
+	s.apply("apiVersion: argoproj.io/v1alpha1\nkind: ApplicationSet\nmetadata: {name: fleet, namespace: hub, annotations: {" + byProd + "}}\nspec: {}\n")
 	set := kube.Ref{Group: "argoproj.io", Version: "v1alpha1", Kind: "ApplicationSet", Namespace: "hub", Name: "fleet"}
 	obj, err := s.client.Get(t.Context(), set)
 	if err != nil {
@@ -36,7 +36,7 @@ func TestWhatIsAppliedInAnotherClusterStays(t *testing.T) {
 			"[{apiVersion: argoproj.io/v1alpha1, kind: ApplicationSet, name: fleet, uid: " + string(obj.GetUID()) + "}]|{name: prod-us}",
 	} {
 		metadata, destination, _ := strings.Cut(more, "|")
-		s.apply(fmt.Sprintf("apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata: {name: %s, namespace: hub%s}\nspec:\n"+
+		s.apply(fmt.Sprintf("apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata: {name: %s, namespace: hub, annotations: {"+byProd+"}%s}\nspec:\n"+
 			"  project: prod\n  source: {repoURL: https://git.example.com/ops.git, path: app, targetRevision: refs/heads/main}\n"+
 			"  destination: %s\n  syncPolicy: {automated: {}}\n", name, metadata, destination))
 		remote[name] = kube.Ref{Group: "argoproj.io", Version: "v1alpha1", Kind: "Application", Namespace: "hub", Name: name}

@@ -6,16 +6,13 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/rekindle-dev/rekindle/bootstrap/reconciler"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
-	"github.com/rekindle-dev/rekindle/internal/wait"
 	"github.com/rekindle-dev/rekindle/providers"
 )
 
@@ -24,7 +21,7 @@ import (
 const cascade = "resources-finalizer.argocd.argoproj.io"
 
 // Remove takes the Application away, waits until its controller has deleted everything that it applied, and then takes
-// the project and the Secret away. It must run while the controllers do. The namespaces and CRDs that were there before stay, and
+// the projects and the Secret away. It must run while the controllers do. The namespaces and CRDs that were there before stay, and
 // are named, as do all other CRDs, which Argo CD deletes with no Application, and what it applied in other clusters.
 func (a *ArgoCD) Remove(ctx context.Context, c *kube.Client, w *kube.Watcher, before reconciler.Before, p plan.Progress) (plan.Outcome, error) {
 	ref := a.applicationRef()
@@ -43,7 +40,10 @@ func (a *ArgoCD) Remove(ctx context.Context, c *kube.Client, w *kube.Watcher, be
 				WithHint("its controller must run to delete what it applied: kubectl -n %s get pods", a.spec.Namespace)
 		}
 	}
-	var rest []kube.Ref
+	rest, err := a.unmark(ctx, c, p) // the projects of the path
+	if err != nil {
+		return outcome, err
+	}
 	for _, ref := range []kube.Ref{a.ref(kindProject), a.repositoryRef()} {
 		obj, err := c.Get(ctx, ref)
 		if err != nil {
@@ -62,8 +62,12 @@ func (a *ArgoCD) Remove(ctx context.Context, c *kube.Client, w *kube.Watcher, be
 // removeApplied deletes the Application and waits for it and for everything that it and those in it applied. Each gets
 // the finalizer first, without which Argo CD would leave its objects behind; one whose objects are in another cluster loses it.
 func (a *ArgoCD) removeApplied(ctx context.Context, c *kube.Client, w *kube.Watcher, before reconciler.Before, p plan.Progress) error {
-	all := parts{had: before}
-	err := reconciler.Visit(ctx, c, a.applicationRef(), func(ref kube.Ref, obj *unstructured.Unstructured) (leads []kube.Ref, err error) {
+	tracks, err := a.tracking(ctx, c)
+	if err != nil {
+		return err
+	}
+	all := parts{had: before, tracks: tracks}
+	err = reconciler.Visit(ctx, c, a.applicationRef(), func(ref kube.Ref, obj *unstructured.Unstructured) (leads []kube.Ref, err error) {
 		if obj == nil {
 			return nil, nil
 		}
@@ -81,37 +85,54 @@ func (a *ArgoCD) removeApplied(ctx context.Context, c *kube.Client, w *kube.Watc
 		if err := setCascade(ctx, c, obj, true); err != nil { // from here on nothing puts back what is changed in it
 			return nil, err
 		}
+		if err := halt(ctx, c, ref, idle, p); err != nil { // as long as one goes on, Argo CD deletes nothing
+			return nil, err
+		}
 		return all.split(ctx, c, obj)
 	})
 	if err != nil {
 		return err
 	}
-	if err := all.settle(ctx, p); err != nil {
+	if err := all.settle(ctx, c, p); err != nil {
 		return err
 	}
+	all.warnOfAsking(p)
 	if err := c.Delete(ctx, []kube.Ref{a.applicationRef()}, p); err != nil {
 		return err
 	}
 	if err := w.Gone(ctx, all.goes, p); err != nil {
 		return err
 	}
-	return all.release(ctx, c, p)
+	return fault.Join(reconciler.TellKept(ctx, c, "it was there before", all.before, p),
+		reconciler.TellKept(ctx, c, "Argo CD deletes no CRDs", all.crds, p),
+		reconciler.TellKept(ctx, c, "Argo CD is told to keep it", all.kept, p),
+		reconciler.TellKept(ctx, c, "somebody else has applied it", all.others, p))
 }
 
 // parts are what Applications have applied, by what becomes of it when these are deleted.
 type parts struct {
 	had    reconciler.Before
+	tracks tracking
 	goes   []kube.Ref
-	before []kube.Ref                   // it was there before
-	crds   []kube.Ref                   // others that Argo CD leaves
-	marked []*unstructured.Unstructured // what of before Argo CD leaves because it is told to here, as it was
+	before []kube.Ref // it was there before
+	crds   []kube.Ref // others that Argo CD leaves
+	kept   []kube.Ref // Argo CD is told to leave it, in Git
+	others []kube.Ref // the Application that has it has not applied it
+	marked []telling  // Argo CD is told to leave it here, and is to see that before it deletes anything
+	asks   []telling  // Git has Argo CD ask before it deletes it
 }
+
+// telling is about an object of an Application.
+type telling struct{ app, object kube.Ref }
 
 // split sorts what an Application has applied, and gives the Applications to which it leads.
 func (s *parts) split(ctx context.Context, c *kube.Client, obj *unstructured.Unstructured) (leads []kube.Ref, err error) {
-	plain, inner := resources(obj)
 	var goes []kube.Ref
-	for _, ref := range slices.Concat(plain, inner) {
+	for _, fields := range entries(obj, "status", "resources") {
+		ref := refOf(fields)
+		if fields["hook"] == true {
+			continue
+		}
 		live, err := c.Get(ctx, ref)
 		switch {
 		case err != nil:
@@ -119,63 +140,34 @@ func (s *parts) split(ctx context.Context, c *kube.Client, obj *unstructured.Uns
 		case live == nil:
 			continue
 		case s.had.Had(ref) && reconciler.Stands(live):
-			if err := s.keep(ctx, c, live); err != nil {
-				return nil, err
-			}
-			continue
-		case kept(live):
-			continue
+			s.before = append(s.before, ref)
+			err = s.keep(ctx, c, obj, live)
 		case kube.IsCRD(ref):
 			s.crds = append(s.crds, ref)
-			continue
+		case !s.tracks.has(obj, live): // it is somebody else's, or of another Application, by which it goes
+			s.others = append(s.others, ref)
+		case kept(obj, live) && !isMarked(live):
+			s.kept = append(s.kept, ref)
+		case s.tracks.isProject(ref) && reconciler.Stands(live): // of an Application without its project Argo CD deletes nothing
+			err = s.keep(ctx, c, obj, live)
+		default:
+			goes = append(goes, ref)
+			if fields["requiresDeletionConfirmation"] == true {
+				s.asks = append(s.asks, telling{kube.RefOf(obj), ref})
+			}
 		}
-		goes = append(goes, ref)
-		if slices.Contains(inner, ref) {
-			leads = append(leads, ref)
+		if err != nil {
+			return nil, err
 		}
 	}
 	s.goes = append(s.goes, goes...)
-	generated, err := freeze(ctx, c, goes)
-	return append(leads, generated...), err
-}
-
-// optionsKey is the annotation by which an object says what becomes of it when Argo CD syncs, and when its Application goes.
-const optionsKey = "argocd.argoproj.io/sync-options"
-
-// keep has Argo CD leave an object that was there before, though an Application has applied it.
-func (s *parts) keep(ctx context.Context, c *kube.Client, live *unstructured.Unstructured) error {
-	ref := kube.RefOf(live)
-	s.before = append(s.before, ref)
-	if kept(live) || kube.IsCRD(ref) {
-		return nil
-	}
-	s.marked = append(s.marked, live)
-	options := strings.TrimPrefix(live.GetAnnotations()[optionsKey]+",Delete=false", ",")
-	return reconciler.Annotate(ctx, c, ref, map[string]string{optionsKey: options})
-}
-
-// settleTime is longer than Argo CD takes to see what has changed in an object: it collects what its watches tell for a tenth of a second.
-const settleTime = 3 * time.Second
-
-// settle waits until Argo CD knows what keep has written: it decides by what it has seen of an object, and does not read it again.
-func (s *parts) settle(ctx context.Context, p plan.Progress) error {
-	if len(s.marked) == 0 {
-		return nil
-	}
-	p.Note("Argo CD is to see what was there before")
-	return wait.Sleep(ctx, settleTime)
-}
-
-// release takes the marks off what was there before, and names what stays.
-func (s *parts) release(ctx context.Context, c *kube.Client, p plan.Progress) error {
-	for _, obj := range s.marked {
-		err := reconciler.Annotate(ctx, c, kube.RefOf(obj), map[string]string{optionsKey: obj.GetAnnotations()[optionsKey]})
-		if err != nil && !apierrors.IsNotFound(err) {
-			return err
+	leads, err = freeze(ctx, c, goes)
+	for _, ref := range goes {
+		if isApplication(ref) {
+			leads = append(leads, ref)
 		}
 	}
-	return fault.Join(reconciler.TellKept(ctx, c, "it was there before", s.before, p),
-		reconciler.TellKept(ctx, c, "Argo CD deletes no CRDs", s.crds, p))
+	return leads, err
 }
 
 // freeze keeps the ApplicationSets among some objects from changing the Applications that they made, and gives these.
@@ -217,7 +209,7 @@ func setCascade(ctx context.Context, c *kube.Client, obj *unstructured.Unstructu
 	finalizers, change := obj.GetFinalizers(), map[string]any{}
 	if on {
 		change["spec"] = map[string]any{"syncPolicy": map[string]any{"automated": nil}}
-		if !cascades(obj) {
+		if !cascades(obj) && reconciler.Stands(obj) { // one that is being deleted has done its part, and takes no more
 			finalizers = append(finalizers, cascade)
 		}
 	} else {

@@ -32,25 +32,30 @@ func resources(obj *unstructured.Unstructured) (plain, applications []kube.Ref) 
 		return nil, nil
 	}
 	for _, fields := range entries(obj, "status", "resources") {
-		if fields["hook"] == true || fields["requiresPruning"] == true {
-			continue
-		}
 		ref := refOf(fields)
-		if ref.Group == group && ref.Kind == kindApplication {
+		switch {
+		case fields["hook"] == true || fields["requiresPruning"] == true:
+		case isApplication(ref):
 			applications = append(applications, ref)
-			continue
+		default:
+			plain = append(plain, ref)
 		}
-		plain = append(plain, ref)
 	}
 	return plain, applications
+}
+
+func isApplication(ref kube.Ref) bool { return ref.Group == group && ref.Kind == kindApplication }
+
+// applicationResource is where Applications are.
+func applicationResource() schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: group, Version: version, Resource: "applications"}
 }
 
 // made are the Applications that the ApplicationSets among some objects have made by now.
 func made(ctx context.Context, c *kube.Client, objs []kube.Ref) ([]kube.Ref, error) {
 	var refs []kube.Ref
 	for _, set := range setsOf(objs) {
-		resource := schema.GroupVersionResource{Group: group, Version: version, Resource: "applications"}
-		list, err := c.Dynamic().Resource(resource).Namespace(set.Namespace).List(ctx, metav1.ListOptions{})
+		list, err := c.Dynamic().Resource(applicationResource()).Namespace(set.Namespace).List(ctx, metav1.ListOptions{})
 		if apierrors.IsNotFound(err) {
 			continue
 		}
@@ -140,10 +145,4 @@ func (a *ArgoCD) Caveats(t reconciler.Target) []string {
 		}
 	}
 	return list
-}
-
-// kept says whether an object stays when its Application goes, because it says so itself.
-func kept(obj *unstructured.Unstructured) bool {
-	options := obj.GetAnnotations()["argocd.argoproj.io/sync-options"]
-	return strings.Contains(options, "Delete=false")
 }

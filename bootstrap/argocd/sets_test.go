@@ -53,7 +53,7 @@ func TestApplicationsOfAnApplicationSetAreFollowed(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	s.apply("apiVersion: argoproj.io/v1alpha1\nkind: ApplicationSet\nmetadata: {name: apps, namespace: sets}\nspec: {}\n")
+	s.apply("apiVersion: argoproj.io/v1alpha1\nkind: ApplicationSet\nmetadata: {name: apps, namespace: sets, annotations: {" + byProd + "}}\nspec: {}\n")
 	upToDate("False")
 	s.point(true)
 	s.says(strings.Replace(synced(newer), `{"version":"v1","kind":"Namespace","name":"default"}`,

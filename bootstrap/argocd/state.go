@@ -33,10 +33,12 @@ type state struct {
 	current                bool     // the comparison is of the present spec, and of after the last request to look
 	complaint              string   // why it cannot compare, or not begin to sync
 	compared               bool     // it could compare
+	stalled                bool     // it could not, and tries again only at its interval
 	refused, refusedReason string   // the first object that could not be applied
 	differs                string   // the first object that is not as in Git
 	extra                  bool     // all of those are such that Git has no more
 	prunes                 bool     // it deletes these
+	heals                  bool     // it applies once more what somebody changed by hand
 }
 
 func stateOf(obj *unstructured.Unstructured) state {
@@ -58,9 +60,11 @@ func stateOf(obj *unstructured.Unstructured) state {
 	s.current = obj.GetAnnotations()[refreshAnnotation] == "" && isCompared(obj)
 	s.complaint, s.compared = complaintOf(obj)
 	s.compared = s.compared && s.status != "" && s.status != "Unknown"
+	s.stalled = !s.compared && s.status != "" && obj.GetAnnotations()[refreshAnnotation] == ""
 	s.refused, s.refusedReason = refusedBy(obj)
 	s.differs, s.extra = differing(obj)
 	s.prunes, _, _ = unstructured.NestedBool(obj.Object, "spec", "syncPolicy", "automated", "prune")
+	s.heals, _, _ = unstructured.NestedBool(obj.Object, "spec", "syncPolicy", "automated", "selfHeal")
 	return s
 }
 
@@ -172,6 +176,11 @@ func (s state) operatedAt(to goal) bool {
 // when all is as it should be since.
 func (s state) gaveUp(to goal) bool {
 	return s.failed() && !s.asked && (s.status != statusSynced || s.operatedAt(to))
+}
+
+// drifted says whether it has applied what is wanted, and leaves what was changed by hand since.
+func (s state) drifted(to goal) bool {
+	return !s.heals && s.at(to) && !s.asked && s.phase == phaseSucceeded && s.operatedAt(to) && !s.inSync(to)
 }
 
 // inSync says whether everything is as in Git, but for what Git has no more and the Application, or the object itself, wants to stay.

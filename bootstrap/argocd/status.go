@@ -23,13 +23,17 @@ func (a *ArgoCD) Status(ctx context.Context, c *kube.Client, t reconciler.Target
 			t.Source.URL, _, _ = unstructured.NestedString(live.Object, "spec", "source", "repoURL")
 		}
 	}
-	changed, err := c.Compare(ctx, []*unstructured.Unstructured{a.project(t), a.repository(t), a.application(t, true)})
+	automated, err := a.automated(ctx, c) // one that is not is told below
+	if err != nil {
+		return err
+	}
+	changed, err := c.Compare(ctx, []*unstructured.Unstructured{a.project(t), a.repository(t), a.application(t, automated)})
 	faults := err
 	for _, d := range changed {
 		switch {
 		case d.Missing:
 			faults = fault.Join(faults, fault.New(fault.Failed, "missing").On("%s", d.Ref).WithHint("rekindle up creates it"))
-		case !strings.HasPrefix(d.Path, "spec.syncPolicy"): // told below
+		default:
 			faults = fault.Join(faults, fault.New(fault.Failed, "%s is not as declared", d.Path).On("%s", d.Ref))
 		}
 	}

@@ -3,12 +3,11 @@ package argocd
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/rekindle-dev/rekindle/bootstrap/reconciler"
@@ -48,6 +47,13 @@ func (a *ArgoCD) Foresee(ctx context.Context, c *kube.Client, t reconciler.Targe
 	if err != nil {
 		return nil, err
 	}
+	app, err := a.untried(ctx, c)
+	if path && err == nil {
+		err = refuseStrangers(app)
+	}
+	if err != nil {
+		return nil, err
+	}
 	return reconciler.Foresee(ctx, c, namespaceField, a.project(t), a.repository(t), a.application(t, path || automated))
 }
 
@@ -78,6 +84,14 @@ func (a *ArgoCD) Follow(ctx context.Context, c *kube.Client, w *kube.Watcher, t 
 // Apply lets Argo CD apply the path, and waits until it has. Where later waves wait for earlier objects that are not
 // healthy, those are not applied yet.
 func (a *ArgoCD) Apply(ctx context.Context, c *kube.Client, w *kube.Watcher, t reconciler.Target, fresh bool, p plan.Progress) (plan.Outcome, error) {
+	app, err := a.untried(ctx, c)
+	if err == nil {
+		err = refuseStrangers(app)
+	}
+	if err != nil {
+		return "", err
+	}
+	warnOfShared(app, p)
 	return a.ensure(ctx, c, w, t, true, fresh, "applied", applied(goalOf(t)), p)
 }
 
@@ -125,7 +139,7 @@ func (a *ArgoCD) ensure(ctx context.Context, c *kube.Client, w *kube.Watcher, t 
 	}
 	if live != nil && outcome == plan.Unchanged && !fresh && !judge(live).Ready {
 		outcome = plan.Changed
-		if err := a.look(ctx, c, w, live, goalOf(t), automated, p); err != nil {
+		if err := a.look(ctx, c, live, goalOf(t), automated, p); err != nil {
 			return outcome, err
 		}
 	}
@@ -137,13 +151,16 @@ func (a *ArgoCD) ensure(ctx context.Context, c *kube.Client, w *kube.Watcher, t 
 
 // look asks Argo CD to look now. An operation that waits for what another commit brought would wait for ever, and one
 // that has ended without success is not begun again by itself.
-func (a *ArgoCD) look(ctx context.Context, c *kube.Client, w *kube.Watcher, live *unstructured.Unstructured, to goal, sync bool, p plan.Progress) error {
+func (a *ArgoCD) look(ctx context.Context, c *kube.Client, live *unstructured.Unstructured, to goal, sync bool, p plan.Progress) error {
 	s, told, err := a.end(ctx, c, live, to, p)
 	if err != nil {
 		return err
 	}
 	if told {
-		if err := w.Until(ctx, a.applicationRef(), "stopped", stopped, p); err != nil {
+		ended := func(obj *unstructured.Unstructured) bool {
+			return !stateOf(obj).running() || stateOf(obj).operatedAt(to)
+		}
+		if err := halt(ctx, c, a.applicationRef(), ended, p); err != nil {
 			return a.stuck(ctx, c, err)
 		}
 	}
@@ -153,13 +170,11 @@ func (a *ArgoCD) look(ctx context.Context, c *kube.Client, w *kube.Watcher, live
 // end tells an operation on another commit to end, and gives the state by which it has judged. It writes to nothing but what it has
 // read: an operation that has ended meanwhile would keep the phase that it is given, as Argo CD has nothing left to end.
 func (a *ArgoCD) end(ctx context.Context, c *kube.Client, live *unstructured.Unstructured, to goal, p plan.Progress) (s state, told bool, err error) {
-	applications := c.Dynamic().Resource(schema.GroupVersionResource{Group: group, Version: version, Resource: "applications"}).Namespace(a.spec.Namespace)
 	ends := wait.Func("Argo CD is told to end its operation", func(ctx context.Context) (bool, string, error) {
 		if s = stateOf(live); !s.running() || s.operatedAt(to) {
 			return true, "", nil
 		}
-		patch := fmt.Sprintf(`{"metadata":{"resourceVersion":%q},"status":{"operationState":{"phase":%q}}}`, live.GetResourceVersion(), phaseTerminating)
-		_, err := applications.Patch(ctx, a.name, types.MergePatchType, []byte(patch), metav1.PatchOptions{FieldManager: kube.Manager})
+		err := amend(ctx, c, live, map[string]any{"status": map[string]any{"operationState": map[string]any{"phase": phaseTerminating}}})
 		if !kube.Transient(err) { // a conflict is
 			told = err == nil
 			return told, "", err
@@ -172,6 +187,51 @@ func (a *ArgoCD) end(ctx context.Context, c *kube.Client, live *unstructured.Uns
 	})
 	err = wait.Poll(ctx, ends, 200*time.Millisecond, p)
 	return s, told, err
+}
+
+// halt waits until the operation of an Application has ended. It is told so again each time that it goes on: Argo CD writes what it was
+// about to write when it was told. One that has not begun is taken back.
+func halt(ctx context.Context, c *kube.Client, ref kube.Ref, ended func(*unstructured.Unstructured) bool, p plan.Progress) error {
+	over := wait.Func("Argo CD ends the operation of "+ref.String(), func(ctx context.Context) (bool, string, error) {
+		app, err := c.Get(ctx, ref)
+		if err != nil || app == nil || ended(app) {
+			return err == nil, "", err
+		}
+		s := stateOf(app)
+		var change map[string]any
+		switch {
+		case s.phase == phaseRunning:
+			change = map[string]any{"status": map[string]any{"operationState": map[string]any{"phase": phaseTerminating}}}
+		case s.asked:
+			change = map[string]any{"operation": nil}
+		default:
+			return false, s.message, nil
+		}
+		err = amend(ctx, c, app, change)
+		if apierrors.IsNotFound(err) || kube.Transient(err) { // a conflict is
+			err = nil
+		}
+		return false, s.message, err
+	})
+	return wait.Poll(ctx, over, 500*time.Millisecond, p)
+}
+
+// idle says whether Argo CD has no operation of an Application to do.
+func idle(obj *unstructured.Unstructured) bool {
+	_, found, _ := unstructured.NestedMap(obj.Object, "operation")
+	return !found
+}
+
+// amend changes an Application as it was read, and fails if it is another by now.
+func amend(ctx context.Context, c *kube.Client, read *unstructured.Unstructured, change map[string]any) error {
+	change["metadata"] = map[string]any{"resourceVersion": read.GetResourceVersion()}
+	patch, err := json.Marshal(change)
+	if err != nil {
+		return err
+	}
+	_, err = c.Dynamic().Resource(applicationResource()).Namespace(read.GetNamespace()).
+		Patch(ctx, read.GetName(), types.MergePatchType, patch, metav1.PatchOptions{FieldManager: kube.Manager})
+	return err
 }
 
 // request asks Argo CD to look at the repository now, past its caches, and to sync to the commit if sync is set.
