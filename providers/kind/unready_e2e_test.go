@@ -5,10 +5,13 @@ package kind_test
 import (
 	"context"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/internal/wait"
 	"github.com/rekindle-dev/rekindle/providers"
 	"github.com/rekindle-dev/rekindle/providers/kind"
 )
@@ -32,9 +35,15 @@ func TestANodeThatIsNeverReadyIsNoCluster(t *testing.T) {
 			t.Errorf("left: %s", left)
 		}
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute) // also for what comes before the node is awaited
+	awaited := make(chan struct{})
+	var once sync.Once
+	ctx, cancel := wait.Patiently(t.Context(), func() <-chan struct{} { return awaited }, 10*time.Second)
 	defer cancel()
-	c, err := p.Ensure(ctx, providers.Spec{Name: name}, nil)
+	c, err := p.Ensure(ctx, providers.Spec{Name: name}, func(u plan.Update) {
+		if strings.Contains(u.Waiting, "Node "+name+"-control-plane") {
+			once.Do(func() { close(awaited) }) // the time for it begins
+		}
+	})
 	if err == nil {
 		t.Fatalf("it is taken for ready: %+v", c)
 	}
