@@ -8,7 +8,6 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/fault"
@@ -60,14 +59,9 @@ func (j *Job) foreseeContext(context.Context, plan.Progress) (plan.Forecast, err
 }
 
 func (j *Job) foreseeCRDs(ctx context.Context, _ plan.Progress) (plan.Forecast, error) {
-	return j.foreseeApply(ctx, j.stack.CRDs())
-}
-
-// foreseeApply tells what would be made of objects, or that this would be refused.
-func (j *Job) foreseeApply(ctx context.Context, objs []*unstructured.Unstructured) (plan.Forecast, error) {
-	different, err := j.client.Changes(ctx, objs, kube.Manager)
+	different, err := j.client.Changes(ctx, j.stack.CRDs(), kube.Manager)
 	if err == nil {
-		err = j.client.Refused(ctx, objs, different, kube.Manager)
+		err = j.client.Refused(ctx, j.stack.CRDs(), different, kube.Manager)
 	}
 	return forecastOf(different), err
 }
@@ -76,7 +70,8 @@ func (j *Job) foreseeKeys(ctx context.Context, _ plan.Progress) (plan.Forecast, 
 	if err := j.refuseKeys(ctx); err != nil {
 		return plan.Forecast{}, err
 	}
-	return j.foreseeApply(ctx, secretObjects(j.secrets))
+	different, err := j.client.Changes(ctx, secretObjects(j.secrets), kube.Manager)
+	return forecastOf(different), err
 }
 
 // foreseeHost tells which processes of this machine would be started, restarted or ended.

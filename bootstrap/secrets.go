@@ -17,12 +17,13 @@ import (
 	"github.com/rekindle-dev/rekindle/providers"
 )
 
-// applySecrets makes the Secrets and their namespaces. A Secret that was there before is refused.
+// applySecrets makes the Secrets and their namespaces. A Secret that was there before is refused; one of ours that somebody has changed
+// since is put right.
 func (j *Job) applySecrets(ctx context.Context) (plan.Outcome, error) {
 	if err := j.refuseKeys(ctx); err != nil {
 		return "", err
 	}
-	changes, err := j.client.Apply(ctx, secretObjects(j.secrets), kube.ApplyOptions{Manager: kube.Manager})
+	changes, err := j.client.Apply(ctx, secretObjects(j.secrets), kube.ApplyOptions{Manager: kube.Manager, Force: true})
 	return kube.Outcome(changes), err
 }
 

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/fault"
@@ -36,6 +37,18 @@ func TestAKeyOfSomebodyElseIsRefused(t *testing.T) {
 	for _, want := range []plan.Outcome{plan.Changed, plan.Unchanged} {
 		if got, err := j.applySecrets(t.Context()); got != want || err != nil {
 			t.Errorf("our own: %v, %v, want %v", got, err, want)
+		}
+	}
+	byHand := metav1.PatchOptions{FieldManager: "kubectl-edit"}
+	if _, err := j.client.Typed().CoreV1().Secrets("default").Patch(t.Context(), "ours", types.MergePatchType, []byte(`{"data":{"age.agekey":"eA=="}}`), byHand); err != nil {
+		t.Fatal(err)
+	}
+	if f, err := j.foreseeKeys(t.Context(), nil); f.Effect != plan.Change || err != nil {
+		t.Errorf("changed by hand, foreseen: %+v, %v", f, err)
+	}
+	for _, want := range []plan.Outcome{plan.Changed, plan.Unchanged} {
+		if got, err := j.applySecrets(t.Context()); got != want || err != nil {
+			t.Errorf("changed by hand: %v, %v, want %v", got, err, want)
 		}
 	}
 	j.secrets[0].Type = "example.com/other"
