@@ -129,7 +129,11 @@ func (l *lab) leavesAShare() {
 			}
 			time.Sleep(200 * time.Millisecond)
 		}
-		_, _ = volumes.PutBack(l.Context(), l.mover.client, []map[string]any{volumeOf("share"), claimOf("share")})
+		claim := claimOf("share")
+		claim["spec"].(map[string]any)["volumeName"] = "share" // else the simulated storage may be quicker than whoever binds the two
+		if _, err := volumes.PutBack(l.Context(), l.mover.client, []map[string]any{volumeOf("share"), claim}); err != nil {
+			l.Error(err)
+		}
 	}()
 	result := l.rebuild()
 	if text := fault.Text(result.Err); fault.KindOf(result.Err) != fault.Refused || !strings.Contains(text, "claim shop/share: is on storage that outlives the cluster") {
