@@ -69,7 +69,7 @@ const provisionID = "provision"
 
 func (j *Job) provision(ctx context.Context) plan.Step {
 	title := "make the cluster " + j.ref().String()
-	if _, lent := j.tools.Provider.(providers.Lender); lent {
+	if j.isLent() {
 		title = "mark the cluster " + j.ref().String() + " as ours"
 	}
 	return plan.Step{
@@ -272,7 +272,7 @@ func (j *Job) takeLeaseOfOld(ctx context.Context) plan.Step {
 				return "", err
 			}
 			if j.silent = silent(step, j.client.Answers, oldAnswers); j.silent {
-				if _, lent := j.tools.Provider.(providers.Lender); lent { // it stays, and a moment later it may answer
+				if j.isLent() { // it stays, and a moment later it may answer
 					return "", j.keepsAll(errSilent)
 				}
 				p.Note("its API server does not answer, so no other run is working on it")

@@ -30,7 +30,7 @@ const removeTimeout = 10 * time.Minute
 
 // WhatGoes says what Down takes away, as a question begins.
 func (j *Job) WhatGoes() string {
-	if _, lent := j.tools.Provider.(providers.Lender); lent {
+	if j.isLent() {
 		return "remove what was installed in the cluster " + j.Name() + " (" + j.tools.Where + "), with the data of its volumes"
 	}
 	return "remove the cluster " + j.tools.Where + "/" + j.Name() + " and everything in it"
@@ -90,6 +90,12 @@ func (j *Job) before(ctx context.Context, lender providers.Lender) (b reconciler
 		return b, j.notOurs(err)
 	}
 	return b, nil
+}
+
+// isLent says whether somebody else made the cluster, which stays.
+func (j *Job) isLent() bool {
+	_, lent := j.tools.Provider.(providers.Lender)
+	return lent
 }
 
 // warnOfBefore tells which namespaces and CRDs of the path were there before: the reconciler writes into them, and Down leaves them.

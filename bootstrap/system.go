@@ -9,7 +9,6 @@ import (
 
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
-	"github.com/rekindle-dev/rekindle/providers"
 )
 
 // networkReady waits for what makes the network of the new cluster: a controller that does not reach the API
@@ -64,7 +63,7 @@ func (j *Job) systemWorkloads(ctx context.Context) ([]kube.Ref, error) {
 		ours[obj.GetNamespace()] = obj.GetNamespace() != metav1.NamespaceSystem
 	}
 	namespace := metav1.NamespaceAll
-	if _, lent := j.tools.Provider.(providers.Lender); lent {
+	if j.isLent() {
 		namespace = metav1.NamespaceSystem
 	}
 	apps := j.client.Typed().AppsV1()

@@ -174,7 +174,7 @@ func (a *ArgoCD) end(ctx context.Context, c *kube.Client, live *unstructured.Uns
 		if s = stateOf(live); !s.running() || s.operatedAt(to) {
 			return true, "", nil
 		}
-		err := amend(ctx, c, live, map[string]any{"status": map[string]any{"operationState": map[string]any{"phase": phaseTerminating}}})
+		err := amend(ctx, c, live, terminating())
 		if !kube.Transient(err) { // a conflict is
 			told = err == nil
 			return told, "", err
@@ -201,7 +201,7 @@ func halt(ctx context.Context, c *kube.Client, ref kube.Ref, ended func(*unstruc
 		var change map[string]any
 		switch {
 		case s.phase == phaseRunning:
-			change = map[string]any{"status": map[string]any{"operationState": map[string]any{"phase": phaseTerminating}}}
+			change = terminating()
 		case s.asked:
 			change = map[string]any{"operation": nil}
 		default:
@@ -214,6 +214,11 @@ func halt(ctx context.Context, c *kube.Client, ref kube.Ref, ended func(*unstruc
 		return false, s.message, err
 	})
 	return wait.Poll(ctx, over, 500*time.Millisecond, p)
+}
+
+// terminating is the change of an Application that has Argo CD end its operation.
+func terminating() map[string]any {
+	return map[string]any{"status": map[string]any{"operationState": map[string]any{"phase": phaseTerminating}}}
 }
 
 // idle says whether Argo CD has no operation of an Application to do.

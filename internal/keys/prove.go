@@ -225,11 +225,12 @@ func loadAll(repo fs.FS, file string) ([]*sops.Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	if trees := objects(storeOf(file, raw), raw); trees != nil {
+	store := storeOf(file, raw)
+	if trees := objects(store, raw); trees != nil {
 		return trees, nil
 	}
-	tree, _, err := load(repo, file)
-	return []*sops.Tree{tree}, err
+	tree, err := store.LoadEncryptedFile(raw)
+	return []*sops.Tree{&tree}, err
 }
 
 // objects are the encrypted ones among the objects of a file, nil where SOPS wrote the file as a whole.

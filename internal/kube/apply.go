@@ -87,7 +87,7 @@ func (c *Client) Apply(ctx context.Context, objs []*unstructured.Unstructured, o
 func crdsOf(objs []*unstructured.Unstructured) []Ref {
 	var refs []Ref
 	for _, obj := range objs {
-		if ref := RefOf(obj); ref.GroupKind() == crdKind {
+		if ref := RefOf(obj); IsCRD(ref) {
 			refs = append(refs, ref)
 		}
 	}

@@ -27,7 +27,7 @@ func IsWritten(obj metav1.Object) bool {
 // that is refused with its name.
 func (c *Client) EstablishCRDs(ctx context.Context, crds []*unstructured.Unstructured, p plan.Progress) ([]Change, error) {
 	for _, crd := range crds {
-		if ref := RefOf(crd); ref.GroupKind() != crdKind {
+		if ref := RefOf(crd); !IsCRD(ref) {
 			return nil, fault.New(fault.Failed, "is not a CustomResourceDefinition").On("%s", ref)
 		}
 	}
