@@ -48,7 +48,7 @@ func gitDiffers(ctx context.Context, root string) (func(name string) bool, error
 // filterGrace is how long a filter that git has started may keep its output open when git itself has ended.
 const filterGrace = time.Second
 
-// gitIn is git in a checkout. It must not write the index, and run nothing but the filters.
+// gitIn is git in a folder, whatever repository the environment names. It must not write the index, and run nothing but the filters.
 func gitIn(ctx context.Context, program, root string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, program, append([]string{"-C", root, "--no-optional-locks", "-c", "core.fsmonitor=false"}, args...)...)
 	cmd.Env = append(withoutRepository(os.Environ()), "LC_ALL=C")
@@ -77,10 +77,15 @@ func gitFilters(ctx context.Context, root string, names []string) (filtered []st
 	return filtered
 }
 
-// withoutRepository is an environment that names no repository: in a hook of Git it names the one of the hook.
+// withoutRepository is an environment that names no repository: in a hook of Git it names the one of the hook. What it configures
+// stays, such as what a person gave to the git that runs the hook.
 func withoutRepository(env []string) []string {
+	ofRepository := []string{ // git rev-parse --local-env-vars, without GIT_CONFIG_PARAMETERS and GIT_CONFIG_COUNT
+		"GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_CONFIG", "GIT_OBJECT_DIRECTORY", "GIT_DIR", "GIT_WORK_TREE", "GIT_IMPLICIT_WORK_TREE", "GIT_GRAFT_FILE", "GIT_INDEX_FILE",
+		"GIT_NO_REPLACE_OBJECTS", "GIT_REPLACE_REF_BASE", "GIT_PREFIX", "GIT_INTERNAL_SUPER_PREFIX", "GIT_SHALLOW_FILE", "GIT_COMMON_DIR",
+	}
 	return slices.DeleteFunc(env, func(v string) bool {
 		name, _, _ := strings.Cut(v, "=")
-		return slices.Contains([]string{"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX"}, name)
+		return slices.Contains(ofRepository, name)
 	})
 }

@@ -67,8 +67,7 @@ func excludesFile(ctx context.Context, root, home, folder string) (string, error
 // askGit asks Git which file its configuration names.
 func askGit(ctx context.Context, program, root string) (string, error) {
 	const unset = 1 // https://git-scm.com/docs/git-config#_description
-	cmd := exec.CommandContext(ctx, program, "-C", root, "config", "--type=path", "--get", "core.excludesFile")
-	out, err := cmd.Output()
+	out, err := gitIn(ctx, program, root, "config", "--type=path", "--get", "core.excludesFile").Output()
 	failed := (*exec.ExitError)(nil)
 	switch {
 	case err == nil:

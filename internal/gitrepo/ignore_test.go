@@ -1,6 +1,7 @@
 package gitrepo
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -92,6 +93,32 @@ func TestWhatGitSaysOfItsConfigurationCounts(t *testing.T) {
 	write(t, dir, map[string]string{"secret.env": "s3cret"})
 	if got := served(t, dir); got != "a" {
 		t.Errorf("served are %s", got)
+	}
+}
+
+// TestAHookOfAnotherRepositoryIsNotAsked: Git names its repository to a hook by the environment.
+func TestAHookOfAnotherRepositoryIsNotAsked(t *testing.T) {
+	home := machine(t)
+	write(t, home, map[string]string{"mine": "*.env\n", "other": "new\n"})
+	dir, _ := newRepo(t, map[string]string{"a": "1"})
+	gitCommand(t, dir, "config", "core.excludesFile", "~/mine")
+	write(t, dir, map[string]string{"secret.env": "s3cret", "new": "2"})
+	other, _ := newRepo(t, map[string]string{"b": "1"})
+	gitCommand(t, other, "config", "core.excludesFile", "~/other")
+	t.Setenv("GIT_DIR", filepath.Join(other, ".git"))
+	t.Setenv("GIT_CONFIG", filepath.Join(other, ".git", "config"))
+	f, err := OpenFolder(t.Context(), dir, config.Ref{Branch: "main"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree, err := f.Tree(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]bool{"new": true, "secret.env": false} {
+		if _, err := fs.Stat(tree.FS(), name); (err == nil) != want {
+			t.Errorf("%s is taken: %t", name, err == nil)
+		}
 	}
 }
 
