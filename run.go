@@ -37,7 +37,7 @@ type Running struct {
 
 // Run makes a cluster from the document under a temporary name, calls do with it, and deletes it: whatever do returns, also if
 // it panics, and also if ctx ends. It is refused for existing clusters. The user's kubeconfig does not change. If the program
-// is killed the cluster stays, and rekindle gc deletes it.
+// is killed the cluster stays; rekindle gc deletes it once its TTL is over, and rekindle gc --dead at once.
 //
 // The error is that of do, or what kept the cluster from coming up or from going away.
 func Run(ctx context.Context, document string, o Options, r RunOptions, do func(ctx context.Context, cluster *Running) error) (*Report, error) {

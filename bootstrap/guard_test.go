@@ -3,6 +3,7 @@ package bootstrap
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/rekindle-dev/rekindle/internal/kube"
@@ -14,6 +15,16 @@ var errGuarded = errors.New("guarded")
 
 // refuse is a guard that lets nothing happen.
 func refuse(context.Context, *kube.Client, plan.Progress) error { return errGuarded }
+
+func TestAClusterThatWasDeletedMeanwhileIsTold(t *testing.T) {
+	for finds, told := range map[error]bool{providers.ErrNotFound: true, errGuarded: false, nil: false} {
+		j := newFound(finder{err: finds})
+		if err := j.deleted(t.Context()); (err != nil) != told || told && !strings.Contains(err.Error(), "another run has deleted it") {
+			t.Errorf("%v: %v", finds, err)
+		}
+		j.Close()
+	}
+}
 
 // TestNothingIsChangedBeforeAGuardWasAsked: it is asked when the lease is held, and everything else comes after it.
 func TestNothingIsChangedBeforeAGuardWasAsked(t *testing.T) {

@@ -3,7 +3,6 @@ package bootstrap
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -96,29 +95,6 @@ func (j *Job) before(ctx context.Context, lender providers.Lender) (b reconciler
 func (j *Job) isLent() bool {
 	_, lent := j.tools.Provider.(providers.Lender)
 	return lent
-}
-
-// warnOfBefore tells which namespaces and CRDs of the path were there before: the reconciler writes into them, and Down leaves them.
-func (j *Job) warnOfBefore(ctx context.Context, p plan.Progress) error {
-	lender, ok := j.tools.Provider.(providers.Lender)
-	if !ok {
-		return nil
-	}
-	before, err := j.before(ctx, lender)
-	if err != nil && !errors.Is(err, providers.ErrNotFound) { // without a mark it is not lent yet, and Up notes what there is
-		return err
-	}
-	var there []string
-	for _, obj := range j.renderedObjects() {
-		if ref := kube.RefOf(obj); before.Had(ref) && !slices.Contains(there, ref.String()) {
-			there = append(there, ref.String())
-		}
-	}
-	if len(there) > 0 {
-		p.Warn(fmt.Sprintf("the repository declares what was in the cluster before: %s changes it as declared, deletes it with everything in it if a later commit has it no more, and down leaves it: %s",
-			j.follower.Name(), strings.Join(there, ", ")))
-	}
-	return nil
 }
 
 func (j *Job) removeSync(lender providers.Lender) *plan.Step {
@@ -222,8 +198,9 @@ func (j *Job) removeRest(lender providers.Lender) plan.Step {
 				refs = append(refs, kube.NewRef(corev1.SchemeGroupVersion.WithKind("Namespace"), "", name))
 			}
 		}
-		if len(refs) == 0 {
-			return plan.Unchanged, nil
+		outcome, err := j.letGo(ctx, before)
+		if err != nil || len(refs) == 0 {
+			return outcome, err
 		}
 		return plan.Changed, j.client.Delete(ctx, refs, p)
 	})

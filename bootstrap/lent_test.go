@@ -8,7 +8,6 @@ import (
 
 	"k8s.io/client-go/rest"
 
-	"github.com/rekindle-dev/rekindle/bootstrap/flux"
 	"github.com/rekindle-dev/rekindle/bootstrap/reconciler"
 	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/fault"
@@ -114,14 +113,19 @@ spec:
 	}
 }
 
-// TestWhatThePathDeclaresAndWasThereIsTold before the reconciler writes into it.
+// TestWhatThePathDeclaresAndWasThereIsTold before the reconciler writes into it, also by plan. Before the first run nothing notes what was
+// there: it is what is there now.
 func TestWhatThePathDeclaresAndWasThereIsTold(t *testing.T) {
-	j := newFound(lender{had: []string{"default", "shop"}})
-	j.follower = flux.New(config.Flux{})
-	j.render(t, "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: web}\n")
-	warned := ""
-	err := j.warnOfBefore(t.Context(), func(u plan.Update) { warned += u.Warning })
-	if err != nil || !strings.HasSuffix(warned, "Flux changes it as declared, deletes it with everything in it if a later commit has it no more, and down leaves it: Namespace shop") {
-		t.Errorf("%v, warned %q", err, warned)
+	j := newLive(t, there)
+	j.render(t, declared)
+	for name, provider := range map[string]providers.Provider{"lent": lender{had: []string{"default", "kept-plain", "kept-option", "kept-own"}}, "not yet": unmarked{}} {
+		j.tools.Provider = provider
+		h, err := j.heirlooms(t.Context())
+		warned := ""
+		h.tell("Flux", func(u plan.Update) { warned += u.Warning + "\n" })
+		if err != nil || len(h.lacks) != 2 || !strings.HasPrefix(warned, "the repository declares what was in the cluster before: Flux changes it as declared, and down leaves it: "+
+			"Namespace kept-plain, Namespace kept-option, Namespace kept-own\n") {
+			t.Errorf("%s: %d are to be kept, warned %q (%v)", name, len(h.lacks), warned, err)
+		}
 	}
 }

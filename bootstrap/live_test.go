@@ -199,7 +199,7 @@ func TestTheLeaseIsHeldUntilTheJobIsClosed(t *testing.T) {
 	take := func(limit time.Duration) error {
 		within, end := context.WithTimeout(t.Context(), limit)
 		defer end()
-		return other.HoldLease(within, within, nil, func(error) {})
+		return other.HoldLease(within, within, nil, nil, func(error) {})
 	}
 	if err := take(3 * time.Second); err == nil {
 		t.Error("another run has it while this one stops")

@@ -64,6 +64,9 @@ func (j *Job) renderPath() *plan.Step {
 				return "", err
 			}
 			j.rendered = rendered
+			for _, warning := range rendered.Warnings {
+				p.Warn(warning)
+			}
 			p.Note(plan.Count(len(rendered.Objects), "object"))
 			return plan.Unchanged, nil
 		},

@@ -2,6 +2,7 @@ package bootstrap
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/wait"
+	"github.com/rekindle-dev/rekindle/providers"
 	"github.com/rekindle-dev/rekindle/stacks"
 )
 
@@ -38,13 +40,23 @@ func (j *Job) holdLease(step, ctx context.Context, p plan.Progress) error {
 	lifetime, end := context.WithCancel(context.WithoutCancel(ctx))
 	j.endLease = end
 	cluster := j.ref()
-	return j.client.HoldLease(step, lifetime, p, func(err error) {
+	return j.client.HoldLease(step, lifetime, p, j.deleted, func(err error) {
 		if j.tools.Lost == nil {
 			return
 		}
 		j.tools.Lost(fault.Wrap(err, fault.Failed, "this run has lost its lease, and stopped").On("cluster %s", cluster).
 			WithHint("let that run end, then run the same command again: it continues where this one stopped"))
 	})
+}
+
+// deleted is the fault of a cluster that another run has deleted while this one waited for its lease.
+func (j *Job) deleted(ctx context.Context) error {
+	_, err := j.tools.Provider.Find(ctx, j.ref())
+	if !errors.Is(err, providers.ErrNotFound) {
+		return nil
+	}
+	return fault.New(fault.Failed, "another run has deleted it while this one waited for its lease").On("cluster %s", j.ref()).
+		WithHint("run the same command again")
 }
 
 // establishCRDs applies the CRDs of all charts at once, so that no release waits for another's.

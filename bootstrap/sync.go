@@ -89,22 +89,38 @@ func (j *Job) pointReconciler(admission []plan.ID) *plan.Step {
 			if _, err := j.client.Apply(ctx, namespaceObjects(j.follower.Release().Namespace), kube.ApplyOptions{Manager: kube.Manager}); err != nil {
 				return "", err
 			}
+			there, err := j.keepBefore(ctx) // it may apply the path from here on
+			if err != nil {
+				return "", err
+			}
 			target, err := j.target(ctx)
 			if err != nil {
 				return "", err
 			}
 			outcome, err := j.follower.Point(ctx, j.client, target, j.pointsAtPath(admission))
-			if j.pointed = outcome == plan.Changed; j.pointed && err == nil {
-				err = j.warnOfBefore(ctx, p)
+			j.pointed = outcome == plan.Changed
+			if err == nil && len(there.lacks) > 0 {
+				outcome = plan.Changed
+			}
+			if outcome == plan.Changed {
+				there.tell(j.follower.Name(), p)
 			}
 			return outcome, err
 		},
 		Look: func(ctx context.Context, p plan.Progress) (plan.Forecast, error) {
 			different, err := j.foreseePoint(ctx, j.pointsAtPath(admission))
-			if len(different) > 0 && err == nil {
-				err = j.warnOfBefore(ctx, p)
+			if err != nil {
+				return plan.Forecast{}, err
 			}
-			return forecastOf(different), err
+			there, err := j.heirlooms(ctx)
+			f := forecastOf(different)
+			if keeps := there.foreseen(j.follower.Name()); len(keeps) > 0 {
+				f = plan.Forecast{Effect: plan.Change, Changes: append(f.Changes, keeps...)}
+			}
+			if f.Effect != plan.None {
+				there.tell(j.follower.Name(), p)
+			}
+			return f, err
 		},
 	}
 }

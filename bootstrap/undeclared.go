@@ -73,8 +73,8 @@ func (j *Job) undeclaredFaults(u undeclared) error {
 	}
 	for _, r := range u.releases {
 		f := found(releaseName(r))
-		if j.reconcilerOf(r) != nil {
-			f = f.WithHint("uninstalling it may delete what it has applied: prevent that first, then helm uninstall -n %s %s", r.Namespace, r.Name)
+		if old := j.reconcilerOf(r); old != nil {
+			f = f.WithHint("it still applies what it was pointed at, and uninstalling it may delete that: %s; then helm uninstall -n %s %s", lettingGo(old), r.Namespace, r.Name)
 		}
 		errs = append(errs, f)
 	}
@@ -82,6 +82,14 @@ func (j *Job) undeclaredFaults(u undeclared) error {
 		errs = append(errs, found(ref.String()))
 	}
 	return fault.Join(errs...)
+}
+
+// lettingGo is how a reconciler is made to leave what it has applied, for another one to go on with.
+func lettingGo(r reconciler.Reconciler) string {
+	if _, is := r.(*flux.Flux); is {
+		return "set spec.deletionPolicy of its Kustomizations to Orphan, suspend its HelmReleases, and delete the Kustomizations"
+	}
+	return "delete its Applications without the finalizer resources-finalizer.argocd.argoproj.io"
 }
 
 // compareUndeclared makes each a fault.

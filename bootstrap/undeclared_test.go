@@ -11,6 +11,7 @@ import (
 
 	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/helm"
 	"github.com/rekindle-dev/rekindle/internal/keys"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
@@ -149,5 +150,16 @@ func TestAReconcilerIsNotPruned(t *testing.T) {
 	}
 	if left, err := j.client.Get(t.Context(), revision); err != nil || left == nil || !strings.Contains(warned, "helm uninstall -n old-flux flux") {
 		t.Errorf("it is there: %t (%v), warned %q", left != nil, err, warned)
+	}
+}
+
+// A reconciler that left the documents goes on applying, beside the one that came for it: how it lets go is told.
+func TestHowAReconcilerLetsGoIsTold(t *testing.T) {
+	j := newFound(finder{})
+	for name, told := range map[string]string{"flux": "deletionPolicy", "argocd": "finalizer", "web": "up --prune removes it"} {
+		err := j.undeclaredFaults(undeclared{releases: []helm.Installed{{Name: name, Namespace: "x"}}})
+		if hint := strings.Join(fault.Hints(err), ""); !strings.Contains(hint, told) || name != "web" && !strings.Contains(hint, "helm uninstall -n x "+name) {
+			t.Errorf("%s: %q", name, hint)
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/state/volumes"
 	"github.com/rekindle-dev/rekindle/migrate/fence"
+	"github.com/rekindle-dev/rekindle/migrate/poke"
 )
 
 // recall records that the receiver may not be opened, before the giver writes again: a record there that all data was carried
@@ -46,6 +47,7 @@ func (h *Handover) GoBack() *plan.Plan {
 			if err != nil {
 				return "", err
 			}
+			poke.Insist(ctx, h.giver.Client(), p)
 			if h.giver.Name() == h.o.From {
 				return outcome, h.note(ctx, Staged, h.o.From)
 			}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/version"
 
@@ -14,7 +13,6 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/state/volumes"
 	"github.com/rekindle-dev/rekindle/migrate/fence"
-	"github.com/rekindle-dev/rekindle/migrate/outward"
 )
 
 // oldest is the version of Kubernetes that a fence needs: ValidatingAdmissionPolicy is served from it on.
@@ -45,6 +43,9 @@ func (h *Handover) Check() *plan.Plan {
 	both("target/version", "the target can be fenced", h.checkTargetVersion)
 	both("target/apis", "the target serves what the repository uses", h.checkAPIs)
 	both("target/room", "the target has room for the claims", h.checkRoom)
+	if h.record != nil && h.record.Phase == Staged {
+		both("target/equal", "what came into the target is as in the source", h.checkEqual)
+	}
 	return p
 }
 
@@ -110,7 +111,7 @@ func (h *Handover) comeBack(ctx context.Context, rules fence.Rules) error {
 	return fault.Join(errs...)
 }
 
-// tellWriters tells of those whose work stops for the time of the cutover, or may only run on one side.
+// tellWriters tells of those whose work stops for the time of the cutover, or may only run on one side, and of those that no fence stops.
 func (h *Handover) tellWriters(ctx context.Context, c *kube.Client, p plan.Progress) error {
 	unfinished, err := fence.Unfinished(ctx, c, fence.Rules{})
 	if err != nil {
@@ -130,18 +131,7 @@ func (h *Handover) tellWriters(ctx context.Context, c *kube.Client, p plan.Progr
 	if err != nil {
 		return fmt.Errorf("list pods: %w", err)
 	}
-	acting := map[string]bool{}
-	for i := range pods.Items {
-		for _, app := range h.o.Hold {
-			if pod := &pods.Items[i]; pod.Status.Phase == corev1.PodRunning && outward.Has([]string{app}, pod.Labels) {
-				acting[app] = true
-			}
-		}
-	}
-	for _, app := range h.o.Hold {
-		if acting[app] {
-			p.Note(app + " runs in one cluster at a time")
-		}
-	}
+	h.tellHeld(pods.Items, p)
+	h.tellBeside(pods.Items, p)
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/version"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/marks"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/state/volumes"
 	"github.com/rekindle-dev/rekindle/migrate/gate"
@@ -133,6 +134,41 @@ func (h *Handover) checkRoom(ctx context.Context, p plan.Progress) error {
 		}
 	}
 	return fault.Join(append(errs, h.checkCapacity(ctx, all, p), h.checkQuotas(ctx, all))...)
+}
+
+// checkEqual compares what a target has that was staged, as the cutover does when nobody can write any more: what differs stops that.
+func (h *Handover) checkEqual(ctx context.Context, p plan.Progress) error {
+	errs := []error{h.tellLeft(ctx, p), h.sameWorkloads(ctx)}
+	if spec := h.giver.Documents().Cluster.Spec.State; spec != nil && len(spec.Objects) > 0 {
+		want, err := h.o.Keep(ctx, h.giver.Client(), spec.Objects)
+		if err == nil {
+			err = h.compareKept(ctx, want, nil)
+		}
+		errs = append(errs, err)
+	}
+	return fault.Join(errs...)
+}
+
+// tellLeft tells of claims of the target that were filled, and that the source has no more: a pod that takes one gets what it was then.
+func (h *Handover) tellLeft(ctx context.Context, p plan.Progress) error {
+	moving, err := volumes.Find(ctx, h.giver.Client())
+	if err != nil {
+		return err
+	}
+	there, err := h.receiver.Client().Typed().CoreV1().PersistentVolumeClaims("").List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("list the claims of the target: %w", err)
+	}
+	for i := range there.Items {
+		one := &there.Items[i]
+		set := cmp.Or(one.Annotations[marks.Restoring], one.Annotations[marks.Restored])
+		if set == "" || slices.ContainsFunc(moving, func(v volumes.Volume) bool { return v.Namespace == one.Namespace && v.Name == one.Name }) {
+			continue
+		}
+		p.Warn(fmt.Sprintf("claim %s/%s of %s has its data of the set %s, and %s has no such claim any more: delete it, or a pod that mounts it one day gets that",
+			one.Namespace, one.Name, h.receiver.Name(), set, h.giver.Name()))
+	}
+	return nil
 }
 
 // classesOfVolumes are the storage classes that the charts and the repository make, and those that volumes have which

@@ -3,6 +3,7 @@ package migrate
 import (
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"slices"
@@ -10,7 +11,9 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/utils/ptr"
 
 	"github.com/rekindle-dev/rekindle/internal/config"
@@ -149,7 +152,13 @@ func (h *Handover) sameKept(ctx context.Context) error {
 	if _, err := h.o.PutBack(ctx, h.receiver.Client(), want); err != nil {
 		return err
 	}
-	have, err := h.keptBy(ctx, spec.Objects)
+	return h.compareKept(ctx, want, h.follow)
+}
+
+// compareKept compares the kept objects of the receiver with those of the giver. One that is as a run of ours brought it, and that the
+// giver has changed since, is given to brought. Without that, nothing is changed, and what the cutover will bring is no difference.
+func (h *Handover) compareKept(ctx context.Context, want []map[string]any, brought func(ctx context.Context, is, want *unstructured.Unstructured) error) error {
+	have, err := h.keptBy(ctx, h.giver.Documents().Cluster.Spec.State.Objects)
 	if err != nil {
 		return err
 	}
@@ -160,15 +169,71 @@ func (h *Handover) sameKept(ctx context.Context) error {
 	var errs []error
 	for _, obj := range objs {
 		ref := kube.RefOf(obj)
-		switch is, there := have[ref]; {
-		case !there:
+		is, there := have[ref]
+		if !there && brought != nil {
 			errs = append(errs, fault.New(fault.Failed, "is kept state, but missing").On("%s of %s", ref, h.receiver.Name()))
-		case !sameContent(obj.Object, is):
+		}
+		if !there || sameContent(obj.Object, is) {
+			continue
+		}
+		live, err := h.receiver.Client().Get(ctx, ref)
+		switch {
+		case err != nil:
+			errs = append(errs, err)
+		case live != nil && isBrought(live):
+			if brought != nil {
+				errs = append(errs, brought(ctx, live, obj))
+			}
+		default:
 			errs = append(errs, fault.New(fault.Failed, "is kept state, but differs from %s", h.giver.Name()).On("%s of %s", ref, h.receiver.Name()).
 				WithHint("a controller there has made its own: delete it there, and run the same command again"))
 		}
 	}
 	return fault.Join(errs...)
+}
+
+// isBrought says whether an object is as a run of ours brought it: others have written about the object itself at most.
+func isBrought(live *unstructured.Unstructured) bool {
+	ours := false
+	for _, by := range live.GetManagedFields() {
+		if by.Manager == kube.Manager {
+			ours = true
+			continue
+		}
+		var fields map[string]any
+		if by.FieldsV1 == nil || json.Unmarshal(by.FieldsV1.GetRawBytes(), &fields) != nil {
+			return false
+		}
+		for name := range fields {
+			if name != "f:metadata" && name != "f:status" {
+				return false
+			}
+		}
+	}
+	return ours
+}
+
+// follow gives an object of the receiver what the giver's has by now.
+func (h *Handover) follow(ctx context.Context, is, want *unstructured.Unstructured) error {
+	next := want.DeepCopy()
+	next.Object["metadata"] = is.Object["metadata"] // with its resourceVersion: what somebody writes meanwhile wins
+	if status, has := is.Object["status"]; has {
+		next.Object["status"] = status
+	}
+	ref := kube.RefOf(want)
+	mapping, err := h.receiver.Client().Mapper().RESTMapping(want.GroupVersionKind().GroupKind(), want.GroupVersionKind().Version)
+	if err != nil {
+		return err
+	}
+	_, err = h.receiver.Client().Dynamic().Resource(mapping.Resource).Namespace(want.GetNamespace()).Update(ctx, next, metav1.UpdateOptions{FieldManager: kube.Manager})
+	switch {
+	case err != nil && want.GetKind() == "Secret": // the server quotes values
+		return fault.New(fault.Failed, "is kept state that %s has changed, and cannot be updated (%s)", h.giver.Name(), apierrors.ReasonForError(err)).On("%s of %s", ref, h.receiver.Name()).
+			WithHint("delete it there, and run the same command again")
+	case err != nil:
+		return fault.Wrap(err, fault.Failed, "update it as %s has changed it", h.giver.Name()).On("%s of %s", ref, h.receiver.Name())
+	}
+	return nil
 }
 
 func (h *Handover) keptBy(ctx context.Context, which []config.StateObject) (map[kube.Ref]map[string]any, error) {

@@ -14,6 +14,7 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/state/volumes"
 	"github.com/rekindle-dev/rekindle/migrate/fence"
 	"github.com/rekindle-dev/rekindle/migrate/gate"
+	"github.com/rekindle-dev/rekindle/migrate/poke"
 )
 
 // Abandon ends a migration whose source writes: the target stays as it is, held back. A target that is away is given up
@@ -32,6 +33,9 @@ func (h *Handover) Abandon() *plan.Plan {
 			outcome, err := fence.New(h.giver.Client()).Lift(ctx, h.record.ID, p)
 			if err != nil {
 				return "", err
+			}
+			if outcome == plan.Changed {
+				poke.Insist(ctx, h.giver.Client(), p)
 			}
 			if h.receiver.Client() != nil {
 				p.Note(fmt.Sprintf("%s is left as it is, held back: rekindle down deletes it, rekindle migrate stage starts again", h.o.To))

@@ -17,6 +17,7 @@ import (
 	"github.com/rekindle-dev/rekindle/migrate/fence"
 	"github.com/rekindle-dev/rekindle/migrate/gate"
 	"github.com/rekindle-dev/rekindle/migrate/outward"
+	"github.com/rekindle-dev/rekindle/migrate/poke"
 	"github.com/rekindle-dev/rekindle/migrate/traffic"
 )
 
@@ -447,6 +448,7 @@ func (h *Handover) open(ctx context.Context, p plan.Progress) (outcome plan.Outc
 	if err := group.Wait(); err != nil {
 		return "", err
 	}
+	poke.Insist(ctx, h.receiver.Client(), p)
 	if fenced == plan.Changed {
 		return fenced, nil
 	}

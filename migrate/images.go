@@ -193,6 +193,12 @@ func noRoom(pod *corev1.Pod) string {
 	return ""
 }
 
+// onTheirWay are what a kubelet says of containers whose image it does not have yet. The last ones are of runtimes that tell more of a
+// pull that failed, which is tried again.
+func onTheirWay() []string {
+	return []string{"", "ContainerCreating", "PodInitializing", "ErrImagePull", "ImageInspectError", "RegistryUnavailable", "SignatureValidationFailed"}
+}
+
 // pulled says whether a puller has all images, or why it gets one of them never.
 func pulled(puller, of *corev1.Pod, cluster string) (all bool, detail string, err error) {
 	var errs []error
@@ -209,7 +215,7 @@ func pulled(puller, of *corev1.Pod, cluster string) (all bool, detail string, er
 		case slices.Contains([]string{"ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}, is.Waiting.Reason):
 			errs = append(errs, fault.New(fault.Failed, "the image %s cannot be pulled: %s", c.Image, is.Waiting.Message).On("Pod %s/%s of %s", of.Namespace, of.Name, cluster).
 				WithHint("nothing was stopped: let the nodes of %s reach it, then run the same command again", cluster))
-		case slices.Contains([]string{"", "ContainerCreating", "PodInitializing", "ErrImagePull"}, is.Waiting.Reason):
+		case slices.Contains(onTheirWay(), is.Waiting.Reason):
 			wants = append(wants, c.Image+" "+is.Waiting.Message)
 		}
 	}

@@ -77,6 +77,8 @@ func TestWhatThereIsOfAPullersImages(t *testing.T) {
 		{"one is told to be wrong otherwise", failed, waiting("CreateContainerConfigError"), true, ""},
 		{"one is on its way", failed, waiting("ContainerCreating"), false, ""},
 		{"one failed once", failed, waiting("ErrImagePull"), false, ""},
+		{"one could not be verified once", failed, waiting("SignatureValidationFailed"), false, ""},
+		{"the registry of one was away once", failed, waiting("RegistryUnavailable"), false, ""},
 		{"one fails again and again", failed, waiting("ImagePullBackOff"), false, "Pod shop/db-0 of new: the image acme/tools:1 cannot be pulled: said so"},
 	} {
 		pod := &corev1.Pod{Spec: puller(heldPod(), nil).Spec.Template.Spec}

@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -137,7 +138,11 @@ func fits(c state.Claim, want wanted, p plan.Progress) error {
 		p.Warn(fmt.Sprintf("claim %s asks for %s, and the set has %s of it: unless files are sparse, its volume gets full and the restore fails: let the repository ask for more",
 			want.Claim, size, bytesText(c.Bytes)))
 	}
-	return holds(c, size.String())
+	err := holds(c, size.String())
+	if f := (*fault.Error)(nil); want.make != nil && errors.As(err, &f) {
+		err = f.WithHint("%s; where the cluster exists, its StatefulSet takes another size only when it is made anew: kubectl delete statefulset --cascade=orphan leaves its pods and claims", f.Hint)
+	}
+	return err
 }
 
 // holds refuses a claim that is smaller than the one that was.

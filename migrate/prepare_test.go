@@ -24,7 +24,9 @@ func TestWhatIsInTheWayOfTheDataIsToldAtOnce(t *testing.T) {
 		"a class that is mapped to nothing": {"fast: quick", nil, []string{
 			`nothing brings the storage class "quick"`, "cluster.yaml:7: ", "this cluster has standard"}},
 		"a volume that shrinks": {"fast: standard", func(l *lab) { l.set.Claims[1].Size = "2Gi" }, []string{
-			"claim shop/data-db-1: asks for 1Gi, but the one in the snapshot had 2Gi", "never shrinks"}},
+			"claim shop/data-db-1: asks for 1Gi, but the one in the snapshot had 2Gi", "never shrinks", "kubectl delete statefulset --cascade=orphan"}},
+		"a volume that shrinks, of no StatefulSet": {"fast: standard", func(l *lab) { l.set.Claims[2].Size = "2Gi" }, []string{
+			"claim shop/files: asks for 1Gi, but the one in the snapshot had 2Gi", "ask for 2Gi or more\n"}},
 		"a volume of another mode": {"fast: standard", func(l *lab) { l.set.Claims[0].VolumeMode = "Block" }, []string{
 			"claim shop/data-db-0: the snapshot has volume mode Block"}},
 		"two at once": {"", func(l *lab) { l.set.Claims[0].Size = "1Ti" }, []string{"data-db-0: asks for 1Gi", `class "fast"`, "2 errors"}},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -44,6 +45,7 @@ type Snapshot struct {
 
 	volumes []volumes.Volume  // found by Look
 	parents map[string]string // claim → its snapshot in the newest set that has one
+	before  *state.Summary    // the newest set that is whole; nil without one
 	mover   *volumes.Mover
 	opened  bool          // the repository, by an earlier one
 	access  *state.Access // how movers reach it; nil before
@@ -122,7 +124,10 @@ func (s *Snapshot) open(ctx context.Context, p plan.Progress) (plan.Outcome, err
 	if err != nil {
 		return "", err
 	}
-	for _, set := range sets { // the newest first
+	for i, set := range sets { // the newest first
+		if s.before == nil && set.Whole() {
+			s.before = &sets[i]
+		}
 		for _, c := range set.Claims {
 			if s.parents[c.Claim] == "" {
 				s.parents[c.Claim] = c.Snapshot
@@ -154,7 +159,10 @@ func (s *Snapshot) find(ctx context.Context, p plan.Progress) (plan.Outcome, err
 		if s.job.Simulated() && v.Taken() {
 			v.Skipped = simulated
 		}
-		if v.Skipped != "" {
+		switch {
+		case v.Skipped != "" && v.Going:
+			p.Warn(fmt.Sprintf("claim %s is left out, although a pod has it mounted: %s: its data is in no set from now on, and goes with that pod", v, v.Skipped))
+		case v.Skipped != "":
 			p.Note(fmt.Sprintf("claim %s is left out: %s", v, v.Skipped))
 		}
 	}
@@ -355,8 +363,30 @@ func (s *Snapshot) finish(ctx context.Context, p plan.Progress) (plan.Outcome, e
 	}
 	if !set.Complete {
 		p.Warn(fmt.Sprintf("the set %s is not complete: rekindle rebuild does not choose it", set.ID))
+		return plan.Changed, nil
+	}
+	if gone := s.gone(set); len(gone) > 0 {
+		p.Warn(fmt.Sprintf("the set before, %s, has data of claims that this one has none of: %s: if that is to be kept, keep that set, as rebuild now chooses this one and rekindle keep removes old ones",
+			s.before.ID, strings.Join(gone, ", ")))
 	}
 	return plan.Changed, nil
+}
+
+// gone are the claims of the newest whole set before that this one has no data of: most often somebody removed them, but a cluster
+// that was lost and made anew, without its data, has none either.
+func (s *Snapshot) gone(set state.Manifest) []string {
+	if s.before == nil || set.Pass {
+		return nil
+	}
+	var gone []string
+	for _, c := range s.before.Claims {
+		if !slices.ContainsFunc(set.Claims, func(now state.Claim) bool {
+			return now.Namespace+"/"+now.Name == c.Claim && (now.Snapshot != "" || stays(now.Annotations))
+		}) {
+			gone = append(gone, c.Claim)
+		}
+	}
+	return gone
 }
 
 // manifest tells what was taken and what was not.

@@ -161,7 +161,8 @@ type Versioned interface {
 // version wanted fits all.
 func Fits(have, wanted string) bool {
 	have, wanted = strings.TrimPrefix(have, "v"), strings.TrimPrefix(wanted, "v")
-	return wanted == "" || have == wanted || strings.HasPrefix(have, wanted+".") || strings.HasPrefix(have, wanted+"-")
+	rest, begins := strings.CutPrefix(have, wanted)
+	return wanted == "" || begins && (rest == "" || strings.ContainsAny(rest[:1], ".-+"))
 }
 
 // Lender is a provider whose clusters somebody else made. They outlive down: it takes away what rekindle put into

@@ -17,6 +17,8 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -62,7 +64,7 @@ func Main(m *testing.M) int {
 
 // Cluster makes a cluster from a document for the time of a test, and of those below it, and fails the test if it does not come
 // up proven. It goes away in the test's cleanup, before what was registered earlier. Progress is in the log of the test. A test
-// that is killed leaves its cluster behind; rekindle gc deletes it.
+// that is killed leaves its cluster behind; rekindle gc deletes it once its TTL is over, and rekindle gc --dead at once.
 func Cluster(t testing.TB, document string, o rekindle.Options) *rekindle.Running {
 	t.Helper()
 	return ClusterFor(t, document, o, rekindle.RunOptions{})
@@ -75,20 +77,20 @@ func ClusterFor(t testing.TB, document string, o rekindle.Options, r rekindle.Ru
 		o.Log = t.Output()
 	}
 	ctx, cancel := bounded(t)
-	up, over, ended := make(chan *rekindle.Running), make(chan struct{}), make(chan error, 1)
+	up, over, ended := make(chan *rekindle.Running), make(chan bool, 1), make(chan error, 1)
 	go func() {
 		defer cancel()
 		_, err := rekindle.Run(ctx, document, o, r, func(ctx context.Context, c *rekindle.Running) error {
 			up <- c
 			select {
-			case <-over:
+			case failed := <-over:
+				if failed {
+					return errFailed
+				}
+				return nil
 			case <-ctx.Done():
 				return context.Cause(ctx)
 			}
-			if t.Failed() {
-				return errFailed
-			}
-			return nil
 		})
 		ended <- err
 	}()
@@ -98,13 +100,30 @@ func ClusterFor(t testing.TB, document string, o rekindle.Options, r rekindle.Ru
 		return nil
 	case c := <-up:
 		t.Cleanup(func() {
-			close(over)
-			if err := <-ended; err != nil && !errors.Is(err, errFailed) {
+			over <- t.Failed() || panics()
+			if err := beside(<-ended, errFailed); err != nil {
 				t.Errorf("the cluster %s:\n%s", c.Name, rekindle.Explain(err))
 			}
 		})
 		return c
 	}
+}
+
+// panics says whether a test panics, in whose cleanup this is called: testing calls it failed only when it is cleaned up.
+func panics() bool {
+	var callers [32]uintptr // what panicked is just below what cleans up
+	frames := runtime.CallersFrames(callers[:runtime.Callers(0, callers[:])])
+	for frame, more := frames.Next(); more; frame, more = frames.Next() {
+		if frame.Function == "runtime.gopanic" {
+			return true
+		}
+	}
+	return false
+}
+
+// beside is what an error has beside a known one; nil if nothing.
+func beside(err, known error) error {
+	return fault.Join(slices.DeleteFunc(slices.Clone(fault.All(err)), func(one error) bool { return errors.Is(one, known) })...)
 }
 
 // bounded is a context for what is cleaned up after a test, whose own context has ended by then.

@@ -152,6 +152,25 @@ func TestForeseeTellsWhatEnsureWouldDo(t *testing.T) {
 	}
 }
 
+// TestOnlyWhatGoesIsForeseenToGo: not what is kept, nor what the chart has in another version of its kind.
+func TestOnlyWhatGoesIsForeseenToGo(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	scaler := "apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: {name: web}\n" +
+		"spec: {minReplicas: 1, maxReplicas: 2, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: none}}\n"
+	chart := func(version, also string) *stacks.Release {
+		return p.release("{}", stacks.Options{Simulated: true}, map[string]string{
+			"templates/hpa.yaml": strings.Replace(scaler, "/v2", "/"+version, 1), "templates/also.yaml": also,
+		})
+	}
+	p.mustEnsure(chart("v2", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: kept, annotations: {helm.sh/resource-policy: keep}}\n"+
+		"---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: goes}\n"), plan.Changed)
+	f, err := chart("v1", "").Foresee(t.Context(), p.client, p.watcher)
+	if want := []string{"chart version 1.0.0 has other content", "remove ConfigMap " + p.name + "/goes"}; err != nil || !slices.Equal(f.Changes, want) {
+		t.Errorf("%q, %v, want %q", f.Changes, err, want)
+	}
+}
+
 // TestAReleaseThatIsRecordedElsewhereIsForeseen as refused: its objects are there, and no record of it.
 func TestAReleaseThatIsRecordedElsewhereIsForeseen(t *testing.T) {
 	t.Parallel()

@@ -85,10 +85,13 @@ func (r *Release) renewed(ctx context.Context, c *kube.Client, s *helm.State) []
 		changes = append(changes, d.Foreseen())
 	}
 	for _, obj := range objs {
-		wanted[kube.RefOf(obj)] = true
+		wanted[kube.RefOf(obj).Unversioned()] = true
 	}
-	for _, ref := range kube.RefsOf(s.Objects) {
-		if !wanted[ref] {
+	for _, crd := range r.brought { // it stays, whoever brought it before
+		wanted[crd.Unversioned()] = true
+	}
+	for _, obj := range s.Objects {
+		if ref := kube.RefOf(obj); !wanted[ref.Unversioned()] && !helm.Keeps(obj) {
 			changes = append(changes, "remove "+ref.String())
 		}
 	}

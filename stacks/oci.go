@@ -31,7 +31,11 @@ func (f *Fetcher) pull(ctx context.Context, repository, version string) ([]byte,
 	tag := strings.ReplaceAll(version, "+", "_") // as Helm does: a tag cannot hold a +
 	ref, err := name.ParseReference(repository+":"+tag, options...)
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Usage, "not a chart in an OCI registry")
+		f := fault.Wrap(err, fault.Usage, "not a chart in an OCI registry")
+		if strings.Contains(repository, "@") {
+			return nil, f.WithHint("take the digest out of the address: digest of the release is that of the chart's archive, and is checked")
+		}
+		return nil, f
 	}
 	access := []remote.Option{remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain), remote.WithTransport(f.registry)}
 	image, err := remote.Image(ref, access...)

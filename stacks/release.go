@@ -36,6 +36,7 @@ type Release struct {
 	rendered []*unstructured.Unstructured
 	crds     []*unstructured.Unstructured
 	held     func(*unstructured.Unstructured) bool
+	brought  []kube.Ref                // CRDs of the crds/ folders of all charts
 	promised map[schema.GroupKind]bool // kinds of the stack whose objects get conditions from a controller
 }
 
@@ -68,6 +69,9 @@ func (r *Release) wrap(field string, err error) error {
 
 // prepare fetches the chart and merges the values.
 func (r *Release) prepare(ctx context.Context, f *Fetcher, p plan.Progress) error {
+	if isRange(r.Version) {
+		return r.fault("version", "%q is a range: name the version itself, so that every run installs the same", r.Version)
+	}
 	archive, err := f.fetch(ctx, r, p)
 	if err != nil {
 		return r.wrap("chart", err)
@@ -85,10 +89,31 @@ func (r *Release) prepare(ctx context.Context, f *Fetcher, p plan.Progress) erro
 	return r.wrap("chart", err)
 }
 
+// isRange says whether a version is one of Helm's ranges, which no version is written like.
+func isRange(version string) bool {
+	return strings.ContainsAny(version, "^~<>=*|, ") || strings.HasSuffix(strings.ToLower(version), ".x")
+}
+
 // render renders the release, with the CRDs that are there when it is installed.
 func (r *Release) render(crds []*unstructured.Unstructured) (err error) {
-	r.rendered, err = r.chart.Render(r.Name, r.Namespace, r.options.KubeVersion, r.values, crds)
-	return r.wrap("values", err)
+	if r.rendered, err = r.chart.Render(r.Name, r.Namespace, r.options.KubeVersion, r.values, crds); err != nil {
+		return r.wrap("values", err)
+	}
+	return r.refuseTwins()
+}
+
+// refuseTwins refuses a chart that renders an object twice: Helm makes the first, and fails at the second.
+func (r *Release) refuseTwins() error {
+	var errs []error
+	seen := map[kube.Ref]int{}
+	for _, ref := range r.Refs() {
+		ref = ref.Unversioned()
+		if seen[ref]++; seen[ref] == 2 {
+			errs = append(errs, r.fault("values", "the chart renders %s more than once, which Helm cannot install", ref).
+				WithHint("correct the chart, or its values: often two parts of it have been given one name"))
+		}
+	}
+	return fault.Join(errs...)
 }
 
 // Title names the release for a person: "cert-manager 1.21.2".
@@ -134,7 +159,7 @@ func (r *Release) Admits(applied []*unstructured.Unstructured) bool {
 }
 
 func (r *Release) wanted() helm.Release {
-	wanted := helm.Release{Name: r.Name, Namespace: r.Namespace, Chart: r.chart, Values: r.values, Timeout: r.Timeout.Duration, Renders: r.rendered}
+	wanted := helm.Release{Name: r.Name, Namespace: r.Namespace, Chart: r.chart, Values: r.values, Timeout: r.Timeout.Duration, Renders: r.rendered, CRDs: r.brought}
 	for _, field := range r.Ignore {
 		wanted.Ignore = append(wanted.Ignore, helm.Ignored(field))
 	}
@@ -233,6 +258,10 @@ func (r *Release) stays(ctx context.Context, c *kube.Client, w *kube.Watcher) er
 		return f.WithHint("something in the cluster deletes it: stop that, or disable the object in the chart's values")
 	}
 	d := s.Different[i]
+	if d.Unknown {
+		return f.WithHint("the API server has dropped it: correct the chart or its values, take a version of the chart that fits that of the kind, or leave the field out of account: "+
+			"ignore: [{kind: %s, name: %s, path: %s}] of the release", d.Ref.Kind, d.Ref.Name, d.Path)
+	}
 	return f.WithHint("something in the cluster sets it again: stop that, or leave the field to it: "+
 		"ignore: [{kind: %s, name: %s, path: %s}] of the release", d.Ref.Kind, d.Ref.Name, d.Path)
 }

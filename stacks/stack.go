@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 
@@ -99,6 +100,7 @@ func (s *Stack) Fetch(ctx context.Context, f *Fetcher, p plan.Progress) error {
 	if err := fault.Join(append(errs, err)...); err != nil {
 		return err
 	}
+	s.warnOfNeeds(p)
 	promised := map[schema.GroupKind]bool{}
 	for _, crd := range slices.Concat(crds, crdsIn(s.Objects())) {
 		if gk, ok := kube.PromisesConditions(crd); ok {
@@ -106,7 +108,7 @@ func (s *Stack) Fetch(ctx context.Context, f *Fetcher, p plan.Progress) error {
 		}
 	}
 	for _, r := range s.Releases {
-		r.promised = promised
+		r.promised, r.brought = promised, kube.RefsOf(crds)
 	}
 	return nil
 }
@@ -127,6 +129,33 @@ func (s *Stack) renderAll(crds []*unstructured.Unstructured, errs []error) {
 		}
 		failed[r.Name] = failed[r.Name] || errs[i] != nil
 		brought[r.Name] = append(needed, crdsIn(r.rendered)...)
+	}
+}
+
+// warnOfNeeds names releases with objects of a kind that the templates of another one bring, which may be installed after them. In a
+// cluster that has the kind already nothing is wrong with that.
+func (s *Stack) warnOfNeeds(p plan.Progress) {
+	brings := map[schema.GroupKind][]string{}
+	for _, r := range s.Releases {
+		for gk := range kube.ServedVersions(r.rendered) {
+			brings[gk] = append(brings[gk], r.Name)
+		}
+	}
+	needed := map[string]map[string]bool{} // by a release, through others as well
+	for _, r := range s.Releases {         // each after those that it needs
+		needed[r.Name] = map[string]bool{r.Name: true}
+		for _, name := range r.Needs {
+			maps.Copy(needed[r.Name], needed[name])
+		}
+		for _, obj := range r.rendered {
+			others := brings[obj.GroupVersionKind().GroupKind()]
+			if len(others) == 0 || slices.ContainsFunc(others, func(name string) bool { return needed[r.Name][name] }) {
+				continue
+			}
+			needed[r.Name][others[0]] = true // it is told once
+			p.Warn(fmt.Sprintf("release %s: %s is of a kind that the templates of release %s bring: name that in needs, else it may be installed too late",
+				r.Name, kube.RefOf(obj), others[0]))
+		}
 	}
 }
 

@@ -332,3 +332,53 @@ func TestTheTitleAndTheInputsOfARelease(t *testing.T) {
 		t.Errorf("inputs %v, %v, %v", a.Inputs(), b.Inputs(), c.Inputs())
 	}
 }
+
+// TestAChartThatRendersAnObjectTwiceIsRefused: Helm would make the first of them in a cluster that is there by then.
+func TestAChartThatRendersAnObjectTwiceIsRefused(t *testing.T) {
+	twice := configMap + "---\n" + "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: app, namespace: here}\n"
+	err := fetchFault(t, repository("- {name: app, namespace: here, chart: ./app}\n", chartOf("app", map[string]string{"templates/a.yaml": twice})))
+	wants(t, err, fault.Usage, "stacks/platform.yaml:5", "release app", "ConfigMap here/app more than once")
+	fetched(t, repository("- {name: app, namespace: there, chart: ./app}\n", chartOf("app", map[string]string{"templates/a.yaml": twice})), stacks.Options{})
+}
+
+// TestARangeOfVersionsIsRefused as what it is, before anything is asked for it.
+func TestARangeOfVersionsIsRefused(t *testing.T) {
+	for _, version := range []string{"^1.2", "~1.2.3", ">=1.0.0", "1.2.x", "*", "1.x"} {
+		wants(t, fetchFault(t, repository(`- {name: app, namespace: here, chart: app, repo: "https://charts.invalid", version: "`+version+"\"}\n", nil)),
+			fault.Usage, "stacks/platform.yaml:5", "is a range")
+	}
+}
+
+// TestAMissingNeedIsWarnedOf: which of two releases is installed first is chance otherwise.
+func TestAMissingNeedIsWarnedOf(t *testing.T) {
+	crd := `
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: things.example.com}
+spec:
+  group: example.com
+  scope: Namespaced
+  names: {kind: Thing, plural: things}
+  versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object}}}]
+`
+	files := both(chartOf("operator", map[string]string{"templates/crd.yaml": crd}), chartOf("user", map[string]string{
+		"templates/a.yaml": "apiVersion: example.com/v1\nkind: Thing\nmetadata: {name: one}\n---\napiVersion: example.com/v1\nkind: Thing\nmetadata: {name: two}\n",
+	}))
+	files = both(files, chartOf("empty", nil))
+	for needs, want := range map[string][]string{
+		"":                    {"release user: Thing one is of a kind that the templates of release operator bring: name that in needs, else it may be installed too late"},
+		", needs: [operator]": nil,
+		", needs: [between]":  nil,
+	} {
+		var warned []string
+		s := newStack(t, repository("- {name: operator, namespace: a, chart: ./operator}\n- {name: between, namespace: a, chart: ./empty, needs: [operator]}\n"+
+			"- {name: user, namespace: a, chart: ./user"+needs+"}\n", files), stacks.Options{})
+		if err := s.Fetch(t.Context(), stacks.NewFetcher(t.TempDir()), func(u plan.Update) {
+			if u.Warning != "" {
+				warned = append(warned, u.Warning)
+			}
+		}); err != nil || !slices.Equal(warned, want) {
+			t.Errorf("%q: %v, warned %q", needs, err, warned)
+		}
+	}
+}

@@ -49,6 +49,8 @@ func judged(to goal, ready func(state) bool) kube.Judge {
 		}
 		s := stateOf(obj)
 		switch {
+		case isSkipped(obj):
+			return kube.Health{Failed: true, Message: "Argo CD does not look at it because of its annotation " + skipAnnotation + ": remove that"}
 		case ready(s):
 			return kube.Health{Ready: true}
 		case s.current && !s.compared && (cannotCompare(s.complaint) || to.is(s.revisions) && cannotApply(s.complaint)):
@@ -95,7 +97,7 @@ func nested(root *unstructured.Unstructured, to goal, rolled bool) kube.Judge {
 		switch {
 		case obj == nil:
 			return kube.Health{Message: "does not exist yet"}
-		case !isAutomated(obj) && !rolled:
+		case !isAutomated(obj) && !rolled, isSkippedInGit(obj):
 			return kube.Health{Ready: true}
 		}
 		h := synced(to.of(root, obj))(obj)

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 
@@ -45,7 +46,11 @@ func TestWhatAnApplicationSaysOfItself(t *testing.T) {
 		"at another commit": {"status:\n  sync: {status: Synced, revision: BEFORE, COMPARED}\n  health: {status: Healthy}\n", "is at aa52f2dd0e6d", "is at aa52f2dd0e6d", "is at aa52f2dd0e6d"},
 		"of another spec":   {"status:\n  sync: {status: Synced, revision: WANTED, comparedTo: {source: {path: other}}}\n  health: {status: Healthy}\n", "is being compared", "is being compared", "is being compared"},
 		"asked to look":     {"metadata: {annotations: {argocd.argoproj.io/refresh: hard}}\nspec: {source: {path: app}}\nstatus:\n  sync: {status: Synced, revision: WANTED, comparedTo: {source: {path: app}}}\n  health: {status: Healthy}\n", "is being compared", "is being compared", "is being compared"},
-		"not begun":         {"status:\n  sync: {status: OutOfSync, revision: WANTED, COMPARED}\n  health: {status: Missing}\n", "", "being applied", "being applied"},
+		"not looked at": {
+			"metadata: {annotations: {argocd.argoproj.io/skip-reconcile: 'true'}}\nstatus:\n  sync: {status: Synced, revision: WANTED, COMPARED}\n  health: {status: Healthy}\n",
+			"!skip-reconcile: remove that", "!skip-reconcile", "!skip-reconcile",
+		},
+		"not begun": {"status:\n  sync: {status: OutOfSync, revision: WANTED, COMPARED}\n  health: {status: Missing}\n", "", "being applied", "being applied"},
 		"a wave that waits": {
 			"status:\n  sync: {status: OutOfSync, revision: WANTED, COMPARED}\n  health: {status: Progressing}\n  operationState: {phase: Running, message: 'waiting for healthy state of apps/StatefulSet/database', syncResult: {revision: WANTED}}\n",
 			"", "", "StatefulSet/database",
@@ -143,5 +148,19 @@ func TestAnApplicationOfTheRepositoryIsAtItsOwnCommit(t *testing.T) {
 	unstructured.RemoveNestedField(inner.Object, "spec", "syncPolicy")
 	if h := judge(inner); !h.Ready {
 		t.Errorf("one that does not sync by itself is awaited: %+v", h)
+	}
+}
+
+// One that Git has Argo CD not look at is none that anybody can wait for. What somebody told it by hand is to be taken back.
+func TestAnApplicationThatIsNotLookedAt(t *testing.T) {
+	const fields = `{"f:metadata":{"f:annotations":{"f:argocd.argoproj.io/skip-reconcile":{}}}}`
+	root := application(t, "")
+	for manager, h := range map[string]kube.Health{"argocd-controller": {Ready: true}, "kubectl-annotate": {Failed: true}} {
+		app := application(t, "metadata: {name: inner, annotations: {argocd.argoproj.io/skip-reconcile: 'true'}}\n")
+		app.Object["spec"].(map[string]any)["syncPolicy"] = map[string]any{"automated": map[string]any{}}
+		app.SetManagedFields([]metav1.ManagedFieldsEntry{{Manager: manager, Operation: metav1.ManagedFieldsOperationApply, FieldsV1: metav1.NewFieldsV1(fields)}})
+		if got := nested(root, goal{commit: wanted}, false)(app); got.Ready != h.Ready || got.Failed != h.Failed {
+			t.Errorf("written by %s: %+v", manager, got)
+		}
 	}
 }

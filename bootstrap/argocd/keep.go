@@ -27,6 +27,13 @@ const optionsKey = "argocd.argoproj.io/sync-options"
 // has left that was ended.
 const mark = "Delete=false,Prune=confirm,KeptBy=rekindle"
 
+// Keeping is how Argo CD is told to leave an object while it syncs. It is not told to ask, as a sync would wait for the answer.
+func (a *ArgoCD) Keeping() reconciler.Keeping { return keeping() }
+
+func keeping() reconciler.Keeping {
+	return reconciler.Keeping{Annotation: optionsKey, Value: "Delete=false,Prune=false", List: true}
+}
+
 func isMarked(obj *unstructured.Unstructured) bool {
 	return strings.HasPrefix(obj.GetAnnotations()[optionsKey], mark)
 }
@@ -34,7 +41,7 @@ func isMarked(obj *unstructured.Unstructured) bool {
 // keep has Argo CD leave an object, though an Application has applied it.
 func (s *parts) keep(ctx context.Context, c *kube.Client, app, live *unstructured.Unstructured) error {
 	ref := kube.RefOf(live)
-	if kube.IsCRD(ref) || kept(app, live) && !isMarked(live) {
+	if kube.IsCRD(ref) || kept(app, live) && !isMarked(live) && !keeping().IsNoted(live) {
 		return nil
 	}
 	s.marked = append(s.marked, telling{kube.RefOf(app), ref})

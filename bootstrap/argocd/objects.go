@@ -44,6 +44,7 @@ func (a *ArgoCD) repository(t reconciler.Target) *unstructured.Unstructured {
 	for entry, value := range map[string]string{
 		"type": "git", "url": config.RepoURL(t.Source.URL), "bearerToken": auth.BearerToken, "sshPrivateKey": string(auth.Identity),
 		"username": auth.Username, "password": auth.Password,
+		"tlsClientCertData": string(auth.ClientCert), "tlsClientCertKey": string(auth.ClientKey),
 	} {
 		if value != "" {
 			data[entry] = base64.StdEncoding.EncodeToString([]byte(value))

@@ -58,7 +58,7 @@ func (pr *proof) visit(ctx context.Context, manual func(kube.Ref), do func(ref k
 func (pr *proof) wake(ctx context.Context) (plan.Outcome, error) {
 	outcome := plan.Unchanged
 	err := pr.visit(ctx, nil, func(ref kube.Ref, obj *unstructured.Unstructured) error {
-		if obj == nil || ref == pr.applicationRef() {
+		if obj == nil || ref == pr.applicationRef() || isSkipped(obj) {
 			return nil
 		}
 		s, to := stateOf(obj), pr.goal(obj)

@@ -58,3 +58,46 @@ func TestWhatWasThereBeforeOutlivesTheCascade(t *testing.T) {
 		t.Errorf("warned %q", warned)
 	}
 }
+
+// What was there before and is kept stays when a commit has it no more: Argo CD's own applies leave the mark.
+func TestWhatIsKeptOutlivesItsLeavingGit(t *testing.T) {
+	l := newLab(t)
+	there := "apiVersion: v1\nkind: Namespace\nmetadata: {name: there}\n"
+	l.apply(there)
+	l.apply("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: theirs, namespace: there}\n")
+	namespace := kube.Ref{Version: "v1", Kind: "Namespace", Name: "there"}
+	t.Cleanup(func() {
+		if err := l.client.Delete(context.WithoutCancel(t.Context()), []kube.Ref{namespace}, nil); err != nil {
+			t.Error(err)
+		}
+	})
+	keeping := l.argo.Keeping()
+	live, err := l.client.Get(t.Context(), namespace)
+	if err == nil {
+		err = keeping.Keep(t.Context(), l.client, live)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	labelled := strings.Replace(there, "there}", "there, labels: {x: y}, annotations: {a: b}}", 1)
+	for _, files := range []map[string]string{
+		{"kustomization.yaml": "resources: [ns.yaml, there.yaml]\n", "there.yaml": there},
+		{"kustomization.yaml": "resources: [ns.yaml, there.yaml]\n", "there.yaml": labelled},
+		{"kustomization.yaml": "resources: [ns.yaml]\n"},
+	} {
+		files["ns.yaml"] = shop
+		l.commit(files)
+		l.mustUp(true, plan.Changed)
+		live, err := l.client.Get(t.Context(), namespace)
+		if err != nil || !reconciler.Stands(live) || keeping.Lacks(live) || !keeping.IsNoted(live) {
+			t.Fatalf("it is not kept: %v (%v)", live, err)
+		}
+	}
+	if err := reconciler.LetGo(t.Context(), l.client, live, keeping); err != nil {
+		t.Error(err)
+	}
+	live, err = l.client.Get(t.Context(), namespace)
+	if err != nil || live.GetAnnotations()["argocd.argoproj.io/sync-options"] != "" || reconciler.IsKept(live) {
+		t.Errorf("it has kept the mark: %v (%v)", live, err)
+	}
+}

@@ -45,13 +45,16 @@ func (a *ArgoCD) Remove(ctx context.Context, c *kube.Client, w *kube.Watcher, be
 		return outcome, err
 	}
 	for _, ref := range []kube.Ref{a.ref(kindProject), a.repositoryRef()} {
-		obj, err := c.Get(ctx, ref)
+		had, err := c.Get(ctx, ref)
 		if err != nil {
 			return outcome, err
 		}
-		if obj != nil && obj.GetLabels()[providers.LabelOwner] == providers.Owner {
+		if had != nil && had.GetLabels()[providers.LabelOwner] == providers.Owner {
 			rest = append(rest, ref)
 		}
+	}
+	if obj == nil && len(rest) > 0 { // what is made before it is there
+		p.Warn(fmt.Sprintf("%s is gone: unless a run of down that was ended has removed it, what it had applied stays", ref))
 	}
 	if len(rest) == 0 {
 		return outcome, nil
@@ -206,16 +209,18 @@ func isCascade(finalizer string) bool {
 // setCascade decides whether what an Application applied is deleted with it. One that deletes applies nothing any more: it would
 // put back what is changed in the Applications that it applied.
 func setCascade(ctx context.Context, c *kube.Client, obj *unstructured.Unstructured, on bool) error {
-	finalizers, change := obj.GetFinalizers(), map[string]any{}
+	finalizers, metadata := obj.GetFinalizers(), map[string]any{}
+	change := map[string]any{"metadata": metadata}
 	if on {
 		change["spec"] = map[string]any{"syncPolicy": map[string]any{"automated": nil}}
-		if !cascades(obj) && reconciler.Stands(obj) { // one that is being deleted has done its part, and takes no more
+		metadata["annotations"] = map[string]any{skipAnnotation: nil} // with it, the finalizer would wait for ever
+		if !cascades(obj) && reconciler.Stands(obj) {                 // one that is being deleted has done its part, and takes no more
 			finalizers = append(finalizers, cascade)
 		}
 	} else {
 		finalizers = slices.DeleteFunc(finalizers, isCascade)
 	}
-	change["metadata"] = map[string]any{"finalizers": finalizers}
+	metadata["finalizers"] = finalizers
 	patch, err := json.Marshal(change)
 	if err != nil {
 		return err

@@ -240,3 +240,32 @@ func TestAnApplicationThatIsOnItsWayIsLeftToGo(t *testing.T) {
 		}
 	})
 }
+
+// Without the Application nobody knows any more what it had applied, which would stay without a word.
+func TestAnApplicationThatIsGoneIsTold(t *testing.T) {
+	s := newStage(t, "gone")
+	s.point(true)
+	if err := s.client.Delete(t.Context(), []kube.Ref{s.app}, nil); err != nil {
+		t.Fatal(err)
+	}
+	for run, told := range []bool{true, false} { // the second run finds nothing of it
+		warned := ""
+		_, err := s.argo.Remove(t.Context(), s.client, s.watcher, reconciler.Before{}, func(u plan.Update) { warned += u.Warning })
+		if err != nil || strings.Contains(warned, "Application gone/prod is gone") != told {
+			t.Errorf("run %d: warned %q (%v)", run, warned, err)
+		}
+	}
+}
+
+// Argo CD does not even let an Application go that it is not to look at.
+func TestAnApplicationThatIsNotLookedAtGoes(t *testing.T) {
+	s := newStage(t, "unlooked")
+	s.point(true)
+	const skip = "argocd.argoproj.io/skip-reconcile"
+	if err := reconciler.Annotate(t.Context(), s.client, s.app, map[string]string{skip: "true"}); err != nil {
+		t.Fatal(err)
+	}
+	s.removed(reconciler.Before{}, func() {
+		s.once("deleted", func(obj *unstructured.Unstructured) bool { return going(obj) && obj.GetAnnotations()[skip] == "" }, `{}`)
+	})
+}

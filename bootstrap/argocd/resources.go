@@ -108,16 +108,16 @@ func isRolled(ctx context.Context, c *kube.Client, ref kube.Ref) (bool, error) {
 }
 
 // visit calls do for the Application and for those that it leads to, by its objects and by ApplicationSets among them, each
-// once, as they are then. One that does not exist is nil. One that does not sync by itself is left out, with what it leads to, and given to
+// once, as they are then. One that does not exist is nil. One that in Git does not sync by itself is left out, with what it leads to, and given to
 // manual, which may be nil: the first heals what is changed by hand, so that it is as Git has it.
 func (a *ArgoCD) visit(ctx context.Context, c *kube.Client, manual func(kube.Ref), do func(ref kube.Ref, obj *unstructured.Unstructured) error) error {
 	return reconciler.Visit(ctx, c, a.applicationRef(), func(ref kube.Ref, obj *unstructured.Unstructured) ([]kube.Ref, error) {
-		if obj != nil && ref != a.applicationRef() && !isAutomated(obj) {
+		if obj != nil && ref != a.applicationRef() && (!isAutomated(obj) || isSkippedInGit(obj)) {
 			rolled, err := isRolled(ctx, c, ref)
 			if err != nil {
 				return nil, err
 			}
-			if !rolled {
+			if !rolled || isSkippedInGit(obj) {
 				if manual != nil {
 					manual(ref)
 				}
@@ -140,7 +140,7 @@ const notAutomated = "in Git it does not sync by itself"
 func (a *ArgoCD) Caveats(t reconciler.Target) []string {
 	var list []string
 	for _, obj := range t.Objects {
-		if ref := kube.RefOf(obj); ref.Group == group && ref.Kind == kindApplication && !isAutomated(obj) {
+		if ref := kube.RefOf(obj); ref.Group == group && ref.Kind == kindApplication && (!isAutomated(obj) || isSkipped(obj)) {
 			list = append(list, fmt.Sprintf("%s: %s", ref, notAutomated))
 		}
 	}

@@ -137,7 +137,7 @@ func (a *ArgoCD) ensure(ctx context.Context, c *kube.Client, w *kube.Watcher, t 
 	if err != nil {
 		return "", err
 	}
-	if live != nil && outcome == plan.Unchanged && !fresh && !judge(live).Ready {
+	if live != nil && outcome == plan.Unchanged && !fresh && !judge(live).Ready && !isSkipped(live) {
 		outcome = plan.Changed
 		if err := a.look(ctx, c, live, goalOf(t), automated, p); err != nil {
 			return outcome, err

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"github.com/rekindle-dev/rekindle/bootstrap/flux"
 	"github.com/rekindle-dev/rekindle/bootstrap/reconciler"
 	"github.com/rekindle-dev/rekindle/internal/config"
@@ -125,4 +127,68 @@ func TestObjectsOfEveryNameAreFound(t *testing.T) {
 	if l.exists(kustomizationRef("ops")) || l.exists(namespaceRef("shop")) {
 		t.Error("what was applied by another name is left")
 	}
+}
+
+// What was there before and is kept stays when a commit has it no more: Flux's own applies leave the marks, also where they change the object.
+// They are taken off when it is let go.
+func TestWhatIsKeptOutlivesItsLeavingGit(t *testing.T) {
+	l := newLab(t)
+	l.apply(namespaced("there-a") + "---\n" + namespaced("there-b") + "---\n" + crdThere)
+	l.apply(heirloom)
+	crd := kube.Ref{Group: "apiextensions.k8s.io", Version: "v1", Kind: "CustomResourceDefinition", Name: "heirlooms.example.com"}
+	there := []kube.Ref{namespaceRef("there-a"), namespaceRef("there-b"), crd}
+	t.Cleanup(func() {
+		if err := l.client.Delete(context.WithoutCancel(t.Context()), there, nil); err != nil {
+			t.Error(err)
+		}
+	})
+	each := func(do func(live *unstructured.Unstructured) error) {
+		t.Helper()
+		for _, ref := range there {
+			live, err := l.client.Get(t.Context(), ref)
+			if err != nil || !reconciler.Stands(live) {
+				t.Fatalf("%s: %v (%v)", ref, live, err)
+			}
+			if err := do(live); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	each(func(live *unstructured.Unstructured) error { return l.flux.Keeping().Keep(t.Context(), l.client, live) })
+	labelled := strings.Replace(namespaced("there-a"), "there-a}", "there-a, labels: {x: y}, annotations: {a: b}}", 1)
+	for _, files := range []map[string]string{
+		{"kustomization.yaml": "resources: [ns.yaml, a.yaml, crd.yaml, inner.yaml]\n", "a.yaml": namespaced("there-a"), "crd.yaml": crdThere,
+			"inner.yaml": kustomization("inner", "prune: true"), "inner/b.yaml": namespaced("there-b")},
+		{"kustomization.yaml": "resources: [ns.yaml, a.yaml, crd.yaml, inner.yaml]\n", "a.yaml": labelled, "crd.yaml": crdThere,
+			"inner.yaml": kustomization("inner", "prune: true"), "inner/b.yaml": strings.ReplaceAll(labelled, "there-a", "there-b")},
+		{"kustomization.yaml": "resources: [ns.yaml]\n"}, // with inner/, whose finalizer deletes what it has applied
+	} {
+		files["ns.yaml"] = namespace
+		l.commit(files)
+		l.mustUp()
+		each(func(live *unstructured.Unstructured) error {
+			if l.flux.Keeping().Lacks(live) || !l.flux.Keeping().IsNoted(live) {
+				t.Errorf("%s has lost its mark: %v", live.GetName(), live.GetAnnotations())
+			}
+			return nil
+		})
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := l.watcher.Gone(ctx, []kube.Ref{kustomizationRef("inner")}, nil); err != nil {
+		t.Error(err)
+	}
+	each(func(live *unstructured.Unstructured) error {
+		return reconciler.LetGo(ctx, l.client, live, l.flux.Keeping())
+	})
+	each(func(live *unstructured.Unstructured) error {
+		for _, marks := range []map[string]string{live.GetLabels(), live.GetAnnotations()} {
+			for key := range marks {
+				if strings.Contains(key, "fluxcd.io/") || strings.Contains(key, "rekindle.dev/") {
+					t.Errorf("%s has kept the mark %s", live.GetName(), key)
+				}
+			}
+		}
+		return nil
+	})
 }

@@ -30,6 +30,9 @@ const (
 // nameField of the documents gives the GitRepository and the Kustomization another name.
 const nameField = "spec.reconciler.flux.name"
 
+// namespaceField of the documents gives them, and the controllers, another namespace.
+const namespaceField = "spec.reconciler.flux.namespace"
+
 const (
 	sourceGroup    = "source.toolkit.fluxcd.io"
 	kustomizeGroup = "kustomize.toolkit.fluxcd.io"

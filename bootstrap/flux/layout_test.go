@@ -92,6 +92,11 @@ func TestTheLayoutOfFluxBootstrapIsProvenAtTheCommit(t *testing.T) {
 	if _, err := l.flux.Point(t.Context(), l.client, l.target, true); fault.KindOf(err) != fault.Refused {
 		t.Errorf("pointed a second time, by another name: %v", err)
 	}
+	moved := flux.New(config.Flux{Namespace: "elsewhere", Name: "flux-system"})
+	_, err := moved.Point(t.Context(), l.client, l.target, true)
+	if fault.KindOf(err) != fault.Refused || !strings.Contains(strings.Join(fault.Hints(err), ""), "set spec.reconciler.flux.namespace to flux-system again") {
+		t.Errorf("pointed a second time, in another namespace: %v, %q", err, fault.Hints(err))
+	}
 	l.named("flux-system")
 }
 

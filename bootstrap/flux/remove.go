@@ -165,7 +165,7 @@ type parts struct {
 	goes   []kube.Ref
 	stays  []kube.Ref // Flux keeps it
 	before []kube.Ref // it was there before
-	marked []kube.Ref // what of that Flux keeps because it is told to here
+	marked []kube.Ref // what of that Flux keeps because rekindle has told it to
 }
 
 // split sorts what a Kustomization and those in it have applied, and resumes those that are suspended. Objects that apply to another
@@ -212,25 +212,38 @@ func (a *parts) split(ctx context.Context, c *kube.Client, before reconciler.Bef
 	})
 }
 
-// pruneKey is the annotation, or label, by which an object says whether Flux deletes it with the Kustomization that applied it.
-const pruneKey = kustomizeGroup + "/prune"
+// Keeping is how Flux is told to leave an object, by an annotation that may be a label, too.
+func (f *Flux) Keeping() reconciler.Keeping { return keeping() }
+
+func keeping() reconciler.Keeping {
+	return reconciler.Keeping{
+		Annotation: kustomizeGroup + "/prune", Value: "disabled", Labels: []string{kustomizeGroup + "/name", kustomizeGroup + "/namespace"},
+	}
+}
 
 // keep has Flux leave an object that was there before, though a Kustomization has applied it.
 func (a *parts) keep(ctx context.Context, c *kube.Client, live *unstructured.Unstructured, by kube.Ref) error {
 	ref := kube.RefOf(live)
 	a.before = append(a.before, ref)
-	if isOwned(live, by) && keeps(live, by) {
-		return nil // Git says so, or it was said here a moment ago
+	kept := isOwned(live, by) && keeps(live, by)
+	if kept && !keeping().IsNoted(live) {
+		return nil // Git says so
 	}
 	a.marked = append(a.marked, ref)
-	return reconciler.Annotate(ctx, c, ref, map[string]string{pruneKey: "disabled"})
+	if kept {
+		return nil // up said so, or a run that was ended
+	}
+	return keeping().Keep(ctx, c, live)
 }
 
 // release takes the marks off what was there before: whoever has Flux apply it later has it pruned, or not, as Git says then.
 func (a *parts) release(ctx context.Context, c *kube.Client) error {
 	for _, ref := range a.marked {
-		err := reconciler.Annotate(ctx, c, ref, map[string]string{pruneKey: ""}, kustomizeGroup+"/name", kustomizeGroup+"/namespace")
-		if err != nil && !apierrors.IsNotFound(err) {
+		live, err := c.Get(ctx, ref)
+		if err == nil && live != nil {
+			err = reconciler.LetGo(ctx, c, live, keeping())
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -59,14 +59,12 @@ func (f *Flux) Foresee(ctx context.Context, c *kube.Client, t reconciler.Target,
 	return reconciler.Foresee(ctx, c, nameField, objs...)
 }
 
-// checkNames refuses to point Flux at the path a second time, under another name than before: the two would take each other's objects
-// away from each other for ever, and what removes the first would remove these.
+// checkNames refuses to point Flux at the path a second time, under another name or in another namespace than before: the two would take each
+// other's objects away from each other for ever, and what removes the first would remove these.
 func (f *Flux) checkNames(ctx context.Context, c *kube.Client) error {
 	ref := f.kustomizationRef()
 	resource := schema.GroupVersionResource{Group: kustomizeGroup, Version: version, Resource: "kustomizations"}
-	list, err := c.Dynamic().Resource(resource).Namespace(ref.Namespace).List(ctx, metav1.ListOptions{
-		LabelSelector: providers.LabelOwner + "=" + providers.Owner,
-	})
+	list, err := c.Dynamic().Resource(resource).List(ctx, metav1.ListOptions{LabelSelector: providers.LabelOwner + "=" + providers.Owner})
 	if apierrors.IsNotFound(err) {
 		return nil // the kind is not served yet
 	}
@@ -74,11 +72,17 @@ func (f *Flux) checkNames(ctx context.Context, c *kube.Client) error {
 		return err
 	}
 	for i := range list.Items {
-		if name := list.Items[i].GetName(); name != ref.Name {
-			return fault.New(fault.Refused, "rekindle has pointed Flux at the repository by another name before").On("%s", kube.RefOf(&list.Items[i])).
-				WithHint("set %s to %s again; or have Flux let go of what it applied: kubectl -n %s patch kustomization %s --type=merge "+
-					"-p '{\"spec\":{\"deletionPolicy\":\"Orphan\"}}', then delete the Kustomization and the GitRepository %s", nameField, name, ref.Namespace, name, name)
+		had := kube.RefOf(&list.Items[i])
+		how, field, value := "by another name", nameField, had.Name
+		switch {
+		case had == ref:
+			continue
+		case had.Namespace != ref.Namespace:
+			how, field, value = "in another namespace", namespaceField, had.Namespace
 		}
+		return fault.New(fault.Refused, "rekindle has pointed Flux at the repository %s before", how).On("%s", had).
+			WithHint("set %s to %s again; or have Flux let go of what it applied: kubectl -n %s patch kustomization %s --type=merge "+
+				"-p '{\"spec\":{\"deletionPolicy\":\"Orphan\"}}', then delete the Kustomization and the GitRepository %s", field, value, had.Namespace, had.Name, had.Name)
 	}
 	return nil
 }

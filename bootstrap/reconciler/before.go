@@ -19,13 +19,15 @@ type Before struct{ Namespaces, CRDs []string }
 
 // Had says whether an object is a namespace or a CRD that was there.
 func (b Before) Had(ref kube.Ref) bool {
-	switch {
-	case ref.Group == "" && ref.Kind == "Namespace":
-		return slices.Contains(b.Namespaces, ref.Name)
-	case kube.IsCRD(ref):
+	if kube.IsCRD(ref) {
 		return slices.Contains(b.CRDs, ref.Name)
 	}
-	return false
+	return Outlasts(ref) && slices.Contains(b.Namespaces, ref.Name)
+}
+
+// Outlasts says whether an object stays when everything else goes, if it was there before.
+func Outlasts(ref kube.Ref) bool {
+	return ref.Group == "" && ref.Kind == "Namespace" || kube.IsCRD(ref)
 }
 
 // Annotate sets annotations of an object, or removes those whose value is empty, and removes labels.

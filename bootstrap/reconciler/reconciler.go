@@ -102,6 +102,11 @@ type Placer interface {
 	DefaultNamespace() string
 }
 
+// Keeper is a Reconciler that can be told to leave what it applies over something that was there before.
+type Keeper interface {
+	Keeping() Keeping
+}
+
 // Nester is a Reconciler that is asked to look at what it has applied from other paths of the repository than its own: its status does not
 // tell what somebody changed there.
 type Nester interface {

@@ -68,10 +68,7 @@ Exit codes: 0 proven, 1 failed, 2 bad usage or documents, 3 refused, 130 interru
 				return fault.New(fault.Usage, "--timeout %s is negative", a.timeout).WithHint("leave it out for no limit")
 			}
 			c.SetContext(a.limit(c.Context()))
-			if err := a.checkReport(c); err != nil {
-				return err
-			}
-			return a.open()
+			return a.open(c)
 		},
 		Args: noSuchCommand,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
@@ -122,7 +119,7 @@ func noSuchCommand(of *cobra.Command, args []string) error {
 			return err.WithHint("did you mean %s?", c.Name())
 		}
 	}
-	if near := of.SuggestionsFor(args[0]); len(near) > 0 {
+	if near := of.SuggestionsFor(args[0]); len(near) > 0 && args[0] != "" { // with which all begin
 		return err.WithHint("did you mean %s?", strings.Join(near, " or "))
 	}
 	return err.WithHint("%s --help", of.CommandPath())
@@ -167,6 +164,9 @@ func exactArgs(c *cobra.Command) {
 	if check == nil {
 		check = cobra.NoArgs
 	}
+	if c.ValidArgsFunction == nil && !c.HasSubCommands() && check(c, []string{"x"}) != nil {
+		c.ValidArgsFunction = cobra.NoFileCompletions // else the shell offers files
+	}
 	c.Args = func(c *cobra.Command, args []string) error {
 		if err := check(c, args); err != nil {
 			return badArguments(c, args, err)
@@ -199,8 +199,14 @@ func (a *app) checkReport(c *cobra.Command) error {
 	return nil
 }
 
-// open makes the reporter, once the flags are known.
-func (a *app) open() error {
+// open makes the reporter, once the flags are known, unless they are wrong.
+func (a *app) open(c *cobra.Command) error {
+	if err := emptyFlag(c); err != nil {
+		return err
+	}
+	if err := a.checkReport(c); err != nil {
+		return err
+	}
 	format, err := report.ParseFormat(a.output)
 	if err != nil {
 		return err

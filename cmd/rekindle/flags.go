@@ -1,6 +1,8 @@
 package main
 
 import (
+	"strings"
+
 	"github.com/spf13/cobra"
 
 	"github.com/rekindle-dev/rekindle/internal/operate"
@@ -36,9 +38,12 @@ func (o *jobOptions) registerPrune(c *cobra.Command) {
 		"when everything is proven, uninstall releases and delete keys that rekindle installed and that the documents no longer declare")
 }
 
-// completeDocument completes the argument to a document's file.
+// completeDocument completes each argument to a document's file.
 func completeDocument(c *cobra.Command) {
-	c.ValidArgsFunction = func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	c.ValidArgsFunction = func(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		if most := strings.Count(c.Use, "FILE|URL//PATH") + 2*strings.Count(c.Use, "FROM TO"); len(args) >= most {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
 		return []string{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt
 	}
 }

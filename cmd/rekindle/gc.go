@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"time"
 
@@ -45,7 +46,21 @@ deleted before the cluster, as by down.`,
 	o.register(c)
 	c.Flags().BoolVar(&o.dead, "dead", false, "also delete clusters whose run was killed on this machine, before their TTL expires")
 	c.Flags().StringVar(&o.run, "run", "", "also delete the cluster of `RUN`, a run ID from list, before its TTL expires")
+	_ = c.RegisterFlagCompletionFunc("run", completeRun)
 	return c
+}
+
+// completeRun completes the ID of a run to those of this machine.
+func completeRun(*cobra.Command, []string, string) (ids []string, _ cobra.ShellCompDirective) {
+	state, err := folders.State()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	records, _ := runs.In(state).Records() // without any there is nothing to offer
+	for _, r := range records {
+		ids = append(ids, cobra.CompletionWithDesc(r.ID, r.Provider+" "+r.Cluster))
+	}
+	return ids, cobra.ShellCompDirectiveNoFileComp
 }
 
 func (a *app) gc(ctx context.Context, s *operate.Session, o gcOptions) error {
@@ -86,9 +101,23 @@ func (a *app) gc(ctx context.Context, s *operate.Session, o gcOptions) error {
 			WithHint("rekindle list shows the runs; one on GKE that another machine made is found with --project")
 	}
 	if len(p.Steps()) == 0 && len(errs) == 0 {
-		a.rep.Message("no cluster has passed its TTL")
+		a.rep.Message("no cluster has passed its TTL" + killed(old))
 	}
 	return fault.Join(s.Run(ctx, p), fault.Join(errs...))
+}
+
+// killed tells of the runs that were killed here and whose clusters are still to live: nobody uses those any more.
+func killed(old []*runs.Old) string {
+	n := 0
+	for _, r := range old {
+		if !r.Kept {
+			n++
+		}
+	}
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; rekindle gc --dead deletes what is left of %s now", plan.Count(n, "killed run"))
 }
 
 // withoutEmpty removes the records that name no cluster: their runs were killed as they began.

@@ -123,6 +123,7 @@ func bytesText(n int64) string {
 // verifyOptions are the flags of snapshot verify.
 type verifyOptions struct {
 	at   string
+	as   string
 	part string
 }
 
@@ -139,6 +140,8 @@ repository's data and compare it with its checksums. No cluster is contacted.`,
 		RunE: func(c *cobra.Command, args []string) error { return a.verifySnapshot(c.Context(), args[0], o) },
 	}
 	c.Flags().StringVar(&o.at, "at", "", "verify `SET`: a set ID, or a time, for the newest complete set at or before it (default: the newest complete set)")
+	c.Flags().StringVar(&o.as, "as", "", "verify a set of the cluster `NAME` instead of the document's")
+	_ = c.RegisterFlagCompletionFunc("as", cobra.NoFileCompletions)
 	c.Flags().StringVar(&o.part, "read-data", "100%", "read `PART` of the repository's data: a percentage, n/t, or a size such as 10G")
 	completeDocument(c)
 	return c
@@ -146,9 +149,9 @@ repository's data and compare it with its checksums. No cluster is contacted.`,
 
 func (a *app) verifySnapshot(ctx context.Context, arg string, o verifyOptions) error {
 	return a.Session(ctx, func(ctx context.Context, s *operate.Session) error {
-		return a.withRepository(ctx, arg, "", func(docs *config.Documents, r *state.Repository) error {
+		return a.withRepository(ctx, arg, o.as, func(docs *config.Documents, r *state.Repository) error {
 			var set *state.Manifest
-			p := plan.New("verify " + docs.Cluster.Metadata.Name)
+			p := plan.New("verify " + cmp.Or(o.as, docs.Cluster.Metadata.Name))
 			chosen := p.Add(plan.Step{
 				ID: "set", Title: "read the set's manifest", Timeout: 5 * time.Minute, Retries: 2,
 				Do: func(ctx context.Context, p plan.Progress) (_ plan.Outcome, err error) {
@@ -175,6 +178,7 @@ const dryRunFlag = "dry-run"
 // keepOptions are the flags of keep.
 type keepOptions struct {
 	last   int
+	as     string
 	dryRun bool
 }
 
@@ -199,6 +203,8 @@ if there is nothing to delete. Sets of other clusters in the same repository are
 		},
 	}
 	c.Flags().IntVar(&o.last, "last", 0, "keep the newest `N` complete sets (default: spec.state.keep.last)")
+	c.Flags().StringVar(&o.as, "as", "", "delete sets of the cluster `NAME` instead of the document's")
+	_ = c.RegisterFlagCompletionFunc("as", cobra.NoFileCompletions)
 	c.Flags().BoolVar(&o.dryRun, dryRunFlag, false, "show what would be deleted; delete nothing")
 	completeDocument(c)
 	return c
@@ -206,8 +212,8 @@ if there is nothing to delete. Sets of other clusters in the same repository are
 
 func (a *app) keepSets(ctx context.Context, arg string, o keepOptions) error {
 	return a.Session(ctx, func(ctx context.Context, s *operate.Session) error {
-		return a.withRepository(ctx, arg, "", func(docs *config.Documents, r *state.Repository) error {
-			last := o.last
+		return a.withRepository(ctx, arg, o.as, func(docs *config.Documents, r *state.Repository) error {
+			cluster, last := cmp.Or(o.as, docs.Cluster.Metadata.Name), o.last
 			if last == 0 {
 				last = docs.Cluster.Spec.State.Keep.Last
 			}
@@ -221,7 +227,7 @@ func (a *app) keepSets(ctx context.Context, arg string, o keepOptions) error {
 			}
 			over := state.Excess(sets, last, time.Now())
 			nothing := "nothing to delete; the repository has " + plan.Count(len(sets), "set")
-			p := plan.New("keep " + docs.Cluster.Metadata.Name)
+			p := plan.New("keep " + cluster)
 			switch {
 			case o.dryRun && len(over) == 0:
 				a.rep.None(nothing)
@@ -233,7 +239,7 @@ func (a *app) keepSets(ctx context.Context, arg string, o keepOptions) error {
 				p.Add(freeStep(r))
 				return s.Run(ctx, p)
 			}
-			if err := a.confirm(ctx, fmt.Sprintf("delete %d of %s permanently", len(over), plan.Count(len(sets), "snapshot set"))); err != nil {
+			if err := a.confirm(ctx, fmt.Sprintf("delete %d of %s of the cluster %s permanently", len(over), plan.Count(len(sets), "snapshot set"), cluster)); err != nil {
 				return err
 			}
 			p.Add(plan.Step{

@@ -15,6 +15,11 @@ import (
 
 // badFlag is the fault of a flag that the library of flags does not take, in the words of a person.
 func (a *app) badFlag(c *cobra.Command, err error) error {
+	if !c.HasParent() { // as of apply -f x.yaml: what is wrong is the command before the flag
+		if noCommand := noSuchCommand(c, c.Flags().Args()); noCommand != nil {
+			return noCommand
+		}
+	}
 	var value *pflag.InvalidValueError
 	var unknown *pflag.NotExistError
 	switch {
@@ -57,10 +62,31 @@ func badArguments(c *cobra.Command, args []string, err error) error {
 	switch {
 	case len(args) == 0 && takesDocument(c):
 		return fault.New(fault.Usage, "bad usage: no document is given").WithHint("give a Cluster document: %s", usage)
+	case len(args) == 0:
+	case config.Nearest(args[0], commandsOf(c)) != "": // as of migrate stge a.yaml b.yaml
+		return fault.New(fault.Usage, "bad usage: %s has no command %q", c.CommandPath(), args[0]).
+			WithHint("did you mean %s %s?", c.CommandPath(), config.Nearest(args[0], commandsOf(c)))
+	case c.ValidateArgs(nil) == nil:
+		return fault.New(fault.Usage, "bad usage: too many arguments: %s", strings.Join(args, " ")).WithHint("%s", usage)
 	case len(args) > 1 && c.ValidateArgs(args[:1]) == nil:
 		return fault.New(fault.Usage, "bad usage: too many arguments: %s", strings.Join(args[1:], " ")).WithHint("%s", usage)
 	}
 	return fault.Wrap(err, fault.Usage, "bad usage").WithHint("%s", usage)
+}
+
+// emptyFlag is the fault of a flag that is given with nothing as its value: most often it is a variable of the shell that is not
+// set. Were the flag taken as not given, down --as "$COPY" would delete the cluster that the document names.
+func emptyFlag(c *cobra.Command) (err error) {
+	c.Flags().Visit(func(f *pflag.Flag) {
+		empty := f.Value.String() == ""
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			empty = len(list.GetSlice()) == 0 || slices.Contains(list.GetSlice(), "")
+		}
+		if empty && err == nil {
+			err = fault.New(fault.Usage, "bad usage: the value of --%s is empty", f.Name).WithHint("give a value, or leave the flag out; is a variable of the shell not set?")
+		}
+	})
+	return err
 }
 
 // takesDocument says whether the one argument of a command is a Cluster document.
@@ -74,6 +100,15 @@ func (a *app) after(flag string) string {
 		}
 	}
 	return "FILE"
+}
+
+// commandsOf are the names of the commands of a command.
+func commandsOf(c *cobra.Command) []string {
+	var names []string
+	for _, sub := range c.Commands() {
+		names = append(names, sub.Name())
+	}
+	return names
 }
 
 // flagsOf are the names of the flags of a command, those of all commands among them.

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/runs"
 )
 
 // TestBadUsageHasAHint shows that what cannot be a run ends with the code of bad usage and the next step.
@@ -20,6 +21,13 @@ func TestBadUsageHasAHint(t *testing.T) {
 		{"up", "bad usage: no document is given", "give a Cluster document: rekindle up FILE|URL//PATH"},
 		{"up a.yaml b.yaml", "bad usage: too many arguments: b.yaml", "rekindle up FILE|URL//PATH"},
 		{"up -f x.yaml", "bad usage: the document is an argument, and no flag", "rekindle up x.yaml"},
+		{"apply -f x.yaml", `rekindle has no command "apply"`, "did you mean up?"},
+		{"stauts x.yaml --frob", `rekindle has no command "stauts"`, "did you mean status?"},
+		{"--frob", "bad usage: unknown flag: --frob", "rekindle --help"},
+		{"migrate stge a.yaml b.yaml", `bad usage: rekindle migrate has no command "stge"`, "did you mean rekindle migrate stage?"},
+		{"snapshot vrify x.yaml", `bad usage: rekindle snapshot has no command "vrify"`, "did you mean rekindle snapshot verify?"},
+		{"migrate a.yaml b.yaml c.yaml", "bad usage: accepts 2 arg(s), received 3", "rekindle migrate FROM TO"},
+		{"list extra", "bad usage: too many arguments: extra", "rekindle list"},
 		{"status --filename", "bad usage: the document is an argument, and no flag", "rekindle status FILE"},
 		{"list --providr kwok", "bad usage: unknown flag: --providr", "did you mean --provider?"},
 		{"list --timeout 20", "bad usage: --timeout 20: must be a duration, which has a unit", "give a unit: 20s, 20m"},
@@ -50,6 +58,40 @@ func TestBadUsageHasAHint(t *testing.T) {
 				t.Errorf("no hint %q in:\n%s", test.hint, out)
 			}
 		})
+	}
+}
+
+// TestAFlagWithoutAValueIsNotLeftOut: with the variable not set, "$COPY" would stand for the cluster that the document names.
+func TestAFlagWithoutAValueIsNotLeftOut(t *testing.T) {
+	for _, args := range [][]string{
+		{"down", "x.yaml", "--yes", "--as", ""}, {"up", "x.yaml", "--source-from="}, {"snapshots", "x.yaml", "--as", ""}, {"drill", "x.yaml", "--hold", ""}, {"drill", "x.yaml", "--hold", "a,"},
+		{"drill", "x.yaml", "--sentinel", ""}, {"run", "x.yaml", "--keep", "", "--", "true"}, {"version", "--kubeconfig", ""}, {"plan", "x.yaml", "--report", ""}, {"schema", "-o", ""},
+	} {
+		code, out := call(t, args...)
+		if code != fault.ExitUsage || !strings.Contains(out, " is empty\n  hint: ") || strings.Contains(out, "no such file") {
+			t.Errorf("%q: exit code %d with:\n%s", args, code, out)
+		}
+	}
+}
+
+// TestCompletionOffersWhatACommandTakes, and no files where none is meant.
+func TestCompletionOffersWhatACommandTakes(t *testing.T) {
+	state := t.TempDir()
+	t.Setenv("XDG_STATE_HOME", state)
+	run, err := runs.In(filepath.Join(state, "rekindle")).Begin(runs.Record{ID: "7f3a", Provider: "kwok", Cluster: "test-7f3a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer run.End()
+	const document, nothing = "yaml\nyml\n:8\n", ":4\n"
+	for args, want := range map[string]string{
+		"up ": document, "up a.yaml ": nothing, "snapshot verify ": document, "snapshot verify a.yaml ": nothing,
+		"run ": document, "migrate stage a.yaml ": document, "migrate stage a.yaml b.yaml ": nothing,
+		"version ": nothing, "list ": nothing, "schema ": nothing, "gc --run ": "7f3a\tkwok test-7f3a\n:4\n",
+	} {
+		if code, out := call(t, append([]string{"__complete"}, strings.Split(args, " ")...)...); code != fault.ExitProven || !strings.HasPrefix(out, want) {
+			t.Errorf("%s: exit code %d with:\n%s", args, code, out)
+		}
 	}
 }
 

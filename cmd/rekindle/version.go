@@ -53,12 +53,7 @@ func (a *app) versionCommand() *cobra.Command {
 		Short:   "Print the version",
 		GroupID: "tools",
 		// It ends before a garbage collector is of any use: after startup.Done it would take a third longer.
-		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
-			if err := a.checkReport(c); err != nil {
-				return err
-			}
-			return a.open()
-		},
+		PersistentPreRunE: func(c *cobra.Command, _ []string) error { return a.open(c) },
 		RunE: func(*cobra.Command, []string) error {
 			platform := runtime.GOOS + "/" + runtime.GOARCH
 			fields := map[string]string{"version": buildVersion(), "go": runtime.Version(), "platform": platform}

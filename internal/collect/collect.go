@@ -22,10 +22,12 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// parallel is how many logs are read at a time, and logLines how many of the last lines of each.
+// parallel is how many logs are read at a time, logLines how many of the last lines of each, and logBytes how much of these at most:
+// a line has no end where a program, or a server, writes none.
 const (
 	parallel = 8
 	logLines = int64(5000)
+	logBytes = 64 << 20
 )
 
 // What is written is for who ran this alone: logs may hold what nobody knows to be secret.
@@ -89,8 +91,11 @@ func (w *Writer) Logs(from string) error {
 	})
 }
 
-// file makes one, for nobody else to read.
+// file makes one, for nobody else to read. Names come from an API server, which may be anybody's: none leads out of the folder.
 func (w *Writer) file(name string) (*os.File, error) {
+	if !filepath.IsLocal(name) {
+		return nil, fmt.Errorf("%q is no name of a file here", name)
+	}
 	path := filepath.Join(w.dir, name)
 	if err := os.MkdirAll(filepath.Dir(path), folderMode); err != nil {
 		return nil, err
@@ -255,5 +260,5 @@ func (w *Writer) writeLog(ctx context.Context, c kubernetes.Interface, p *corev1
 	if previous {
 		name = container + ".previous.log"
 	}
-	return w.copy(filepath.Join("logs", p.Namespace, p.Name, name), stream)
+	return w.copy(filepath.Join("logs", p.Namespace, p.Name, name), io.LimitReader(stream, logBytes))
 }

@@ -96,3 +96,19 @@ func TestLogsOfTheHostAreRedactedAndNothingIsOverwritten(t *testing.T) {
 		t.Errorf("what was there: %q, %v", raw, err)
 	}
 }
+
+// TestNoNameLeadsOutOfTheFolder: an API server that is somebody else's may name its pods as it likes.
+func TestNoNameLeadsOutOfTheFolder(t *testing.T) {
+	dir := t.TempDir()
+	w, err := New(filepath.Join(dir, "run-1"), func(s string) string { return s })
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = w.podFiles([]corev1.Pod{{ObjectMeta: metav1.ObjectMeta{Namespace: "..", Name: "../evil"}}})
+	if err == nil || !strings.Contains(err.Error(), "is no name of a file here") {
+		t.Error(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "evil.yaml")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it is written: %v", err)
+	}
+}

@@ -171,7 +171,8 @@ type Ref struct {
 // Auth is the key with the credentials of the repository.
 type Auth struct {
 	// Secret is the name of an entry of spec.keys. Its entries decide how to authenticate: username and password (basic),
-	// bearerToken, or identity with known_hosts (ssh). The entry ca.crt adds a private CA to any of them.
+	// bearerToken, or identity with known_hosts (ssh). Over https, tls.crt and tls.key are shown to a server that asks for a
+	// client's certificate, alone or beside the others, and ca.crt adds a private CA.
 	Secret string `json:"secret"`
 }
 

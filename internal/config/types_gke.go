@@ -18,8 +18,8 @@ type GKE struct {
 	NodeLocations []string `json:"nodeLocations,omitempty"`
 	// NodePools are the node pools of the cluster. Required without `autopilot`.
 	NodePools []GKENodePool `json:"nodePools,omitempty"`
-	// Autopilot is whether Google manages the nodes. It needs a region, and cannot be combined with `nodePools`; default
-	// false.
+	// Autopilot is whether Google manages the nodes; default false. It is refused before a cluster is made: rekindle keeps the lease
+	// of a run in the namespace `kube-system`, where nobody but Google may write in such a cluster.
 	Autopilot bool `json:"autopilot,omitempty"`
 	// PrivateNodes is whether the nodes have no public addresses; default false.
 	PrivateNodes bool `json:"privateNodes,omitempty"`

@@ -64,10 +64,14 @@ func dialHTTP(ep *transport.Endpoint, r Remote) (session, error) {
 	if err != nil {
 		return nil, err
 	}
+	own, err := r.certificates()
+	if err != nil {
+		return nil, err
+	}
 	offers := &offers{RoundTripper: &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
 		DialContext:           dialIdle,
-		TLSClientConfig:       &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
+		TLSClientConfig:       &tls.Config{RootCAs: pool, Certificates: own, MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:   dialTimeout,
 		ResponseHeaderTimeout: idleTimeout,
 		ForceAttemptHTTP2:     true,
@@ -120,6 +124,23 @@ func roots(r Remote) (*x509.CertPool, error) {
 		return nil, fault.New(fault.Usage, "the entry ca.crt of its key holds no PEM certificate").On("Git repository %s", r.name())
 	}
 	return pool, nil
+}
+
+// certificates are what is shown to a server that asks for a client's certificate.
+func (r Remote) certificates() ([]tls.Certificate, error) {
+	cert, key := len(r.Auth.ClientCert) > 0, len(r.Auth.ClientKey) > 0
+	switch {
+	case !cert && !key:
+		return nil, nil
+	case !cert || !key:
+		return nil, fault.New(fault.Usage, "its key has only one of the entries tls.crt and tls.key, of which Flux takes none then").On("Git repository %s", r.name()).
+			WithHint("give both, PEM of the client's certificate and of its private key: {env: {tls.crt: VARIABLE, tls.key: VARIABLE}}")
+	}
+	pair, err := tls.X509KeyPair(r.Auth.ClientCert, r.Auth.ClientKey)
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Usage, "the entries tls.crt and tls.key of its key are no certificate with its private key").On("Git repository %s", r.name())
+	}
+	return []tls.Certificate{pair}, nil
 }
 
 // dialIdle connects; the connection fails once nothing moved for idleTimeout.

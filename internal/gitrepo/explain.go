@@ -49,12 +49,26 @@ func explain(ctx context.Context, r Remote, err error) error {
 	return because(r, err).On("Git repository %s", r.name())
 }
 
-// isBusy says so of a server that may answer the same request in a moment.
-func isBusy(err error) bool {
+// answerOf is what a server answered that is neither a repository nor one of the answers that go-git knows.
+func answerOf(err error) (status int, text string) {
 	var unexpected *plumbing.UnexpectedError
 	var answer *githttp.Err
-	return errors.As(err, &unexpected) && errors.As(unexpected.Err, &answer) &&
-		(answer.StatusCode() >= http.StatusInternalServerError || answer.StatusCode() == http.StatusTooManyRequests)
+	if errors.As(err, &unexpected) && errors.As(unexpected.Err, &answer) {
+		return answer.StatusCode(), answer.Reason
+	}
+	return 0, ""
+}
+
+// isBusy says so of a server that may answer the same request in a moment.
+func isBusy(err error) bool {
+	status, _ := answerOf(err)
+	return status >= http.StatusInternalServerError || status == http.StatusTooManyRequests
+}
+
+// refusesClient says so of a server that does not take the certificate of the client, or the lack of one: TLS says it, or nginx behind it.
+func refusesClient(err error) bool {
+	_, text := answerOf(err)
+	return ofTLS.MatchString(err.Error()) || ofNginx.MatchString(text)
 }
 
 // brief is an error in one short line: go-git puts all that a server answered into its text, which may be a page of HTML, and
@@ -63,6 +77,8 @@ type brief struct{ error }
 
 var (
 	startOfPage = regexp.MustCompile(`(?i)<!doctype|<html`)
+	ofTLS       = regexp.MustCompile(`remote error: tls: .*certificate`)
+	ofNginx     = regexp.MustCompile(`No required SSL certificate was sent|The SSL certificate error`)
 	userOfURL   = regexp.MustCompile(`(?i)(https?://)[^/\s"]*@`)
 )
 
@@ -99,6 +115,9 @@ func because(r Remote, err error) *fault.Error {
 			WithHint("add the authority's certificate as entry ca.crt to the key that spec.source.auth names")
 	case errors.As(err, &hostname), errors.As(err, &expired):
 		return wrap(fault.Failed, "the certificate is not valid")
+	case refusesClient(err):
+		return wrap(fault.Failed, "the server refuses access with "+r.Auth.String()+": it wants a client's certificate that it trusts").
+			WithHint("give the key named in spec.source.auth the entries tls.crt and tls.key, of a certificate that is valid and of the authority that the server trusts")
 	case errors.Is(err, transport.ErrAuthenticationRequired), errors.Is(err, transport.ErrAuthorizationFailed),
 		errors.As(err, &authErr), strings.Contains(err.Error(), "unable to authenticate"):
 		return wrap(fault.Failed, "access was refused with "+r.Auth.String()).

@@ -3,22 +3,32 @@ package gitrepo
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"io"
 	"io/fs"
+	"log"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"sort"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/fstest"
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+	"github.com/go-git/go-git/v5/plumbing/object"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
+	"github.com/go-git/go-git/v5/storage/memory"
 
 	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/fault"
@@ -123,6 +133,36 @@ func TestANameOfAnyBytesIsTaken(t *testing.T) {
 	}
 	if err := fstest.TestFS(tree.FS(), "docs/übung.yaml"); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestEndlessFilesAreRefused: a few objects stand for more files than a machine can hold, or for a path without an end.
+func TestEndlessFilesAreRefused(t *testing.T) {
+	for _, c := range []struct{ levels, entries int }{{4, 100}, {longestPath, 1}} {
+		objects := memoryObjects{}
+		below, err := objects.put(plumbing.BlobObject, []byte("a: 1\n"))
+		mode := filemode.Regular
+		for range c.levels {
+			if err != nil {
+				t.Fatal(err)
+			}
+			folder := &object.Tree{}
+			for i := range c.entries {
+				folder.Entries = append(folder.Entries, object.TreeEntry{Name: strconv.Itoa(10 + i), Mode: mode, Hash: below})
+			}
+			sort.Sort(object.TreeEntrySorter(folder.Entries))
+			below, err = objects.encode(folder)
+			mode = filemode.Dir
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		commit, err := objects.encode(&object.Commit{TreeHash: below})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = newTree(overlay{memory.NewStorage(), objects}, commit)
+		wantFault(t, explain(t.Context(), Remote{URL: "https://git.example.com/ops"}, err), fault.Usage, "Git repository https://git.example.com/ops", "more than 1048576 files")
 	}
 }
 
@@ -318,6 +358,85 @@ func TestAuth(t *testing.T) {
 }
 
 // TestAStalledServerEndsWithItsContext: the server takes the connection and never answers.
+// TestAServerThatWantsACertificate, beside which a password may be wanted, or not.
+func TestAServerThatWantsACertificate(t *testing.T) {
+	dir, head := newRepo(t, map[string]string{"a": "1"})
+	cert, key := clientCertificate(t)
+	srv := httptest.NewUnstartedServer(backend(t, dir))
+	srv.TLS = &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: x509.NewCertPool(), MaxVersion: tls.VersionTLS12} // with 1.3 a refusal may be lost on its way
+	srv.TLS.ClientCAs.AppendCertsFromPEM(cert)
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
+	srv.StartTLS()
+	t.Cleanup(srv.Close)
+	url := srv.URL + "/ops/.git"
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw})
+	tree, err := NewCache(t.TempDir()).Open(t.Context(), Remote{URL: url, Auth: AuthFrom(map[string][]byte{"ca.crt": ca, "tls.crt": cert, "tls.key": key})}, nil)
+	if err != nil || tree.Commit != head {
+		t.Errorf("%v", err)
+	}
+	other, otherKey := clientCertificate(t)
+	for _, c := range []struct {
+		cert, key []byte
+		kind      fault.Kind
+		text      string
+	}{
+		{other, otherKey, fault.Failed, "the server refuses access with client certificate: it wants a client's certificate that it trusts"},
+		{cert, nil, fault.Usage, "only one of the entries tls.crt and tls.key"},
+		{cert, otherKey, fault.Usage, "tls.crt and tls.key of its key are no certificate with its private key"},
+		{cert, []byte("s3cret"), fault.Usage, "are no certificate with its private key"},
+	} {
+		_, err := Resolve(t.Context(), Remote{URL: url, Auth: AuthFrom(map[string][]byte{"ca.crt": ca, "tls.crt": c.cert, "tls.key": c.key})})
+		wantFault(t, err, c.kind, "Git repository "+url, c.text)
+		if strings.Contains(fault.Text(err), "s3cret") {
+			t.Error("the key is in the text")
+		}
+	}
+}
+
+func TestAServerThatWantsACertificateSaysSoByHTTP(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { // as nginx does
+		http.Error(w, "<html>\r\n<head><title>400 No required SSL certificate was sent</title></head>", http.StatusBadRequest)
+	}))
+	t.Cleanup(srv.Close)
+	_, err := Resolve(t.Context(), Remote{URL: srv.URL + "/ops.git"})
+	wantFault(t, err, fault.Failed, "the server refuses access with anonymous: it wants a client's certificate", "tls.crt and tls.key")
+}
+
+// TestARefusalWithoutAnEnd fills no memory: what it says is read only so far.
+func TestARefusalWithoutAnEnd(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusBadGateway)
+		for page := make([]byte, 1<<16); r.Context().Err() == nil; {
+			if _, err := w.Write(page); err != nil {
+				return
+			}
+		}
+	}))
+	t.Cleanup(srv.Close)
+	_, err := Resolve(t.Context(), Remote{URL: srv.URL + "/ops.git"})
+	wantFault(t, err, fault.Failed, "cannot answer now", "502")
+}
+
+// clientCertificate makes a certificate that signs itself, and its key.
+func clientCertificate(t *testing.T) (cert, key []byte) {
+	t.Helper()
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
+	raw, err := x509.CreateCertificate(nil, template, template, public, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rawKey, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: raw}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: rawKey})
+}
+
 func TestAStalledServerEndsWithItsContext(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -364,7 +483,7 @@ func TestAForcePushBetweenListAndFetch(t *testing.T) {
 }
 
 func TestAuthDoesNotPrintItself(t *testing.T) {
-	a := AuthFrom(map[string][]byte{"username": []byte("me"), "password": []byte("s3cret"), "identity": []byte("s3cret")})
+	a := AuthFrom(map[string][]byte{"username": []byte("me"), "password": []byte("s3cret"), "identity": []byte("s3cret"), "tls.key": []byte("s3cret")})
 	for _, text := range printed(t, a) {
 		if strings.Contains(text, "s3cret") || strings.Contains(text, "115, 51") {
 			t.Errorf("printed as %s", text)
@@ -379,5 +498,12 @@ func TestAuthDoesNotPrintItself(t *testing.T) {
 		if text := fault.Text(err); strings.Contains(text, "s3cret") || !strings.Contains(text, "http://127.0.0.1:1/x.git") {
 			t.Errorf("told as %s", text)
 		}
+	}
+}
+
+func TestAFileThatIsTooLargeIsNotRead(t *testing.T) {
+	tree := &treeFS{nodes: map[string]*node{"a": {name: "a", size: largestFile + 1}}}
+	if _, err := fs.ReadFile(tree, "a"); err == nil || !strings.Contains(err.Error(), "read a: it has 104857601 bytes") {
+		t.Error(err)
 	}
 }

@@ -26,6 +26,7 @@ type link struct {
 	source gitRepository
 	dir    string
 	parts  []string // components that it adds to what the folder has
+	opens  bool     // it decrypts what SOPS encrypted
 	firm   bool     // it is applied as it is written here: nothing on the way to it changes it, and Git does not suspend it
 }
 
@@ -39,7 +40,8 @@ func (t *tree) note(r *Rendered) {
 			name := gitRepository{text(o, "metadata", "namespace"), text(o, "metadata", "name")}.String()
 			suspended, _, _ := unstructured.NestedBool(o, "spec", "suspend")
 			parts, _, _ := unstructured.NestedStringSlice(o, "spec", "components")
-			t.open = append(t.open, link{r, name, source, clean(text(o, "spec", "path")), parts, r.Path == t.root && !suspended})
+			opens := text(o, "spec", "decryption", "provider") == "sops"
+			t.open = append(t.open, link{r, name, source, clean(text(o, "spec", "path")), parts, opens, r.Path == t.root && !suspended})
 		}
 	}
 }
@@ -66,7 +68,7 @@ func (t *tree) follow(ctx context.Context) error {
 				}
 				continue
 			}
-			child, err := t.render(ctx, l.dir, l.parts...)
+			child, err := t.render(ctx, l.dir, l.opens, l.parts...)
 			if err != nil {
 				faults = append(faults, err)
 				continue

@@ -31,10 +31,12 @@ type Auth struct {
 	Signers            func() ([]ssh.Signer, error) // such as those of an ssh agent, in place of Identity
 	KnownHosts         []byte                       // in the format of known_hosts; always checked for ssh
 	CA                 []byte                       // PEM of certificates that are trusted beside the system's
+	ClientCert         []byte                       // PEM of the certificate that an https server wants to see, with its chain
+	ClientKey          []byte                       // PEM of its private key
 }
 
 // AuthFrom reads the entries of a Secret as Flux does: username and password, bearerToken, identity
-// with known_hosts and perhaps password, and ca.crt (or caFile) beside any.
+// with known_hosts and perhaps password, tls.crt and tls.key alone or beside the first two, and ca.crt (or caFile) beside any.
 func AuthFrom(data map[string][]byte) Auth {
 	ca := data["ca.crt"]
 	if len(ca) == 0 {
@@ -43,7 +45,7 @@ func AuthFrom(data map[string][]byte) Auth {
 	return Auth{
 		Username: string(data["username"]), Password: string(data["password"]),
 		BearerToken: string(data["bearerToken"]),
-		Identity:    data["identity"], KnownHosts: data["known_hosts"], CA: ca,
+		Identity:    data["identity"], KnownHosts: data["known_hosts"], CA: ca, ClientCert: data["tls.crt"], ClientKey: data["tls.key"],
 	}
 }
 
@@ -58,6 +60,8 @@ func (a Auth) String() string {
 		return "bearer token"
 	case a.Password != "" || a.Username != "":
 		return "basic"
+	case len(a.ClientCert) > 0:
+		return "client certificate"
 	default:
 		return "anonymous"
 	}

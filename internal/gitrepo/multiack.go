@@ -41,13 +41,19 @@ type offers struct {
 }
 
 func (o *offers) RoundTrip(req *http.Request) (*http.Response, error) {
-	const firstLines = 4096 // the first ref is followed by what the server can do
+	const (
+		firstLines  = 4096    // the first ref is followed by what the server can do
+		longestPage = 1 << 20 // of a refusal, which go-git keeps in memory whatever its size
+	)
 	res, err := o.RoundTripper.RoundTrip(req)
+	if err == nil && res.StatusCode != http.StatusOK {
+		res.Body = body{io.LimitReader(res.Body, longestPage), res.Body}
+	}
 	if err != nil || !strings.HasSuffix(req.URL.Path, "/info/refs") {
 		return res, err
 	}
-	body := bufio.NewReaderSize(res.Body, firstLines)
-	begin, _ := body.Peek(firstLines) // what is wrong with it comes up again when it is read
+	text := bufio.NewReaderSize(res.Body, firstLines)
+	begin, _ := text.Peek(firstLines) // what is wrong with it comes up again when it is read
 	_, able, _ := bytes.Cut(begin, []byte{0})
 	able, _, _ = bytes.Cut(able, []byte("\n"))
 	for _, c := range []capability.Capability{capability.MultiACK, capability.MultiACKDetailed} { // the better one last
@@ -55,9 +61,12 @@ func (o *offers) RoundTrip(req *http.Request) (*http.Response, error) {
 			o.multiACK = c
 		}
 	}
-	res.Body = struct {
-		io.Reader
-		io.Closer
-	}{body, res.Body}
+	res.Body = body{text, res.Body}
 	return res, nil
+}
+
+// body is that of an answer, read through something.
+type body struct {
+	io.Reader
+	io.Closer
 }

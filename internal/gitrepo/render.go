@@ -28,6 +28,7 @@ type Rendered struct {
 	Objects   []map[string]any // as applied for the path itself, in kustomize's order, with the types of unstructured objects
 	Files     []string         // of the repository that were used, sorted
 	Encrypted []string         // those of them that SOPS encrypted
+	Warnings  []string         // what a person should know of them
 	Children  []*Rendered      // paths of the same repository that Flux Kustomizations among the objects point to
 }
 
@@ -43,7 +44,7 @@ func (r *Rendered) All() []*Rendered {
 // Render builds a path as Flux's kustomize-controller would: with the path's kustomization file, or with one made of all manifests
 // below it; where it is Flux that follows the repository, of the files that it takes of it. Nothing is fetched: a remote base, and a
 // file of a generator or transformer over HTTP, is a fault. Paths of this repository that Flux Kustomizations among the objects point
-// to are rendered too; their files are counted in. All faults are reported at once.
+// to are rendered too; their files are counted in, and their warnings. All faults are reported at once.
 func Render(ctx context.Context, repo fs.FS, dir string, source Source) (*Rendered, error) {
 	t := &tree{repo: repo, source: source, root: clean(dir), seen: map[string]bool{}, declared: map[gitRepository]bool{}}
 	if source.Name != "" {
@@ -53,7 +54,7 @@ func Render(ctx context.Context, repo fs.FS, dir string, source Source) (*Render
 		}
 		t.repo = taken
 	}
-	r, err := t.render(ctx, t.root)
+	r, err := t.render(ctx, t.root, source.Name != "")
 	if err != nil {
 		return nil, err
 	}
@@ -63,8 +64,9 @@ func Render(ctx context.Context, repo fs.FS, dir string, source Source) (*Render
 	for _, child := range r.All()[1:] {
 		r.Files = append(r.Files, child.Files...)
 		r.Encrypted = append(r.Encrypted, child.Encrypted...)
+		r.Warnings = append(r.Warnings, child.Warnings...)
 	}
-	for _, list := range []*[]string{&r.Files, &r.Encrypted} {
+	for _, list := range []*[]string{&r.Files, &r.Encrypted, &r.Warnings} {
 		slices.Sort(*list)
 		*list = slices.Compact(*list)
 	}
@@ -85,7 +87,7 @@ func dotIfRoot(dir string) string {
 
 // render renders one path alone, and notes the Kustomizations in it. Of components that Flux adds to it, the files count, since they
 // may be encrypted.
-func (t *tree) render(ctx context.Context, dir string, components ...string) (*Rendered, error) {
+func (t *tree) render(ctx context.Context, dir string, decrypts bool, components ...string) (*Rendered, error) {
 	t.seen[dir] = true
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -93,7 +95,7 @@ func (t *tree) render(ctx context.Context, dir string, components ...string) (*R
 	if err := checkFolder(t.repo, dir); err != nil {
 		return nil, err
 	}
-	w := &walker{repo: t.repo, files: map[string][]byte{}, dirs: map[string]bool{}, below: dir != t.root}
+	w := &walker{repo: t.repo, files: map[string][]byte{}, dirs: map[string]bool{}, below: dir != t.root, decrypts: decrypts}
 	w.root(dir)
 	empty := w.isEmpty(dir)
 	for _, c := range components {
@@ -104,7 +106,7 @@ func (t *tree) render(ctx context.Context, dir string, components ...string) (*R
 	if err := fault.Join(w.faults...); err != nil {
 		return nil, err
 	}
-	r := &Rendered{Path: dir, Files: w.used(), Encrypted: w.encrypted()}
+	r := &Rendered{Path: dir, Files: w.used(), Encrypted: w.encrypted(), Warnings: w.warnings}
 	if empty {
 		return r, nil
 	}

@@ -1,6 +1,7 @@
 package gitrepo
 
 import (
+	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
@@ -147,6 +148,23 @@ func TestRenderGoesOnWhereFluxDoes(t *testing.T) {
 	}
 }
 
+// bomb is a few lines that are ten million values when all aliases are written out.
+func bomb(indent string) string {
+	text := indent + "x0: &x0 [" + strings.Repeat("x, ", 10) + "]\n"
+	for i := 1; i < 7; i++ {
+		text += fmt.Sprintf("%sx%d: &x%d [%s]\n", indent, i, i, strings.Repeat(fmt.Sprintf("*x%d, ", i-1), 10))
+	}
+	return text
+}
+
+func TestAliasesAreWrittenOut(t *testing.T) {
+	files := map[string]string{"p/a.yaml": cm("a") + "data: {<<: &more {b: c}, d: '& * |'}\n---\n" + cm("b") + "x: &x [1]\ny: [*x, *x]\n",
+		"p/kustomization.yaml": "resources: [a.yaml]\ncommonAnnotations: &all {a: b}\nlabels: [{pairs: *all}]\n"}
+	if _, err := Render(t.Context(), repoFS(files), "p", Source{}); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestRenderFaultsNameTheFile(t *testing.T) {
 	for name, c := range map[string]struct {
 		files map[string]string
@@ -182,7 +200,13 @@ func TestRenderFaultsNameTheFile(t *testing.T) {
 			"p/b/a.yaml": cm("a")}, []string{"path p/b: has several kustomization files: p/b/kustomization.yml, p/b/Kustomization"}},
 		"a pointer of LFS": {map[string]string{"p/kustomization.yaml": "secretGenerator: [{name: s, files: [x.bin]}]",
 			"p/x.bin": "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"}, []string{"p/x.bin: is a pointer of Git LFS", "git lfs untrack p/x.bin"}},
-		"patch of nothing": {map[string]string{"p/kustomization.yaml": "patches: [{path: p.yaml}]", "p/p.yaml": cm("no")}, []string{"path p: does not render"}},
+		"aliases of aliases":  {map[string]string{"p/a.yaml": cm("a") + bomb("")}, []string{"p/a.yaml:1: cannot be rendered: its aliases stand for too much"}},
+		"an alias of itself":  {map[string]string{"p/a.yaml": cm("a") + "data: &a {x: *a}\n"}, []string{"p/a.yaml:1: cannot be rendered"}},
+		"aliases in a patch":  {map[string]string{"p/a.yaml": cm("a"), "p/kustomization.yaml": "resources: [a.yaml]\npatches:\n- patch: |\n" + bomb("    ")}, []string{"p/kustomization.yaml:3: cannot be rendered"}},
+		"aliases in its file": {map[string]string{"p/a.yaml": cm("a"), "p/kustomization.yaml": "resources: [a.yaml]\npatches: [{path: b.yaml}]\n", "p/b.yaml": cm("a") + bomb("")}, []string{"p/b.yaml:1: cannot be rendered"}},
+		"aliases in a plugin": {map[string]string{"p/kustomization.yaml": "generators: [g.yaml]\n", "p/g.yaml": "apiVersion: builtin\nkind: ConfigMapGenerator\nmetadata: {name: g}\n" + bomb("")}, []string{"p/g.yaml:1: cannot be rendered"}},
+		"aliases in the file": {map[string]string{"p/a.yaml": cm("a"), "p/kustomization.yaml": "resources: [a.yaml]\n" + bomb("")}, []string{"p/kustomization.yaml:1: cannot be rendered"}},
+		"patch of nothing":    {map[string]string{"p/kustomization.yaml": "patches: [{path: p.yaml}]", "p/p.yaml": cm("no")}, []string{"path p: does not render"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Render(t.Context(), repoFS(c.files), "p", Source{})

@@ -13,6 +13,17 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/go-git/go-git/v5/plumbing/object"
 	"github.com/go-git/go-git/v5/plumbing/storer"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/plan"
+)
+
+// Limits of a repository. They are far above what an ops repository has, and keep a hostile one, whose few objects may stand for
+// endless files, from taking the memory of the machine.
+const (
+	mostFiles   = 1 << 20   // and folders
+	longestPath = 4096      // as Linux has it
+	largestFile = 100 << 20 // that is read, as GitHub has it
 )
 
 // Tree is the repository at one commit. It is read-only and safe for concurrent use.
@@ -71,6 +82,9 @@ func (t *treeFS) add(dir string, tree plumbing.Hash) error {
 		if !fs.ValidPath(p) || strings.Contains(name, "/") || p == dir || t.nodes[p] != nil {
 			return fmt.Errorf("folder %s has an entry of the name %q", dir, e.Name)
 		}
+		if len(t.nodes) >= mostFiles || len(p) > longestPath {
+			return fault.New(fault.Usage, "has more than %s, or one whose path is longer than %s", plan.Count(mostFiles, "file"), plan.Count(longestPath, "byte"))
+		}
 		switch e.Mode {
 		case filemode.Dir:
 			if err := t.add(p, e.Hash); err != nil {
@@ -119,6 +133,9 @@ func (t *treeFS) ReadFile(name string) ([]byte, error) {
 	}
 	if n.mode.IsDir() {
 		return nil, &fs.PathError{Op: "read", Path: name, Err: fs.ErrInvalid}
+	}
+	if n.size > largestFile {
+		return nil, &fs.PathError{Op: "read", Path: name, Err: fmt.Errorf("it has %d bytes, and may have %d", n.size, largestFile)}
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()

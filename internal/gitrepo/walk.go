@@ -27,6 +27,9 @@ type walker struct {
 	dirs   map[string]bool
 	below  bool // what is walked is the path of a Kustomization of Flux, and not the one that a person gave
 	faults []error
+
+	decrypts bool     // whoever applies the path decrypts what SOPS encrypted
+	warnings []string // of what renders, and hardly as it was meant
 }
 
 // root takes in the path itself, making a kustomization where it has none.
@@ -168,6 +171,10 @@ func (w *walker) dir(dir string) {
 		w.fail(file, "read it: %w", err)
 		return
 	}
+	if line, err := checkAliases(raw, true); err != nil {
+		w.faults = append(w.faults, fault.Wrap(err, fault.Usage, "cannot be rendered").At(file, line))
+		return
+	}
 	w.files[file] = raw
 	var k kustomize.Kustomization
 	if err := k.Unmarshal(raw); err != nil {
@@ -188,6 +195,7 @@ func (w *walker) dir(dir string) {
 	for _, entry := range fileFields(&k) {
 		w.plain(file, dir, entry)
 	}
+	w.sealed(file, dir, &k)
 }
 
 // fileFields are the paths of a kustomization that name files only.
@@ -321,6 +329,10 @@ func (w *walker) take(p string) bool {
 	raw, err := fs.ReadFile(w.repo, p)
 	if err != nil {
 		w.fail(p, "read it: %w", err)
+		return false
+	}
+	if line, err := checkAliases(raw, false); err != nil {
+		w.faults = append(w.faults, fault.Wrap(err, fault.Usage, "cannot be rendered").At(p, line))
 		return false
 	}
 	w.files[p] = raw

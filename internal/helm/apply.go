@@ -31,6 +31,7 @@ func apply(cfg *action.Configuration, g *guard, r Release) (*release.Release, er
 		return nil, err
 	}
 	g.past = pastOf(history)
+	g.history = history
 	if !g.past.installed {
 		install := action.NewInstall(cfg)
 		install.ReleaseName, install.Namespace, install.Labels = r.Name, r.Namespace, labels

@@ -10,7 +10,9 @@ package helm
 
 import (
 	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -22,6 +24,7 @@ import (
 	"helm.sh/helm/v3/pkg/chart/loader"
 	"helm.sh/helm/v3/pkg/chartutil"
 	kubefake "helm.sh/helm/v3/pkg/kube/fake"
+	"helm.sh/helm/v3/pkg/release"
 	"helm.sh/helm/v3/pkg/storage"
 	"helm.sh/helm/v3/pkg/storage/driver"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -150,7 +153,66 @@ func (c *Chart) Render(name, namespace, kubeVersion string, values map[string]an
 		}
 		return nil, f
 	}
-	return kube.ParseManifest([]byte(rel.Manifest))
+	if err := c.recordable(rel); err != nil {
+		return nil, err
+	}
+	return c.parse(rel.Manifest)
+}
+
+// renderIn renders a release as an install in a cluster would, which can look up what is there. It changes nothing.
+func (c *Chart) renderIn(cluster *action.Configuration, r Release) ([]*unstructured.Unstructured, error) {
+	install := action.NewInstall(&action.Configuration{
+		RESTClientGetter: cluster.RESTClientGetter, Capabilities: cluster.Capabilities, Releases: storage.Init(driver.NewMemory()),
+		KubeClient: &kubefake.PrintingKubeClient{Out: io.Discard}, Log: func(string, ...any) {},
+	})
+	install.ReleaseName, install.Namespace = r.Name, r.Namespace
+	install.DryRun, install.DryRunOption, install.SkipCRDs = true, "server", true
+	rel, err := install.Run(c.chart, copyOf(r.Values))
+	if err != nil {
+		return nil, c.unrendered(err)
+	}
+	return c.parse(rel.Manifest)
+}
+
+// parse reads the objects of a manifest. What is no object is told with its template.
+func (c *Chart) parse(manifest string) ([]*unstructured.Unstructured, error) {
+	var all []*unstructured.Unstructured
+	for part := range strings.SplitSeq(manifest, "---\n# Source: ") {
+		template, content, _ := strings.Cut(part, "\n")
+		objs, err := kube.ParseManifest([]byte(content))
+		if err != nil {
+			return nil, c.unrendered(fmt.Errorf("%s: %w", template, err))
+		}
+		all = append(all, objs...)
+	}
+	return all, nil
+}
+
+// maxRecord is how large a Secret may be, in bytes: Helm keeps each revision in one.
+const maxRecord = 1 << 20
+
+// recordable refuses a release that Helm would render, and then could not record: it records the whole chart with it.
+func (c *Chart) recordable(rel *release.Release) error {
+	raw, err := json.Marshal(rel)
+	if err != nil || len(raw) < maxRecord/2 { // compression may make a little more of it, never so much
+		return err
+	}
+	var packed bytes.Buffer
+	zip, err := gzip.NewWriterLevel(&packed, gzip.BestCompression) // as Helm does
+	if err != nil {
+		return err
+	}
+	if _, err := zip.Write(raw); err != nil {
+		return err
+	}
+	if err := zip.Close(); err != nil {
+		return err
+	}
+	if size := base64.StdEncoding.EncodedLen(packed.Len()); size > maxRecord {
+		return fault.New(fault.Usage, "the chart %s %s is too large: Helm records it with what it renders to in a Secret, of %d KiB, and a Secret has at most %d",
+			c.Name(), c.Version(), size>>10, maxRecord>>10).WithHint("take what no template needs out of the chart, by its .helmignore, or split it")
+	}
+	return nil
 }
 
 func (c *Chart) unrendered(err error) *fault.Error {

@@ -1,10 +1,14 @@
 package helm
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
+	"strings"
+	"sync"
 	"time"
 
 	helmkube "helm.sh/helm/v3/pkg/kube"
@@ -32,6 +36,9 @@ type guard struct {
 	past     past    // what earlier revisions made
 	hook     error   // why a hook did not succeed: Helm gives on its text alone
 	deletes  []error // why an uninstallation could not delete objects: Helm gives on nothing of that
+	removes  bool    // it uninstalls: all that is built is what was, but hooks
+	history  []*release.Release
+	builds   int
 }
 
 func (g *guard) Create(r helmkube.ResourceList) (*helmkube.Result, error) {
@@ -39,7 +46,37 @@ func (g *guard) Create(r helmkube.ResourceList) (*helmkube.Result, error) {
 		return nil, err
 	}
 	g.applying(r)
-	return g.Client.Create(r)
+	return g.create(r)
+}
+
+// create is Helm's own, kind by kind, for each object alone: the server's answer seldom says which one it is about, and Helm never.
+func (g *guard) create(r helmkube.ResourceList) (*helmkube.Result, error) {
+	errs := make([]error, len(r))
+	for from := 0; from < len(r); {
+		to := from + 1
+		for to < len(r) && r[to].Mapping.GroupVersionKind.Kind == r[from].Mapping.GroupVersionKind.Kind {
+			to++
+		}
+		var batch sync.WaitGroup
+		for i := from; i < to; i++ {
+			batch.Go(func() {
+				if _, err := g.Client.Create(r[i : i+1]); err != nil {
+					errs[i] = named(r[i], flat(err))
+				}
+			})
+		}
+		batch.Wait()
+		from = to
+	}
+	return &helmkube.Result{Created: r}, fault.Join(errs...)
+}
+
+// named is an error that says of which object it is.
+func named(info *resource.Info, err error) error {
+	if strings.Contains(err.Error(), strconv.Quote(info.Name)) {
+		return err
+	}
+	return fmt.Errorf("%s: %w", refOf(info), err)
 }
 
 // Update makes the objects be as the new revision wants them. Every object is compared with what is live: Helm's own Update
@@ -92,12 +129,17 @@ func (g *guard) Delete(r helmkube.ResourceList) (*helmkube.Result, []error) {
 }
 
 // DeleteWithPropagationPolicy is what an uninstallation deletes with. CRDs are not Helm's to delete: all objects of theirs would go
-// with them, whoever made them.
+// with them, whoever made them. Nor is what was moved to another release, which Helm does not ask.
 func (g *guard) DeleteWithPropagationPolicy(r helmkube.ResourceList, policy metav1.DeletionPropagation) (*helmkube.Result, []error) {
 	if err := g.ctx.Err(); err != nil {
 		return nil, []error{err}
 	}
-	if r = r.Filter(func(info *resource.Info) bool { return !kube.IsCRD(refOf(info)) }); len(r) == 0 {
+	own, err := g.notMoved(refsOf(r))
+	if err != nil {
+		return nil, []error{err}
+	}
+	r = r.Filter(func(info *resource.Info) bool { return !kube.IsCRD(refOf(info)) && slices.Contains(own, refOf(info)) })
+	if len(r) == 0 {
 		return &helmkube.Result{}, nil
 	}
 	result, errs := g.Client.DeleteWithPropagationPolicy(r, policy)
@@ -107,7 +149,15 @@ func (g *guard) DeleteWithPropagationPolicy(r helmkube.ResourceList, policy meta
 
 // Build is Helm's own, which alone knows why it could not: an uninstallation that has nothing to delete by then says less.
 func (g *guard) Build(manifest io.Reader, validate bool) (helmkube.ResourceList, error) {
-	list, err := g.Client.Build(manifest, validate)
+	raw, err := io.ReadAll(manifest)
+	if err != nil {
+		return nil, err
+	}
+	g.builds++
+	list, err := g.Client.Build(bytes.NewReader(raw), validate)
+	if meta.IsNoMatchError(err) && g.isRecorded(string(raw)) {
+		list, err = g.buildRecorded(raw, err)
+	}
 	if err != nil {
 		g.deletes = append(g.deletes, err)
 	}

@@ -129,3 +129,27 @@ func (s *space) apply(manager, manifest string) []*unstructured.Unstructured {
 	}
 	return objs
 }
+
+// TestWhatATemplateLooksUpFirstIsNotTaken: a chart may leave alone what is there, and make it elsewhere.
+func TestWhatATemplateLooksUpFirstIsNotTaken(t *testing.T) {
+	t.Parallel()
+	s := newSpace(t)
+	s.makeNamespace(s.name)
+	s.apply("somebody", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: theirs, namespace: NS}\ndata: {of: somebody}\n")
+	theirs := "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: theirs}\n"
+	release := func(theirs string) helm.Release {
+		return s.rendered(helm.Release{Name: "app", Namespace: s.name, Timeout: time.Minute, Values: map[string]any{"color": "red"}, Chart: chart(t, map[string]string{
+			"templates/config.yaml": configMap, "templates/theirs.yaml": theirs,
+		})})
+	}
+	if _, _, err := s.ensure(release(theirs)); fault.KindOf(err) != fault.Refused {
+		t.Errorf("one that would take it: %v", err)
+	}
+	looks := release(`{{ if not (lookup "v1" "ConfigMap" .Release.Namespace "theirs") }}` + "\n" + theirs + "{{ end }}")
+	s.mustEnsure(looks, plan.Changed)
+	s.mustEnsure(looks, plan.Unchanged)
+	s.remove(helm.Remove)
+	if obj := s.configMap("theirs"); obj == nil || obj.GetAnnotations()["meta.helm.sh/release-name"] != "" {
+		t.Errorf("it was taken: %v", obj)
+	}
+}

@@ -36,6 +36,9 @@ type Release struct {
 	// here; without it none is.
 	Renders []*unstructured.Unstructured
 
+	// CRDs are those that somebody else brings, as the crds/ folders of charts do: they stay when the release does not bring them any more.
+	CRDs []kube.Ref
+
 	// Applying is told what is about to be applied, before it is: some objects are not there any more when Ensure returns.
 	Applying func([]*unstructured.Unstructured)
 }
@@ -78,7 +81,7 @@ func look(ctx context.Context, cfg *action.Configuration, c *kube.Client, r Rele
 		return nil, nil, err
 	}
 	if last == nil {
-		return &State{}, nil, r.refuseTaken(ctx, c)
+		return &State{}, nil, r.refuseTaken(ctx, cfg, c)
 	}
 	wanted, err := r.Chart.Inputs(r.Values)
 	if err != nil {
@@ -158,6 +161,9 @@ func Ensure(ctx context.Context, c *kube.Client, w *kube.Watcher, r Release, p p
 			return "", nil, fmt.Errorf("unlock release %s: %w", r.Name, err)
 		}
 	}
+	if err := r.adoptCRDs(ctx, c); err != nil {
+		return "", nil, err
+	}
 	rel, err := apply(cfg, guard, r)
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded) && guard.hook != nil: // it took all the time that the release has
@@ -166,7 +172,7 @@ func Ensure(ctx context.Context, c *kube.Client, w *kube.Watcher, r Release, p p
 		return "", nil, fault.Join(ctx.Err())
 	}
 	if err != nil {
-		return "", nil, couldNot("apply it", r.Name, err)
+		return "", nil, r.notApplied(ctx, c, rel, err)
 	}
 	objs, err := objectsOf(c, rel)
 	if err == nil && len(s.Different) > 0 {
@@ -190,7 +196,7 @@ func (r Release) replace(ctx context.Context, c *kube.Client, objs []*unstructur
 		return nil
 	}
 	left := slices.DeleteFunc(slices.Clone(objs), func(obj *unstructured.Unstructured) bool {
-		return !slices.ContainsFunc(different, func(d kube.Difference) bool { return d.Ref == kube.RefOf(obj) })
+		return !slices.ContainsFunc(different, func(d kube.Difference) bool { return d.Ref == kube.RefOf(obj) && !d.Unknown })
 	})
 	_, err = c.Apply(ctx, left, kube.ApplyOptions{Manager: kube.Manager, Force: true})
 	return err
@@ -206,7 +212,7 @@ func flat(err error) error {
 }
 
 // couldNot is the fault of what Helm was to do with a release, which may be tried again where the server was only away.
-func couldNot(do, name string, err error) error {
+func couldNot(do, name string, err error) *fault.Error {
 	f := fault.Wrap(flat(err), fault.Failed, "Helm could not %s", do).On("release %s", name)
 	if kube.Transient(err) {
 		return f.Transient()

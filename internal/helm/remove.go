@@ -48,6 +48,7 @@ func remove(ctx context.Context, c *kube.Client, w *kube.Watcher, r Release, crd
 	case last.Labels[marks.LabelOwner] != marks.Owner:
 		return "", fault.New(fault.Refused, "was not made by rekindle").On("release %s/%s", r.Namespace, r.Name)
 	}
+	guard.removes = true
 	made, err := madeBy(cfg, c, r.Name)
 	if err != nil {
 		return "", err
@@ -96,6 +97,9 @@ func madeBy(cfg *action.Configuration, c *kube.Client, name string) (m made, err
 	objects, hooks := map[kube.Ref]bool{}, map[kube.Ref]bool{}
 	for i, revision := range history {
 		objs, err := objectsOf(c, revision)
+		if err == nil {
+			objs, err = asServed(c, objs, revision.Namespace)
+		}
 		if err != nil {
 			return m, err
 		}
@@ -126,18 +130,26 @@ func unseen(objs []*unstructured.Unstructured, seen map[kube.Ref]bool) (others [
 	return others
 }
 
+// hooked is what a hook makes, as far as it can be found again: one whose name the server completes cannot.
 func hooked(c *kube.Client, rel *release.Release, hook *release.Hook) ([]*unstructured.Unstructured, error) {
+	if hook.Name == "" {
+		return nil, nil
+	}
 	objs, err := kube.ParseManifest([]byte(hook.Manifest))
 	if err != nil {
 		return nil, fmt.Errorf("the hook %s of release %s: %w", hook.Path, rel.Name, err)
 	}
-	return objs, c.Place(objs, rel.Namespace)
+	return asServed(c, objs, rel.Namespace)
 }
 
 // clear deletes what an uninstallation was to delete and waits until it is gone, and then what that leaves. CRDs come last, when
 // the release's own objects of their kinds are gone, or not at all.
 func (g *guard) clear(m made, crds bool) error {
-	if err := g.client.Delete(g.ctx, slices.DeleteFunc(deletable(m.last), kube.IsCRD), g.progress); err != nil {
+	last, err := g.notMoved(slices.DeleteFunc(deletable(m.last), kube.IsCRD))
+	if err != nil {
+		return err
+	}
+	if err := g.client.Delete(g.ctx, last, g.progress); err != nil {
 		return err
 	}
 	if err := g.sweep(slices.DeleteFunc(deletable(m.earlier), kube.IsCRD)); err != nil {
@@ -149,20 +161,36 @@ func (g *guard) clear(m made, crds bool) error {
 	return g.sweep(slices.DeleteFunc(deletable(slices.Concat(m.last, m.earlier)), func(ref kube.Ref) bool { return !kube.IsCRD(ref) }))
 }
 
+// notMoved leaves out what belongs to another release by now, by Helm's marks: a person has moved it there, as when a release gets
+// another name and its objects are to stay.
+func (g *guard) notMoved(refs []kube.Ref) ([]kube.Ref, error) {
+	lives, err := g.client.Read(g.ctx, refs)
+	if err != nil {
+		return nil, err
+	}
+	var own []kube.Ref
+	for i, live := range lives {
+		if live == nil || live.GetAnnotations()[releaseName] == "" || g.release.owns(live) {
+			own = append(own, refs[i])
+		}
+	}
+	return own, nil
+}
+
 // deletable leaves out what the chart asks Helm to keep.
 func deletable(objs []*unstructured.Unstructured) []kube.Ref {
 	var refs []kube.Ref
 	for _, obj := range objs {
-		if !keeps(obj) {
+		if !Keeps(obj) {
 			refs = append(refs, kube.RefOf(obj))
 		}
 	}
 	return refs
 }
 
-// keeps says whether an object is not to be deleted with its release. Helm takes "Keep" for "keep", and deletes nothing either that
+// Keeps says whether an object is not to be deleted with its release. Helm takes "Keep" for "keep", and deletes nothing either that
 // has any other policy.
-func keeps(obj *unstructured.Unstructured) bool {
+func Keeps(obj *unstructured.Unstructured) bool {
 	_, kept := obj.GetAnnotations()[helmkube.ResourcePolicyAnno]
 	return kept
 }
@@ -171,11 +199,14 @@ func keeps(obj *unstructured.Unstructured) bool {
 // is left to go. A CRD of which there are objects stays.
 func (g *guard) sweep(refs []kube.Ref) error {
 	return g.deleteThose(refs, func(obj *unstructured.Unstructured) (bool, error) {
-		if !g.release.owns(obj) || keeps(obj) {
+		if !g.release.owns(obj) || Keeps(obj) {
 			return false, nil
 		}
 		if !kube.IsCRD(kube.RefOf(obj)) {
 			return true, nil
+		}
+		if slices.ContainsFunc(g.release.CRDs, func(ref kube.Ref) bool { return ref.Unversioned() == kube.RefOf(obj).Unversioned() }) {
+			return false, nil
 		}
 		used, err := g.client.HasObjects(g.ctx, obj)
 		if used {
@@ -190,7 +221,7 @@ func (g *guard) sweep(refs []kube.Ref) error {
 // its data outlives the release. These stay, and are named.
 func (g *guard) sweepHooks(refs []kube.Ref) error {
 	return g.deleteThose(refs, func(obj *unstructured.Unstructured) (bool, error) {
-		if obj.GetAnnotations()[release.HookAnnotation] == "" || keeps(obj) {
+		if obj.GetAnnotations()[release.HookAnnotation] == "" || Keeps(obj) {
 			return false, nil
 		}
 		if !kube.IsWritten(obj) || obj.GetKind() == "PersistentVolumeClaim" {

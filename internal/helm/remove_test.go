@@ -282,3 +282,17 @@ metadata: {name: none, namespace: NS}
 		}
 	}
 }
+
+// TestWhatWasMovedToAnotherReleaseStays, as when a release gets another name and its objects are given to that by hand.
+func TestWhatWasMovedToAnotherReleaseStays(t *testing.T) {
+	t.Parallel()
+	s := newSpace(t)
+	old := s.rendered(helm.Release{Name: "app", Namespace: s.name, Timeout: time.Minute, Values: map[string]any{"color": "red"}, Chart: chart(t, map[string]string{
+		"templates/config.yaml": configMap, "templates/moved.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: moved}\n",
+	})})
+	s.mustEnsure(old, plan.Changed)
+	s.patch("moved", `{"metadata": {"annotations": {"meta.helm.sh/release-name": "other"}}}`)
+	if s.remove(helm.Remove); s.configMap("moved") == nil || s.configMap("app") != nil {
+		t.Errorf("what was moved: %v, what was not: %v", s.configMap("moved"), s.configMap("app"))
+	}
+}

@@ -60,7 +60,7 @@ func Values(secrets []Secret) []string {
 	set := map[string]bool{}
 	for _, s := range secrets {
 		for name, raw := range s.Data {
-			if name == "known_hosts" || name == "ca.crt" || name == "caFile" || name == "username" || name == "identity.pub" {
+			if slices.Contains([]string{"known_hosts", "ca.crt", "caFile", "username", "identity.pub", "tls.crt"}, name) {
 				continue // public
 			}
 			for _, v := range append(strings.Split(string(raw), "\n"), string(raw)) {
@@ -118,10 +118,9 @@ func read(ctx context.Context, from config.KeySource, dir string, repo fs.FS) (D
 	}
 	switch {
 	case from.File != "":
-		file := Path(from.File, dir)
-		raw, err := os.ReadFile(file)
+		raw, err := readFile(ctx, Path(from.File, dir))
 		if err != nil {
-			return nil, unreadable(err, file)
+			return nil, err
 		}
 		return entry(from.Entry(), raw)
 	case len(from.Env) > 0:
@@ -133,7 +132,7 @@ func read(ctx context.Context, from config.KeySource, dir string, repo fs.FS) (D
 		}
 		return entry(from.Entry(), raw)
 	case from.Repo != "":
-		raw, err := openRepoFile(from, dir, repo)
+		raw, err := openRepoFile(ctx, from, dir, repo)
 		if err != nil {
 			return nil, err
 		}

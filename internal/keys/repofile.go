@@ -3,10 +3,10 @@ package keys
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"io/fs"
-	"os"
 	"strings"
 
 	"filippo.io/age"
@@ -18,7 +18,7 @@ import (
 )
 
 // openRepoFile decrypts an age-encrypted file of the repository with the identities of a local file.
-func openRepoFile(from config.KeySource, dir string, repo fs.FS) ([]byte, error) {
+func openRepoFile(ctx context.Context, from config.KeySource, dir string, repo fs.FS) ([]byte, error) {
 	if repo == nil {
 		return nil, fault.New(fault.Usage, "is a file of the repository, but is needed to fetch the repository").
 			WithHint("take the key that opens the repository from a file, env or exec")
@@ -27,9 +27,9 @@ func openRepoFile(from config.KeySource, dir string, repo fs.FS) ([]byte, error)
 		return nil, fault.New(fault.Usage, "does not say what opens %s", from.Repo).WithHint("give from.identityFile")
 	}
 	file := Path(from.IdentityFile, dir)
-	raw, err := os.ReadFile(file)
+	raw, err := readFile(ctx, file)
 	if err != nil {
-		return nil, unreadable(err, file)
+		return nil, err
 	}
 	ids, err := identitiesOf(raw)
 	if err != nil {

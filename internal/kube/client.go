@@ -9,6 +9,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/apimachinery/pkg/version"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/client-go/discovery"
@@ -131,7 +132,22 @@ func (c *Client) Answers(ctx context.Context) error {
 // done, so that a held lease is given back before the process ends. It closes idle connections.
 func (c *Client) Close() {
 	c.running.Wait()
-	c.http.CloseIdleConnections()
+	closeIdle(c.http.Transport)
+}
+
+// closeIdle closes the idle connections of a transport below what client-go and others have put around it, which do not pass the wish on.
+func closeIdle(t http.RoundTripper) {
+	for t != nil {
+		switch at := t.(type) {
+		case interface{ CloseIdleConnections() }:
+			at.CloseIdleConnections()
+			return
+		case utilnet.RoundTripperWrapper:
+			t = at.WrappedRoundTripper()
+		default:
+			return
+		}
+	}
 }
 
 // Config is the configuration that the client uses, for those that must make a client of their own.

@@ -230,6 +230,7 @@ func normalized(obj *unstructured.Unstructured) *unstructured.Unstructured {
 	for _, field := range []string{"managedFields", "resourceVersion", "uid", "creationTimestamp", "generation", "selfLink"} {
 		unstructured.RemoveNestedField(obj.Object, "metadata", field)
 	}
+	unstructured.RemoveNestedField(obj.Object, "metadata", "annotations", "deprecated.daemonset.template.generation")
 	gk := obj.GroupVersionKind().GroupKind()
 	if gk.Group == "rbac.authorization.k8s.io" && gk.Kind == "ClusterRole" && obj.Object["aggregationRule"] != nil {
 		delete(obj.Object, "rules")

@@ -33,6 +33,8 @@ type Difference struct {
 	Surplus bool   // it has fields that an earlier apply set and that are desired no longer; only told by Changes
 	Path    string // the first field that differs; empty when Missing or Surplus. Never a value: it may be a secret.
 	Owner   string // the manager that has the field as it is, where several have written the object; may be empty
+	Unknown bool   // the server has no such field in its schema, and drops it from what it is given
+	Refused string // why the server does not let it be as desired, "spec.template: field is immutable"; empty where it does
 }
 
 // String is "Deployment shop/web: spec.replicas differs, owned by keda-operator".
@@ -42,16 +44,21 @@ func (d Difference) String() string {
 		return d.Ref.String() + ": missing"
 	case d.Surplus:
 		return d.Ref.String() + ": has fields that are no longer declared"
+	case d.Unknown:
+		return fmt.Sprintf("%s: %s is no field that the API server knows", d.Ref, d.Path)
 	case d.Owner != "":
 		return fmt.Sprintf("%s: %s differs, owned by %s", d.Ref, d.Path, d.Owner)
 	}
 	return fmt.Sprintf("%s: %s differs", d.Ref, d.Path)
 }
 
-// Foreseen says what an apply would do about it: "create ConfigMap shop/web", or in what the object differs.
+// Foreseen says what an apply would do about it: "create ConfigMap shop/web", or in what the object differs, and why that would stay.
 func (d Difference) Foreseen() string {
-	if d.Missing {
+	switch {
+	case d.Missing:
 		return "create " + d.Ref.String()
+	case d.Refused != "":
+		return d.String() + ", which the API server will refuse: " + d.Refused
 	}
 	return d.String()
 }
@@ -147,12 +154,35 @@ func (c *Client) compare(ctx context.Context, obj *unstructured.Unstructured) (*
 		}
 		switch {
 		case at != nil:
-			return &Difference{Ref: ref, Path: pathOf(at), Owner: ownerOf(live, at)}, nil
+			return &Difference{Ref: ref, Path: pathOf(at), Owner: ownerOf(live, at), Unknown: isUnknownField(err, at), Refused: refusal(err)}, nil
 		case transient(err):
 			return nil, fault.Wrap(err, fault.Failed, "compare with the cluster").On("%s", ref).Transient()
 		}
 		return nil, nil // a mere suspicion does not stand where the server never will tell
 	}
+}
+
+// isUnknownField says whether a dry run failed because of a field that is in no schema.
+func isUnknownField(err error, at []string) bool {
+	return err != nil && strings.Contains(err.Error(), "."+at[len(at)-1]+": field not declared in schema")
+}
+
+// refusal is what the server has against an object, by field and without its values; empty where it is something else.
+func refusal(err error) string {
+	if !apierrors.IsInvalid(err) {
+		return ""
+	}
+	var parts []string
+	for _, cause := range statusCauses(err) {
+		why, forbidden := strings.CutPrefix(cause.Message, "Forbidden: ")
+		if i := strings.LastIndex(why, ": "); i >= 0 && !forbidden { // the value is before it
+			why = why[i+2:]
+		}
+		if part := cause.Field + ": " + why; !slices.Contains(parts, part) {
+			parts = append(parts, part)
+		}
+	}
+	return strings.Join(parts, "; ")
 }
 
 func pathOf(at []string) string { return strings.Join(at, ".") }

@@ -337,3 +337,48 @@ spec:
 		})
 	}
 }
+
+// TestWhyADifferenceStaysIsTold: the server has no such field, or does not let it be changed.
+func TestWhyADifferenceStaysIsTold(t *testing.T) {
+	s := newSpace(t)
+	const job = `
+apiVersion: batch/v1
+kind: Job
+metadata: {name: once, namespace: NS}
+spec: {suspend: true, template: {spec: {restartPolicy: Never, containers: [{name: a, image: one, env: [{name: TOKEN, value: secret}]}]}}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: NS}
+spec: {selector: {app: web}, ports: [{port: 80}]}
+`
+	s.mustApply(job)
+	found, err := s.client.Compare(t.Context(), s.parse(strings.NewReplacer("image: one", "image: two", "app: web}", "app: web}, selectors: {}, colour: red").Replace(job)))
+	if err != nil || len(found) != 2 {
+		t.Fatalf("%v, %v", found, err)
+	}
+	if d := found[0]; d.Unknown || d.Refused != "spec.template.spec: field is immutable" || !strings.HasSuffix(d.Foreseen(), "differs, which the API server will refuse: "+d.Refused) {
+		t.Errorf("what cannot be changed: %+v: %s", d, d.Foreseen())
+	}
+	if d := found[1]; !d.Unknown || d.Refused != "" || !strings.HasSuffix(d.String(), ": spec.colour is no field that the API server knows") {
+		t.Errorf("what it does not know: %+v: %s", d, d)
+	}
+}
+
+// TestTheChangeOfADaemonSetIsNamed, and not the annotation in which the server counts its changes.
+func TestTheChangeOfADaemonSetIsNamed(t *testing.T) {
+	s := newSpace(t)
+	const agent = `
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: agent, namespace: NS}
+spec:
+  selector: {matchLabels: {app: agent}}
+  template: {metadata: {labels: {app: agent}}, spec: {nodeSelector: {no: node}, containers: [{name: a, image: one}]}}
+`
+	s.mustApply(agent)
+	found, err := s.client.Compare(t.Context(), s.parse(strings.Replace(agent, "image: one", "image: two", 1)))
+	if err != nil || len(found) != 1 || found[0].Path != "spec.template.spec.containers.0.image" {
+		t.Errorf("%v, %v", found, err)
+	}
+}

@@ -71,10 +71,13 @@ func (t *granted) RoundTrip(r *http.Request) (*http.Response, error) {
 // WrappedRoundTripper lets those find the transport that need more of it, as client-go does.
 func (t *granted) WrappedRoundTripper() http.RoundTripper { return t.next }
 
+// maxRefusal is how much of a refusal is read, in bytes: it is a Status, with a sentence.
+const maxRefusal = 1 << 20
+
 // judge gives a refusal as it is, or as an error that may pass.
 func (t *granted) judge(request string, answer *http.Response) (*http.Response, error) {
 	body := answer.Body
-	raw, err := io.ReadAll(body)
+	raw, err := io.ReadAll(io.LimitReader(body, maxRefusal))
 	_ = body.Close() // it has been read
 	if err != nil {
 		return nil, err

@@ -41,15 +41,17 @@ func (e *LeaseLostError) Is(target error) bool { return target == context.Cancel
 // lifetime is done, when it is given back (see Close). A holder that died on this machine is not waited for; one
 // that died elsewhere is, until this process has seen nothing of it for the lease's duration.
 //
+// gone is asked while the server does not answer: its error ends the waiting, as where the cluster was deleted meanwhile.
+//
 // lost is called, once, when another run holds the lease all the same, or had it meanwhile, as after a machine slept.
 // A server that does not answer is no such case: the time in which it is away counts for nobody.
-func (c *Client) HoldLease(ctx, lifetime context.Context, p plan.Progress, lost func(error)) error {
+func (c *Client) HoldLease(ctx, lifetime context.Context, p plan.Progress, gone func(context.Context) error, lost func(error)) error {
 	me, err := thisRun()
 	if err != nil {
 		return err
 	}
 	l := &lease{leases: c.typed.CoordinationV1().Leases(leaseNamespace), me: me}
-	if err := l.await(ctx, p); err != nil {
+	if err := l.await(ctx, p, gone); err != nil {
 		return err
 	}
 	c.running.Go(func() { l.keep(lifetime, lost) })
@@ -71,9 +73,14 @@ type sighting struct {
 }
 
 // await waits until the lease is taken.
-func (l *lease) await(ctx context.Context, p plan.Progress) error {
+func (l *lease) await(ctx context.Context, p plan.Progress, gone func(context.Context) error) error {
 	free := wait.Func("the lease of the cluster", func(ctx context.Context) (bool, string, error) {
 		other, err := l.take(ctx, l.blocks, true)
+		if transient(err) && gone != nil {
+			if gone := gone(ctx); gone != nil {
+				return false, "", gone
+			}
+		}
 		if transient(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) { // or another was faster, or deleted it
 			return false, brief(err), nil
 		}

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -209,7 +210,7 @@ func TestTheClockOfAnotherMachineDecidesNothing(t *testing.T) {
 				var told []string
 				taken := make(chan error, 1)
 				go func() {
-					taken <- l.await(t.Context(), func(u plan.Update) { told = append(told, u.Waiting) })
+					taken <- l.await(t.Context(), func(u plan.Update) { told = append(told, u.Waiting) }, nil)
 				}()
 				for range 20 {
 					if err := wait.Sleep(t.Context(), leaseRenewal); err != nil {
@@ -234,12 +235,29 @@ func TestTheClockOfAnotherMachineDecidesNothing(t *testing.T) {
 	}
 }
 
+func TestNoLeaseIsAwaitedOfAClusterThatIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, gone := &leaseServer{away: syscall.ECONNREFUSED}, errors.New("deleted")
+		asked := 0
+		l := &lease{leases: server, me: thisRunOf(t)}
+		err := l.await(t.Context(), nil, func(context.Context) error {
+			if asked++; asked < 3 {
+				return nil // it may have been away for a moment
+			}
+			return gone
+		})
+		if !errors.Is(err, gone) || asked != 3 {
+			t.Errorf("asked %d times: %v", asked, err)
+		}
+	})
+}
+
 func TestALeaseThatGoesWhileItIsTakenIsTaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := &leaseServer{ends: true}
 		server.held("", time.Now())
 		l := &lease{leases: server, me: thisRunOf(t)}
-		if err := l.await(t.Context(), nil); err != nil || server.holder() != l.me.String() {
+		if err := l.await(t.Context(), nil, nil); err != nil || server.holder() != l.me.String() {
 			t.Errorf("it is held by %q, %v", server.holder(), err)
 		}
 	})
@@ -249,7 +267,7 @@ func TestALeaseThatAnotherTookIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := &leaseServer{}
 		l := &lease{leases: server, me: thisRunOf(t)}
-		if err := l.await(t.Context(), nil); err != nil {
+		if err := l.await(t.Context(), nil, nil); err != nil {
 			t.Fatal(err)
 		}
 		lost := make(chan error, 2)
@@ -278,7 +296,7 @@ func TestALeaseIsGivenBack(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				server := &leaseServer{}
 				l := &lease{leases: server, me: me}
-				if err := l.await(t.Context(), nil); err != nil {
+				if err := l.await(t.Context(), nil, nil); err != nil {
 					t.Fatal(err)
 				}
 				if c.writer != "" {
@@ -311,7 +329,7 @@ func TestALeaseThatIsGone(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				server := &leaseServer{}
 				l := &lease{leases: server, me: thisRunOf(t)}
-				if err := l.await(t.Context(), nil); err != nil {
+				if err := l.await(t.Context(), nil, nil); err != nil {
 					t.Fatal(err)
 				}
 				life, end := context.WithCancel(t.Context())
@@ -346,7 +364,7 @@ func TestNoLeaseIsTakenForATimeInWhichNobodyWasAnswered(t *testing.T) {
 		server.held("far-away/7/other", time.Now())
 		l := &lease{leases: server, me: thisRunOf(t)}
 		taken := make(chan error, 1)
-		go func() { taken <- l.await(t.Context(), nil) }()
+		go func() { taken <- l.await(t.Context(), nil, nil) }()
 		pass(t, 2*time.Second)
 		server.unreachable(apierrors.NewServiceUnavailable("it starts"))
 		pass(t, 2*leaseDuration)
@@ -370,7 +388,7 @@ func TestAServerThatIsAwayLosesNoLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := &leaseServer{}
 		l := &lease{leases: server, me: thisRunOf(t)}
-		if err := l.await(t.Context(), nil); err != nil {
+		if err := l.await(t.Context(), nil, nil); err != nil {
 			t.Fatal(err)
 		}
 		life, end := context.WithCancel(t.Context())

@@ -68,12 +68,12 @@ func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { retur
 func TestTheLeaseKeepsTwoRunsApart(t *testing.T) {
 	s := spaceOn(t, kwoktest.Shared(t))
 	first, end := context.WithCancel(t.Context())
-	if err := s.client.HoldLease(t.Context(), first, nil, kept(t)); err != nil {
+	if err := s.client.HoldLease(t.Context(), first, nil, nil, kept(t)); err != nil {
 		t.Fatal(err)
 	}
 	other := connect(t, s.cluster.REST)
 	ctx, listen := s.untilTold("held by the run")
-	err := other.HoldLease(ctx, t.Context(), listen, kept(t))
+	err := other.HoldLease(ctx, t.Context(), listen, nil, kept(t))
 	if err == nil || !strings.Contains(err.Error(), "held by the run") {
 		t.Errorf("a second run: %v", err)
 	}
@@ -88,7 +88,7 @@ func TestTheLeaseKeepsTwoRunsApart(t *testing.T) {
 	}
 	isBack()
 	second, end := context.WithCancel(t.Context())
-	if err := other.HoldLease(s.within(time.Minute), second, nil, kept(t)); err != nil {
+	if err := other.HoldLease(s.within(time.Minute), second, nil, nil, kept(t)); err != nil {
 		t.Errorf("after the first: %v", err)
 	}
 	end()

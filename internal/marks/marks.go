@@ -18,6 +18,10 @@ const (
 // Cluster is on the ConfigMap that marks a cluster which existed before: the name of its document.
 const Cluster = "rekindle.dev/cluster"
 
+// Kept is on a namespace or a CRD that existed before and that the repository declares, too: the annotations, parted by commas, by which
+// rekindle has Flux or Argo CD leave it. They are taken back with it.
+const Kept = "rekindle.dev/kept"
+
 // On a release of Helm, and on what the proof of a cluster makes.
 const (
 	Inputs   = "rekindle.dev/inputs"   // the digest of what a release was made from

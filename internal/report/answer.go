@@ -6,6 +6,8 @@ import (
 
 	"github.com/charmbracelet/lipgloss"
 	"github.com/charmbracelet/x/ansi"
+
+	"github.com/rekindle-dev/rekindle/internal/fault"
 )
 
 // Object tells one value as the answer to a command: as text, or as one line of JSON with these fields
@@ -26,10 +28,19 @@ func (r *Reporter) answer(v any, text string) error {
 	defer r.mu.Unlock()
 	if r.o.Format == JSON {
 		r.printJSON(v)
+	} else {
+		r.print(r.out, strings.TrimRight(text, "\n")+"\n")
+	}
+	return r.answered()
+}
+
+// answered says why an answer did not get out whole. A run is worth more than its telling, but an answer is nothing else.
+func (r *Reporter) answered() error {
+	err := r.out.failure()
+	if err == nil {
 		return nil
 	}
-	r.print(r.out, strings.TrimRight(text, "\n")+"\n")
-	return nil
+	return fault.Wrap(err, fault.Failed, "the output could not be written").WithHint("what was written of it is not whole: run the same command again where it can be")
 }
 
 // typed is an object by whose type a program that reads a stream of lines tells it from all others.
@@ -72,7 +83,7 @@ func (r *Reporter) Table(kind string, columns []string, rows []Row) error {
 			}
 			r.printJSON(typed(kind, row.Fields))
 		}
-		return nil
+		return r.answered()
 	}
 	s := r.newSheet()
 	widths := make([]int, len(columns))
@@ -100,5 +111,5 @@ func (r *Reporter) Table(kind string, columns []string, rows []Row) error {
 		s.WriteString(style.Render(strings.TrimRight(b.String(), " ")) + "\n")
 	}
 	s.flush()
-	return nil
+	return r.answered()
 }

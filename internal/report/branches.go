@@ -132,18 +132,16 @@ func (t *tree) skipped(s *section, columns int) []entry {
 }
 
 func (t *tree) heading(b branch, columns int, now time.Time) entry {
-	settled, class := 0, entryDone
+	settled, class := false, entryDone
 	phase := engine.Succeeded
 	for _, st := range b.steps {
-		if st.settled() {
-			settled++
-		}
+		settled = settled || st.settled()
 		if rank(st.phase) > rank(phase) {
 			phase = st.phase
 		}
 	}
 	switch {
-	case phase == engine.Pending && settled > 0:
+	case phase == engine.Pending && settled:
 		phase, class = engine.Running, entryActive
 	case phase == engine.Pending:
 		class = entryPending
@@ -154,7 +152,7 @@ func (t *tree) heading(b branch, columns int, now time.Time) entry {
 	if !strings.HasSuffix(name, "s") {
 		name += "s"
 	}
-	left := "  " + t.sign(phase, "", now) + " " + t.r.red.line(name) + "  " + t.bar(int64(settled), int64(len(b.steps)), "")
+	left := "  " + t.sign(phase, "", now) + " " + t.r.red.line(name) + "  " + t.bar(int64(succeeded(b.steps)), int64(len(b.steps)), "")
 	line := t.fill(left, elapsed(span(b.steps, now)), columns)
 	return entry{class: class, lines: []string{line}, short: line}
 }

@@ -153,8 +153,16 @@ func documentStep(st engine.StepResult, origin time.Time) DocumentStep {
 	return d
 }
 
-// link tells the critical path. Of steps of the same id the one is meant that did not begin before the link before it.
+// link tells the critical path.
 func (d *Document) link(path []plan.ID) {
+	for _, st := range d.meant(path) {
+		d.CriticalPath = append(d.CriticalPath, DocumentLink{d.Steps[st].ID, d.Steps[st].Title, d.Steps[st].Seconds})
+	}
+}
+
+// meant finds the steps of a critical path. Of steps of the same id the one is meant that did not begin before the link before it.
+func (d *Document) meant(path []plan.ID) []int {
+	var steps []int
 	since := 0.0
 	for _, id := range path {
 		meant := slices.IndexFunc(d.Steps, func(st DocumentStep) bool { return st.ID == id && st.Start >= since })
@@ -164,10 +172,10 @@ func (d *Document) link(path []plan.ID) {
 		if meant < 0 {
 			continue
 		}
-		st := d.Steps[meant]
-		since = st.Start
-		d.CriticalPath = append(d.CriticalPath, DocumentLink{id, st.Title, st.Seconds})
+		since = d.Steps[meant].Start
+		steps = append(steps, meant)
 	}
+	return steps
 }
 
 // partOf is the name of the plan that has the step, after so many plans that have one of the same id.

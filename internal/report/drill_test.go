@@ -2,8 +2,10 @@ package report
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -125,9 +127,10 @@ func TestStepsOfTheSameIDAreToldApart(t *testing.T) {
 		return engine.StepResult{ID: id, Title: title, Phase: engine.Succeeded, Start: at(from), End: at(to)}
 	}
 	up := &engine.Result{Name: "up", Start: begun, End: at(5), CriticalPath: []plan.ID{"provision", "context"},
-		Steps: []engine.StepResult{step("context", "add the context", 4, 5), step("provision", "make it", 0, 4)}}
+		Steps: []engine.StepResult{step("provision", "make it", 0, 4), step("context", "add the context", 4, 5), step("lease", "take the lease", 4, 5)}}
 	down := &engine.Result{Name: "down", Start: at(5), End: at(9), CriticalPath: []plan.ID{"delete", "context"},
-		Steps: []engine.StepResult{step("delete", "delete it", 5, 7), step("context", "remove the context", 7, 9)}}
+		Steps: []engine.StepResult{step("lease", "take it again", 5, 6), step("delete", "delete it", 5, 7), step("context", "remove the context", 7, 9)}}
+	up.Steps[1].Needs, down.Steps[1].Needs, down.Steps[2].Needs = []plan.ID{"provision"}, []plan.ID{"lease"}, []plan.ID{"delete"}
 	r := &run{}
 	for _, name := range []string{"up", "down"} {
 		p := plan.New(name)
@@ -149,5 +152,16 @@ func TestStepsOfTheSameIDAreToldApart(t *testing.T) {
 	}
 	if got := strings.Join(parts, ", "); got != "up, down" {
 		t.Errorf("the parts are %s", got)
+	}
+	var rows []string
+	for _, row := range newPage(d).Rows {
+		rows = append(rows, fmt.Sprint(row.Anchor, row.Critical, row.NeedRows))
+	}
+	want := []string{"step-1true []", "step-2true [{provision step-1}]", "step-3false []", "step-4false []", "step-5true [{lease step-4}]", "step-6true [{delete step-5}]"}
+	if !slices.Equal(rows, want) {
+		t.Errorf("the rows of the page are\n%q, want\n%q", rows, want)
+	}
+	if last := newPage(d).Path[3]; last.Anchor != "step-6" || newPage(d).Path[1].Anchor != "step-2" {
+		t.Errorf("the critical path of the page leads to %+v", newPage(d).Path)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/rekindle-dev/rekindle/internal/engine"
@@ -111,10 +112,12 @@ func marshal(v any) ([]byte, error) {
 	return bytes.TrimRight(b.Bytes(), "\n"), nil
 }
 
-// json cleans every string, key or value, of a valid JSON text but times, and leaves the rest as it is. It works on
-// the strings and not on the text: in JSON's notation a secret may read differently.
+// json cleans every string of a valid JSON text but times, and leaves the rest as it is. It works on the strings and not on
+// the text: in JSON's notation a secret may read differently. The names of fields and the words of some are the program's own: a
+// secret that is a part of one, as "pass" is, would take it from whoever looks for it.
 func (r *Redactor) json(raw []byte) []byte {
 	var b bytes.Buffer
+	field := ""
 	for len(raw) > 0 {
 		start := bytes.IndexByte(raw, '"')
 		if start < 0 {
@@ -126,7 +129,12 @@ func (r *Redactor) json(raw []byte) []byte {
 		var s string
 		if json.Unmarshal(raw[:end], &s) == nil {
 			clean := r.text(s)
-			if _, err := time.Parse(time.RFC3339Nano, s); err == nil {
+			switch _, err := time.Parse(time.RFC3339Nano, s); {
+			case end < len(raw) && raw[end] == ':':
+				field, clean = s, neutral(s)
+			case hasWords(field):
+				clean = neutral(s)
+			case err == nil:
 				clean = s // it is no secret, and would be no time any more without one that is a date
 			}
 			if quoted, err := marshal(clean); err == nil {
@@ -137,6 +145,11 @@ func (r *Redactor) json(raw []byte) []byte {
 	}
 	b.Write(raw)
 	return b.Bytes()
+}
+
+// hasWords says whether a field has one of a few words, on which programs rely.
+func hasWords(field string) bool {
+	return slices.Contains([]string{"type", "phase", "outcome", "effect", "cluster", "result"}, field)
 }
 
 // stringEnd is the length of the JSON string literal that raw starts with.

@@ -2,8 +2,10 @@ package report
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -25,6 +27,7 @@ type outlet struct {
 
 	last   chan struct{} // closed when all that was given is through
 	behind atomic.Int64  // bytes that are not
+	lost   atomic.Pointer[error]
 }
 
 func newOutlet(to io.Writer, hurry <-chan struct{}) *outlet {
@@ -45,13 +48,23 @@ func (o *outlet) Write(p []byte) (int, error) {
 	go func() { // of its own, as nothing ends a write that is stuck
 		defer close(done)
 		<-before
-		_, _ = o.to.Write(text)
+		if _, err := o.to.Write(text); err != nil && !errors.Is(err, syscall.EPIPE) {
+			o.lost.CompareAndSwap(nil, &err)
+		}
 		o.behind.Add(-int64(len(text)))
 	}()
 	if !late {
 		o.wait()
 	}
 	return len(p), nil
+}
+
+// failure is why something that was given is lost, as on a disk that is full. That nobody reads it any more is none.
+func (o *outlet) failure() error {
+	if err := o.lost.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 // wait waits until all is through, or for as long as there is patience.

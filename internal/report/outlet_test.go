@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -107,6 +108,37 @@ func TestNothingIsToldAfterTheReport(t *testing.T) {
 		r.Message("after")
 		if lines := strings.Split(strings.TrimSpace(out.String()), "\n"); len(lines) != 2 || !strings.Contains(lines[1], `"type":"report"`) {
 			t.Errorf("got\n%s", out.String())
+		}
+	}
+}
+
+// refusing is an output that takes nothing, for this reason.
+type refusing struct{ error }
+
+func (r refusing) Write([]byte) (int, error) { return 0, r.error }
+
+// TestAnAnswerThatIsLostIsAFault, as on a disk that is full: what was to read it would take what is there for all of it. That
+// nobody reads it is none, and a run ends as it went.
+func TestAnAnswerThatIsLostIsAFault(t *testing.T) {
+	for _, format := range []Format{Plain, JSON} {
+		for _, why := range []error{syscall.ENOSPC, syscall.EPIPE} {
+			for name, answer := range map[string]func(r *Reporter) error{
+				"table":    func(r *Reporter) error { return r.Table("cluster", []string{"name"}, []Row{{Cells: []string{"a"}}}) },
+				"object":   func(r *Reporter) error { return r.Object("version", map[string]string{"version": "1"}, "1") },
+				"document": func(r *Reporter) error { return r.Verbatim([]byte("{}"), "{}") },
+				"plan":     func(r *Reporter) error { return r.Plan(upPlan(false), nil) },
+				"run":      func(r *Reporter) error { return r.End(&engine.Result{Name: "up x"}, nil) },
+			} {
+				var errOut bytes.Buffer
+				r := New(refusing{why}, &errOut, Options{Format: format})
+				code, want := fault.Code(r.Fault(answer(r))), fault.ExitProven
+				if why == syscall.ENOSPC && name != "run" {
+					want = fault.ExitFailed
+				}
+				if told := strings.Contains(errOut.String(), "error: the output could not be written: no space left on device\n  hint: "); code != want || told != (want != fault.ExitProven) {
+					t.Errorf("%s, format %d, %v: exit code %d, want %d, with %q", name, format, why, code, want, errOut.String())
+				}
+			}
 		}
 	}
 }

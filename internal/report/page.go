@@ -192,17 +192,16 @@ func newPage(d *Document) *page {
 	for _, st := range d.Steps {
 		length = math.Max(length, st.Start+st.Seconds)
 	}
-	critical, anchors := map[plan.ID]bool{}, map[plan.ID]string{}
+	var path []plan.ID
 	for _, link := range d.CriticalPath {
-		critical[link.ID] = true
+		path = append(path, link.ID)
 	}
-	for i, st := range d.Steps {
-		anchors[st.ID] = fmt.Sprintf("step-%d", i+1)
-	}
+	critical := d.meant(path)
+	anchors := map[plan.ID]string{} // so far: what a step needs is before it, and plans of a run may have steps of the same id
 	part := ""
-	for _, st := range d.Steps {
+	for i, st := range d.Steps {
 		row := pageRow{
-			DocumentStep: st, Anchor: anchors[st.ID], State: stateOf(st), Critical: critical[st.ID],
+			DocumentStep: st, Anchor: anchor(i), State: stateOf(st), Critical: slices.Contains(critical, i),
 			Left: percent(st.Start, length), Width: percent(st.Seconds, length), Spans: spans(st),
 		}
 		row.Why, row.Doubtful = row.why(), len(st.Caveats) > 0 && row.State != string(plan.Unproven)
@@ -212,14 +211,19 @@ func newPage(d *Document) *page {
 		for _, need := range st.Needs {
 			row.NeedRows = append(row.NeedRows, pageNeed{need, anchors[need]})
 		}
+		anchors[st.ID] = row.Anchor
 		p.Rows = append(p.Rows, row)
 	}
-	for _, link := range d.CriticalPath {
-		p.Path = append(p.Path, pageLink{link, anchors[link.ID], percent(link.Seconds, length)})
+	for _, i := range critical {
+		st := d.Steps[i]
+		p.Path = append(p.Path, pageLink{DocumentLink{st.ID, st.Title, st.Seconds}, anchor(i), percent(st.Seconds, length)})
 	}
 	p.Marks, p.Every = marks(length)
 	return p
 }
+
+// anchor is the name of a step's row on the page.
+func anchor(step int) string { return fmt.Sprintf("step-%d", step+1) }
 
 func (r *pageRow) why() *pageWhy {
 	var longest DocumentWait

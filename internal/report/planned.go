@@ -18,7 +18,7 @@ func (r *Reporter) Plan(p *plan.Plan, v *plan.Preview) error {
 	section := newSection(p)
 	if r.o.Format == JSON {
 		r.printJSON(newPlanLine(section, v))
-		return nil
+		return r.answered()
 	}
 	s := &planSheet{sheet: r.newSheet(), preview: v}
 	s.line(s.styles.bold, "%s, %s", section.name, plan.Count(len(section.steps), "step"))
@@ -30,7 +30,7 @@ func (r *Reporter) Plan(p *plan.Plan, v *plan.Preview) error {
 		s.conclude(v)
 	}
 	s.flush()
-	return nil
+	return r.answered()
 }
 
 // mostChanges is how many changes of a step are shown, unless all are asked for.

@@ -101,6 +101,18 @@ func TestASecretThatIsADateSpoilsNoTime(t *testing.T) {
 	}
 }
 
+// TestASecretThatIsAWordSpoilsNoField: a program looks for the type of a line, its fields and some of their words.
+func TestASecretThatIsAWordSpoilsNoField(t *testing.T) {
+	r := NewRedactor()
+	for _, word := range []string{"port", "pass", "fail", "proven"} {
+		r.Add(word)
+	}
+	raw := `{"type":"report","result":"failed","unproven":[{"step":"port","text":"pass"}],"migration":{"phase":"failed\u001b","passes":["proven"]}}`
+	if got, want := string(r.json([]byte(raw))), `{"type":"report","result":"failed","unproven":[{"step":"***","text":"***"}],"migration":{"phase":"failed","passes":["***"]}}`; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
 func FuzzNeutral(f *testing.F) {
 	f.Add("a\x1b[31m\u202e")
 	f.Fuzz(func(t *testing.T, s string) {

@@ -227,7 +227,8 @@ func (r *Reporter) Fault(err error) error {
 	}
 	if r.o.Format == JSON {
 		r.printJSON(doc)
-	} else {
+	}
+	if r.o.Format != JSON || r.out.failure() != nil { // else nobody would be told
 		r.print(r.err, fault.Text(err))
 	}
 	return err

@@ -65,17 +65,6 @@ func (s *section) add(st *step) {
 	s.index[st.id] = st
 }
 
-// settled counts the steps that have ended, one way or another.
-func (s *section) settled() int {
-	n := 0
-	for _, st := range s.steps {
-		if st.settled() {
-			n++
-		}
-	}
-	return n
-}
-
 func (s *step) settled() bool { return s.phase != engine.Pending && s.phase != engine.Running }
 
 // took is how long the step ran until now, 0 when it did not.

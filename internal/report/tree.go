@@ -107,24 +107,25 @@ func (t *tree) headings(columns int, now time.Time) []string {
 	sections := t.r.run.sections[t.first:]
 	for _, s := range sections[:len(sections)-1] {
 		took, sign := s.took(now), t.styles.good.Render(t.glyphs.done)
-		if s.settled() < len(s.steps) || s.count(engine.Succeeded) < len(s.steps) {
+		if succeeded(s.steps) < len(s.steps) {
 			sign = t.styles.bad.Render(t.glyphs.failed)
 		}
 		lines = append(lines, t.fill(sign+" "+t.r.red.line(s.name)+t.styles.dim.Render("  "+plan.Count(len(s.steps), "step")), duration(took), columns))
 	}
 	current := sections[len(sections)-1]
 	name := t.styles.bold.Render(t.r.red.line(current.name))
-	count := t.styles.dim.Render("  " + amount(int64(current.settled()), int64(len(current.steps)), "steps"))
+	count := t.styles.dim.Render("  " + amount(int64(succeeded(current.steps)), int64(len(current.steps)), "steps"))
 	return append(lines, t.fill(name+count, duration(now.Sub(t.r.run.start)), columns))
 }
 
 // took is from the start of the section's first step to the end of its last.
 func (s *section) took(now time.Time) time.Duration { return span(s.steps, now) }
 
-func (s *section) count(phase engine.Phase) int {
+// succeeded counts the steps that did. Those that failed, or never started, are no progress.
+func succeeded(steps []*step) int {
 	n := 0
-	for _, st := range s.steps {
-		if st.phase == phase {
+	for _, st := range steps {
+		if st.phase == engine.Succeeded {
 			n++
 		}
 	}

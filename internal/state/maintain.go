@@ -49,12 +49,13 @@ func (r *Repository) Verify(ctx context.Context, m *Manifest, part string, p pla
 const Making = 24 * time.Hour
 
 // Excess lists the sets that last complete ones leave over: the older complete ones, and those that are older than the newest
-// complete one and not whole, or were taken by a migration to carry data. One whose run may still be at work is none.
+// complete one and not whole, or were taken by a migration to carry data. One whose run may still be at work is none. One from the
+// future, which nothing restores, does not count: by a clock that was wrong it would take the place of one that can be restored.
 func Excess(sets []Summary, last int, now time.Time) []Summary {
 	var over []Summary
 	complete, newest := 0, true
 	for _, s := range sets { // the newest first
-		whole := s.Whole()
+		whole := s.Whole() && !s.FromTheFuture(now)
 		counts := whole && !s.Pass
 		if counts {
 			complete++

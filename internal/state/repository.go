@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -147,6 +149,14 @@ func (r *Repository) look(ctx context.Context) error {
 // ForPods says why pods cannot use the repository although this machine can: its credentials are in files of the machine. It warns
 // of what they do not have and may need.
 func (r *Repository) ForPods() (warning string, err error) {
+	if err := CheckAddress(r.settings.Repository); err != nil {
+		return "", err.On("state repository %s", r.Name())
+	}
+	return r.credentialsForPods()
+}
+
+// credentialsForPods is ForPods without the address, which does not matter where no pod runs.
+func (r *Repository) credentialsForPods() (warning string, err error) {
 	scheme, _, _ := strings.Cut(r.settings.Repository, ":")
 	switch file := r.settings.Env["GOOGLE_APPLICATION_CREDENTIALS"]; {
 	case r.Local():
@@ -154,13 +164,16 @@ func (r *Repository) ForPods() (warning string, err error) {
 	case file != "":
 		return "", fault.New(fault.Usage, "GOOGLE_APPLICATION_CREDENTIALS is the file %s of this machine: pods cannot read it", file).
 			On("state repository %s", r.Name()).WithHint("set GOOGLE_ACCESS_TOKEN instead: GOOGLE_ACCESS_TOKEN=$(gcloud auth print-access-token)")
-	case scheme == "sftp":
-		return "", fault.New(fault.Usage, "pods have no SSH key for it").On("state repository %s", r.Name()).
+	case scheme == "sftp", scheme == "rclone":
+		return "", fault.New(fault.Usage, "pods have no %s for it", map[string]string{"sftp": "SSH key", "rclone": "rclone"}[scheme]).On("state repository %s", r.Name()).
 			WithHint("name a repository that both this machine and pods reach, such as s3:… or rest:…, in spec.state.repository")
 	}
 	if file := r.awsFile(); scheme == "s3" && file != "" {
 		return "", fault.New(fault.Usage, "its credentials are in the file %s of this machine: pods cannot read it", file).On("state repository %s", r.Name()).
 			WithHint("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and AWS_SESSION_TOKEN if they have one: eval \"$(aws configure export-credentials --format env)\"")
+	}
+	if file := r.googleFile(); scheme == "gs" && file != "" {
+		return fmt.Sprintf("its credentials are in the file %s of this machine, which pods cannot read: unless nodes have a role that may use it, set GOOGLE_ACCESS_TOKEN", file), nil
 	}
 	for _, name := range []string{"SSL_CERT_FILE", "SSL_CERT_DIR"} {
 		if os.Getenv(name) != "" {
@@ -168,6 +181,34 @@ func (r *Repository) ForPods() (warning string, err error) {
 		}
 	}
 	return "", nil
+}
+
+// CheckAddress refuses a repository whose address means another machine in a pod than here: there, restic would try it in vain for a
+// quarter of an hour.
+func CheckAddress(repository string) *fault.Error {
+	host := hostOf(repository)
+	ip, err := netip.ParseAddr(host)
+	if host != "localhost" && !strings.HasSuffix(host, ".localhost") && (err != nil || !ip.Unmap().IsLoopback() && !ip.IsUnspecified()) {
+		return nil
+	}
+	return fault.New(fault.Usage, "%s is this machine here, and in a pod the pod itself", host).
+		WithHint("name the repository by an address that both this machine and pods reach, in spec.state.repository")
+}
+
+// hostOf is the host of a repository that has one in its name, which is no more than s3:HOST/BUCKET for some; else empty.
+func hostOf(repository string) string {
+	scheme, rest, _ := strings.Cut(repository, ":")
+	if scheme != "rest" && scheme != "s3" {
+		return ""
+	}
+	if !strings.HasPrefix(rest, "http") && !strings.HasPrefix(rest, "//") { // as restic reads it
+		rest = "//" + rest
+	}
+	u, err := url.Parse(rest)
+	if err != nil {
+		return ""
+	}
+	return strings.ToLower(u.Hostname())
 }
 
 // awsFile is the file of this machine that restic takes the credentials of S3 from; empty where they are in variables, or where
@@ -182,6 +223,20 @@ func (r *Repository) awsFile() string {
 		file = filepath.Join(home, ".aws", "credentials")
 	}
 	if _, err := os.Stat(file); err != nil {
+		return env["AWS_WEB_IDENTITY_TOKEN_FILE"]
+	}
+	return file
+}
+
+// googleFile is the file of this machine, of gcloud auth application-default login, that restic takes the credentials of Google from;
+// empty where they are in variables, or where there is none.
+func (r *Repository) googleFile() string {
+	home, err := os.UserHomeDir()
+	if err != nil || r.settings.Env["GOOGLE_ACCESS_TOKEN"] != "" {
+		return ""
+	}
+	file := filepath.Join(home, ".config", "gcloud", "application_default_credentials.json")
+	if _, err := os.Stat(file); err != nil {
 		return ""
 	}
 	return file
@@ -194,7 +249,7 @@ func (r *Repository) Expose(ctx context.Context, host string) (a Access, end fun
 	env := map[string]string{"RESTIC_PASSWORD": string(r.settings.Password)}
 	dir, local := isLocal(r.settings.Repository)
 	if !local {
-		if _, err := r.ForPods(); err != nil {
+		if _, err := r.credentialsForPods(); err != nil {
 			return Access{}, nil, err
 		}
 		for name, value := range r.settings.Env {
@@ -218,7 +273,9 @@ func (r *Repository) Expose(ctx context.Context, host string) (a Access, end fun
 // Credentials picks, from an environment, what the backend of a repository takes. Nothing else goes to pods.
 func Credentials(repository string, environ []string) map[string]string {
 	prefixes := map[string][]string{
-		"s3": {"AWS_"}, "gs": {"GOOGLE_"}, "azure": {"AZURE_"}, "b2": {"B2_"}, "swift": {"ST_", "OS_"},
+		"s3": {"AWS_", "RESTIC_AWS_"}, "azure": {"AZURE_"}, "b2": {"B2_"}, "swift": {"ST_", "OS_"},
+		// Others that begin with GOOGLE_ are of other programs: keys of models and of maps, secrets of OAuth clients.
+		"gs":   {"GOOGLE_PROJECT_ID", "GOOGLE_ACCESS_TOKEN", "GOOGLE_APPLICATION_CREDENTIALS"},
 		"rest": {"RESTIC_REST_"}, "rclone": {"RCLONE_"},
 	}
 	scheme, _, _ := strings.Cut(repository, ":")
@@ -238,14 +295,18 @@ func Credentials(repository string, environ []string) map[string]string {
 // "shop" would have holes where other things have that name, and they would tell it. All that is not known is a secret.
 func public(name string) bool {
 	switch name {
-	case "RESTIC_REST_USERNAME", "GOOGLE_PROJECT_ID", "GOOGLE_APPLICATION_CREDENTIALS", "AZURE_ACCOUNT_NAME", "AZURE_ENDPOINT_SUFFIX", "AWS_PROFILE":
+	case "RESTIC_REST_USERNAME", "GOOGLE_PROJECT_ID", "GOOGLE_APPLICATION_CREDENTIALS", "AZURE_ACCOUNT_NAME", "AZURE_ENDPOINT_SUFFIX":
 		return true
 	}
-	if strings.HasPrefix(name, "OS_") { // of OpenStack, whose names tell what they hold
-		return strings.HasSuffix(name, "_NAME") || name == "OS_USERNAME" || name == "OS_AUTH_URL"
+	if strings.HasPrefix(name, "OS_") || strings.HasPrefix(name, "AWS_") || strings.HasPrefix(name, "RESTIC_AWS_") {
+		return strings.HasSuffix(name, "_NAME") || strings.HasSuffix(name, "_FILE") || !tellsSecret.MatchString(name)
 	}
 	return strings.HasSuffix(name, "_REGION")
 }
+
+// tellsSecret matches the names of what is secret of AWS and OpenStack, whose names tell what they hold: of most it is "default",
+// "true", "json" or the like.
+var tellsSecret = regexp.MustCompile(`KEY|TOKEN|SECRET|PASS|PW|CRED|EXTERNAL_ID|AUTHORIZATION`)
 
 // secrets are the values that no report may show.
 func (r *Repository) secrets() []string {

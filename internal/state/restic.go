@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -160,7 +161,7 @@ func (r *Repository) explain(e *exitError) error {
 			WithHint("spec.state.password must be the one that the repository was created with")
 	case e.code == exitNoRepository:
 		return errors.Join(errNoRepository, fault.New(fault.Failed, "does not exist or cannot be reached: %s", e.text).On("state repository %s", r.Name()).
-			WithHint("see whether spec.state.repository and its credentials are right; the first snapshot creates it"))
+			WithHint("see whether spec.state.repository and its credentials are right; the first snapshot creates it, but not for a cluster that has had sets elsewhere: there, restic init does"))
 	case e.code == exitLocked:
 		return f.WithHint("another run uses it; wait until it has ended, and run this again; the lock of a killed run is removed once it has not been renewed for half an hour").Transient()
 	case strings.Contains(e.text, "no credentials found"): // restic proposes a flag of its own, which nobody can give here
@@ -168,21 +169,25 @@ func (r *Repository) explain(e *exitError) error {
 			WithHint("set the variables of its storage before the command, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; docs/state.md lists them")
 	case refused(e.text):
 		return f.WithHint("its credentials are refused: renew them where this command gets them from (see docs/state.md), and run it again")
+	case untrusted(e.text):
+		return f.WithHint(hintTrust)
 	case strings.Contains(e.text, "dial tcp") || strings.Contains(e.text, "no such host") || strings.Contains(e.text, "connection refused"):
 		return f.WithHint("see whether the repository can be reached from this machine").Transient()
 	}
 	return f
 }
 
+// hintTrust is what to do about a server whose certificate is of nobody that this machine trusts.
+const hintTrust = "set SSL_CERT_FILE to the certificate of the authority of its server, and for pods let spec.state.image have that too (see docs/state.md)"
+
+// untrusted says whether restic does not trust the certificate of a server.
+func untrusted(text string) bool { return strings.Contains(text, "x509: ") }
+
+// refusals are what backends say who do not accept who asks. The number of a status is no part of another one, or of an address.
+var refusals = regexp.MustCompile(`(^|[\s(])40[13]($|[\s),;:])|Unauthorized|Forbidden|AccessDenied|Access Denied|InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken`)
+
 // refused says whether a backend does not accept who asks.
-func refused(text string) bool {
-	for _, says := range []string{"401", "403", "Unauthorized", "Forbidden", "AccessDenied", "Access Denied", "InvalidAccessKeyId", "ExpiredToken"} {
-		if strings.Contains(text, says) {
-			return true
-		}
-	}
-	return false
-}
+func refused(text string) bool { return refusals.MatchString(text) }
 
 // Reasons for which restic fails, or is ended.
 var (

@@ -95,6 +95,9 @@ func (c *complaints) stop() {
 
 // unanswered is the error of a repository that cannot be reached.
 func (r *Repository) unanswered(why string) error {
-	return fault.New(fault.Failed, "does not answer: %s", why).On("state repository %s", r.Name()).
-		WithHint("see whether this machine reaches it, and whether spec.state.repository and its credentials are right").Transient()
+	f := fault.New(fault.Failed, "does not answer: %s", why).On("state repository %s", r.Name())
+	if untrusted(why) {
+		return f.WithHint(hintTrust)
+	}
+	return f.WithHint("see whether this machine reaches it, and whether spec.state.repository and its credentials are right").Transient()
 }

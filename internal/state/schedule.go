@@ -24,6 +24,10 @@ const (
 // scheduledEnd is the end of the id of a set that a schedule made, after its time.
 const scheduledEnd = "-scheduled"
 
+// scheduledLockTimeout is how long a Job waits for another that uses the repository alone: to remove or to read all that is in a large
+// one takes longer than a person waits, and a Job that gives up has no other turn before the next tick.
+const scheduledLockTimeout = "1h"
+
 // cronInTag has neither spaces nor commas, which would end a tag.
 var cronInTag, cronFromTag = strings.NewReplacer(" ", "_", ",", "+"), strings.NewReplacer("_", " ", "+", ",")
 
@@ -44,7 +48,7 @@ func ReceiptArgs(cluster, claim, path string) []string {
 func UnlockArgs() []string { return []string{"unlock", "--quiet"} }
 
 func scheduledArgs(cluster, path string, tags ...string) []string {
-	return []string{"backup", "--json", "--retry-lock", lockTimeout, "--host", cluster, "--tag", strings.Join(tags, ","), "--group-by", "host,paths,tags", path}
+	return []string{"backup", "--json", "--retry-lock", scheduledLockTimeout, "--host", cluster, "--tag", strings.Join(tags, ","), "--group-by", "host,paths,tags", path}
 }
 
 // isScheduled says whether a snapshot is of a schedule.
@@ -208,9 +212,7 @@ func (r *Repository) PutSchedule(ctx context.Context, m Manifest, due Cron) erro
 			tags = append(tags, tagWants+c.Namespace+"/"+c.Name)
 		}
 	}
-	_, err = r.run(ctx, call{in: raw, locks: true, args: []string{"backup", "--quiet", "--json",
-		"--host", m.Cluster, "--tag", strings.Join(tags, ","), "--stdin", "--stdin-filename", manifestFile}})
-	return err
+	return r.putManifest(ctx, m.Cluster, raw, tags)
 }
 
 // removeSchedules removes the manifests of schedules of which no set is left, but for the newest. It says whether

@@ -1,6 +1,7 @@
 package state_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -134,7 +135,7 @@ func TestSetsOfASchedule(t *testing.T) {
 	for n := range 3 {
 		s.takes("shop/a", s.first.Add(time.Duration(n)*time.Hour), 2, true)
 	}
-	if err := s.Remove(t.Context(), state.Excess(s.sets(), 1, time.Now()), nil); err != nil {
+	if err := s.Remove(t.Context(), state.Excess(s.sets(), 1, s.first.AddDate(0, 0, 7)), nil); err != nil {
 		t.Fatal(err)
 	}
 	last := s.sets()
@@ -160,6 +161,24 @@ func TestSetsOfASchedule(t *testing.T) {
 		t.Errorf("%d schedules are left: %s", n, left)
 	}
 	s.plain(s.dir, "check")
+}
+
+// TestAScheduleOfManyClaims has more names than one argument of a program may have bytes.
+func TestAScheduleOfManyClaims(t *testing.T) {
+	t.Parallel()
+	var claims []string
+	for i := range 1000 {
+		claims = append(claims, fmt.Sprintf("shop/%s-%d", strings.Repeat("a", 150), i))
+	}
+	s := newScheduled(t, claims...)
+	s.takes(claims[999], s.first.Add(3*time.Second), 1, true)
+	sets := s.sets()
+	if len(sets) != 1 || sets[0].Complete {
+		t.Fatalf("%d sets", len(sets))
+	}
+	if why, err := s.Why(t.Context(), &sets[0]); err != nil || len(why) != 999 {
+		t.Errorf("it lacks %d claims, %v", len(why), err)
+	}
 }
 
 // TestWithoutItsScheduleNothingIsASet: somebody removed the manifest.

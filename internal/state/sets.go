@@ -288,9 +288,11 @@ func seek(sets []Summary, at string) (*Summary, *fault.Error) {
 	return nil, fault.New(fault.Usage, "has no set %q", at).WithHint("give an id from rekindle snapshots, or a time like 2026-11-23T06:00:00Z")
 }
 
-// parseTime reads a moment; a date alone means its end. Both are in UTC unless they say otherwise.
+// parseTime reads a moment; a date alone means its end. Both are in UTC unless they say otherwise, as the times do that are told
+// of sets.
 func parseTime(text string) (time.Time, bool) {
-	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04", "2006-01-02 15:04"} {
+	text = strings.TrimSuffix(text, " UTC")
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04Z07:00", "2006-01-02T15:04:05", "2006-01-02T15:04", time.DateTime, "2006-01-02 15:04"} {
 		if t, err := time.Parse(layout, text); err == nil {
 			return t, true
 		}
@@ -366,7 +368,16 @@ func (r *Repository) Put(ctx context.Context, m Manifest) error {
 	if m.Pass {
 		tags = append(tags, tagPass)
 	}
-	_, err = r.run(ctx, call{in: raw, locks: true, args: []string{"backup", "--quiet", "--json",
-		"--host", m.Cluster, "--tag", strings.Join(tags, ","), "--stdin", "--stdin-filename", manifestFile}})
+	return r.putManifest(ctx, m.Cluster, raw, tags)
+}
+
+// putManifest writes one. Each tag is an argument of its own: Linux takes none of more than 128 KiB, which the names of a few thousand
+// claims have.
+func (r *Repository) putManifest(ctx context.Context, cluster string, raw []byte, tags []string) error {
+	args := []string{"backup", "--quiet", "--json", "--host", cluster, "--stdin", "--stdin-filename", manifestFile}
+	for _, tag := range tags {
+		args = append(args, "--tag", tag)
+	}
+	_, err := r.run(ctx, call{in: raw, locks: true, args: args})
 	return err
 }

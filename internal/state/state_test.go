@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -160,6 +161,17 @@ func TestASetFromTheFutureIsRefused(t *testing.T) {
 	if m, err := r.Choose(t.Context(), last.ID); err != nil || m.ID != last.ID {
 		t.Errorf("an older one: %+v, %v", m, err)
 	}
+	sets, err := r.Sets(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	over := state.Excess(sets, 1, now) // it takes the place of none that can be restored
+	if len(sets) != 3 || len(over) != 1 || over[0].ID != last.ID {
+		t.Errorf("of %d sets over are %+v", len(sets), over)
+	}
+	if over := state.Excess(sets, 1, now.Add(time.Hour)); len(over) != 2 || over[0].ID != soon.ID {
+		t.Errorf("when it is no longer from the future, over are %+v", over)
+	}
 }
 
 func hour(n int) time.Time { return time.Date(2026, 11, 23, n, 0, 0, 0, time.UTC) }
@@ -178,6 +190,7 @@ func TestSetsAreChosen(t *testing.T) {
 	for at, want := range map[string]string{
 		"": second.ID, second.ID: second.ID, first.ID[:15]: first.ID,
 		"2026-11-23T07:59:00Z": first.ID, "2026-11-23T10:00:00+02:00": second.ID, "2026-11-23": second.ID,
+		"2026-11-23 06:00:00 UTC": first.ID, "2026-11-23 07:59:59": first.ID, "2026-11-23T07:59:59": first.ID, "2026-11-23T10:00+02:00": second.ID, "2026-11-23T07:59": first.ID,
 	} {
 		m, err := r.Choose(t.Context(), at)
 		if err != nil || m.ID != want || len(m.Claims) != 1 || m.Claims[0].Files == 0 {
@@ -481,14 +494,14 @@ func TestARepositoryThatIsHalfMade(t *testing.T) {
 }
 
 func TestCredentialsOfTheBackendAlone(t *testing.T) {
-	environ := []string{"AWS_SECRET_ACCESS_KEY=a", "AWS_REGION=", "GOOGLE_PROJECT_ID=b", "HOME=/root", "RESTIC_PASSWORD=c"}
+	environ := []string{
+		"AWS_SECRET_ACCESS_KEY=a", "AWS_REGION=", "RESTIC_AWS_ASSUME_ROLE_ARN=arn", "GOOGLE_PROJECT_ID=b", "GOOGLE_API_KEY=d", "GOOGLE_CLIENT_SECRET=e",
+		"HOME=/root", "RESTIC_PASSWORD=c",
+	}
 	for repository, want := range map[string][]string{
-		"s3:https://s3.example.com/b": {"AWS_SECRET_ACCESS_KEY"}, "gs:b:/": {"GOOGLE_PROJECT_ID"}, "/srv/state": nil, "rest:https://x/": nil,
+		"s3:https://s3.example.com/b": {"AWS_SECRET_ACCESS_KEY", "RESTIC_AWS_ASSUME_ROLE_ARN"}, "gs:b:/": {"GOOGLE_PROJECT_ID"}, "/srv/state": nil, "rest:https://x/": nil,
 	} {
-		var got []string
-		for name := range state.Credentials(repository, environ) {
-			got = append(got, name)
-		}
+		got := slices.Sorted(maps.Keys(state.Credentials(repository, environ)))
 		if !slices.Equal(got, want) {
 			t.Errorf("%s: %v", repository, got)
 		}
@@ -500,6 +513,9 @@ func TestWhatIsNoSecretIsTold(t *testing.T) {
 	r, err := state.Open(state.Settings{Repository: "rest:https://x/", Cluster: "shop", Password: []byte("hunter22"), Env: map[string]string{
 		"RESTIC_REST_USERNAME": "rekindle", "RESTIC_REST_PASSWORD": "pass-1", "AWS_DEFAULT_REGION": "eu-west-1", "GOOGLE_PROJECT_ID": "shop",
 		"OS_PROJECT_NAME": "prod", "OS_APPLICATION_CREDENTIAL_SECRET": "secret-1", "AWS_SESSION_TOKEN": "token-1", "AZURE_ACCOUNT_KEY": "key-1", "B2_ANYTHING_NEW": "new-1",
+		"OS_PROJECT_DOMAIN_ID": "default", "OS_AUTH_TYPE": "password", "OS_INTERFACE": "public", "OS_TOKEN": "token-2", "AWS_SDK_LOAD_CONFIG": "true",
+		"AWS_DEFAULT_OUTPUT": "json", "AWS_RETRY_MODE": "standard", "AWS_SHARED_CREDENTIALS_FILE": "/home/me/aws", "AWS_SECURITY_TOKEN": "token-3",
+		"RESTIC_AWS_ASSUME_ROLE_ARN": "arn:aws:iam::1:role/shop", "RESTIC_AWS_ASSUME_ROLE_EXTERNAL_ID": "external-1",
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -507,7 +523,7 @@ func TestWhatIsNoSecretIsTold(t *testing.T) {
 	var hidden []string
 	r.Secrets(func(value string) { hidden = append(hidden, value) })
 	slices.Sort(hidden)
-	if want := []string{"hunter22", "key-1", "new-1", "pass-1", "secret-1", "token-1"}; !slices.Equal(hidden, want) {
+	if want := []string{"external-1", "hunter22", "key-1", "new-1", "pass-1", "secret-1", "token-1", "token-2", "token-3"}; !slices.Equal(hidden, want) {
 		t.Errorf("hidden are %v, want %v", hidden, want)
 	}
 }

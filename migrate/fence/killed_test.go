@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -282,6 +283,52 @@ spec: {storageClassName: NS, accessModes: [ReadWriteOnce], resources: {requests:
 			if got := found.Had(data, set); got != (set == run.knows) {
 				t.Errorf("run %d: had %s: %v", i, set, got)
 			}
+		}
+	}
+}
+
+// TestWhatSlipsInWhileTheWritersEndIsEndedToo: another API server than the one that was asked may let a pod pass for a moment, when a
+// ReplicaSet makes one in place of that which is being ended. Here there is no fence at all.
+func TestWhatSlipsInWhileTheWritersEndIsEndedToo(t *testing.T) {
+	w := newWorld(t, "slips")
+	const writer = `
+apiVersion: v1
+kind: Pod
+metadata: {name: NAME, namespace: NS, labels: {app: slips}, finalizers: [example.com/slow]}
+spec: {containers: [{name: slips, image: example.invalid/slips}]}
+`
+	pods := w.client.Typed().CoreV1().Pods(w.name)
+	ending := func(name string) {
+		w.until(name+" is being ended", func(ctx context.Context) (bool, string, error) {
+			pod, err := pods.Get(ctx, name, metav1.GetOptions{})
+			return err == nil && pod.DeletionTimestamp != nil, fmt.Sprint(err), nil
+		})
+	}
+	w.Cleanup(func() { w.finish("first", "second") })
+	w.mustApply(strings.Replace(writer, "NAME", "first", 1))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() {
+		_, err := fence.New(w.client).Clear(ctx, fence.Rules{Apps: []string{"slips"}}, nil)
+		done <- err
+	}()
+	ending("first")
+	w.mustApply(strings.Replace(writer, "NAME", "second", 1))
+	ending("second")
+	w.finish("first", "second")
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// finish lets pods go that a finalizer holds.
+func (w *world) finish(names ...string) {
+	ctx := context.WithoutCancel(w.Context())
+	for _, name := range names {
+		_, err := w.client.Typed().CoreV1().Pods(w.name).Patch(ctx, name, types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{})
+		if err != nil && !apierrors.IsNotFound(err) {
+			w.Error(err)
 		}
 	}
 }

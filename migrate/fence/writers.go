@@ -3,6 +3,7 @@ package fence
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -58,37 +59,47 @@ func Writers(ctx context.Context, c *kube.Client, r Rules) ([]corev1.Pod, error)
 
 // Clear deletes the pods that the rules of the fence refuse, each with its own time to end, and returns when none is
 // left. A pod goes from the API server when its node has ended it: one of a node that is away never does, and is named.
+//
+// What comes meanwhile is deleted as well: the fence is proven on one API server, and another may let pods pass for a moment more.
 func (f *Fence) Clear(ctx context.Context, r Rules, p plan.Progress) (plan.Outcome, error) {
-	pods, err := Writers(ctx, f.client, r)
-	if err != nil {
-		return "", err
-	}
-	for i := range pods {
-		pod := &pods[i]
-		if pod.DeletionTimestamp != nil {
-			continue
-		}
-		err := f.client.Typed().CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(pod.UID))})
-		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
-			return "", fault.Wrap(err, fault.Failed, "end it").On("Pod %s/%s", pod.Namespace, pod.Name)
-		}
-	}
+	ended := map[string]bool{}
 	gone := wait.Func("the writers to end", func(ctx context.Context) (bool, string, error) {
 		left, err := Writers(ctx, f.client, r)
 		if err != nil {
 			return false, err.Error(), nil
 		}
+		for i := range left {
+			if err := f.end(ctx, &left[i]); err != nil {
+				return false, "", err
+			}
+			ended[left[i].Namespace+"/"+left[i].Name] = true
+		}
 		return len(left) == 0, names(left), nil
 	})
 	if err := wait.Poll(ctx, gone, lookEvery, p); err != nil {
+		if ctx.Err() == nil {
+			return "", err
+		}
 		return "", fault.Wrap(err, fault.Failed, "the writers have not ended").On("fence").
 			WithHint("a pod on an unreachable node stays until the node is back; it may still run and write there: power the node off first, and only then kubectl delete node NAME")
 	}
-	if len(pods) == 0 {
+	if len(ended) == 0 {
 		return plan.Unchanged, nil
 	}
-	p.Note(fmt.Sprintf("ended: %s", names(pods)))
+	p.Note("ended: " + strings.Join(slices.Sorted(maps.Keys(ended)), ", "))
 	return plan.Changed, nil
+}
+
+// end deletes a pod that is not being ended yet.
+func (f *Fence) end(ctx context.Context, pod *corev1.Pod) error {
+	if pod.DeletionTimestamp != nil {
+		return nil
+	}
+	err := f.client.Typed().CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(pod.UID))})
+	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+		return fault.Wrap(err, fault.Failed, "end it").On("Pod %s/%s", pod.Namespace, pod.Name)
+	}
+	return nil
 }
 
 // AwaitJobs waits until no Job has anything left to do: with the rule Jobs none begins.

@@ -19,6 +19,7 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/marks"
 	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/internal/wait"
 )
 
 // Workloads has the controllers of a namespace, or of all when it is empty, try at once to make the pods that were
@@ -33,8 +34,44 @@ func Pinned(ctx context.Context, c *kube.Client, namespace string, p plan.Progre
 	tryAgain(ctx, c, namespace, func(of *corev1.PodSpec) bool { return of.NodeName != "" }, p)
 }
 
+// How often what still lacks pods is tried again, and how long it is given each time to get them.
+const (
+	insistTimes = 2
+	insistFor   = time.Second
+	insistLook  = 200 * time.Millisecond
+)
+
+// Insist has what still lacks pods in a cluster try again for a moment, after [Workloads]. The API server that was asked follows its
+// policies, but another one may do so up to a second later: if it is that one which refuses a pod once more, its controller waits longer
+// than before. A StatefulSet that starts its pods one by one may lack some and have nothing refused.
+func Insist(ctx context.Context, c *kube.Client, p plan.Progress) {
+	for range insistTimes {
+		var left []kube.Ref
+		soon, cancel := context.WithTimeout(ctx, insistFor)
+		err := wait.Poll(soon, wait.Func("the pods that were refused", func(ctx context.Context) (bool, string, error) {
+			refs, err := short(ctx, c, metav1.NamespaceAll, func(*corev1.PodSpec) bool { return true }, inOrder)
+			if err == nil {
+				left = refs
+			}
+			return err == nil && len(refs) == 0, plan.Count(len(left), "workload"), nil
+		}), insistLook, p)
+		cancel()
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		for _, ref := range left {
+			_ = workload(ctx, c, ref) // that it cannot be changed is told already
+		}
+	}
+}
+
+// inOrder says whether a StatefulSet makes a pod only when the one before is ready.
+func inOrder(s *appsv1.StatefulSet) bool {
+	return s.Spec.PodManagementPolicy != appsv1.ParallelPodManagement && s.Status.Replicas > 0
+}
+
 func tryAgain(ctx context.Context, c *kube.Client, namespace string, which func(of *corev1.PodSpec) bool, p plan.Progress) {
-	refs, err := short(ctx, c, namespace, which)
+	refs, err := short(ctx, c, namespace, which, func(*appsv1.StatefulSet) bool { return false })
 	if err != nil {
 		p.Warn(fmt.Sprintf("what was refused is tried again by itself, up to a quarter of an hour later: list the workloads that lack pods: %v", err))
 		return
@@ -56,8 +93,8 @@ func workload(ctx context.Context, c *kube.Client, ref kube.Ref) error {
 }
 
 // short lists the workloads of a namespace, those by whose pods which is true, that have fewer pods than they want, and those with a
-// mark that a run left which was killed.
-func short(ctx context.Context, c *kube.Client, namespace string, which func(of *corev1.PodSpec) bool) ([]kube.Ref, error) {
+// mark that a run left which was killed; without the StatefulSets of which spared is true.
+func short(ctx context.Context, c *kube.Client, namespace string, which func(of *corev1.PodSpec) bool, spared func(*appsv1.StatefulSet) bool) ([]kube.Ref, error) {
 	apps, batch := c.Typed().AppsV1(), c.Typed().BatchV1()
 	var refs []kube.Ref
 	add := func(gvk schema.GroupVersionKind, m metav1.ObjectMeta, of *corev1.PodSpec, has, wants int32) {
@@ -69,8 +106,10 @@ func short(ctx context.Context, c *kube.Client, namespace string, which func(of 
 	if err != nil {
 		return nil, err
 	}
-	for _, s := range sets.Items {
-		add(appsv1.SchemeGroupVersion.WithKind("StatefulSet"), s.ObjectMeta, &s.Spec.Template.Spec, s.Status.Replicas, ptr.Deref(s.Spec.Replicas, 1))
+	for i := range sets.Items {
+		if s := &sets.Items[i]; !spared(s) {
+			add(appsv1.SchemeGroupVersion.WithKind("StatefulSet"), s.ObjectMeta, &s.Spec.Template.Spec, s.Status.Replicas, ptr.Deref(s.Spec.Replicas, 1))
+		}
 	}
 	replicas, err := apps.ReplicaSets(namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {

@@ -48,6 +48,7 @@ type measured struct {
 	result Result
 	took   histogram  // of the good answers
 	failed *time.Time // when the outage began that lasts; nil when the last answer was good
+	last   time.Time  // when the last request ended; zero before the first
 }
 
 // NewProber makes a prober of the http checks among probes. It asks nothing before Start.
@@ -87,7 +88,7 @@ func (p *Prober) Stop() Summary {
 		}
 		p.cancel()
 		p.running.Wait()
-		p.summary = Summary{Rate: p.rate, Took: time.Since(p.began)}
+		p.summary = Summary{Rate: p.rate, Took: elapsed(p.began, time.Now())}
 		for _, m := range p.probes {
 			p.summary.Probes = append(p.summary.Probes, m.end(p.began.Add(p.summary.Took)))
 		}
@@ -130,6 +131,10 @@ func (m *measured) once(ctx context.Context, client *http.Client, r Rate) (more 
 // count takes an answer in. It was bad when there is a detail.
 func (m *measured) count(began, ended time.Time, detail string, slow time.Duration) {
 	m.result.Requests++
+	if pause := elapsed(m.last, began); !m.last.IsZero() && pause > m.result.Pause {
+		m.result.Pause, m.result.Paused = pause, m.last
+	}
+	m.last = ended
 	if detail != "" {
 		m.result.Failed++
 		if m.failed == nil {
@@ -140,7 +145,7 @@ func (m *measured) count(began, ended time.Time, detail string, slow time.Durati
 		}
 		return
 	}
-	took := ended.Sub(began)
+	took := elapsed(began, ended)
 	m.took.add(took)
 	if took > slow {
 		m.result.Slow++
@@ -152,8 +157,14 @@ func (m *measured) count(began, ended time.Time, detail string, slow time.Durati
 // outage takes in how long the one that lasts has lasted.
 func (m *measured) outage(until time.Time) {
 	if m.failed != nil {
-		m.result.Outage = max(m.result.Outage, until.Sub(*m.failed))
+		m.result.Outage = max(m.result.Outage, elapsed(*m.failed, until))
 	}
+}
+
+// elapsed is the time between two moments, also that in which this machine slept: Go's own clock stands still then, and that on the
+// wall does not.
+func elapsed(from, to time.Time) time.Duration {
+	return max(to.Sub(from), to.Round(0).Sub(from.Round(0)))
 }
 
 // end gives the result as it is when nothing is asked any more.

@@ -22,6 +22,8 @@ type Result struct {
 	Slow     int64  // good, but slower than Rate.Slow
 
 	Outage time.Duration // the longest time from the beginning of a failed request to the next good answer
+	Pause  time.Duration // the longest time in which nothing was asked, between two requests
+	Paused time.Time     // when that began
 	Down   bool          // the last request failed: its outage lasts
 
 	FirstFailure string    // what was wrong with the first failed one; empty without any
@@ -55,6 +57,10 @@ func (s Summary) LinesOf(r Result) []string {
 		line += fmt.Sprintf("; answers took %s (median), %s (95%%), %s (longest)", short(r.Median), short(r.P95), short(r.Max))
 	}
 	lines := []string{line}
+	if r.Pause > s.Rate.Timeout {
+		lines = append(lines, fmt.Sprintf("%s: nothing was asked for %s from %s on, as when this machine sleeps: what users saw then is not known",
+			r.Probe, short(r.Pause), r.Paused.UTC().Format("15:04:05.000Z")))
+	}
 	if r.Failed == 0 {
 		return lines
 	}

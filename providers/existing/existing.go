@@ -105,9 +105,7 @@ func (p *Provider) silent(err error, config *rest.Config) error {
 }
 
 func (p *Provider) versionFits(have string, s providers.Spec) error {
-	wanted := strings.TrimPrefix(s.Version, "v")
-	plain := strings.TrimPrefix(have, "v")
-	if wanted == "" || plain == wanted || strings.HasPrefix(plain, wanted+".") || strings.HasPrefix(plain, wanted+"-") || strings.HasPrefix(plain, wanted+"+") {
+	if providers.Fits(have, s.Version) {
 		return nil
 	}
 	return fault.New(fault.Refused, "runs Kubernetes %s, the document requires %s", have, s.Version).On("cluster %s", p.ref(s.Name)).

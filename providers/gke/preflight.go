@@ -34,14 +34,24 @@ func (p *Provider) Preflight(ctx context.Context, s providers.Spec) error {
 	switch {
 	case errors.Is(err, providers.ErrNotFound):
 		_, err := p.resolveVersion(ctx, a, at, s.Version)
-		return fault.Join(bad, err, p.room(ctx, at))
+		return fault.Join(bad, p.canBeHeld(at), err, p.room(ctx, at))
 	case err != nil:
 		return fault.Join(bad, err)
 	case !ours(c):
 		return fault.Join(foreign(at), bad)
 	case c.GetStatus() == containerpb.Cluster_STOPPING: // what it takes of the quotas is free when it is made again
 		_, err := p.resolveVersion(ctx, a, at, s.Version)
-		return fault.Join(bad, err, p.mayLook(ctx, at))
+		return fault.Join(bad, p.canBeHeld(at), err, p.mayLook(ctx, at))
 	}
 	return fault.Join(bad, p.compare(at, c), newEnough(at, c, s.Version), p.mayLook(ctx, at))
+}
+
+// canBeHeld refuses to make an Autopilot cluster. Google manages its namespace kube-system, and lets nobody else write there ("denied by
+// managed-namespaces-limitation"): the lease by which two runs are kept apart would be refused when the cluster is there and paid for.
+func (p *Provider) canBeHeld(at place) error {
+	if !p.settings.Autopilot {
+		return nil
+	}
+	return fault.New(fault.Usage, "spec.provider.gke.autopilot: nobody but Google may write to the namespace kube-system of an Autopilot cluster, where rekindle keeps the lease of a run").
+		On("cluster %s", at.ref()).WithHint("declare nodePools instead")
 }

@@ -111,7 +111,11 @@ func (p *Provider) portsFree(cfg *v1alpha4.Cluster) error {
 		errs = append(errs, fault.New(fault.Failed, "port %d of this machine is taken", port).On("%s", field).At(p.settings.File, 0).
 			WithHint("end what listens there (ss -lntup shows it), or choose another port in the kind configuration"))
 	}
-	try("networking.apiServerPort", cfg.Networking.APIServerAddress, cfg.Networking.APIServerPort, v1alpha4.PortMappingProtocolTCP)
+	address := cfg.Networking.APIServerAddress
+	if address == "" { // as kind chooses it: what listens on other addresses is no matter
+		address = map[bool]string{false: "127.0.0.1", true: "::1"}[cfg.Networking.IPFamily == v1alpha4.IPv6Family]
+	}
+	try("networking.apiServerPort", address, cfg.Networking.APIServerPort, v1alpha4.PortMappingProtocolTCP)
 	for _, n := range cfg.Nodes {
 		for _, m := range n.ExtraPortMappings {
 			try("extraPortMappings", m.ListenAddress, m.HostPort, m.Protocol)

@@ -35,6 +35,7 @@ func TestATakenPortIsFoundBeforehand(t *testing.T) {
 		"nodes: [{extraPortMappings: [{containerPort: 80, hostPort: PORT, listenAddress: 127.0.0.1}]}]",
 		"nodes: [{extraPortMappings: [{containerPort: 80, hostPort: PORT}]}]", // every address
 		"networking: {apiServerPort: PORT, apiServerAddress: 127.0.0.1}",
+		"networking: {apiServerPort: PORT}",
 	} {
 		s := Settings{File: "kind.yaml", Config: []byte("kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\n" + strings.ReplaceAll(config, "PORT", port))}
 		cfg, err := s.effective()
@@ -54,6 +55,27 @@ func TestATakenPortIsFoundBeforehand(t *testing.T) {
 		if err := New(s).portsFree(cfg); err != nil {
 			t.Errorf("the same port of UDP is free: %v", err)
 		}
+	}
+}
+
+// TestAPortIsTakenOnTheAddressOfTheAPIServerAlone: kind lets it listen on that of this machine for itself.
+func TestAPortIsTakenOnTheAddressOfTheAPIServerAlone(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.2:0")
+	if err != nil {
+		t.Skip("this machine has one address for itself alone")
+	}
+	defer l.Close()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := Settings{Config: []byte("kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\nnetworking: {apiServerPort: " + port + "}")}
+	cfg, err := s.effective()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := New(s).portsFree(cfg); err != nil {
+		t.Error(err)
 	}
 }
 

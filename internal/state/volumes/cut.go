@@ -116,7 +116,8 @@ func (m *Mover) backupCut(ctx context.Context, v *Volume, c *cut, p plan.Progres
 		return state.Claim{}, wrap(err)
 	}
 	t := backupTask(v, m.Cluster, m.Set, m.Parents[v.String()])
-	t.claim, t.node, t.alone = c.name, "", true // the volume made of it may be on another node
+	t.claim, t.node, t.alone = c.name, "", true // the volume made of it may be on another node,
+	t.near = v.Node                             // but a disk of a node can make one only there
 	return m.backup(ctx, v, t, p)
 }
 

@@ -207,8 +207,10 @@ func (w *world) readsACut(mover *batchv1.Job) {
 	if asked.Cmp(resource.MustParse("3Gi")) != 0 {
 		w.Errorf("a claim of %s is too small for what the VolumeSnapshot needs", asked.String())
 	}
-	if !mover.Spec.Template.Spec.Containers[0].VolumeMounts[0].ReadOnly || mover.Spec.Template.Spec.Affinity != nil {
-		w.Errorf("its mover may write, or is bound to a node: %+v", mover.Spec.Template.Spec)
+	near := mover.Spec.Template.Spec.Affinity // the volume may be on another node, but a driver of disks of nodes makes it only there
+	if !mover.Spec.Template.Spec.Containers[0].VolumeMounts[0].ReadOnly || near == nil || near.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution != nil ||
+		len(near.NodeAffinity.PreferredDuringSchedulingIgnoredDuringExecution) != 1 {
+		w.Errorf("its mover may write, or is bound to a node, or to none: %+v", mover.Spec.Template.Spec)
 	}
 	if _, seen := w.find()[name]; seen {
 		w.Error("a claim to read from counts as one of the cluster's")

@@ -27,6 +27,7 @@ type Volume struct {
 	state.Claim        // Skipped says why its data is left out on purpose
 	Fault       error  // why its data cannot be had, although it should; nil for most
 	Node        string // where a pod has it mounted; empty when none has
+	Going       bool   // it is being deleted, and pods still have it mounted
 	Hooked      []Pod  // running pods that mount it and have hooks
 	Cut         string // class of the VolumeSnapshot that its data is read from, found by Cuts; empty: from itself
 
@@ -83,9 +84,10 @@ func found(pvc *corev1.PersistentVolumeClaim, all []*corev1.Pod) Volume {
 		Labels: pvc.Labels, Annotations: ownAnnotations(pvc.Annotations),
 	}}
 	if len(users) > 0 {
-		v.Node = users[0].Spec.NodeName
+		v.Node = users[max(0, slices.IndexFunc(users, stays))].Spec.NodeName
 	}
 	if v.Skipped = skipped(pvc); v.Skipped != "" {
+		v.Going = pvc.DeletionTimestamp != nil && len(users) > 0 && !v.OptedOut() && !isEphemeral(pvc)
 		return v
 	}
 	if f := unreadable(pvc); f != nil {
@@ -115,9 +117,11 @@ func found(pvc *corev1.PersistentVolumeClaim, all []*corev1.Pod) Volume {
 	return v
 }
 
+// stays says whether a pod is not ending. On a node that is lost one is so for as long as the node is away, and no mover starts there.
+func stays(pod *corev1.Pod) bool { return pod.DeletionTimestamp == nil }
+
 // skipped says why a claim has nothing that a snapshot should take.
 func skipped(pvc *corev1.PersistentVolumeClaim) string {
-	owner := metav1.GetControllerOf(pvc)
 	switch {
 	case pvc.Annotations[marks.Snapshot] == skipValue:
 		return fmt.Sprintf("annotation %s: %s", marks.Snapshot, skipValue)
@@ -125,10 +129,16 @@ func skipped(pvc *corev1.PersistentVolumeClaim) string {
 		return "it is being deleted"
 	case pvc.Status.Phase == corev1.ClaimPending:
 		return "it is Pending: no volume was ever bound to it"
-	case owner != nil && owner.Kind == "Pod":
-		return fmt.Sprintf("it is ephemeral: it ends with the pod %s", owner.Name)
+	case isEphemeral(pvc):
+		return fmt.Sprintf("it is ephemeral: it ends with the pod %s", metav1.GetControllerOf(pvc).Name)
 	}
 	return ""
+}
+
+// isEphemeral says whether a claim is of a generic ephemeral volume.
+func isEphemeral(pvc *corev1.PersistentVolumeClaim) bool {
+	owner := metav1.GetControllerOf(pvc)
+	return owner != nil && owner.Kind == "Pod"
 }
 
 // unreadable says why the data of a claim cannot be read by a mover.
@@ -145,10 +155,11 @@ func unreadable(pvc *corev1.PersistentVolumeClaim) *fault.Error {
 	return nil
 }
 
-// occupied says that a claim which one pod alone can mount is mounted by one.
+// occupied says that a claim which one pod alone can mount is mounted by one. Schedules and migrations tell it too, which read no
+// VolumeSnapshots.
 func occupied(pvc *corev1.PersistentVolumeClaim, by *corev1.Pod) *fault.Error {
 	return fault.New(fault.Failed, "is ReadWriteOncePod and mounted by the pod %s: nothing else can mount it", by.Name).
-		WithHint("spec.state.volumeSnapshots: auto reads it where its CSI driver has a VolumeSnapshotClass; else scale the workload to 0 during the snapshot, or ask for ReadWriteOnce; %s", leaveOut(pvc))
+		WithHint("rekindle snapshot reads it, with spec.state.volumeSnapshots: auto, where its CSI driver has a VolumeSnapshotClass; a schedule and a migration do not: ask for ReadWriteOnce, or scale the workload to 0 meanwhile; %s", leaveOut(pvc))
 }
 
 // leaveOut is how to do without the data of a claim.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -120,7 +121,7 @@ func runHook(ctx context.Context, c *kube.Client, pod Pod, when string, h *Hook,
 		p.Note(strings.TrimSuffix(name+": "+said, ": "))
 		return nil
 	}
-	if ctx.Err() != nil {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		err = fmt.Errorf("did not end within %s: %w", h.Timeout, err)
 	}
 	if said != "" {

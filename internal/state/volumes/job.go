@@ -42,6 +42,7 @@ type task struct {
 	claim     string
 	uid       types.UID       // of the claim
 	node      string          // where the claim is mounted; empty lets the scheduler choose
+	near      string          // where it had better be, if there is room; of one without a node
 	unbound   bool            // the mover decides where its volume is made
 	like      *corev1.PodSpec // of the pod that will mount it, where that is known; it counts when unbound
 	args      []string
@@ -112,6 +113,8 @@ func podSpec(t *task, secret, image string) corev1.PodSpec {
 	switch {
 	case t.node != "":
 		spec.Affinity = onNode(t.node)
+	case t.near != "":
+		spec.Affinity = nearNode(t.near)
 	case t.unbound:
 		spec.Tolerations = nil // a volume that is made on a node where nobody else runs would keep its pod from starting
 		if t.like != nil {
@@ -158,10 +161,21 @@ func matesOf(spec *corev1.PodSpec, claim string) []corev1.Volume {
 // onNode wants one node, by way of the scheduler, which knows whether there is room for a pod.
 func onNode(name string) *corev1.Affinity {
 	return &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{
-		NodeSelectorTerms: []corev1.NodeSelectorTerm{{MatchFields: []corev1.NodeSelectorRequirement{
-			{Key: "metadata.name", Operator: corev1.NodeSelectorOpIn, Values: []string{name}},
-		}}},
+		NodeSelectorTerms: []corev1.NodeSelectorTerm{isNode(name)},
 	}}}
+}
+
+// nearNode prefers one node to all others.
+func nearNode(name string) *corev1.Affinity {
+	return &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{PreferredDuringSchedulingIgnoredDuringExecution: []corev1.PreferredSchedulingTerm{
+		{Weight: 100, Preference: isNode(name)},
+	}}}
+}
+
+func isNode(name string) corev1.NodeSelectorTerm {
+	return corev1.NodeSelectorTerm{MatchFields: []corev1.NodeSelectorRequirement{
+		{Key: "metadata.name", Operator: corev1.NodeSelectorOpIn, Values: []string{name}},
+	}}
 }
 
 // securityContext lets root read files of every owner; and, for a restore, make them. All of these capabilities pass

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -51,6 +52,32 @@ func TestAVolumeIsMadeWhereItsPodMayRun(t *testing.T) {
 	}
 	if spec, claims := of(false, pod); len(spec.Tolerations) != 1 || spec.Tolerations[0].Key != "" || spec.NodeSelector != nil || claims != "data-0" {
 		t.Errorf("where its volume is: %+v", spec)
+	}
+}
+
+// TestAPodOnALostNodeDrawsNoMoverThere: the volume of several nodes is read where a pod has it that stays.
+func TestAPodOnALostNodeDrawsNoMoverThere(t *testing.T) {
+	pod := func(name, node string, ends *metav1.Time) *corev1.Pod {
+		return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, DeletionTimestamp: ends}, Spec: corev1.PodSpec{NodeName: node}}
+	}
+	claim := &corev1.PersistentVolumeClaim{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "files"}, Status: corev1.PersistentVolumeClaimStatus{Phase: corev1.ClaimBound},
+	}
+	lost, other := pod("a", "lost", &metav1.Time{Time: time.Now().Add(-time.Hour)}), pod("b", "other", nil)
+	for want, users := range map[string][]*corev1.Pod{"": nil, "lost": {lost}, "other": {lost, other}} {
+		if v := found(claim, users); v.Node != want || !v.Taken() {
+			t.Errorf("%d pods: on node %q, want %q; %v", len(users), v.Node, want, v.Fault)
+		}
+	}
+	claim.DeletionTimestamp = &metav1.Time{Time: time.Now()} // nothing else can mount it
+	for going, users := range map[bool][]*corev1.Pod{false: nil, true: {other}} {
+		if v := found(claim, users); v.Going != going || v.Skipped == "" {
+			t.Errorf("deleted while %d pods have it mounted: %+v", len(users), v)
+		}
+	}
+	claim.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(other, corev1.SchemeGroupVersion.WithKind("Pod"))}
+	if v := found(claim, []*corev1.Pod{other}); v.Going || v.Skipped == "" {
+		t.Errorf("an ephemeral one goes with its pod: %+v", v)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -33,6 +34,9 @@ const (
 
 	receiptPath = "/receipt"
 
+	repositoryEnv = "RESTIC_REPOSITORY"
+	sessionEnv    = "AWS_SESSION_TOKEN" // goes where lasting credentials come
+
 	startLate     = 10 * 60 // seconds after its tick in which a Job may still begin
 	scheduleTries = 2       // further tries of one that failed
 	failedKept    = 3       // Jobs
@@ -49,6 +53,9 @@ type Schedule struct {
 // Install makes the CronJobs of the volumes that are taken, with a Secret in each of their namespaces, and removes those
 // that it made for others. Nothing that is as it should be is written.
 func (s *Schedule) Install(ctx context.Context, all []Volume, a state.Access, p plan.Progress) (plan.Outcome, error) {
+	if err := state.CheckAddress(a.URL); err != nil {
+		return "", err.On("state repository")
+	}
 	jobs, err := s.objects(ctx, all)
 	if err != nil {
 		return "", err
@@ -59,6 +66,9 @@ func (s *Schedule) Install(ctx context.Context, all []Volume, a state.Access, p 
 			objs = append(objs, scheduleSecret(job.GetNamespace(), a))
 		}
 	}
+	if err := s.warnOfLost(ctx, a, p); err != nil {
+		return "", err
+	}
 	changes, err := s.Client.Apply(ctx, append(objs, jobs...), kube.ApplyOptions{Manager: kube.Manager, Progress: p})
 	if err != nil {
 		return kube.Outcome(changes), err
@@ -68,6 +78,30 @@ func (s *Schedule) Install(ctx context.Context, all []Volume, a state.Access, p 
 		return kube.Outcome(changes), err
 	}
 	return plan.Changed, s.Client.Delete(ctx, over, p)
+}
+
+// warnOfLost tells which credentials the Jobs lose: those that an earlier up had in its environment, for the same repository, and this
+// one has not. It may itself have a role that pods do not have.
+func (s *Schedule) warnOfLost(ctx context.Context, a state.Access, p plan.Progress) error {
+	secrets, err := s.Client.Typed().CoreV1().Secrets("").List(ctx, metav1.ListOptions{LabelSelector: ofSchedule})
+	if err != nil {
+		return fault.Wrap(err, fault.Failed, "list the Secrets of the schedule")
+	}
+	lost := map[string]bool{}
+	for i := range secrets.Items {
+		has := secrets.Items[i].Data
+		for name := range has {
+			_, stays := a.Env[name]
+			if !stays && name != repositoryEnv && name != sessionEnv && string(has[repositoryEnv]) == a.URL {
+				lost[name] = true
+			}
+		}
+	}
+	if len(lost) > 0 {
+		p.Warn(fmt.Sprintf("scheduled snapshots had %s of an earlier up, which this one does not have in its environment: they go on without; if the pods need it, run up again with it",
+			strings.Join(slices.Sorted(maps.Keys(lost)), ", ")))
+	}
+	return nil
 }
 
 // RemoveSchedule removes all CronJobs and Secrets of schedules.
@@ -199,7 +233,7 @@ func cronJobName(v *Volume) string {
 }
 
 func scheduleSecret(namespace string, a state.Access) *unstructured.Unstructured {
-	data := map[string]any{"RESTIC_REPOSITORY": base64.StdEncoding.EncodeToString([]byte(a.URL))}
+	data := map[string]any{repositoryEnv: base64.StdEncoding.EncodeToString([]byte(a.URL))}
 	for name, value := range a.Env {
 		data[name] = base64.StdEncoding.EncodeToString([]byte(value))
 	}

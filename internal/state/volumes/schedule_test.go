@@ -169,7 +169,7 @@ spec:
 		t.Errorf("a lock of a killed run stays: %v, %v", first.Args, first.VolumeMounts)
 	}
 	takes, receipt := template.Spec.InitContainers[1], template.Spec.Containers[0]
-	if got := fmt.Sprint(takes.Args); got != "[backup --json --retry-lock 2m --host prod --tag rekindle,schedule,claim=schedule/data.one --group-by host,paths,tags /data]" {
+	if got := fmt.Sprint(takes.Args); got != "[backup --json --retry-lock 1h --host prod --tag rekindle,schedule,claim=schedule/data.one --group-by host,paths,tags /data]" {
 		t.Error(got)
 	}
 	if got := fmt.Sprint(receipt.Args); !strings.Contains(got, "rekindle,schedule,receipt,claim=schedule/data.one") || takes.Image != volumes.DefaultImage || receipt.Image != takes.Image {
@@ -192,6 +192,25 @@ spec:
 		t.Errorf("%v: %d entries, %v", takes.EnvFrom, len(secret.Data), err)
 	}
 
+	warned := func(url string, env map[string]string) (text string) {
+		t.Helper()
+		_, err := w.schedule().Install(t.Context(), w.own(), state.Access{URL: url, Env: env}, func(u plan.Update) { text += u.Warning })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	if text := warned(access.URL, map[string]string{"RESTIC_PASSWORD": "changed"}); !strings.Contains(text, "had RESTIC_REST_USERNAME of an earlier up") {
+		t.Errorf("by somebody who has less of the credentials: %q", text)
+	}
+	if _, err := w.schedule().Install(t.Context(), w.own(), state.Access{URL: "rest:http://localhost:8000/", Env: access.Env}, nil); fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "in a pod the pod itself") {
+		t.Errorf("an address that pods do not reach: %v", err)
+	}
+	for _, url := range []string{access.URL, "s3:https://s3.example.com/b", access.URL} {
+		if text := warned(url, access.Env); text != "" {
+			t.Errorf("%s: %s", url, text)
+		}
+	}
 	w.delete("Pod", "db-0") // scaled to 0: it stays as it was
 	w.install(plan.Unchanged)
 	w.claim("later", "ReadWriteOnce", "", "")
