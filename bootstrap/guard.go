@@ -12,6 +12,14 @@ import (
 // held: what it has seen stays so until the run has ended.
 type Guard func(ctx context.Context, c *kube.Client, p plan.Progress) error
 
+// Unhold takes away what holds a cluster back, as for a migration, in two parts. Each may find nothing to do.
+type Unhold struct {
+	// Jobs lets new Jobs run, which an uninstallation may need.
+	Jobs func(ctx context.Context, c *kube.Client, p plan.Progress) (plan.Outcome, error)
+	// All takes the rest away, when nothing is left that it held back.
+	All func(ctx context.Context, c *kube.Client, p plan.Progress) (plan.Outcome, error)
+}
+
 const (
 	guardID      = "migration"
 	guardTimeout = time.Minute
@@ -24,6 +32,30 @@ func (j *Job) GuardUp(g Guard) { j.mayUp = g }
 // GuardDown has Down ask before it removes anything. A cluster that does not answer is removed unasked,
 // unless somebody else made it: nothing is removed from that.
 func (j *Job) GuardDown(g Guard) { j.mayDown = g }
+
+// UnholdBy has Down hold a cluster back no more that somebody else made, and that stays.
+func (j *Job) UnholdBy(u Unhold) { j.unhold = u }
+
+// letJobsRun and holdNoMore are the steps of UnholdBy; nil without it.
+func (j *Job) letJobsRun() *plan.Step {
+	if j.unhold.Jobs == nil {
+		return nil
+	}
+	s := j.inLent("jobs", "let Jobs run, if a migration refuses them: charts may uninstall by them", func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+		return j.unhold.Jobs(ctx, j.client, p)
+	})
+	return &s
+}
+
+func (j *Job) holdNoMore() *plan.Step {
+	if j.unhold.All == nil {
+		return nil
+	}
+	s := j.inLent("unhold", "remove what a migration held the cluster back with", func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
+		return j.unhold.All(ctx, j.client, p)
+	})
+	return &s
+}
 
 // guardUp asks the guard of Up; nil without one.
 func (j *Job) guardUp() *plan.Step {
@@ -59,13 +91,13 @@ func (j *Job) guardDown() *plan.Step {
 	}
 }
 
-// Peek is a plan that asks a guard about the cluster, if there is one that answers. It takes no lease and changes nothing. The
-// context is as in Up.
-func (j *Job) Peek(ctx context.Context, g Guard) *plan.Plan {
+// Peek is a plan that asks a guard about the cluster, if there is one that answers. It takes no lease and changes nothing. title says
+// what is asked. The context is as in Up.
+func (j *Job) Peek(ctx context.Context, title string, g Guard) *plan.Plan {
 	ctx = j.live(ctx)
 	p := plan.New("look at " + j.Name())
 	p.Add(plan.Step{
-		ID: guardID, Title: notHeldBack,
+		ID: guardID, Title: title,
 		Do: func(step context.Context, p plan.Progress) (plan.Outcome, error) {
 			found, err := j.seek(step, ctx)
 			switch {

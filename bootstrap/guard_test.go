@@ -103,7 +103,7 @@ func TestAPeekAsksWhatAnswers(t *testing.T) {
 		"somebody else's": {finder{err: providers.ErrNotOwned}, true},
 	} {
 		j := newFound(c.provider)
-		if _, err := j.Peek(t.Context(), refuse).Step(guardID).Do(t.Context(), nil); (err != nil) != c.fails || errors.Is(err, errGuarded) {
+		if _, err := j.Peek(t.Context(), "ask", refuse).Step(guardID).Do(t.Context(), nil); (err != nil) != c.fails || errors.Is(err, errGuarded) {
 			t.Errorf("%s: %v", name, err)
 		}
 		j.Close()

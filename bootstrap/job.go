@@ -69,6 +69,7 @@ type Job struct {
 	state     State
 	mayUp     Guard // nil for none, as the next
 	mayDown   Guard
+	unhold    Unhold
 	looks     bool               // the cluster is only looked at
 	absent    bool               // Prepare has found no cluster of which data is kept
 	silent    bool               // Down has found that its API server does not answer

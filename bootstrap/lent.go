@@ -43,6 +43,7 @@ func (j *Job) giveBack(p *plan.Plan, lease plan.ID) plan.ID {
 		return lease
 	}
 	lease = cmp.Or(add(p, j.removeSchedule(), lease), lease)
+	lease = cmp.Or(add(p, j.letJobsRun(), lease), lease)
 	synced := add(p, j.removeSync(lender), lease)                                         // while its controllers run
 	after := []plan.ID{lease, synced, p.Add(j.giveBackUndeclared(lender), lease, synced)} // it may need what is declared, not the other way round
 	removed := map[string]plan.ID{}
@@ -58,7 +59,8 @@ func (j *Job) giveBack(p *plan.Plan, lease plan.ID) plan.ID {
 	for _, r := range j.stack.Releases {
 		after = append(after, removed[r.Name])
 	}
-	return p.Add(j.removeRest(lender), append(after, add(p, j.removeKeys(), after...))...)
+	rest := p.Add(j.removeRest(lender), append(after, add(p, j.removeKeys(), after...))...)
+	return cmp.Or(add(p, j.holdNoMore(), rest), rest)
 }
 
 // inLent makes a step of what is done in a cluster that is there.

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/migrate/fence"
 	"github.com/rekindle-dev/rekindle/migrate/gate"
@@ -48,8 +49,7 @@ func (h *Handover) isClosed(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	byGate := gated != nil && gated.Set == gate.Migration(h.record.ID)
-	byFence := fenced != nil && fenced.Migration == h.record.ID && fenced.Rules.Claims
+	byGate, byFence := heldBy(h.record.ID, gated, fenced)
 	if !byGate && !byFence {
 		return fault.New(fault.Refused, "is not held back by this migration: what runs there may write").On("cluster %s", h.receiver.Name()).
 			WithHint("rekindle migrate stage prepares it")
@@ -73,6 +73,29 @@ func (h *Handover) isClosed(ctx context.Context) error {
 		}
 	}
 	return fault.Join(errs...)
+}
+
+// heldBy says which of the two a migration holds a cluster back with.
+func heldBy(migration string, gated *gate.Found, fenced *fence.Found) (byGate, byFence bool) {
+	return gated != nil && gated.Set == gate.Migration(migration), fenced != nil && fenced.Migration == migration && fenced.Rules.Claims
+}
+
+// GivenUp refuses to give a cluster up that answers and that a migration does not hold back: what writes there would go on writing
+// beside the other one.
+func GivenUp(ctx context.Context, c *kube.Client, cluster, migration string) error {
+	gated, err := gate.Find(ctx, c)
+	if err != nil {
+		return err
+	}
+	fenced, err := fence.Find(ctx, c)
+	if err != nil {
+		return err
+	}
+	if byGate, byFence := heldBy(migration, gated, fenced); byGate || byFence {
+		return nil
+	}
+	return fault.New(fault.Refused, "is not lost: it answers, and what runs there may write").On("cluster %s", cluster).
+		WithHint("leave out --without-target to bring back what was written in it; to give that up, rekindle down --abandon-migration comes first")
 }
 
 // shut ends the pods of the receiver that were there before its gate held them back, as when a run was killed that had just put

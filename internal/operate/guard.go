@@ -28,6 +28,7 @@ func (s *Session) guarded(ctx context.Context, docs *Documents, o Options) (*boo
 		}
 		return err
 	})
+	job.UnholdBy(migrate.Unhold())
 	return job, end, nil
 }
 
@@ -45,7 +46,7 @@ func (t *tear) look(ctx context.Context, s *Session, docs *Documents, o Options)
 		return err
 	}
 	defer end()
-	return s.Run(ctx, job.Peek(ctx, t.guard(job)))
+	return s.Run(ctx, job.Peek(ctx, "see that no migration holds the cluster back", t.guard(job)))
 }
 
 // guard is that of a rebuild which overwrites data.

@@ -9,6 +9,7 @@ import (
 	"github.com/rekindle-dev/rekindle/bootstrap"
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
+	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/migrate"
 	"github.com/rekindle-dev/rekindle/providers"
 )
@@ -261,6 +262,18 @@ func (m *migration) none() error {
 	return fault.New(fault.Refused, "no migration from %s to %s is under way", m.from.name(), m.to.name())
 }
 
+// isLost refuses a rollback without a target that answers and may write. It asks by a job of its own: the target is told nothing.
+func (m *migration) isLost(ctx context.Context, migration string) error {
+	to, end, err := m.job(ctx, &m.to)
+	if err != nil {
+		return err
+	}
+	defer end()
+	return m.s.Run(ctx, to.Peek(ctx, "see that nothing writes in "+m.to.name()+", if it answers", func(ctx context.Context, c *kube.Client, _ plan.Progress) error {
+		return migrate.GivenUp(ctx, c, m.to.name(), migration)
+	}))
+}
+
 // rollback goes back to the source, whatever was done.
 func (m *migration) rollback(ctx context.Context) error {
 	from, closeFrom, err := m.visit(ctx, &m.from)
@@ -287,6 +300,9 @@ func (m *migration) rollback(ctx context.Context) error {
 	case r.Phase == migrate.RolledBack:
 		return nil
 	case m.o.WithoutTarget:
+		if err := m.isLost(ctx, r.ID); err != nil {
+			return err
+		}
 		if err := m.caller.confirm(ctx, fmt.Sprintf("let %s continue with its own data, without what was written in %s", m.from.name(), m.to.name())); err != nil {
 			return err
 		}

@@ -288,6 +288,7 @@ func (m *migration) confirm(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	down.UnholdBy(migrate.Unhold())
 	return m.s.Run(ctx, down.Down(ctx))
 }
 

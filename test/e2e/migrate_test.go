@@ -280,6 +280,9 @@ func TestAMigration(t *testing.T) {
 	if left := w.kubectl("get", "pods", "--namespace=shop", "--output=name"); left != "" {
 		t.Errorf("the shop is left where it was: %s", left)
 	}
+	if left := w.kubectl("get", "validatingadmissionpolicies,mutatingadmissionpolicies,configmaps", "--all-namespaces", "--selector=rekindle.dev/owner=rekindle", "--output=name"); left != "" {
+		t.Errorf("a cluster that was given back is held back by %s", left)
+	}
 }
 
 // moveThere moves the shop while orders are placed. node gives the name of the new cluster's node, without its ending.

@@ -539,6 +539,11 @@ func TestTheTargetIsLost(t *testing.T) {
 	w := moving(t)
 	w.must("migrate", "stage", moveFrom, moveTo)
 	w.must("migrate", "cutover", moveFrom, moveTo, "--yes")
+	if code, out, _ := w.run("migrate", "rollback", moveFrom, moveTo, "--yes", "--without-target"); code != 3 || !strings.Contains(out, "is not lost: it answers") {
+		t.Errorf("while it writes: exit %d\n%s", code, out)
+	}
+	w.runs("old", "web")
+	w.runs("new", "db", "mailer", "web")
 	if doc := w.must("down", moveTo, "--yes", "--abandon-migration"); !warnsOf(doc, "it has what was written since the writers of old were stopped") { // somebody's mistake
 		t.Errorf("removed with a word of only %v", doc.Warnings)
 	}
