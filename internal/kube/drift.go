@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -154,7 +155,11 @@ func (c *Client) compare(ctx context.Context, obj *unstructured.Unstructured) (*
 		}
 		switch {
 		case at != nil:
-			return &Difference{Ref: ref, Path: pathOf(at), Owner: ownerOf(live, at), Unknown: isUnknownField(err, at), Refused: refusal(err)}, nil
+			d := &Difference{Ref: ref, Path: pathOf(at), Owner: ownerOf(live, at), Refused: refusal(err)}
+			if field := unknownField(err); field != "" {
+				d.Path, d.Owner, d.Unknown = field, "", true
+			}
+			return d, nil
 		case transient(err):
 			return nil, fault.Wrap(err, fault.Failed, "compare with the cluster").On("%s", ref).Transient()
 		}
@@ -162,9 +167,18 @@ func (c *Client) compare(ctx context.Context, obj *unstructured.Unstructured) (*
 	}
 }
 
-// isUnknownField says whether a dry run failed because of a field that is in no schema.
-func isUnknownField(err error, at []string) bool {
-	return err != nil && strings.Contains(err.Error(), "."+at[len(at)-1]+": field not declared in schema")
+// noSuchField is how the server names a field that is in no schema: of several, any one.
+var noSuchField = regexp.MustCompile(`\.(\S+): field not declared in schema`)
+
+// unknownField is the field, in no schema, because of which a dry run failed; empty where it did not.
+func unknownField(err error) string {
+	if err == nil {
+		return ""
+	}
+	if found := noSuchField.FindStringSubmatch(err.Error()); found != nil {
+		return found[1]
+	}
+	return ""
 }
 
 // refusal is what the server has against an object, by field and without its values; empty where it is something else.

@@ -360,7 +360,8 @@ spec: {selector: {app: web}, ports: [{port: 80}]}
 	if d := found[0]; d.Unknown || d.Refused != "spec.template.spec: field is immutable" || !strings.HasSuffix(d.Foreseen(), "differs, which the API server will refuse: "+d.Refused) {
 		t.Errorf("what cannot be changed: %+v: %s", d, d.Foreseen())
 	}
-	if d := found[1]; !d.Unknown || d.Refused != "" || !strings.HasSuffix(d.String(), ": spec.colour is no field that the API server knows") {
+	d := found[1]
+	if named := d.Path == "spec.colour" || d.Path == "spec.selectors"; !named || !d.Unknown || d.Refused != "" || !strings.HasSuffix(d.String(), ": "+d.Path+" is no field that the API server knows") { // it names one of the two
 		t.Errorf("what it does not know: %+v: %s", d, d)
 	}
 }
