@@ -40,7 +40,7 @@ func checkRepoURL(s string) error {
 	switch u.Scheme {
 	case "ssh":
 	case "https", "http":
-		return checkHTTPURL(s)
+		return checkHTTPURL(s, "use spec.source.auth")
 	default:
 		return fmt.Errorf("%q: must be https://…, ssh://… or git@host:path", s)
 	}
@@ -53,8 +53,8 @@ func checkRepoURL(s string) error {
 	return nil
 }
 
-// checkHTTPURL accepts https, and http where nobody else listens on the way.
-func checkHTTPURL(s string) error {
+// checkHTTPURL accepts https, and http where nobody else listens on the way. instead says where credentials belong.
+func checkHTTPURL(s, instead string) error {
 	u, err := url.Parse(s)
 	switch {
 	case err != nil:
@@ -64,7 +64,7 @@ func checkHTTPURL(s string) error {
 	case u.Host == "":
 		return fmt.Errorf("%q has no host", s)
 	case u.User != nil:
-		return errors.New("credentials in a URL end up in logs: use spec.source.auth")
+		return errors.New("credentials in a URL end up in logs: " + instead)
 	case u.Scheme == "http" && !IsNear(u.Hostname()):
 		return fmt.Errorf("%q is not encrypted: must be https:// (http:// only to loopback and private addresses)", s)
 	}

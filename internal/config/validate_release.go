@@ -76,7 +76,7 @@ func (d *Documents) validateChart(c *checker, at string, r Release) {
 	default:
 		if r.Repo == "" {
 			c.fail(at+".repo", "is missing: set the chart repository of %s; the path of a chart in the ops repository begins with ./ or ../", r.Chart)
-		} else if err := checkHTTPURL(r.Repo); err != nil {
+		} else if err := checkHTTPURL(r.Repo, "use docker login for its host"); err != nil {
 			c.fail(at+".repo", "%v", err)
 		}
 		c.want(r.Version != "", at+".version", "is missing: set the version of %s", r.Chart)

@@ -21,3 +21,13 @@ func State() (string, error) {
 	}
 	return filepath.Join(home, ".local", "state", "rekindle"), nil
 }
+
+// Cache is the folder of what can be fetched again: charts and Git repositories. It is rekindle in the user's cache folder, and need not
+// exist.
+func Cache() (string, error) {
+	base, err := os.UserCacheDir()
+	if err != nil {
+		return "", fault.Wrap(err, fault.Usage, "find the user's cache folder").WithHint("set HOME or XDG_CACHE_HOME to a folder")
+	}
+	return filepath.Join(base, "rekindle"), nil
+}

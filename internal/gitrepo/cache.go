@@ -18,6 +18,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 	"github.com/go-git/go-git/v5/storage/filesystem"
 
+	"github.com/rekindle-dev/rekindle/internal/folders"
 	"github.com/rekindle-dev/rekindle/internal/plan"
 )
 
@@ -38,11 +39,11 @@ func NewCache(dir string) *Cache { return &Cache{dir: dir} }
 
 // UserCache keeps commits where the user's programs keep such things.
 func UserCache() (*Cache, error) {
-	base, err := os.UserCacheDir()
+	caches, err := folders.Cache()
 	if err != nil {
 		return nil, err
 	}
-	return NewCache(filepath.Join(base, "rekindle", "git")), nil
+	return NewCache(filepath.Join(caches, "git")), nil
 }
 
 // Open resolves the ref and fetches exactly that commit, without its history where the server allows

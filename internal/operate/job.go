@@ -13,6 +13,7 @@ import (
 	"github.com/rekindle-dev/rekindle/bootstrap"
 	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/fault"
+	"github.com/rekindle-dev/rekindle/internal/folders"
 	"github.com/rekindle-dev/rekindle/internal/gitrepo"
 	"github.com/rekindle-dev/rekindle/providers"
 	"github.com/rekindle-dev/rekindle/providers/existing"
@@ -50,9 +51,9 @@ func (s *Session) Job(ctx context.Context, docs *Documents, o Options) (*bootstr
 
 // tools chooses the provider and the caches.
 func (s *Session) tools(docs *Documents, o Options) (*bootstrap.Tools, error) {
-	caches, err := os.UserCacheDir()
+	caches, err := folders.Cache()
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Failed, "find the user's cache folder").WithHint("set HOME or XDG_CACHE_HOME")
+		return nil, err
 	}
 	git, err := gitrepo.UserCache()
 	if err != nil {
@@ -61,7 +62,7 @@ func (s *Session) tools(docs *Documents, o Options) (*bootstrap.Tools, error) {
 	c, declared := s.caller, (&Options{}).ProviderOf(docs.Documents)
 	t := &bootstrap.Tools{
 		KeyDir: docs.Dir,
-		Charts: stacks.NewFetcher(filepath.Join(caches, "rekindle", "charts")), Git: git,
+		Charts: stacks.NewFetcher(filepath.Join(caches, "charts")), Git: git,
 		Use: o.Use, Prune: o.Prune, Run: o.Run, TTL: o.TTL, Secret: c.Secrets.Add, Redact: c.Secrets.Redact, Trial: o.Trial,
 		Lost: s.lose,
 	}

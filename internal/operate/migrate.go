@@ -89,7 +89,8 @@ func (m *migration) agree() error {
 	from, to := m.from.docs.Cluster.Spec.State, m.to.docs.Cluster.Spec.State
 	for _, end := range []*end{&m.from, &m.to} {
 		if end.docs.Cluster.Spec.State == nil {
-			errs = append(errs, fault.New(fault.Usage, "spec.state is missing: the data is copied through its repository").At(end.docs.Place("spec")))
+			errs = append(errs, fault.New(fault.Usage, "spec.state is missing: the data is copied through its repository").At(end.docs.Place("spec")).
+				WithHint("declare spec.state.repository and spec.state.password, the same in both documents; docs/snapshots.md shows how"))
 		}
 	}
 	if m.from.name() == m.to.name() {
