@@ -150,11 +150,11 @@ func holderOf(s coordinationv1.LeaseSpec) string {
 // keep renews the lease until its lifetime is done, and gives it back then. It ends early when the lease is lost.
 func (l *lease) keep(lifetime context.Context, lost func(error)) {
 	for renewed := time.Now(); wait.Sleep(lifetime, time.Second) == nil; {
-		if passed(renewed) < leaseRenewal {
+		if wait.Since(renewed) < leaseRenewal {
 			continue
 		}
 		began := time.Now()
-		err := l.renew(lifetime, passed(renewed) < leaseDuration)
+		err := l.renew(lifetime, wait.Since(renewed) < leaseDuration)
 		if taken := (*LeaseLostError)(nil); errors.As(err, &taken) {
 			lost(taken)
 			return
@@ -164,11 +164,6 @@ func (l *lease) keep(lifetime context.Context, lost func(error)) {
 		}
 	}
 	l.giveBack(lifetime)
-}
-
-// passed is the time since t, also that in which this machine slept: the clock that timers go by stands still then.
-func passed(t time.Time) time.Duration {
-	return max(time.Since(t), time.Now().Round(0).Sub(t.Round(0)))
 }
 
 // renew renews the lease. It is lost when another run has it, or when it is gone and was not fresh, so that another may

@@ -10,6 +10,7 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/fault"
 	"github.com/rekindle-dev/rekindle/internal/kube"
 	"github.com/rekindle-dev/rekindle/internal/plan"
+	"github.com/rekindle-dev/rekindle/internal/wait"
 	"github.com/rekindle-dev/rekindle/migrate"
 	"github.com/rekindle-dev/rekindle/providers"
 )
@@ -106,7 +107,7 @@ func (m *migration) giveTo(ctx context.Context, giving, receiving *end) error {
 	}
 	h.Proven(proof)
 	if !m.stopped.IsZero() {
-		m.told.StoppedSeconds, m.stopped = time.Since(m.stopped).Seconds(), time.Time{}
+		m.told.StoppedSeconds, m.stopped = wait.Since(m.stopped).Seconds(), time.Time{}
 	}
 	if err := m.s.Run(ctx, h.Lead()); err != nil {
 		return &openedError{err}
@@ -153,6 +154,9 @@ func (m *migration) carry(ctx context.Context, h *migrate.Handover) error {
 		err = m.stop(within, h)
 	}
 	if err == nil {
+		err = m.tooLong()
+	}
+	if err == nil {
 		return nil
 	}
 	return m.goBack(ctx, h, err)
@@ -183,7 +187,7 @@ func (m *migration) goBack(ctx context.Context, h *migrate.Handover, err error) 
 	defer cancel()
 	back := m.s.Run(after, h.GoBack())
 	if !m.stopped.IsZero() {
-		m.told.StoppedSeconds, m.stopped = time.Since(m.stopped).Seconds(), time.Time{}
+		m.told.StoppedSeconds, m.stopped = wait.Since(m.stopped).Seconds(), time.Time{}
 	}
 	return fault.Join(err, back)
 }
@@ -195,6 +199,17 @@ func (m *migration) nobodyWrites(ctx context.Context) (context.Context, context.
 		return context.WithCancel(ctx)
 	}
 	return context.WithTimeout(ctx, m.o.MaxDowntime)
+}
+
+// tooLong refuses to open the receiver when nobody could write for longer than --max-downtime: the context that bounds it does not count
+// the time in which this machine slept.
+func (m *migration) tooLong() error {
+	took := wait.Since(m.stopped).Round(time.Second)
+	if m.o.MaxDowntime <= 0 || took <= m.o.MaxDowntime {
+		return nil
+	}
+	return fault.New(fault.Failed, "nobody could write for %s, longer than --max-downtime %s: this machine slept meanwhile", took, m.o.MaxDowntime).
+		On("cluster %s", m.to.name()).WithHint("keep this machine awake, and run the same command again")
 }
 
 // stop is the part of it in which nobody can write.

@@ -3,6 +3,7 @@ package operate
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/fault"
@@ -42,6 +43,19 @@ func TestWhoMayGive(t *testing.T) {
 		err := mayGive(c.record, c.giving, c.receiving, old.name())
 		if c.refused == "" && err != nil || c.refused != "" && (fault.KindOf(err) != fault.Refused || !strings.Contains(err.Error(), c.refused)) {
 			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+}
+
+// TestAMachineThatSleptOpensNothing: the limit counts the time of the wall clock, too.
+func TestAMachineThatSleptOpensNothing(t *testing.T) {
+	for _, c := range []struct {
+		limit, stopped time.Duration
+		refused        bool
+	}{{0, time.Hour, false}, {time.Minute, time.Second, false}, {time.Minute, time.Hour, true}} {
+		m := &migration{to: *endOf("new"), o: MigrateOptions{MaxDowntime: c.limit}, stopped: time.Now().Round(0).Add(-c.stopped)}
+		if err := m.tooLong(); (err != nil) != c.refused || c.refused && !strings.Contains(fault.Text(err), "nobody could write for 1h0m0s") {
+			t.Errorf("stopped for %s of %s: %v", c.stopped, c.limit, err)
 		}
 	}
 }

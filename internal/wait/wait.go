@@ -105,6 +105,11 @@ func Sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
+// Since is the time since t, also that in which this machine slept: the clock that timers go by stands still then.
+func Since(t time.Time) time.Duration {
+	return max(time.Since(t), time.Now().Round(0).Sub(t.Round(0)))
+}
+
 // Backoff is the pause before try n (1 is the first repetition): base doubled each time, at most limit.
 func Backoff(n int, base, limit time.Duration) time.Duration {
 	d := base
