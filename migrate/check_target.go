@@ -138,15 +138,7 @@ func (h *Handover) checkRoom(ctx context.Context, p plan.Progress) error {
 
 // checkEqual compares what a target has that was staged, as the cutover does when nobody can write any more: what differs stops that.
 func (h *Handover) checkEqual(ctx context.Context, p plan.Progress) error {
-	errs := []error{h.tellLeft(ctx, p), h.sameWorkloads(ctx)}
-	if spec := h.giver.Documents().Cluster.Spec.State; spec != nil && len(spec.Objects) > 0 {
-		want, err := h.o.Keep(ctx, h.giver.Client(), spec.Objects)
-		if err == nil {
-			err = h.compareKept(ctx, want, nil)
-		}
-		errs = append(errs, err)
-	}
-	return fault.Join(errs...)
+	return fault.Join(h.tellLeft(ctx, p), h.sameAhead(ctx))
 }
 
 // tellLeft tells of claims of the target that were filled, and that the source has no more: a pod that takes one gets what it was then.

@@ -50,6 +50,34 @@ func (h *Handover) addVerdict(p *plan.Plan, whole ...plan.ID) {
 	}, proofs...)
 }
 
+// compareAhead compares, while the giver still writes, what does not depend on the data: a difference that is there already costs nobody
+// any time. It is nil where nobody writes any more, or the receiver is away.
+func (h *Handover) compareAhead() *plan.Step {
+	if h.Stopped() || h.receiver.Client() == nil {
+		return nil
+	}
+	return &plan.Step{
+		ID: "equal", Title: "what is in " + h.receiver.Name() + " already is equal", Timeout: lookTimeout, Retries: 2,
+		Reason: "a difference is told before anybody is stopped for it",
+		Do: func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
+			return plan.Unchanged, fault.Join(h.sameObjects(ctx), h.sameSecrets(ctx), h.sameAhead(ctx))
+		},
+	}
+}
+
+// sameAhead compares the workloads, and those kept objects that are there: what the cutover will bring is no difference.
+func (h *Handover) sameAhead(ctx context.Context) error {
+	errs := []error{h.sameWorkloads(ctx)}
+	if spec := h.giver.Documents().Cluster.Spec.State; spec != nil && len(spec.Objects) > 0 {
+		want, err := h.o.Keep(ctx, h.giver.Client(), spec.Objects)
+		if err == nil {
+			err = h.compareKept(ctx, want, nil)
+		}
+		errs = append(errs, err)
+	}
+	return fault.Join(errs...)
+}
+
 // sameObjects compares the receiver with what the charts and the repository render to.
 func (h *Handover) sameObjects(ctx context.Context) error {
 	found, _, err := h.receiver.Differences(ctx)

@@ -305,6 +305,10 @@ func (h *Handover) Quiet() *plan.Plan {
 			return plan.Unchanged, h.sameCommit(ctx)
 		},
 	})
+	ready := []plan.ID{safe, same}
+	if ahead := h.compareAhead(); ahead != nil {
+		ready = append(ready, p.Add(*ahead, same))
+	}
 	begun := p.Add(plan.Step{
 		ID: "record", Title: "record that " + h.giver.Name() + " is being stopped", Timeout: recordTimeout, Retries: 2,
 		Do: func(ctx context.Context, _ plan.Progress) (plan.Outcome, error) {
@@ -314,7 +318,7 @@ func (h *Handover) Quiet() *plan.Plan {
 			}
 			return plan.Changed, h.note(ctx, Fencing, h.receiver.Name())
 		},
-	}, safe, same)
+	}, ready...)
 	p.Add(plan.Step{
 		ID: "jobs", Title: "let no Job begin, and those that run end", Timeout: h.o.Jobs + time.Minute,
 		Reason: "a Job may need what is stopped after it",

@@ -144,11 +144,11 @@ func (m *migration) carry(ctx context.Context, h *migrate.Handover) error {
 		// write. Once more would only make the time longer in which nobody can write.
 		err = m.pass(within, h, !m.o.TrustStaged && !h.Stopped())
 	}
-	if err != nil && !h.Begun() {
-		return err
-	}
 	if err == nil {
 		err = m.s.Run(within, h.Quiet())
+	}
+	if err != nil && !h.Begun() && h.Record().Phase != migrate.Fencing { // nobody was stopped
+		return err
 	}
 	if err == nil {
 		err = m.stop(within, h)
