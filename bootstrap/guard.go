@@ -23,8 +23,10 @@ type Unhold struct {
 const (
 	guardID      = "migration"
 	guardTimeout = time.Minute
-	notHeldBack  = "see that no migration holds the cluster back"
 )
+
+// NotHeldBack is the title of the step that asks whether a migration holds the cluster back.
+const NotHeldBack = "see that no migration holds the cluster back"
 
 // GuardUp has Up and Standby ask before they change anything in the cluster. A preview of Up asks, too.
 func (j *Job) GuardUp(g Guard) { j.mayUp = g }
@@ -36,24 +38,12 @@ func (j *Job) GuardDown(g Guard) { j.mayDown = g }
 // UnholdBy has Down hold a cluster back no more that somebody else made, and that stays.
 func (j *Job) UnholdBy(u Unhold) { j.unhold = u }
 
-// letJobsRun and holdNoMore are the steps of UnholdBy; nil without it.
-func (j *Job) letJobsRun() *plan.Step {
-	if j.unhold.Jobs == nil {
+// unholds makes a step of a part of UnholdBy; nil without it.
+func (j *Job) unholds(id plan.ID, title string, part func(ctx context.Context, c *kube.Client, p plan.Progress) (plan.Outcome, error)) *plan.Step {
+	if part == nil {
 		return nil
 	}
-	s := j.inLent("jobs", "let Jobs run, if a migration refuses them: charts may uninstall by them", func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
-		return j.unhold.Jobs(ctx, j.client, p)
-	})
-	return &s
-}
-
-func (j *Job) holdNoMore() *plan.Step {
-	if j.unhold.All == nil {
-		return nil
-	}
-	s := j.inLent("unhold", "remove what a migration held the cluster back with", func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
-		return j.unhold.All(ctx, j.client, p)
-	})
+	s := j.inLent(id, title, func(ctx context.Context, p plan.Progress) (plan.Outcome, error) { return part(ctx, j.client, p) })
 	return &s
 }
 
@@ -63,7 +53,7 @@ func (j *Job) guardUp() *plan.Step {
 		return nil
 	}
 	return &plan.Step{
-		ID: guardID, Title: notHeldBack, Timeout: guardTimeout, Retries: 2,
+		ID: guardID, Title: NotHeldBack, Timeout: guardTimeout, Retries: 2,
 		Reason: "what is held back would be waited for in vain",
 		Do: func(ctx context.Context, p plan.Progress) (plan.Outcome, error) {
 			return plan.Unchanged, j.mayUp(ctx, j.client, p)

@@ -43,7 +43,7 @@ func (j *Job) giveBack(p *plan.Plan, lease plan.ID) plan.ID {
 		return lease
 	}
 	lease = cmp.Or(add(p, j.removeSchedule(), lease), lease)
-	lease = cmp.Or(add(p, j.letJobsRun(), lease), lease)
+	lease = cmp.Or(add(p, j.unholds("jobs", "let Jobs run, if a migration refuses them: charts may uninstall by them", j.unhold.Jobs), lease), lease)
 	synced := add(p, j.removeSync(lender), lease)                                         // while its controllers run
 	after := []plan.ID{lease, synced, p.Add(j.giveBackUndeclared(lender), lease, synced)} // it may need what is declared, not the other way round
 	removed := map[string]plan.ID{}
@@ -60,7 +60,7 @@ func (j *Job) giveBack(p *plan.Plan, lease plan.ID) plan.ID {
 		after = append(after, removed[r.Name])
 	}
 	rest := p.Add(j.removeRest(lender), append(after, add(p, j.removeKeys(), after...))...)
-	return cmp.Or(add(p, j.holdNoMore(), rest), rest)
+	return cmp.Or(add(p, j.unholds("unhold", "remove what a migration held the cluster back with", j.unhold.All), rest), rest)
 }
 
 // inLent makes a step of what is done in a cluster that is there.

@@ -81,11 +81,7 @@ func (r *Record) goOn() string {
 // HeldBack refuses to bring up a cluster in which a migration keeps pods from starting: nobody could prove it. Whether it does so is
 // seen by its fence and its gate.
 func HeldBack(ctx context.Context, c *kube.Client, cluster string) error {
-	fenced, err := fence.Find(ctx, c)
-	if err != nil {
-		return err
-	}
-	gated, err := gate.Find(ctx, c)
+	gated, fenced, err := findBoth(ctx, c)
 	if err != nil {
 		return err
 	}

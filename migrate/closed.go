@@ -41,11 +41,7 @@ func (h *Handover) isStopped(ctx context.Context) error {
 // isClosed proves that nothing writes in the receiver, and nothing acts outside: a gate or a fence of this migration holds.
 func (h *Handover) isClosed(ctx context.Context) error {
 	c := h.receiver.Client()
-	gated, err := gate.Find(ctx, c)
-	if err != nil {
-		return err
-	}
-	fenced, err := fence.Find(ctx, c)
+	gated, fenced, err := findBoth(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -75,6 +71,16 @@ func (h *Handover) isClosed(ctx context.Context) error {
 	return fault.Join(errs...)
 }
 
+// findBoth looks for the gate and the fence of a cluster; each is nil without it.
+func findBoth(ctx context.Context, c *kube.Client) (*gate.Found, *fence.Found, error) {
+	gated, err := gate.Find(ctx, c)
+	if err != nil {
+		return nil, nil, err
+	}
+	fenced, err := fence.Find(ctx, c)
+	return gated, fenced, err
+}
+
 // heldBy says which of the two a migration holds a cluster back with.
 func heldBy(migration string, gated *gate.Found, fenced *fence.Found) (byGate, byFence bool) {
 	return gated != nil && gated.Set == gate.Migration(migration), fenced != nil && fenced.Migration == migration && fenced.Rules.Claims
@@ -83,11 +89,7 @@ func heldBy(migration string, gated *gate.Found, fenced *fence.Found) (byGate, b
 // GivenUp refuses to give a cluster up that answers and that a migration does not hold back: what writes there would go on writing
 // beside the other one.
 func GivenUp(ctx context.Context, c *kube.Client, cluster, migration string) error {
-	gated, err := gate.Find(ctx, c)
-	if err != nil {
-		return err
-	}
-	fenced, err := fence.Find(ctx, c)
+	gated, fenced, err := findBoth(ctx, c)
 	if err != nil {
 		return err
 	}

@@ -249,11 +249,11 @@ func (h *Handover) follow(ctx context.Context, is, want *unstructured.Unstructur
 		next.Object["status"] = status
 	}
 	ref := kube.RefOf(want)
-	mapping, err := h.receiver.Client().Mapper().RESTMapping(want.GroupVersionKind().GroupKind(), want.GroupVersionKind().Version)
+	resource, err := h.receiver.Client().Resource(ref)
 	if err != nil {
 		return err
 	}
-	_, err = h.receiver.Client().Dynamic().Resource(mapping.Resource).Namespace(want.GetNamespace()).Update(ctx, next, metav1.UpdateOptions{FieldManager: kube.Manager})
+	_, err = resource.Update(ctx, next, metav1.UpdateOptions{FieldManager: kube.Manager})
 	switch {
 	case err != nil && want.GetKind() == "Secret": // the server quotes values
 		return fault.New(fault.Failed, "is kept state that %s has changed, and cannot be updated (%s)", h.giver.Name(), apierrors.ReasonForError(err)).On("%s of %s", ref, h.receiver.Name()).

@@ -13,7 +13,6 @@ import (
 	"github.com/rekindle-dev/rekindle/internal/plan"
 	"github.com/rekindle-dev/rekindle/internal/state/volumes"
 	"github.com/rekindle-dev/rekindle/migrate/fence"
-	"github.com/rekindle-dev/rekindle/migrate/gate"
 	"github.com/rekindle-dev/rekindle/migrate/poke"
 )
 
@@ -143,11 +142,7 @@ func (h *Handover) Tell() *plan.Plan {
 }
 
 func tell(ctx context.Context, job *bootstrap.Job, p plan.Progress) error {
-	fenced, err := fence.Find(ctx, job.Client())
-	if err != nil {
-		return err
-	}
-	gated, err := gate.Find(ctx, job.Client())
+	gated, fenced, err := findBoth(ctx, job.Client())
 	if err != nil {
 		return err
 	}

@@ -103,13 +103,20 @@ func (d *deserted) handover() *migrate.Handover {
 
 func (d *deserted) apply(manifest string) {
 	d.Helper()
+	if err := d.tries(manifest); err != nil {
+		d.Fatal(err)
+	}
+}
+
+// tries applies a manifest that may be refused.
+func (d *deserted) tries(manifest string) error {
+	d.Helper()
 	objs, err := kube.ParseManifest([]byte(manifest))
 	if err != nil {
 		d.Fatal(err)
 	}
-	if _, err := d.client.Apply(d.Context(), objs, kube.ApplyOptions{Manager: "test", Force: true}); err != nil {
-		d.Fatal(err)
-	}
+	_, err = d.client.Apply(d.Context(), objs, kube.ApplyOptions{Manager: "test", Force: true})
+	return err
 }
 
 // Name, Sets, Init, Put, Local and Expose make it a repository of state.

@@ -78,13 +78,3 @@ spec:
   containers: [{name: c, image: none, volumeMounts: [{name: data, mountPath: /data}]}]
   volumes: [{name: data, persistentVolumeClaim: {claimName: data}}]
 `
-
-// tries applies a manifest that may be refused.
-func (d *deserted) tries(manifest string) error {
-	objs, err := kube.ParseManifest([]byte(manifest))
-	if err != nil {
-		d.Fatal(err)
-	}
-	_, err = d.client.Apply(d.Context(), objs, kube.ApplyOptions{Manager: "test"})
-	return err
-}

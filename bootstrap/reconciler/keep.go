@@ -81,20 +81,17 @@ const keeper = kube.Manager + "-kept"
 
 // own makes annotations all that the keeper has written to an object, as long as it is the one that was read.
 func own(ctx context.Context, c *kube.Client, live *unstructured.Unstructured, annotations map[string]string) error {
-	gvk := live.GroupVersionKind()
-	mapping, err := c.Mapper().RESTMapping(gvk.GroupKind(), gvk.Version)
+	resource, err := c.Resource(kube.RefOf(live))
 	if err != nil {
 		return err
 	}
 	obj := &unstructured.Unstructured{}
-	obj.SetGroupVersionKind(gvk)
+	obj.SetGroupVersionKind(live.GroupVersionKind())
 	obj.SetName(live.GetName())
 	obj.SetNamespace(live.GetNamespace())
 	obj.SetUID(live.GetUID())
 	obj.SetAnnotations(annotations)
-	_, err = c.Dynamic().Resource(mapping.Resource).Namespace(live.GetNamespace()).
-		Apply(ctx, live.GetName(), obj, metav1.ApplyOptions{FieldManager: keeper, Force: true})
-	if err != nil {
+	if _, err := resource.Apply(ctx, live.GetName(), obj, metav1.ApplyOptions{FieldManager: keeper, Force: true}); err != nil {
 		return fault.Wrap(err, fault.Failed, "change whether it is kept").On("%s", kube.RefOf(live))
 	}
 	return nil

@@ -47,9 +47,14 @@ restores the newest complete set unless --at selects another. No cluster is cont
 		},
 	}
 	completeDocument(c)
-	c.Flags().StringVar(&as, "as", "", "list the sets of the cluster `NAME` instead of the document's")
-	_ = c.RegisterFlagCompletionFunc("as", cobra.NoFileCompletions)
+	registerAs(c, &as, "list the sets")
 	return c
+}
+
+// registerAs adds the flag that names another cluster of the repository than the document's; do says what is done with its sets.
+func registerAs(c *cobra.Command, as *string, do string) {
+	c.Flags().StringVar(as, "as", "", do+" of the cluster `NAME` instead of the document's")
+	_ = c.RegisterFlagCompletionFunc("as", cobra.NoFileCompletions)
 }
 
 // tellFaults says why the sets that are newer than the newest complete one are not: older ones are keep's.
@@ -140,8 +145,7 @@ repository's data and compare it with its checksums. No cluster is contacted.`,
 		RunE: func(c *cobra.Command, args []string) error { return a.verifySnapshot(c.Context(), args[0], o) },
 	}
 	c.Flags().StringVar(&o.at, "at", "", "verify `SET`: a set ID, or a time, for the newest complete set at or before it (default: the newest complete set)")
-	c.Flags().StringVar(&o.as, "as", "", "verify a set of the cluster `NAME` instead of the document's")
-	_ = c.RegisterFlagCompletionFunc("as", cobra.NoFileCompletions)
+	registerAs(c, &o.as, "verify a set")
 	c.Flags().StringVar(&o.part, "read-data", "100%", "read `PART` of the repository's data: a percentage, n/t, or a size such as 10G")
 	completeDocument(c)
 	return c
@@ -203,8 +207,7 @@ if there is nothing to delete. Sets of other clusters in the same repository are
 		},
 	}
 	c.Flags().IntVar(&o.last, "last", 0, "keep the newest `N` complete sets (default: spec.state.keep.last)")
-	c.Flags().StringVar(&o.as, "as", "", "delete sets of the cluster `NAME` instead of the document's")
-	_ = c.RegisterFlagCompletionFunc("as", cobra.NoFileCompletions)
+	registerAs(c, &o.as, "delete sets")
 	c.Flags().BoolVar(&o.dryRun, dryRunFlag, false, "show what would be deleted; delete nothing")
 	completeDocument(c)
 	return c

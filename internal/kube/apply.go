@@ -127,7 +127,7 @@ func filled(desired, live *unstructured.Unstructured) *unstructured.Unstructured
 }
 
 func (c *Client) patch(ctx context.Context, desired *unstructured.Unstructured, o metav1.ApplyOptions) error {
-	resource, err := c.resource(RefOf(desired))
+	resource, err := c.Resource(RefOf(desired))
 	if err != nil {
 		return err
 	}
@@ -137,7 +137,7 @@ func (c *Client) patch(ctx context.Context, desired *unstructured.Unstructured, 
 
 // get reads an object. An error is the API's own.
 func (c *Client) get(ctx context.Context, ref Ref) (*unstructured.Unstructured, error) {
-	resource, err := c.resource(ref)
+	resource, err := c.Resource(ref)
 	if err != nil {
 		return nil, err
 	}
@@ -224,7 +224,7 @@ func conflictText(err error) string {
 // MergePatch changes an existing object by a JSON merge patch.
 func (c *Client) MergePatch(ctx context.Context, ref Ref, patch []byte) error {
 	err := persist(ctx, "change "+ref.String(), nil, func(ctx context.Context) error {
-		resource, err := c.resource(ref)
+		resource, err := c.Resource(ref)
 		if err != nil {
 			return err
 		}

@@ -17,7 +17,7 @@ func (c *Client) Delete(ctx context.Context, refs []Ref, p plan.Progress) error 
 	background := metav1.DeletePropagationBackground
 	err := each(ctx, refs, func(ctx context.Context, _ int, ref Ref) error {
 		err := persist(ctx, "delete "+ref.String(), p, func(ctx context.Context) error {
-			resource, err := c.resource(ref)
+			resource, err := c.Resource(ref)
 			if err != nil {
 				return err
 			}

@@ -228,7 +228,7 @@ func (c *Client) drift(ctx context.Context, desired, live *unstructured.Unstruct
 // probe asks the server what the object would be after an apply, which persists nothing. before is the state that the
 // answer is about: live, or a newer one.
 func (c *Client) probe(ctx context.Context, desired, live *unstructured.Unstructured) (after, before *unstructured.Unstructured, err error) {
-	resource, err := c.resource(RefOf(desired))
+	resource, err := c.Resource(RefOf(desired))
 	if err != nil {
 		return nil, nil, err
 	}

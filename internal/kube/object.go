@@ -170,8 +170,8 @@ func scopesOf(objs []*unstructured.Unstructured) map[schema.GroupKind]bool {
 	return scopes
 }
 
-// resource is how to reach an object.
-func (c *Client) resource(ref Ref) (dynamic.ResourceInterface, error) {
+// Resource is how to reach an object, in any version that is served where its reference has none.
+func (c *Client) Resource(ref Ref) (dynamic.ResourceInterface, error) {
 	var versions []string
 	if ref.Version != "" {
 		versions = []string{ref.Version}

@@ -131,7 +131,7 @@ func (c *Client) createThrough(ctx context.Context, h webhook) (proof, string) {
 		return unclear, ""
 	}
 	for _, sample := range samples {
-		resource, err := c.resource(RefOf(sample))
+		resource, err := c.Resource(RefOf(sample))
 		if transient(err) {
 			return silent, brief(err)
 		}

@@ -46,7 +46,7 @@ func (t *tear) look(ctx context.Context, s *Session, docs *Documents, o Options)
 		return err
 	}
 	defer end()
-	return s.Run(ctx, job.Peek(ctx, "see that no migration holds the cluster back", t.guard(job)))
+	return s.Run(ctx, job.Peek(ctx, bootstrap.NotHeldBack, t.guard(job)))
 }
 
 // guard is that of a rebuild which overwrites data.

@@ -105,9 +105,13 @@ func Sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// Since is the time since t, also that in which this machine slept: the clock that timers go by stands still then.
-func Since(t time.Time) time.Duration {
-	return max(time.Since(t), time.Now().Round(0).Sub(t.Round(0)))
+// Since is the time since t, also that in which this machine slept.
+func Since(t time.Time) time.Duration { return Between(t, time.Now()) }
+
+// Between is the time between two moments, also that in which this machine slept: the clock that timers go by stands still then, and
+// that on the wall does not.
+func Between(from, to time.Time) time.Duration {
+	return max(to.Sub(from), to.Round(0).Sub(from.Round(0)))
 }
 
 // Backoff is the pause before try n (1 is the first repetition): base doubled each time, at most limit.

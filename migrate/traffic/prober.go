@@ -9,6 +9,7 @@ import (
 
 	"github.com/rekindle-dev/rekindle/internal/config"
 	"github.com/rekindle-dev/rekindle/internal/probe"
+	"github.com/rekindle-dev/rekindle/internal/wait"
 )
 
 // Rate says how probes are asked. What is zero has its default.
@@ -88,7 +89,7 @@ func (p *Prober) Stop() Summary {
 		}
 		p.cancel()
 		p.running.Wait()
-		p.summary = Summary{Rate: p.rate, Took: elapsed(p.began, time.Now())}
+		p.summary = Summary{Rate: p.rate, Took: wait.Since(p.began)}
 		for _, m := range p.probes {
 			p.summary.Probes = append(p.summary.Probes, m.end(p.began.Add(p.summary.Took)))
 		}
@@ -131,7 +132,7 @@ func (m *measured) once(ctx context.Context, client *http.Client, r Rate) (more 
 // count takes an answer in. It was bad when there is a detail.
 func (m *measured) count(began, ended time.Time, detail string, slow time.Duration) {
 	m.result.Requests++
-	if pause := elapsed(m.last, began); !m.last.IsZero() && pause > m.result.Pause {
+	if pause := wait.Between(m.last, began); !m.last.IsZero() && pause > m.result.Pause {
 		m.result.Pause, m.result.Paused = pause, m.last
 	}
 	m.last = ended
@@ -145,7 +146,7 @@ func (m *measured) count(began, ended time.Time, detail string, slow time.Durati
 		}
 		return
 	}
-	took := elapsed(began, ended)
+	took := wait.Between(began, ended)
 	m.took.add(took)
 	if took > slow {
 		m.result.Slow++
@@ -157,14 +158,8 @@ func (m *measured) count(began, ended time.Time, detail string, slow time.Durati
 // outage takes in how long the one that lasts has lasted.
 func (m *measured) outage(until time.Time) {
 	if m.failed != nil {
-		m.result.Outage = max(m.result.Outage, elapsed(*m.failed, until))
+		m.result.Outage = max(m.result.Outage, wait.Between(*m.failed, until))
 	}
-}
-
-// elapsed is the time between two moments, also that in which this machine slept: Go's own clock stands still then, and that on the
-// wall does not.
-func elapsed(from, to time.Time) time.Duration {
-	return max(to.Sub(from), to.Round(0).Sub(from.Round(0)))
 }
 
 // end gives the result as it is when nothing is asked any more.
